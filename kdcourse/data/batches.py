@@ -1,0 +1,107 @@
+"""Batches straight from memory: no workers, no per-picture Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kdcourse.data.splits import Dataset, Split
+from kdcourse.data.views import Augmentation, View
+from kdcourse.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step sees.
+
+    ``images`` float32 [B, C, H, W], normalised; ``labels`` int64 [B]; ``index`` int64 [B], the
+    pictures' positions in their split; ``view``, the view that they were taken from. Index and view
+    together name a picture exactly, which is what stored soft targets are looked up by.
+    """
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+    view: View
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Batches:
+    """Shuffled, augmented batches of one split.
+
+    Epoch ``e`` is a pure function of ``seed`` and ``e``: its order, and its view, number ``e`` or,
+    when only ``views`` different ones are wanted, ``e % views``. The last pictures of an epoch that
+    don't fill a batch are left out of it (another few every epoch).
+
+    Args:
+        split: the pictures to draw from; moved to ``device`` as uint8 once.
+        data: the data set that says how to normalise.
+        batch_size: pictures a step, over all processes together.
+        seed: of the order and of the views.
+        augmentation: ``None`` leaves pictures as they are.
+        views: number of different views; ``None`` for a new one every epoch.
+        device: where batches are wanted.
+        rank, world: this process and how many share every batch.
+        view_seed: seed of the views where it differs from the order's: students of several seeds can
+            share one set of stored views.
+
+    Raises:
+        ArgumentError: batch size or views below 1, or a batch that can't be shared evenly.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        data: Dataset,
+        *,
+        batch_size: int,
+        seed: int,
+        augmentation: Augmentation | None = None,
+        views: int | None = None,
+        view_seed: int | None = None,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if batch_size < 1:
+            raise ArgumentError(f"batch_size must be at least 1; found {batch_size}.")
+        if views is not None and views < 1:
+            raise ArgumentError(f"views must be at least 1, or None for a new view every epoch; found {views}.")
+        if batch_size % world:
+            raise ArgumentError(
+                f"A batch of {batch_size} can't be shared evenly by {world} processes; "
+                f"take a multiple of {world} as batch_size."
+            )
+        self.batch_size = min(batch_size, len(split) - len(split) % world)
+        if self.batch_size < 1:
+            raise ArgumentError(
+                f"{len(split)} picture(s) can't be shared by {world} processes; start fewer processes."
+            )
+        self.steps = len(split) // self.batch_size
+        self.images = split.images.to(device)
+        self.labels = split.labels.to(device)
+        self._data, self._seed, self._augmentation, self._views = data, seed, augmentation, views
+        self._view_seed = seed if view_seed is None else view_seed
+        self._rank, self._world = rank, world
+
+    def view(self, epoch: int) -> View:
+        """The view that epoch ``epoch`` shows."""
+        if self._augmentation is None:
+            return View()
+        return View(self._augmentation, self._view_seed, epoch if self._views is None else epoch % self._views)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of epoch ``number`` from step ``start`` on."""
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + number)
+        order = torch.randperm(len(self.labels), generator=generator)
+        view = self.view(number)
+        for step in range(start, self.steps):
+            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+            index = chosen[self._rank :: self._world].to(self.labels.device)
+            images = view.apply(self.images[index], index)
+            yield Batch(self._data.normalise(images), self.labels[index], index, view)

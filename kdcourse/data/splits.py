@@ -1,0 +1,128 @@
+"""Pictures and labels as tensors in memory: the form that every later room works on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from kdcourse.errors import DataError
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a labelled data set.
+
+    ``images`` is uint8 [N, C, H, W] with values 0 to 255, ``labels`` int64 [N].
+
+    Raises:
+        DataError: wrong type or shape, lengths that differ, no picture at all.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            raise DataError(
+                "The pictures of a split must be a uint8 tensor [N, C, H, W]; found "
+                f"{images.dtype} {list(images.shape)}. Scale to 0..255, add the missing axes "
+                "and convert with .to(torch.uint8)."
+            )
+        if labels.dtype != torch.int64 or labels.ndim != 1:
+            raise DataError(
+                "The labels of a split must be an int64 tensor [N]; found "
+                f"{labels.dtype} {list(labels.shape)}. Convert with .long() and one class index a picture."
+            )
+        if len(images) != len(labels):
+            raise DataError(
+                f"A split needs one label a picture; found {len(images)} pictures and {len(labels)} labels."
+            )
+        if len(images) == 0:
+            raise DataError(
+                "A split needs at least one picture; found none. Check the folder or the indices it was made from."
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, index: Tensor) -> Split:
+        """The pictures at ``index`` (int64 [M] or bool [N]), as a split of their own."""
+        return Split(self.images[index], self.labels[index])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of shape, pictures and labels: names the content, wherever it came from."""
+        sha = hashlib.sha256(repr((tuple(self.images.shape), "uint8/int64")).encode())
+        sha.update(self.images.cpu().contiguous().numpy().data)
+        sha.update(self.labels.cpu().contiguous().numpy().data)
+        return sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Train, validation and test split of one task, with its class names.
+
+    ``mean`` and ``std`` (one number a channel, on the 0..1 scale, of the training pictures) are
+    what `normalise` uses; left out, they are computed from ``train``.
+
+    Raises:
+        DataError: labels outside the classes, or splits whose pictures differ in shape.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    mean: tuple[float, ...] = field(default=())
+    std: tuple[float, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        shape = self.image_shape
+        for part in ("train", "validation", "test"):
+            split: Split = getattr(self, part)
+            if tuple(split.images.shape[1:]) != shape:
+                raise DataError(
+                    f"All pictures of {self.name!r} must have one shape; train has {shape}, "
+                    f"{part} has {tuple(split.images.shape[1:])}. Resize one of them."
+                )
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= len(self.classes):
+                raise DataError(
+                    f"Labels of {self.name!r} must lie in 0..{len(self.classes) - 1} "
+                    f"({len(self.classes)} classes); {part} has labels from {low} to {high}."
+                )
+        if not self.mean or not self.std:
+            counts = [
+                torch.bincount(self.train.images[:, channel].flatten(), minlength=256).double()
+                for channel in range(shape[0])
+            ]
+            levels = torch.arange(256, dtype=torch.float64) / 255
+            means = [float((count * levels).sum() / count.sum()) for count in counts]
+            stds = [
+                max(float((count * (levels - mean) ** 2).sum() / count.sum()) ** 0.5, 1e-6)
+                for count, mean in zip(counts, means, strict=True)
+            ]
+            object.__setattr__(self, "mean", tuple(means))
+            object.__setattr__(self, "std", tuple(stds))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of every picture."""
+        _, channels, height, width = self.train.images.shape
+        return channels, height, width
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 [N, C, H, W] -> float32 [N, C, H, W], zero mean and unit spread a channel over the training set.
+
+        Laid out channels last in memory, which convolutions are fastest on.
+        """
+        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
+        scaled = images.float().contiguous(memory_format=torch.channels_last)
+        return (scaled / 255 - mean) / std

@@ -1,0 +1,150 @@
+"""Augmented views of a data set, drawn without a stored state.
+
+A *view* is one augmented edition of a whole split. What happens to a picture in it follows from
+the view's seed, the view's number and the picture's position alone, so the same view can be made
+again at any time, in any order and on any device: soft targets computed for it stay valid, and an
+interrupted training goes on with exactly the pictures that it would have seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kdcourse.errors import ArgumentError
+
+_WORD = 0xFFFFFFFF
+_COLUMNS = 8  # independent random numbers for every picture of a view
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Label-preserving changes for small centred pictures.
+
+    Args:
+        shift: largest move in pixels, each way, rows and columns on their own; zeros come in.
+        flip: mirror left-right with probability one half.
+        erase: probability that a rectangle is painted with one grey level
+            (random erasing, Zhong et al. 2020, https://arxiv.org/abs/1708.04896).
+        erase_sides: shortest and longest side of that rectangle, pixels.
+
+    Raises:
+        ArgumentError: a probability outside [0, 1], a negative shift, sides out of order.
+    """
+
+    shift: int = 2
+    flip: bool = True
+    erase: float = 0.5
+    erase_sides: tuple[int, int] = (4, 12)
+
+    def __post_init__(self) -> None:
+        if self.shift < 0:
+            raise ArgumentError(f"shift is a number of pixels, 0 or more; found {self.shift}.")
+        if not 0 <= self.erase <= 1:
+            raise ArgumentError(f"erase is a probability from 0 to 1; found {self.erase}.")
+        low, high = self.erase_sides
+        if not 1 <= low <= high:
+            raise ArgumentError(
+                f"erase_sides needs 1 <= shortest <= longest, in pixels; found {self.erase_sides}."
+            )
+
+    @property
+    def key(self) -> str:
+        low, high = self.erase_sides
+        return f"shift{self.shift}-flip{int(self.flip)}-erase{self.erase:g}x{low}to{high}"
+
+
+@dataclass(frozen=True)
+class View:
+    """One augmented edition of a split; without an augmentation, the pictures as they are."""
+
+    augmentation: Augmentation | None = None
+    seed: int = 0
+    number: int = 0
+
+    @property
+    def key(self) -> str:
+        """Names the view in files: equal keys, equal pictures."""
+        if self.augmentation is None:
+            return "plain"
+        return f"{self.augmentation.key}-seed{self.seed}-view{self.number}"
+
+    def apply(self, images: Tensor, index: Tensor) -> Tensor:
+        """The pictures as this view shows them.
+
+        Args:
+            images: uint8 [B, C, H, W], the pictures at ``index``.
+            index: int64 [B], their positions in the split (not in the batch).
+
+        Returns:
+            uint8 [B, C, H, W], on the device of ``images``.
+        """
+        if len(images) != len(index):
+            raise ArgumentError(
+                "A view needs the position in the split of every picture; found "
+                f"{len(images)} pictures and {len(index)} positions."
+            )
+        augmentation = self.augmentation
+        if augmentation is None:
+            return images
+        height, width = images.shape[-2:]
+        draw = _uniforms(self.seed, self.number, index.to(images.device))  # [B, 8]
+
+        reach = 2 * augmentation.shift + 1
+        rows = torch.arange(height, device=images.device)
+        columns = torch.arange(width, device=images.device)
+        from_rows = rows + (draw[:, 0:1] * reach).long() - augmentation.shift  # [B, H]
+        from_columns = columns + (draw[:, 1:2] * reach).long() - augmentation.shift  # [B, W]
+        if augmentation.flip:
+            from_columns = torch.where(draw[:, 2:3] < 0.5, width - 1 - from_columns, from_columns)
+        inside_rows = (from_rows >= 0) & (from_rows < height)
+        inside_columns = (from_columns >= 0) & (from_columns < width)
+        source = from_rows.clamp(0, height - 1)[:, :, None] * width + from_columns.clamp(0, width - 1)[:, None]
+        flat = images.flatten(2)  # [B, C, H*W]
+        out = flat.gather(2, source.flatten(1)[:, None].expand(-1, flat.shape[1], -1)).view(images.shape)
+        out = out * (inside_rows[:, None, :, None] & inside_columns[:, None, None, :])
+
+        if augmentation.erase > 0:
+            low, high = augmentation.erase_sides
+            side = (draw[:, 3:5] * (high - low + 1)).long() + low  # [B, 2] height and width of the patch
+            in_rows = _in_patch(rows, draw[:, 5:6], side[:, 0:1])
+            in_columns = _in_patch(columns, draw[:, 6:7], side[:, 1:2])
+            # One number says both whether to erase and, rescaled, with which grey level.
+            erase = draw[:, 7] < augmentation.erase
+            level = (draw[:, 7] / augmentation.erase * 256).clamp(max=255).to(torch.uint8)
+            patch = (in_rows & erase[:, None])[:, None, :, None] & in_columns[:, None, None, :]
+            out = torch.where(patch, level[:, None, None, None], out)
+        return out
+
+
+def _in_patch(axis: Tensor, centre: Tensor, side: Tensor) -> Tensor:
+    """Which positions of ``axis`` [S] lie in patches of ``side`` [B, 1] around a drawn pixel: bool [B, S]."""
+    start = (centre * len(axis)).long() - side // 2
+    return (axis >= start) & (axis < start + side)
+
+
+def _uniforms(seed: int, number: int, index: Tensor) -> Tensor:
+    """float32 [B, 8] in [0, 1), a pure function of its arguments.
+
+    A counter-based generator: each counter goes through the 32-bit finaliser of MurmurHash3
+    (Appleby, public domain) under two keys. int64 holds the 32-bit words, so that the arithmetic
+    is the same on every device.
+    """
+    counter = index[:, None] * _COLUMNS + torch.arange(_COLUMNS, device=index.device)
+    word = _mix((counter ^ _mix_int(seed)) & _WORD)
+    word = _mix((word + _mix_int(number + 0x9E3779B9)) & _WORD)
+    return (word >> 8).float() / 2**24
+
+
+def _mix(word: Tensor) -> Tensor:
+    word = word ^ (word >> 16)
+    word = (word * 0x85EBCA6B) & _WORD
+    word = word ^ (word >> 13)
+    word = (word * 0xC2B2AE35) & _WORD
+    return word ^ (word >> 16)
+
+
+def _mix_int(value: int) -> int:
+    return int(_mix(torch.tensor(value & _WORD)))

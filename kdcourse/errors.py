@@ -1,0 +1,21 @@
+"""Errors whose message says what was wrong, what was found and what to do."""
+
+
+class KdcourseError(Exception):
+    """Base class; the command line prints its message without a traceback."""
+
+
+class ArgumentError(KdcourseError, ValueError):
+    """An argument outside what a function accepts."""
+
+
+class DataError(KdcourseError):
+    """Pictures, labels or their files are missing, damaged or not as promised."""
+
+
+class CheckpointError(KdcourseError):
+    """A stored file of weights or training state can't be used."""
+
+
+class DivergedError(KdcourseError):
+    """Training produced a loss that is not a finite number."""

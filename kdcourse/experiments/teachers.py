@@ -1,0 +1,163 @@
+"""The course's five teachers: how each is trained, where it is stored, how it is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdcourse import models, training
+from kdcourse.data import Augmentation, Dataset
+from kdcourse.errors import CheckpointError
+from kdcourse.files import sha256, write_atomically
+
+CHECKSUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one teacher's training; everything else is `fit`'s default."""
+
+    name: str
+    model: str
+    seed: int
+    augmentation: Augmentation
+    epochs: int = 18
+    batch_size: int = 256
+    learning_rate: float = 0.05
+    optimizer: str = "muon"
+    weight_decay: float = 5e-3
+
+
+# They differ on purpose, in seed, width and augmentation: an ensemble gains from members that err
+# on different pictures (Hansen and Salamon 1990).
+RECIPES: tuple[Recipe, ...] = (
+    Recipe("teacher_1", "teacher", 1, Augmentation()),
+    Recipe("teacher_2", "teacher_wide", 2, Augmentation()),
+    Recipe("teacher_3", "teacher", 3, Augmentation(flip=False, erase=0.7)),
+    Recipe("teacher_4", "teacher_wide", 4, Augmentation(shift=1)),
+    Recipe("teacher_5", "teacher", 5, Augmentation(erase=0.3, erase_sides=(6, 14))),
+)
+
+
+def train_teacher(
+    recipe: Recipe,
+    data: Dataset,
+    folder: Path,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Train one teacher, going on where an earlier call stopped, and store it in ``folder``.
+
+    Writes ``NAME.safetensors`` (matrices in float16), whose notes hold settings and history, and
+    refreshes the folder's checksums. A teacher already there, trained with this recipe on these
+    pictures, is left as it is.
+
+    Returns:
+        The notes stored with the weights.
+    """
+    settings = _settings(recipe, data)
+    path = folder / f"{recipe.name}.safetensors"
+    if path.exists():
+        notes = training.load_weights(_build(recipe.model, data), path)
+        if notes.get("settings") == settings:
+            return notes
+    torch.manual_seed(recipe.seed)
+    model = _build(recipe.model, data)
+    checkpoint = folder / f"{recipe.name}.checkpoint.safetensors"
+    history = training.fit(
+        model,
+        data,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        seed=recipe.seed,
+        optimizer=recipe.optimizer,
+        weight_decay=recipe.weight_decay,
+        augmentation=recipe.augmentation,
+        device=device,
+        precision=precision,
+        checkpoint=checkpoint,
+        checkpoint_every=100,
+        progress=recipe.name if progress else False,
+    )
+    notes = {
+        "model": recipe.model,
+        "classes": list(data.classes),
+        "settings": settings,
+        "history": json.loads(history.to_json()),
+    }
+    training.save_weights(model, path, notes, dtype=torch.float16)
+    write_checksums(folder)
+    checkpoint.unlink(missing_ok=True)
+    return notes
+
+
+def load_teachers(
+    folder: Path, data: Dataset, names: Sequence[str] | None = None
+) -> list[tuple[str, nn.Module, dict[str, Any]]]:
+    """Load stored teachers: name, model in eval mode, notes.
+
+    Raises:
+        CheckpointError: a teacher missing, damaged, changed since its checksum was written, or
+            trained for other classes than ``data`` has.
+    """
+    expected = read_checksums(folder)
+    wanted = list(names) if names is not None else sorted(Path(file).stem for file in expected)
+    if not wanted:
+        raise CheckpointError(
+            f"There are no trained teachers in {folder}. Train them with: kdcourse run --teachers train"
+        )
+    found = []
+    for name in wanted:
+        path = folder / f"{name}.safetensors"
+        digest = sha256(path) if path.exists() else "no file"
+        if digest != expected.get(path.name):
+            raise CheckpointError(
+                f"{path} is not the teacher that was stored: SHA-256 {expected.get(path.name, 'not listed')} "
+                f"expected, {digest} found. Fetch the file again (git checkout -- {path.name} in its folder), "
+                "or train it anew with: kdcourse run --teachers train"
+            )
+        notes = training.weights.read_tensors(path)[1]
+        if tuple(notes.get("classes", ())) != data.classes:
+            raise CheckpointError(
+                f"{path} was trained for the classes {', '.join(notes.get('classes', []))}; the pictures have "
+                f"{', '.join(data.classes)}. Train teachers for them with: kdcourse run --teachers train"
+            )
+        model = _build(notes["model"], data)
+        training.load_weights(model, path)
+        found.append((name, model.eval(), notes))
+    return found
+
+
+def write_checksums(folder: Path) -> None:
+    """Refresh ``SHA256SUMS`` (the format of ``sha256sum``) for every finished teacher of ``folder``."""
+    files = sorted(p for p in folder.glob("*.safetensors") if not p.name.endswith(".checkpoint.safetensors"))
+    write_atomically(folder / CHECKSUMS, "".join(f"{sha256(p)}  {p.name}\n" for p in files))
+
+
+def read_checksums(folder: Path) -> dict[str, str]:
+    """File name -> SHA-256, from ``SHA256SUMS``; empty where there is none."""
+    path = folder / CHECKSUMS
+    if not path.exists():
+        return {}
+    pairs = (line.split(maxsplit=1) for line in path.read_text().splitlines() if line.strip())
+    return {name.strip().lstrip("*"): digest for digest, name in pairs}
+
+
+def _build(name: str, data: Dataset) -> nn.Module:
+    return models.build(name, num_classes=len(data.classes), in_channels=data.image_shape[0])
+
+
+def _settings(recipe: Recipe, data: Dataset) -> dict[str, Any]:
+    settings = asdict(recipe)
+    settings["augmentation"] = recipe.augmentation.key
+    settings["data"] = data.train.digest[:16]
+    return settings

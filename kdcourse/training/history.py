@@ -1,0 +1,53 @@
+"""What a training run recorded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch: losses in the objective's unit (nats), accuracies 0 to 1, wall-clock seconds.
+
+    Training figures are means over the epoch's batches, as the model changed; validation figures
+    are of the model at the epoch's end, by cross-entropy. They are NaN-free: an epoch that was not
+    validated holds ``None``.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+    seconds: float
+
+
+@dataclass
+class History:
+    """The epochs of one run and the settings that made them."""
+
+    settings: dict[str, Any]
+    epochs: list[EpochRecord] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def column(self, name: str) -> list[Any]:
+        """One quantity over the epochs, such as ``history.column("train_loss")``."""
+        return [getattr(record, name) for record in self.epochs]
+
+    @property
+    def last(self) -> EpochRecord:
+        """The final epoch. Results are always read from it, never from the best one."""
+        return self.epochs[-1]
+
+    def to_json(self) -> str:
+        return json.dumps({"settings": self.settings, "epochs": [asdict(record) for record in self.epochs]})
+
+    @classmethod
+    def from_json(cls, text: str) -> History:
+        content = json.loads(text)
+        return cls(content["settings"], [EpochRecord(**record) for record in content["epochs"]])

@@ -1,0 +1,76 @@
+"""Where a run takes place: one CPU, a GPU, or several processes, through Hugging Face accelerate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdcourse.errors import ArgumentError
+
+
+class Placement:
+    """The device of this process and its part in the work.
+
+    Args:
+        device: ``auto`` (what accelerate finds best), ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        ArgumentError: a device that is unknown or not there.
+    """
+
+    def __init__(self, device: str = "auto") -> None:
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState, GradientState, PartialState
+
+        if device not in ("auto", "cpu", "cuda", "mps"):
+            raise ArgumentError(f"device must be auto, cpu, cuda or mps; found {device!r}.")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ArgumentError("device='cuda' was asked for and PyTorch finds no CUDA GPU here. Take device='auto'.")
+        if device == "mps" and not torch.backends.mps.is_available():
+            raise ArgumentError("device='mps' was asked for and PyTorch finds no Apple GPU here. Take device='auto'.")
+        # accelerate keeps the first choice of device for the whole process; a run of several
+        # processes must keep it, a notebook may change its mind.
+        if PartialState._shared_state and PartialState().num_processes == 1:
+            AcceleratorState._reset_state(reset_partial_state=True)
+            GradientState._reset_state()
+        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
+        self.device: torch.device = self._accelerator.device
+        self.rank: int = self._accelerator.process_index
+        self.world: int = self._accelerator.num_processes
+        self.is_main: bool = self._accelerator.is_main_process
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model whose gradients are averaged over all processes; alone, the model itself."""
+        if self.world == 1:
+            return model
+        wrapped: nn.Module = self._accelerator.prepare_model(model)
+        return wrapped
+
+    def backward(self, loss: Tensor) -> None:
+        self._accelerator.backward(loss)
+
+    def total(self, loss: float, correct: int, seen: int) -> tuple[float, int, int]:
+        """Sums over all processes."""
+        if self.world == 1:
+            return loss, correct, seen
+        parts = torch.tensor([loss, correct, seen], dtype=torch.float64, device=self.device)
+        sums = self._accelerator.reduce(parts, reduction="sum")
+        return float(sums[0]), int(sums[1]), int(sums[2])
+
+    def agree(self, choice: str) -> str:
+        """The main process's choice, in every process."""
+        if self.world == 1:
+            return choice
+        from accelerate.utils import broadcast_object_list
+
+        return str(broadcast_object_list([choice])[0])
+
+    def progress_bar(self, total: int, initial: int, progress: bool | str) -> Any:
+        """A tqdm bar, shown by the main process alone."""
+        from tqdm.auto import tqdm
+
+        label = progress if isinstance(progress, str) else "training"
+        hidden = not progress or not self.is_main
+        return tqdm(total=total, initial=initial, desc=label, unit="step", disable=hidden, mininterval=0.5)
