@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import tempfile
+import time
 from pathlib import Path
+
+_ABANDONED_AFTER = 24 * 3600  # seconds; no write of one file takes that long
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write ``content`` so that readers, crashes and full disks meet the old file or the new, never a half.
 
     The content goes to a temporary file in the same folder, is flushed to the disk and then renamed
-    over ``path``.
+    over ``path``. A process that is killed in between leaves that temporary file; a later write of the
+    same ``path`` removes it a day on, when nobody can still be writing it.
 
     Raises:
         OSError: the folder can't be written, or the disk is full; ``path`` is then as it was.
@@ -32,6 +37,10 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED_AFTER:
+                left.unlink()
 
 
 def sha256(path: Path) -> str:

@@ -51,7 +51,8 @@ class Batches:
             share one set of stored views.
 
     Raises:
-        ArgumentError: batch size or views below 1, or a batch that can't be shared evenly.
+        ArgumentError: batch size or views below 1, a batch that can't be shared evenly, a seed that is
+            no whole number from 0 to 2**32 - 1.
     """
 
     def __init__(
@@ -70,8 +71,14 @@ class Batches:
     ) -> None:
         if batch_size < 1:
             raise ArgumentError(f"batch_size must be at least 1; found {batch_size}.")
+        for name, value in (("seed", seed), ("view_seed", 0 if view_seed is None else view_seed)):
+            # Views know 32 bits of a seed: beyond them, different seeds would show the same views.
+            if not isinstance(value, int) or not 0 <= value < 2**32:
+                raise ArgumentError(f"{name} must be a whole number from 0 to 2**32 - 1; found {value!r}.")
         if views is not None and views < 1:
-            raise ArgumentError(f"views must be at least 1, or None for a new view every epoch; found {views}.")
+            raise ArgumentError(
+                f"views must be at least 1, or None for a new view every epoch; found {views}."
+            )
         if batch_size % world:
             raise ArgumentError(
                 f"A batch of {batch_size} can't be shared evenly by {world} processes; "
@@ -93,7 +100,9 @@ class Batches:
         """The view that epoch ``epoch`` shows."""
         if self._augmentation is None:
             return View()
-        return View(self._augmentation, self._view_seed, epoch if self._views is None else epoch % self._views)
+        return View(
+            self._augmentation, self._view_seed, epoch if self._views is None else epoch % self._views
+        )
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of epoch ``number`` from step ``start`` on."""

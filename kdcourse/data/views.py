@@ -31,7 +31,8 @@ class Augmentation:
         erase_sides: shortest and longest side of that rectangle, pixels.
 
     Raises:
-        ArgumentError: a probability outside [0, 1], a negative shift, sides out of order.
+        ArgumentError: a probability outside [0, 1], a negative shift, sides out of order, pixels that
+            aren't whole.
     """
 
     shift: int = 2
@@ -40,20 +41,21 @@ class Augmentation:
     erase_sides: tuple[int, int] = (4, 12)
 
     def __post_init__(self) -> None:
-        if self.shift < 0:
-            raise ArgumentError(f"shift is a number of pixels, 0 or more; found {self.shift}.")
+        if not isinstance(self.shift, int) or self.shift < 0:
+            raise ArgumentError(f"shift is a whole number of pixels, 0 or more; found {self.shift!r}.")
         if not 0 <= self.erase <= 1:
             raise ArgumentError(f"erase is a probability from 0 to 1; found {self.erase}.")
         low, high = self.erase_sides
-        if not 1 <= low <= high:
+        if not (isinstance(low, int) and isinstance(high, int) and 1 <= low <= high):
             raise ArgumentError(
-                f"erase_sides needs 1 <= shortest <= longest, in pixels; found {self.erase_sides}."
+                f"erase_sides needs 1 <= shortest <= longest, in whole pixels; found {self.erase_sides}."
             )
 
     @property
     def key(self) -> str:
         low, high = self.erase_sides
-        return f"shift{self.shift}-flip{int(self.flip)}-erase{self.erase:g}x{low}to{high}"
+        erase = str(self.erase).removesuffix(".0")  # every digit: what differs must not share a name
+        return f"shift{self.shift}-flip{int(self.flip)}-erase{erase}x{low}to{high}"
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,16 @@ class View:
 
         Returns:
             uint8 [B, C, H, W], on the device of ``images``.
+
+        Raises:
+            ArgumentError: other types or shapes than these.
         """
+        if images.dtype != torch.uint8 or images.ndim != 4 or index.dtype != torch.int64 or index.ndim != 1:
+            raise ArgumentError(
+                "A view takes uint8 pictures [B, C, H, W] and int64 positions [B]; found "
+                f"{images.dtype} {list(images.shape)} and {index.dtype} {list(index.shape)}. "
+                "Apply it before normalising."
+            )
         if len(images) != len(index):
             raise ArgumentError(
                 "A view needs the position in the split of every picture; found "
@@ -101,7 +112,9 @@ class View:
             from_columns = torch.where(draw[:, 2:3] < 0.5, width - 1 - from_columns, from_columns)
         inside_rows = (from_rows >= 0) & (from_rows < height)
         inside_columns = (from_columns >= 0) & (from_columns < width)
-        source = from_rows.clamp(0, height - 1)[:, :, None] * width + from_columns.clamp(0, width - 1)[:, None]
+        source = (
+            from_rows.clamp(0, height - 1)[:, :, None] * width + from_columns.clamp(0, width - 1)[:, None]
+        )
         flat = images.flatten(2)  # [B, C, H*W]
         out = flat.gather(2, source.flatten(1)[:, None].expand(-1, flat.shape[1], -1)).view(images.shape)
         out = out * (inside_rows[:, None, :, None] & inside_columns[:, None, None, :])

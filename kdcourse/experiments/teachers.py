@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class Recipe:
     model: str
     seed: int
     augmentation: Augmentation
-    epochs: int = 18
+    epochs: int = 16
     batch_size: int = 256
     learning_rate: float = 0.05
     optimizer: str = "muon"
@@ -37,12 +37,27 @@ class Recipe:
 # They differ on purpose, in seed, width and augmentation: an ensemble gains from members that err
 # on different pictures (Hansen and Salamon 1990).
 RECIPES: tuple[Recipe, ...] = (
-    Recipe("teacher_1", "teacher", 1, Augmentation()),
+    Recipe("teacher_1", "teacher", 1, Augmentation(), epochs=18),
     Recipe("teacher_2", "teacher_wide", 2, Augmentation()),
     Recipe("teacher_3", "teacher", 3, Augmentation(flip=False, erase=0.7)),
     Recipe("teacher_4", "teacher_wide", 4, Augmentation(shift=1)),
     Recipe("teacher_5", "teacher", 5, Augmentation(erase=0.3, erase_sides=(6, 14))),
 )
+
+
+def recipes_for(epochs: int | None = None, batch_size: int | None = None) -> tuple[Recipe, ...]:
+    """`RECIPES`, with another number of epochs or pictures a step where given."""
+    return tuple(
+        replace(recipe, epochs=epochs or recipe.epochs, batch_size=batch_size or recipe.batch_size)
+        for recipe in RECIPES
+    )
+
+
+def shipped_folder() -> Path:
+    """Where the course's own teachers lie: in the checkout's ``data`` folder, or inside an installed wheel."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent / "data" / "teachers"
+    return checkout if checkout.is_dir() else package / "shipped" / "teachers"
 
 
 def train_teacher(
@@ -118,13 +133,7 @@ def load_teachers(
     found = []
     for name in wanted:
         path = folder / f"{name}.safetensors"
-        digest = sha256(path) if path.exists() else "no file"
-        if digest != expected.get(path.name):
-            raise CheckpointError(
-                f"{path} is not the teacher that was stored: SHA-256 {expected.get(path.name, 'not listed')} "
-                f"expected, {digest} found. Fetch the file again (git checkout -- {path.name} in its folder), "
-                "or train it anew with: kdcourse run --teachers train"
-            )
+        check_digest(path, expected, "kdcourse run --teachers train")
         notes = training.weights.read_tensors(path)[1]
         if tuple(notes.get("classes", ())) != data.classes:
             raise CheckpointError(
@@ -135,6 +144,17 @@ def load_teachers(
         training.load_weights(model, path)
         found.append((name, model.eval(), notes))
     return found
+
+
+def check_digest(path: Path, expected: dict[str, str], remedy: str) -> None:
+    """Raise `CheckpointError` unless ``path`` has the SHA-256 that ``expected`` lists for its name."""
+    found = sha256(path) if path.exists() else "no file"
+    if found != expected.get(path.name):
+        raise CheckpointError(
+            f"{path} is not the file that was stored: SHA-256 {expected.get(path.name, 'not listed')} expected, "
+            f"{found} found. Fetch it again (git checkout -- {path.name} in its folder), or train it anew with: "
+            f"{remedy}"
+        )
 
 
 def write_checksums(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,12 +35,12 @@ class ResidualStage(nn.Module):
 
 
 class ResidualTeacher(nn.Module):
-    """A residual network of three stages: 28 -> 14 -> 7 -> 3 pixels, then a global maximum.
+    """A residual network of, usually, three stages: 28 -> 14 -> 7 -> 3 pixels, then a global maximum.
 
     After the ResNet-9 shape of fast CIFAR-10 training (David Page, "How to Train Your ResNet",
     2018). Logits leave scaled by 1/8, which keeps them small at the start of training.
 
-    float32 [B, in_channels, H, W], H and W at least 8 -> [B, num_classes].
+    float32 [B, in_channels, H, W], H and W at least 2 ** len(widths) -> [B, num_classes].
     """
 
     def __init__(
@@ -51,6 +52,10 @@ class ResidualTeacher(nn.Module):
         widths: Sequence[int] = (24, 64, 192),
     ) -> None:
         super().__init__()
+        if not widths:
+            raise ArgumentError(
+                "ResidualTeacher needs one width a stage, such as widths=(24, 64, 192); found none."
+            )
         self.stem = nn.Conv2d(in_channels, stem, 3, padding=1, bias=False)
         self.stem_norm = nn.BatchNorm2d(stem)
         inputs = (stem, *widths[:-1])
@@ -58,47 +63,70 @@ class ResidualTeacher(nn.Module):
         self.head = nn.Linear(widths[-1], num_classes, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        _check_size(x, len(self.stages))
         x = F.relu(self.stem_norm(self.stem(x)))
         return self.head(self.stages(x).amax((2, 3))) / 8
 
 
 class PocketCNN(nn.Module):
-    """A plain small CNN: every stage is conv, max-pool (the last stage excepted), norm, ReLU.
+    """A small residual CNN: halve the picture, refine it, halve it again, refine it.
 
-    float32 [B, in_channels, H, W], H and W at least 8 -> [B, num_classes].
+    Conv-pool to the first width, ``depths[0]`` 3x3 convolutions each around a shortcut, and so on
+    for every further width; then a global maximum and one linear layer. Spending convolutions on
+    14x14 pixels rather than on channels buys accuracy with work instead of weights.
+
+    float32 [B, in_channels, H, W], H and W at least 2 ** len(widths) -> [B, num_classes].
 
     Args:
-        widths: channels of each stage; the picture halves between stages.
-        deepen: further 3x3 convolutions, each around a shortcut, at the last resolution.
+        widths: channels after each halving.
+        depths: shortcut convolutions after each halving; as many numbers as ``widths``.
     """
 
     def __init__(
-        self, num_classes: int = 10, in_channels: int = 1, *, widths: Sequence[int] = (8, 16, 32), deepen: int = 0
+        self,
+        num_classes: int = 10,
+        in_channels: int = 1,
+        *,
+        widths: Sequence[int] = (16, 32),
+        depths: Sequence[int] = (1, 1),
     ) -> None:
         super().__init__()
-        if not widths:
-            raise ArgumentError("PocketCNN needs at least one width, such as widths=(8, 16, 32); found none.")
+        if not widths or len(widths) != len(depths):
+            raise ArgumentError(
+                "PocketCNN needs one depth for each width, such as widths=(16, 32), depths=(1, 1); found "
+                f"widths={tuple(widths)}, depths={tuple(depths)}."
+            )
         inputs = (in_channels, *widths[:-1])
-        self.convs = nn.ModuleList(
-            nn.Conv2d(i, o, 3, padding=1, bias=False) for i, o in zip(inputs, widths, strict=True)
+        self.stages = nn.Sequential(
+            *(PocketStage(*shape) for shape in zip(inputs, widths, depths, strict=True))
         )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(o) for o in widths)
-        self.deeper = nn.ModuleList(
-            nn.Conv2d(widths[-1], widths[-1], 3, padding=1, bias=False) for _ in range(deepen)
-        )
-        self.deeper_norms = nn.ModuleList(nn.BatchNorm2d(widths[-1]) for _ in range(deepen))
         self.head = nn.Linear(widths[-1], num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        last = len(self.convs) - 1
-        for k, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            x = conv(x)
-            if k < last:
-                x = F.max_pool2d(x, 2)
-            x = F.relu(norm(x))
-        for conv, norm in zip(self.deeper, self.deeper_norms, strict=True):
+        _check_size(x, len(self.stages))
+        return self.head(self.stages(x).amax((2, 3)))
+
+
+class PocketStage(nn.Module):
+    """Conv, max-pool, norm, ReLU; then ``depth`` convolutions, each around a shortcut.
+
+    [B, inputs, H, W] -> [B, outputs, H // 2, W // 2]
+    """
+
+    def __init__(self, inputs: int, outputs: int, depth: int) -> None:
+        super().__init__()
+        self.expand = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.expand_norm = nn.BatchNorm2d(outputs)
+        self.refine = nn.ModuleList(
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False) for _ in range(depth)
+        )
+        self.refine_norms = nn.ModuleList(nn.BatchNorm2d(outputs) for _ in range(depth))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.expand_norm(F.max_pool2d(self.expand(x), 2)))
+        for conv, norm in zip(self.refine, self.refine_norms, strict=True):
             x = x + F.relu(norm(conv(x)))
-        return self.head(x.mean((2, 3)))
+        return x
 
 
 class DepthwiseCNN(nn.Module):
@@ -121,7 +149,7 @@ class DepthwiseCNN(nn.Module):
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(),
         ]
-        for k, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for k, (inputs, outputs) in enumerate(pairwise(widths)):
             layers += [
                 nn.Conv2d(inputs, inputs, 3, stride=2 if k == 1 else 1, padding=1, groups=inputs, bias=False),
                 nn.BatchNorm2d(inputs),
@@ -135,3 +163,12 @@ class DepthwiseCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x).mean((2, 3)))
+
+
+def _check_size(x: Tensor, halvings: int) -> None:
+    """Raise ArgumentError where a picture [B, C, H, W] would be halved to nothing."""
+    if min(x.shape[-2:]) < 2**halvings:
+        raise ArgumentError(
+            f"Pictures must be at least {2**halvings} pixels high and wide for {halvings} halvings; found "
+            f"{x.shape[-2]}x{x.shape[-1]}. Build the model with fewer widths, or enlarge the pictures."
+        )

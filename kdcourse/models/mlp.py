@@ -12,11 +12,11 @@ from kdcourse.errors import ArgumentError
 class MLP(nn.Module):
     """Flatten, then linear layers with ReLU between them.
 
-    float32 [B, in_channels, size, size] -> [B, num_classes].
+    float32 [B, in_channels, height, width] -> [B, num_classes].
 
     Args:
         hidden: width of each hidden layer.
-        size: height and width of the pictures, pixels.
+        size: height and width of the pictures, pixels; one number for square ones.
         dropout: probability after every hidden layer.
     """
 
@@ -26,11 +26,14 @@ class MLP(nn.Module):
         in_channels: int = 1,
         *,
         hidden: Sequence[int] = (32,),
-        size: int = 28,
+        size: int | tuple[int, int] = 28,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.inputs = in_channels * size * size
+        if not 0 <= dropout < 1:
+            raise ArgumentError(f"dropout is a probability from 0 to below 1; found {dropout}.")
+        height, width_px = (size, size) if isinstance(size, int) else size
+        self.inputs = in_channels * height * width_px
         layers: list[nn.Module] = []
         width = self.inputs
         for units in hidden:
@@ -42,9 +45,9 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x[0].numel() != self.inputs:
+        if x.shape[1:].numel() != self.inputs:
             raise ArgumentError(
-                f"This MLP was built for pictures of {self.inputs} numbers each; found {x[0].numel()} "
+                f"This MLP was built for pictures of {self.inputs} numbers each; found {x.shape[1:].numel()} "
                 f"(shape {list(x.shape[1:])}). Build it with the size=... and in_channels=... of your pictures."
             )
         return self.layers(x.flatten(1))

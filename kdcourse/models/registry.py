@@ -19,11 +19,11 @@ TORCHVISION = "torchvision:"
 _BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "teacher": ResidualTeacher,
     "teacher_wide": partial(ResidualTeacher, widths=(32, 64, 192)),
-    "pocket_2k": partial(PocketCNN, widths=(4, 8, 16), deepen=0),
-    "pocket_6k": partial(PocketCNN, widths=(8, 16, 32), deepen=0),
-    "pocket_16k": partial(PocketCNN, widths=(8, 16, 32), deepen=1),
-    "pocket_60k": partial(PocketCNN, widths=(16, 32, 64), deepen=1),
-    "pocket_200k": partial(PocketCNN, widths=(32, 64, 104), deepen=1),
+    "pocket_2k": partial(PocketCNN, widths=(4, 8, 16), depths=(0, 0, 0)),
+    "pocket_6k": partial(PocketCNN, widths=(8, 16, 16), depths=(1, 1, 0)),
+    "pocket_17k": partial(PocketCNN, widths=(16, 32), depths=(1, 1)),
+    "pocket_60k": partial(PocketCNN, widths=(16, 32, 48), depths=(1, 2, 1)),
+    "pocket_200k": partial(PocketCNN, widths=(24, 48, 96), depths=(1, 2, 1)),
     "depthwise_3k": partial(DepthwiseCNN, widths=(16, 24, 32, 32)),
     "depthwise_11k": partial(DepthwiseCNN, widths=(24, 48, 64, 64, 64)),
     "mlp_25k": partial(MLP, hidden=(32,)),
@@ -53,16 +53,26 @@ def torchvision_names() -> list[str]:
     """What may follow ``torchvision:``."""
     from torchvision import models as zoo
 
-    return zoo.list_models(module=zoo)
+    from kdcourse.models.torchvision_zoo import UNSUITED
+
+    return [name for name in zoo.list_models(module=zoo) if name not in UNSUITED]
 
 
-def build(name: str, *, num_classes: int = 10, in_channels: int = 1, **options: Any) -> nn.Module:
+def build(
+    name: str,
+    *,
+    num_classes: int = 10,
+    in_channels: int = 1,
+    size: int | tuple[int, int] = 28,
+    **options: Any,
+) -> nn.Module:
     """A freshly initialised model.
 
     Args:
         name: one of `names`, or ``torchvision:NAME`` (such as ``torchvision:resnet18``).
         num_classes: length of the logits.
         in_channels: channels of the pictures.
+        size: their height and width in pixels; matters to MLPs and vision transformers alone.
         options: passed on to the model's class, such as ``widths=(8, 16)``.
 
     Returns:
@@ -80,7 +90,11 @@ def build(name: str, *, num_classes: int = 10, in_channels: int = 1, **options: 
         from kdcourse.models.torchvision_zoo import build_torchvision
 
         return build_torchvision(
-            name.removeprefix(TORCHVISION), num_classes=num_classes, in_channels=in_channels, **options
+            name.removeprefix(TORCHVISION),
+            num_classes=num_classes,
+            in_channels=in_channels,
+            size=size,
+            **options,
         )
     if name not in _BUILDERS:
         raise ArgumentError(
@@ -93,4 +107,6 @@ def build(name: str, *, num_classes: int = 10, in_channels: int = 1, **options: 
         if option not in known:
             accepted = ", ".join(k for k in known if k not in ("num_classes", "in_channels"))
             raise ArgumentError(f"Model {name!r} has no option {option!r}; it takes {accepted}.")
+    if "size" in known:
+        options["size"] = size
     return builder(num_classes, in_channels, **options)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from kdcourse.errors import ArgumentError
+
+PATCH = 4  # pixels a side of what a vision transformer takes as one word
+UNSUITED = {
+    "maxvit_t": "its windows of 7x7 must divide the picture after five halvings, so it takes multiples of 224 pixels"
+}
 
 
 class _LogitsOnly(nn.Module):
@@ -21,26 +27,31 @@ class _LogitsOnly(nn.Module):
         return out if isinstance(out, Tensor) else out.logits
 
 
-def build_torchvision(name: str, *, num_classes: int, in_channels: int, **options: Any) -> nn.Module:
+def build_torchvision(
+    name: str, *, num_classes: int, in_channels: int, size: int | tuple[int, int] = 28, **options: Any
+) -> nn.Module:
     """A torchvision classifier with random weights, for pictures of about 28 to 64 pixels.
 
     The stems of the zoo are made for 224 pixels and would leave a 28-pixel picture less than one
     pixel wide. So the first convolution takes ``in_channels`` and keeps the resolution, and a
-    ResNet's first max-pooling goes (as He et al. 2016, section 4.2, do for CIFAR-10). Models of
-    fixed picture size (vision transformers) are given ``image_size=28`` unless ``options`` say other.
+    ResNet's first max-pooling goes (as He et al. 2016, section 4.2, do for CIFAR-10); so do the two
+    of Inception v3, and VGG's five keep the odd last row and column. Vision transformers are built for
+    square pictures of ``size``, in patches of 4x4 pixels.
 
     Raises:
-        ArgumentError: no such model, or one whose layout is not known here.
+        ArgumentError: no such model, one that small pictures don't suit, options or a size that it doesn't take.
     """
     from torchvision import models as zoo
 
+    if name in UNSUITED:
+        raise ArgumentError(
+            f"torchvision's {name} isn't offered: {UNSUITED[name]}. Choose another, such as torchvision:resnet18."
+        )
     if name not in zoo.list_models(module=zoo):
         raise ArgumentError(
             f"torchvision has no classifier {name!r}. kdcourse.models.torchvision_names() lists them; "
             "resnet18 and mobilenet_v3_small are good first choices."
         )
-    if name.startswith("vit_"):
-        options.setdefault("image_size", 28)
     if name in ("googlenet", "inception_v3"):
         options.setdefault("init_weights", True)
         options.setdefault("aux_logits", False)  # the auxiliary heads need pictures of 75 pixels or more
@@ -49,25 +60,45 @@ def build_torchvision(name: str, *, num_classes: int, in_channels: int, **option
     except TypeError as error:
         raise ArgumentError(f"torchvision's {name} doesn't take these options: {error}.") from error
     if name.startswith("vit_"):
-        patch = model.conv_proj
-        size = 4 if options["image_size"] % 4 == 0 else patch.kernel_size[0]
-        model.conv_proj = nn.Conv2d(in_channels, patch.out_channels, size, stride=size)
-        tokens = (options["image_size"] // size) ** 2 + 1
-        model.patch_size, model.seq_length = size, tokens
-        model.encoder.pos_embedding = nn.Parameter(
-            model.encoder.pos_embedding.new_empty(1, tokens, patch.out_channels).normal_(std=0.02)
-        )
+        _fit_patches(model, name, in_channels, size)
         return model
     _fit_stem(model, name, in_channels)
+    if name.startswith("vgg"):
+        for module in model.features:
+            if isinstance(module, nn.MaxPool2d):
+                module.ceil_mode = True
+    if name == "inception_v3":
+        model.maxpool1 = model.maxpool2 = nn.Identity()
     return _LogitsOnly(model) if name in ("googlenet", "inception_v3") else model
 
 
+def _fit_patches(model: Any, name: str, in_channels: int, size: int | tuple[int, int]) -> None:
+    """Rebuild a vision transformer's first layer for small pictures.
+
+    It is done afterwards since the zoo's builders fix a patch of 14 to 32 pixels.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if height != width or height % PATCH:
+        raise ArgumentError(
+            f"torchvision's {name} takes square pictures whose side is a multiple of {PATCH} pixels; found "
+            f"size={height}x{width}. Resize them."
+        )
+    units = model.conv_proj.out_channels
+    model.conv_proj = nn.Conv2d(in_channels, units, PATCH, stride=PATCH)
+    nn.init.trunc_normal_(model.conv_proj.weight, std=(in_channels * PATCH**2) ** -0.5)
+    nn.init.zeros_(model.conv_proj.bias)
+    model.image_size, model.patch_size = height, PATCH
+    model.seq_length = (height // PATCH) ** 2 + 1
+    model.encoder.pos_embedding = nn.Parameter(torch.empty(1, model.seq_length, units).normal_(std=0.02))
+
+
 def _fit_stem(model: nn.Module, name: str, in_channels: int) -> None:
-    for path, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
-            break
-    else:
-        raise ArgumentError(f"torchvision's {name} has no convolution to fit to small pictures; choose another.")
+    first = next(((p, m) for p, m in model.named_modules() if isinstance(m, nn.Conv2d)), None)
+    if first is None:
+        raise ArgumentError(
+            f"torchvision's {name} has no convolution to fit to small pictures; choose another."
+        )
+    path, module = first
     big = module.kernel_size[0] > 3
     stem = nn.Conv2d(
         in_channels,

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdcourse.data import Augmentation, Batch, Batches, Dataset, Split
-from kdcourse.errors import ArgumentError, DivergedError
+from kdcourse.errors import ArgumentError
 from kdcourse.training.checkpoint import Position, load_checkpoint, save_checkpoint
+from kdcourse.training.guards import check_loss, check_model, finite, own_random_numbers
 from kdcourse.training.history import EpochRecord, History
 from kdcourse.training.optimizers import make_optimizer, one_cycle
 from kdcourse.training.placement import Placement
@@ -27,6 +28,7 @@ def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
     return F.cross_entropy(logits, batch.labels)
 
 
+@own_random_numbers
 def fit(
     model: nn.Module,
     data: Dataset,
@@ -52,19 +54,20 @@ def fit(
 ) -> History:
     """Train ``model`` in place on ``data.train`` and leave it in eval mode, on its device.
 
-    Everything random follows from ``seed`` (order, views) and from the model's initial weights.
+    Everything random follows from ``seed`` (order, views, dropout) and from the model's initial weights.
 
     Args:
         model: float32 [B, C, H, W] -> logits [B, num_classes].
         data: pictures and labels; validated on ``data.validation`` after every epoch.
         epochs, batch_size: how long, in passes over the data, and pictures a step.
         learning_rate: the peak of a one-cycle schedule (`one_cycle`).
-        seed: of the order of the pictures and of their views.
+        seed: of the order of the pictures, of their views and of dropout.
         objective: ``(logits [B, C] float32, batch) -> scalar`` to minimise.
         optimizer, weight_decay: see `make_optimizer`.
         warm_up: share of all steps over which the learning rate rises.
         augmentation, views, view_seed: see `Batches`.
-        precision: ``float32``, ``bfloat16``, or ``auto`` for whichever is faster for this model here.
+        precision: ``float32``, ``bfloat16``, or ``auto`` for whichever is faster for this model here; a run
+            that goes on from a checkpoint keeps the one that it began with.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``. Under ``accelerate launch`` every process takes
             its share of each batch and gradients are averaged.
         checkpoint: file to go on from, if there, and to write to; weights end bit for bit as if the
@@ -78,18 +81,22 @@ def fit(
         One record an epoch, and the settings.
 
     Raises:
-        ArgumentError: a setting that makes no sense.
+        ArgumentError: a setting that makes no sense, pictures that the model can't take, fewer logits than
+            classes, an objective that isn't one number with a gradient.
         CheckpointError: the checkpoint is damaged or of another run.
         DivergedError: the loss stopped being a finite number.
     """
     if epochs < 1:
         raise ArgumentError(f"epochs must be at least 1; found {epochs}.")
+    if checkpoint_every is not None and checkpoint_every < 1:
+        raise ArgumentError(f"checkpoint_every is a number of steps, 1 or more; found {checkpoint_every}.")
     place = Placement(device)
     batches = Batches(
         data.train, data, batch_size=batch_size, seed=seed, augmentation=augmentation, views=views,
         view_seed=view_seed, device=place.device, rank=place.rank, world=place.world,
     )  # fmt: skip
     model.to(place.device, memory_format=torch.channels_last)
+    check_model(model, data, place.device)
     stepper = make_optimizer(optimizer, model, learning_rate=learning_rate, weight_decay=weight_decay)
     settings: dict[str, Any] = {
         "model": type(model).__name__, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate,
@@ -99,7 +106,7 @@ def fit(
     }  # fmt: skip
     history, at = History(dict(settings)), Position()
     if checkpoint is not None and Path(checkpoint).exists():
-        history, at = load_checkpoint(Path(checkpoint), model, stepper, settings)
+        history, at = load_checkpoint(Path(checkpoint), model, stepper, settings, place)
         precision = history.settings["precision"]  # the same arithmetic after the break as before it
     elif precision == "auto":
         precision = place.agree(fastest(place.device, model, data.normalise(data.train.images[:batch_size])))
@@ -107,52 +114,57 @@ def fit(
     parallel = place.wrap(model)
     total = epochs * batches.steps
 
+    def learning_rate_at(epoch: int, step: int) -> float:
+        return learning_rate * one_cycle((epoch * batches.steps + step + 1) / (total + 1), warm_up)
+
     bar = place.progress_bar(total, at.epoch * batches.steps + at.step, progress)
     with bar:
         while at.epoch < epochs:
             model.train()
             began = time.perf_counter() - at.seconds
             for batch in batches.epoch(at.epoch, start=at.step):
-                done = at.epoch * batches.steps + at.step
-                rate = learning_rate * one_cycle((done + 1) / (total + 1), warm_up)
+                rate = learning_rate_at(at.epoch, at.step)
                 for group in stepper.param_groups:
                     group["lr"] = rate
 
                 with autocast(place.device, precision):
                     logits = parallel(batch.images)
-                loss = objective(logits.float(), batch)
+                loss = check_loss(objective(logits.float(), batch))
                 stepper.zero_grad(set_to_none=True)
                 place.backward(loss)
                 stepper.step()
 
-                value = loss.item()
-                if not abs(value) < float("inf"):
-                    raise DivergedError(_diverged(value, at, rate))
-                at.loss_sum += value * len(batch)
+                at.step += 1
+                at.loss_sum += finite(loss.item(), "loss", at, rate) * len(batch)
                 at.correct += int((logits.argmax(1) == batch.labels).sum())
                 at.seen += len(batch)
-                at.step += 1
                 bar.update()
                 if checkpoint is not None and checkpoint_every and at.step % checkpoint_every == 0:
                     at.seconds = time.perf_counter() - began
-                    if place.is_main:
-                        save_checkpoint(Path(checkpoint), model, stepper, history, at)
+                    save_checkpoint(Path(checkpoint), model, stepper, history, at, place)
                 if after_step is not None:
                     after_step(at.epoch, at.step)
 
+            rate = learning_rate_at(at.epoch, batches.steps - 1)
             held_out: tuple[float, float] | tuple[None, None] = (None, None)
             if validate or at.epoch == epochs - 1:
                 held_out = evaluate_split(model, data.validation, data, precision)
+                finite(held_out[0], "validation loss", at, rate)
             loss_sum, correct, seen = place.total(at.loss_sum, at.correct, at.seen)
             history.epochs.append(
                 EpochRecord(
-                    at.epoch + 1, loss_sum / seen, correct / seen, *held_out, rate, time.perf_counter() - began
+                    at.epoch + 1,
+                    loss_sum / seen,
+                    correct / seen,
+                    *held_out,
+                    rate,
+                    time.perf_counter() - began,
                 )
             )
             bar.set_postfix_str(_summary(history.last))
             at = Position(epoch=at.epoch + 1)
-            if checkpoint is not None and place.is_main:
-                save_checkpoint(Path(checkpoint), model, stepper, history, at)
+            if checkpoint is not None:
+                save_checkpoint(Path(checkpoint), model, stepper, history, at, place)
     model.eval()
     return history
 
@@ -163,7 +175,7 @@ def evaluate_split(
 ) -> tuple[float, float]:
     """Cross-entropy (nats, mean) and accuracy (0 to 1) of ``model`` on ``split``; the model's mode is kept."""
     device = next(model.parameters()).device
-    mode = model.training
+    modes = [(part, part.training) for part in model.modules()]
     model.eval()
     loss, correct = 0.0, 0
     for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
@@ -172,14 +184,18 @@ def evaluate_split(
             logits = model(data.normalise(images).contiguous(memory_format=torch.channels_last))
         loss += F.cross_entropy(logits.float(), labels, reduction="sum").item()
         correct += int((logits.argmax(1) == labels).sum())
-    model.train(mode)
+    for part, mode in modes:
+        part.training = mode
     return loss / len(split), correct / len(split)
 
 
 def describe(objective: Objective) -> str:
-    """A name for records: what the objective says of itself in ``.name``, else what it is called."""
+    """A name for records: the objective's ``name``, a function's own, else what the object says of itself."""
     name = getattr(objective, "name", None) or getattr(objective, "__name__", None)
-    return str(name or type(objective).__name__)
+    if name is None:
+        text = repr(objective)
+        name = type(objective).__name__ if " at 0x" in text else text
+    return str(name)
 
 
 def _summary(record: EpochRecord) -> str:
@@ -187,11 +203,3 @@ def _summary(record: EpochRecord) -> str:
     if record.validation_accuracy is not None:
         text += f", validation {record.validation_accuracy:.2%}"
     return text
-
-
-def _diverged(value: float, at: Position, rate: float) -> str:
-    return (
-        f"The loss became {value} in epoch {at.epoch + 1}, step {at.step + 1}, at a learning rate of {rate:.4g}: "
-        "the run has diverged. Try a third of the learning rate, a longer warm_up, or, where bfloat16 is in use, "
-        'precision="float32"; and check that the pictures and soft targets hold no NaN.'
-    )

@@ -18,7 +18,12 @@ def one_cycle(progress: float, warm_up: float = 0.2) -> float:
     """Share of the peak learning rate at ``progress`` (0 to 1): a straight rise, then a straight fall to 0.
 
     Smith and Topin 2018, "Super-Convergence", https://arxiv.org/abs/1708.07120.
+
+    Raises:
+        ArgumentError: ``warm_up``, the share of all steps that the rise takes, outside [0, 1).
     """
+    if not 0 <= warm_up < 1:
+        raise ArgumentError(f"warm_up is a share of all steps, from 0 to below 1; found {warm_up}.")
     return min(progress / warm_up, (1 - progress) / (1 - warm_up)) if warm_up > 0 else 1 - progress
 
 
@@ -60,8 +65,9 @@ class Muon(Optimizer):
     """Momentum whose matrix updates are orthogonalised (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/).
 
     Kernels and hidden matrices step along the nearest orthogonal matrix of their Nesterov momentum,
-    times ``lr``; vectors, the output layer and a first convolution of a single channel step by plain
-    Nesterov SGD at ``other_lr_ratio * lr``. In five epochs on Fashion-MNIST a residual teacher of
+    times ``lr``; vectors, the output layer (the last of the ``params`` that is no vector) and kernels
+    of a single input channel (a grey stem, depthwise layers) step by plain Nesterov SGD at
+    ``other_lr_ratio * lr``. In five epochs on Fashion-MNIST a residual teacher of
     0.49 M parameters came to 93.8 % of the validation pictures with it, 93.0 % with SGD (one seed).
 
     torch.optim.Muon takes two-dimensional parameters alone and no SGD group beside them; convolution
@@ -87,8 +93,8 @@ class Muon(Optimizer):
         steps: int = 5,
     ) -> None:
         params = list(params)
-        tables = [p for p in params if p.ndim == 2]
-        hidden = [p for p in params if (p.ndim == 2 and p is not tables[-1]) or (p.ndim > 2 and p.shape[1] > 1)]
+        kernels = [p for p in params if p.ndim > 1]
+        hidden = [p for p in kernels[:-1] if p.ndim == 2 or p.shape[1] > 1]
         chosen = {id(p) for p in hidden}
         others = [p for p in params if id(p) not in chosen]
         shared = {"lr": lr, "momentum": momentum, "steps": steps, "other_lr_ratio": other_lr_ratio}
@@ -99,8 +105,12 @@ class Muon(Optimizer):
         super().__init__([group for group in groups if group["params"]], shared)
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
-        """One update from the gradients at hand."""
+    def step(self, closure: Any = None) -> Any:
+        """One update from the gradients at hand, or from those that ``closure`` computes."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             lr, momentum = group["lr"], group["momentum"]
             for p in group["params"]:
@@ -118,6 +128,7 @@ class Muon(Optimizer):
                     p.add_(update, alpha=-lr * max(1.0, rows / columns) ** 0.5)
                 else:
                     p.add_(direction, alpha=-lr * group["other_lr_ratio"])
+        return loss
 
 
 def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:

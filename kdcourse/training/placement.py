@@ -27,9 +27,13 @@ class Placement:
         if device not in ("auto", "cpu", "cuda", "mps"):
             raise ArgumentError(f"device must be auto, cpu, cuda or mps; found {device!r}.")
         if device == "cuda" and not torch.cuda.is_available():
-            raise ArgumentError("device='cuda' was asked for and PyTorch finds no CUDA GPU here. Take device='auto'.")
+            raise ArgumentError(
+                "device='cuda' was asked for and PyTorch finds no CUDA GPU here. Take device='auto'."
+            )
         if device == "mps" and not torch.backends.mps.is_available():
-            raise ArgumentError("device='mps' was asked for and PyTorch finds no Apple GPU here. Take device='auto'.")
+            raise ArgumentError(
+                "device='mps' was asked for and PyTorch finds no Apple GPU here. Take device='auto'."
+            )
         # accelerate keeps the first choice of device for the whole process; a run of several
         # processes must keep it, a notebook may change its mind.
         if PartialState._shared_state and PartialState().num_processes == 1:

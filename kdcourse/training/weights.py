@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from kdcourse.errors import CheckpointError
+from kdcourse.errors import ArgumentError, CheckpointError
 from kdcourse.files import write_atomically
 
 _METADATA = "kdcourse"
@@ -19,7 +19,11 @@ _METADATA = "kdcourse"
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], notes: dict[str, Any]) -> None:
     """Store named tensors with JSON-able notes in one safetensors file, atomically."""
-    on_host = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies: safetensors refuses tensors that share memory, as tied layers and slices do.
+    on_host = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
     write_atomically(path, save(on_host, {_METADATA: json.dumps(notes)}))
 
 
@@ -29,24 +33,38 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: no such file, a pickle under another name, a truncated or damaged file.
     """
-    if not path.is_file():
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; name the file in it that holds the weights.")
+    if not path.exists():
         raise CheckpointError(f"There is no file {path}. Check the path, or train the model first.")
-    with path.open("rb") as file:
-        head = file.read(4)
-    if head[:2] == b"PK" or head[:1] == b"\x80":
-        raise CheckpointError(
-            f"{path} holds a pickle (a torch.save file), whatever its name says. It was not opened: "
-            "unpickling can run code. Load it where you trust it and save it with safetensors."
-        )
     try:
         with safe_open(path, framework="pt") as file:
             notes = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError, RuntimeError, ValueError) as error:
+            # Copies, since safetensors lends out pages of the file itself, which may be replaced.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        if not isinstance(notes, dict):
+            raise ValueError(f"its notes are {type(notes).__name__}, not a table")
+        return tensors, notes
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        if _looks_pickled(path):
+            raise CheckpointError(
+                f"{path} holds a pickle (a torch.save file), whatever its name says. It was not unpickled: "
+                "that can run code. Load it where you trust it and save it with safetensors."
+            ) from error
         raise CheckpointError(
-            f"{path} is not a whole safetensors file of {path.stat().st_size} bytes: {error}. "
+            f"{path} ({path.stat().st_size} bytes) is not a whole safetensors file: {error}. "
             "It is damaged or was cut short; fetch or train it again."
         ) from error
+
+
+def _looks_pickled(path: Path) -> bool:
+    """Judged by its first bytes; asked only of what is no safetensors file, which may begin with the same."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(2)
+    except OSError:
+        return False
+    return head == b"PK" or (head[:1] == b"\x80" and head[1:] <= b"\x05")
 
 
 def save_weights(
@@ -60,11 +78,22 @@ def save_weights(
         notes: what to keep beside the weights (settings, results); JSON-able.
         dtype: store matrices and kernels (two axes or more) in this type, such as ``torch.float16``;
             vectors (norms, biases, running statistics) keep theirs, as they weigh next to nothing.
+
+    Raises:
+        ArgumentError: weights that aren't finite, or wouldn't be in ``dtype``; nothing is written.
     """
     tensors = {
-        name: tensor.to(dtype) if dtype is not None and tensor.is_floating_point() and tensor.ndim > 1 else tensor
+        name: tensor.to(dtype)
+        if dtype is not None and tensor.is_floating_point() and tensor.ndim > 1
+        else tensor
         for name, tensor in model.state_dict().items()
     }
+    broken = _not_finite(tensors)
+    if broken:
+        raise ArgumentError(
+            f"The weights to store in {path} are not finite in {', '.join(broken[:5])}. Either the training "
+            "diverged, or the numbers are too large for float16, which ends at 65504: leave out dtype=."
+        )
     write_tensors(Path(path), tensors, notes or {})
 
 
@@ -76,6 +105,11 @@ def load_weights(model: nn.Module, path: Path | str) -> dict[str, Any]:
     """
     path = Path(path)
     tensors, notes = read_tensors(path)
+    if "position" in notes and "format" in notes:
+        raise CheckpointError(
+            f"{path} is the checkpoint of a training under way, not a finished model. Pass it to "
+            "kdcourse.training.fit as checkpoint=... with the settings of that run to complete it."
+        )
     check_weights(model, tensors, path)
     model.load_state_dict(tensors)
     return notes
@@ -105,9 +139,18 @@ def check_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
             f"{path} holds weights of another architecture than {type(model).__name__}: {details}. "
             "Build the model with the name and options that the weights were trained with."
         )
-    broken = [name for name, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]
+    check_finite(tensors, path)
+
+
+def check_finite(tensors: dict[str, Tensor], path: Path) -> None:
+    """Raise `CheckpointError` where a tensor read from ``path`` holds NaN or infinity."""
+    broken = _not_finite(tensors)
     if broken:
         raise CheckpointError(
             f"{path} holds numbers that are not finite, in {', '.join(broken[:5])}. "
             "The run that wrote it had diverged; train again with a lower learning rate."
         )
+
+
+def _not_finite(tensors: dict[str, Tensor]) -> list[str]:
+    return [name for name, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]

@@ -1,0 +1,68 @@
+"""Knowledge distillation, taught and measured on any laptop.
+
+The package is laid out as the course is taught, and data flows one way, left to right:
+
+    data -> models -> training -> distillation -> evaluation -> figures -> experiments
+
+``data``
+    pictures as tensors in memory, with the views of them that training sees
+``models``
+    teachers and students by name
+``training``
+    the one training loop, its history, its checkpoints
+``distillation``
+    ensembles, soft targets kept on disk, the objectives
+``evaluation``
+    accuracy, calibration, agreement, gap recovered, what a model costs
+``figures``
+    one function a figure, from results to matplotlib
+``experiments``
+    the whole story: trained teachers, recorded results, the run and its report
+
+``doctor`` tells whether this machine is ready, ``errors`` holds what the others raise. A room is
+opened when it is first asked for, so that ``import kdcourse`` itself costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kdcourse import (
+        data,
+        distillation,
+        doctor,
+        errors,
+        evaluation,
+        experiments,
+        figures,
+        models,
+        training,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "data",
+    "distillation",
+    "doctor",
+    "errors",
+    "evaluation",
+    "experiments",
+    "figures",
+    "models",
+    "training",
+]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Open a room the first time it is named (PEP 562)."""
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}.")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,176 @@
+"""The command line: ``kdcourse run | doctor | teachers | students``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kdcourse.errors import KdcourseError
+
+app = typer.Typer(
+    name="kdcourse",
+    help="Knowledge distillation, taught and measured on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+students_app = typer.Typer(
+    help="Make the recorded results anew: search settings, then train them over seeds."
+)
+app.add_typer(students_app, name="students", no_args_is_help=True)
+
+
+@app.callback()
+def _main() -> None:
+    """Knowledge distillation, taught and measured on this machine."""
+
+
+@app.command()
+def run(
+    teachers: Annotated[
+        str,
+        typer.Option(
+            help="'shipped', 'train' (trains five, about an hour on two cores), or a folder of them."
+        ),
+    ] = "shipped",
+    student: Annotated[
+        str | None,
+        typer.Option(help="A built-in student, or torchvision:NAME. 'kdcourse models' lists them."),
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Temperature T of the soft targets, above 0.")
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(help="Weight of the teacher, above 0, at most 1.")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the training pictures.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Paired students of each kind; 3 or more for an interval.")] = 3,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your own pictures: one folder a class, or train/validation/test folders of those."
+        ),
+    ] = None,
+    size: Annotated[int, typer.Option(help="Your pictures are resized to this many pixels square.")] = 28,
+    average: Annotated[
+        str, typer.Option(help="What the ensemble averages: 'logits' or 'probabilities'.")
+    ] = "logits",
+    teacher_epochs: Annotated[
+        int | None, typer.Option(help="With --teachers train: epochs of each teacher.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'mps'.")] = "auto",
+    out: Annotated[Path, typer.Option(help="Folder of the report and of unfinished work.")] = Path(
+        "kdcourse-report"
+    ),
+) -> None:
+    """Tell the whole story: teachers, ensemble, soft targets, students, test set, report."""
+    from kdcourse.experiments.illustrate import report_figures
+    from kdcourse.experiments.report import text_table, write_report
+    from kdcourse.experiments.run import Settings
+    from kdcourse.experiments.run import run as tell
+
+    if seeds < 1:
+        _fail(f"--seeds must be at least 1; found {seeds}.")
+    settings = Settings(
+        out=out, teachers=teachers, student=student, temperature=temperature, alpha=alpha, epochs=epochs,
+        seeds=tuple(range(seeds)), folder=data, size=size, device=device, average=average,
+        teacher_epochs=teacher_epochs,
+    )  # fmt: skip
+
+    def work() -> None:
+        began = time.perf_counter()
+        outcome = tell(settings, typer.echo)
+        typer.echo("\nReport: drawing the figures.")
+        page = write_report(outcome.results, report_figures(outcome), out)
+        typer.echo("\n" + text_table(outcome.results))
+        typer.echo(f"\nReport: {page.resolve()}  ({time.perf_counter() - began:.0f} s in all)")
+
+    _guarded(work, "The same command goes on where this one stopped.")
+
+
+@app.command()
+def doctor() -> None:
+    """Check that this machine is ready; the exit code says whether all is well."""
+    from kdcourse import doctor as room
+
+    findings = room.checks()
+    typer.echo(room.report(findings))
+    raise typer.Exit(room.exit_status(findings))
+
+
+@app.command()
+def models() -> None:
+    """List the models by name, with their parameters."""
+    from kdcourse import models as room
+
+    for name, parameters in room.names().items():
+        typer.echo(f"{name:<16}{parameters:>12,}")
+    typer.echo("torchvision:NAME, for any torchvision classifier, such as torchvision:resnet18")
+
+
+@app.command()
+def teachers(
+    folder: Annotated[Path, typer.Argument(help="Where to keep them.")] = Path("data/teachers"),
+    device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'mps'.")] = "auto",
+) -> None:
+    """Train the course's five teachers on Fashion-MNIST, going on where an earlier call stopped."""
+    from kdcourse.data import fashion_mnist
+    from kdcourse.experiments.teachers import RECIPES, train_teacher
+
+    def work() -> None:
+        data = fashion_mnist()
+        for recipe in RECIPES:
+            last = train_teacher(recipe, data, folder, device=device)["history"]["epochs"][-1]
+            typer.echo(f"{recipe.name}: validation accuracy {last['validation_accuracy']:.2%}")
+
+    _guarded(work, "The same command goes on where this one stopped.")
+
+
+@students_app.command()
+def search(
+    folder: Annotated[Path, typer.Argument(help="Where to keep the rows.")] = Path("data/students"),
+) -> None:
+    """Try every setting of the search on the validation split."""
+    from kdcourse.data import fashion_mnist
+    from kdcourse.experiments.recorded import search as search_settings
+
+    _guarded(
+        lambda: search_settings(fashion_mnist(), folder, say=typer.echo),
+        "The same command goes on from here.",
+    )
+
+
+@students_app.command()
+def record(
+    folder: Annotated[Path, typer.Argument(help="Where to keep them.")] = Path("data/students"),
+) -> None:
+    """Train the chosen settings over five seeds, plain and distilled, and ask the test set once."""
+    from kdcourse.data import fashion_mnist
+    from kdcourse.experiments.recorded import record as record_results
+
+    _guarded(
+        lambda: record_results(fashion_mnist(), folder, say=typer.echo), "The same command goes on from here."
+    )
+
+
+def _guarded(work: Callable[[], Any], after_interrupt: str) -> None:
+    """Run ``work``; errors of ours become a line on stderr and exit code 2, Ctrl-C a word and 130."""
+    try:
+        work()
+    except KdcourseError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        typer.echo(f"\nStopped. {after_interrupt}", err=True)
+        raise typer.Exit(130) from None
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    sys.exit(app())

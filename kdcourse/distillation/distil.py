@@ -1,0 +1,137 @@
+"""Distil a teacher into a student: soft targets, objective and training loop put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from kdcourse.data import Augmentation, Dataset, View
+from kdcourse.distillation.ensemble import assert_trained
+from kdcourse.distillation.objectives import HintonObjective, check_alpha
+from kdcourse.distillation.soft_targets import SoftTargets, soft_targets
+from kdcourse.distillation.softening import check_temperature
+from kdcourse.errors import ArgumentError
+from kdcourse.training import History, fit
+
+
+def distil(
+    student: nn.Module,
+    teacher: nn.Module | SoftTargets,
+    data: Dataset,
+    *,
+    temperature: float,
+    alpha: float,
+    epochs: int,
+    seed: int,
+    learning_rate: float = 0.1,
+    augmentation: Augmentation | None = None,
+    views: int | None = None,
+    view_seed: int = 0,
+    precision: str = "auto",
+    cache: Path | str | Literal[False] | None = None,
+    **options: Any,
+) -> History:
+    """Train ``student`` in place to imitate ``teacher`` on ``data.train``.
+
+    Which pictures the teacher is asked about:
+
+    - no ``augmentation``: the pictures as they are, once;
+    - ``augmentation`` and ``views=K``: K fixed editions of the training set, each once; the student
+      meets them in turn, epoch after epoch;
+    - ``augmentation`` alone: every batch anew, on the very view that the student sees
+      (function matching, Beyer et al. 2022, https://arxiv.org/abs/2106.05237). The dearest.
+
+    What was asked once stays on disk (`soft_targets`), so other temperatures, alphas, students and
+    seeds learn from it at no cost. They share ``view_seed`` for that reason.
+
+    Args:
+        student: a fresh network, float32 [B, C, H, W] -> logits [B, classes].
+        teacher: a trained network or `Ensemble`, or the `SoftTargets` already computed.
+        data: pictures and labels.
+        temperature: T > 0, see `hinton_loss`.
+        alpha: weight of the distillation term, 0 (labels alone) to 1 (teacher alone).
+        epochs, seed, learning_rate, augmentation, views, view_seed, precision: see `kdcourse.training.fit`.
+        cache: folder of the stored soft targets, by default the user's cache; ``False`` stores none.
+        options: further arguments of `fit`, such as ``batch_size`` or ``checkpoint``.
+
+    Returns:
+        The history of the student's training.
+
+    Raises:
+        ArgumentError: a setting out of range, a teacher that was never trained, the student as its
+            own teacher, soft targets of other pictures or that lack a view that training will show.
+        CheckpointError, DivergedError: see `fit`.
+    """
+    check_temperature(temperature)
+    check_alpha(alpha)
+    if teacher is student:
+        raise ArgumentError(
+            "student and teacher are one and the same object, so there is nothing to learn. Build a fresh "
+            "student with kdcourse.models.build, or copy.deepcopy the network to distil it into its own twin."
+        )
+    shown = views_shown(augmentation, views, view_seed, epochs)
+    targets: SoftTargets | nn.Module
+    if isinstance(teacher, SoftTargets):
+        if teacher.split_digest != data.train.digest:
+            raise ArgumentError(
+                f"The soft targets ({len(teacher)} pictures) were computed for another split than the training "
+                f"split of {data.name!r} ({len(data.train)} pictures), or for another order of it. Compute them for "
+                "data.train."
+            )
+        lacking = sorted({view.key for view in shown} - {view.key for view in teacher.views})
+        if lacking:
+            raise ArgumentError(
+                f"The soft targets lack {len(lacking)} of the {len(shown)} views that training will show, such as "
+                f"{lacking[0]!r}. Compute them with the same augmentation, view_seed and number of views."
+            )
+        targets = teacher
+    else:
+        assert_trained(teacher, data.train, data)
+        if alpha > 0 and (augmentation is None or views is not None):
+            # bfloat16 would round the teacher's answers; they are computed once, so precision wins.
+            shows_progress = bool(options.get("progress", True))
+            targets = soft_targets(
+                teacher,
+                data.train,
+                data,
+                views=shown,
+                cache=cache,
+                precision="float32",
+                progress=shows_progress,
+            )
+        else:
+            targets = teacher
+    return fit(
+        student,
+        data,
+        epochs=epochs,
+        seed=seed,
+        learning_rate=learning_rate,
+        objective=HintonObjective(targets, temperature=temperature, alpha=alpha),
+        augmentation=augmentation,
+        views=views,
+        view_seed=view_seed,
+        precision=precision,
+        **options,
+    )
+
+
+def views_shown(
+    augmentation: Augmentation | None, views: int | None, view_seed: int, epochs: int
+) -> tuple[View, ...]:
+    """The different views that ``epochs`` epochs of training show, in their order.
+
+    Raises:
+        ArgumentError: fewer than one epoch or view.
+    """
+    if epochs < 1 or (views is not None and views < 1):
+        raise ArgumentError(
+            "epochs must be at least 1, and views at least 1 or None for a new view every epoch; found "
+            f"epochs={epochs}, views={views}."
+        )
+    if augmentation is None:
+        return (View(),)
+    count = epochs if views is None else min(views, epochs)
+    return tuple(View(augmentation, view_seed, number) for number in range(count))

@@ -1,0 +1,509 @@
+"""Whether this machine is ready for the course, and what to do where it is not.
+
+`checks` looks and gives a list of `Finding`; `report` writes it out; `exit_status` is 0 when
+nothing failed. Nothing here needs torch, torchvision or any other package to be in order, since
+that is what is being asked: each is imported inside the one check that needs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+OLDEST_PYTHON = (3, 11)
+DISK_NEEDED = 1e9  # bytes: soft targets of many views, checkpoints and reports
+MEMORY_NEEDED = 2e9  # bytes: torch itself, the data as uint8 and float32, activations of a batch
+MEMORY_LEAST = 1e9  # bytes: below this a run is expected to be killed, above it to be slow at worst
+MISMATCH = "operator torchvision::nms does not exist"
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+_IMPORT_BOTH = """
+import json, sys
+stage = "torch"
+try:
+    import torch
+    stage = "torchvision"
+    import torchvision
+    from torchvision.ops import nms
+    # An operator that is registered but was compiled for another torch fails only when called.
+    nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
+    stage = ""
+except BaseException as error:
+    print(json.dumps({"stage": stage, "error": f"{type(error).__name__}: {error}"}))
+else:
+    print(json.dumps({"stage": stage, "error": ""}))
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: ``ok`` is True, False (failed) or None (a warning: the course runs without it)."""
+
+    name: str
+    ok: bool | None
+    found: str
+    cure: str = ""
+
+    @property
+    def word(self) -> str:
+        """``ok``, ``warn`` or ``FAIL``: readable without colour."""
+        return {True: "ok", None: "warn", False: "FAIL"}[self.ok]
+
+
+def checks() -> list[Finding]:
+    """Look at everything; a check that breaks down is itself a failed finding, never an exception."""
+    findings = [
+        *_guarded("Python", python),
+        *_guarded("packages", packages),
+        *_guarded("torch, torchvision", torch_pair),
+    ]
+    torch_works = any(finding.name == "torch" and finding.ok is not False for finding in findings)
+    for name, check in (("device", device), ("precision", precision), ("data", data)):
+        if torch_works:
+            findings += _guarded(name, check)
+        else:
+            findings.append(
+                Finding(
+                    name, None, "not looked at, because torch does not work", "Mend torch first, see above."
+                )
+            )
+    for name, check in (("teachers", teachers), ("Jupyter", jupyter), ("disk", disk), ("memory", memory)):
+        findings += _guarded(name, check)
+    return findings
+
+
+def report(findings: Sequence[Finding]) -> str:
+    """The findings as text, one a line, each cure below its finding and the verdict at the end."""
+    width = max((len(finding.name) for finding in findings), default=0)
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.word:<4}  {finding.name:<{width}}  {finding.found}")
+        if finding.ok is not True:
+            lines += [f"{'':<{width + 6}}  -> {line}" for line in finding.cure.splitlines()]
+    failed = sum(finding.ok is False for finding in findings)
+    warned = sum(finding.ok is None for finding in findings)
+    verdict = f"{failed} of {len(findings)} checks failed" if failed else "All is well"
+    if warned:
+        verdict += f", {warned} warning{'s' if warned > 1 else ''}"
+    return "\n".join([*lines, "", verdict + "."])
+
+
+def exit_status(findings: Iterable[Finding]) -> int:
+    """0 when nothing failed (warnings allowed), else 1."""
+    return int(any(finding.ok is False for finding in findings))
+
+
+def python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> list[Finding]:
+    """Python is new enough."""
+    found = ".".join(map(str, version)) + f" ({sys.executable})"
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    return [
+        Finding(
+            "Python",
+            version >= OLDEST_PYTHON,
+            found,
+            f"kdcourse needs Python {oldest} or newer: install one and make the environment with it,\n"
+            f"python{oldest} -m venv .venv",
+        )
+    ]
+
+
+def packages(
+    requirements: Sequence[str] | None = None, version_of: Callable[[str], str | None] | None = None
+) -> list[Finding]:
+    """What kdcourse itself asks for is installed, in versions it accepts (torch and torchvision apart)."""
+    from packaging.requirements import Requirement
+
+    version_of = version_of or _version
+    if requirements is None:
+        try:
+            requirements = importlib.metadata.requires("kdcourse") or []
+        except importlib.metadata.PackageNotFoundError:
+            return [Finding("packages", None, "kdcourse is read from a folder, not installed", _install())]
+    wanted = [Requirement(text) for text in requirements]
+    wrong = []
+    count = 0
+    for need in wanted:
+        if need.name in ("torch", "torchvision") or (need.marker and not need.marker.evaluate({"extra": ""})):
+            continue
+        count += 1
+        version = version_of(need.name)
+        if version is None:
+            wrong.append((need, f"{need.name} is missing"))
+        elif not need.specifier.contains(version, prereleases=True):
+            wrong.append((need, f"{need.name} {version}, wanted {need.specifier}"))
+    if wrong:
+        names = " ".join(f'"{need.name}{need.specifier}"' for need, _ in wrong)
+        return [Finding("packages", False, "; ".join(text for _, text in wrong), _pip(names))]
+    return [Finding("packages", True, f"all {count} that kdcourse asks for")]
+
+
+def torch_pair(
+    version_of: Callable[[str], str | None] | None = None,
+    wants: Sequence[str] | None = None,
+    imported: Callable[[], tuple[str, str]] | None = None,
+    pins: dict[str, str] | None = None,
+) -> list[Finding]:
+    """Torch and torchvision are there, can be imported and belong together.
+
+    torchvision's compiled operators fit one torch. Beside another, ``import torchvision`` fails with
+    "operator torchvision::nms does not exist", or the interpreter dies. Hence the import happens in a
+    process of its own, and the release of torch that torchvision wants is read from its own metadata.
+
+    Args:
+        version_of: installed version by distribution name, None where there is none.
+        wants: torchvision's requirements as its metadata lists them.
+        imported: imports both; gives the one that failed ("torch", "torchvision" or "") and the error.
+        pins: versions known to go together, by name; by default those of the checkout's constraints.txt.
+    """
+    version_of = version_of or _version
+    torch, vision = version_of("torch"), version_of("torchvision")
+    if pins is None:
+        pins = _pins()
+    spec = _torch_wanted(wants if wants is not None else _requires("torchvision"))
+    cure = _pair_cure(torch, vision, spec, pins)
+    if torch is None or vision is None:
+        missing = [
+            Finding(name, False, "not installed", cure) if version is None else Finding(name, True, version)
+            for name, version in (("torch", torch), ("torchvision", vision))
+        ]
+        if torch is None:
+            return missing
+    failed, error = (imported or functools.partial(_import_both, vision is not None))()
+    if failed == "torch":
+        vision_found = f"{vision or 'not installed'}, not tried, because torch does not work"
+        return [
+            Finding("torch", False, f"{torch}, but it can't be imported: {error}", cure),
+            Finding("torchvision", None if vision else False, vision_found, cure),
+        ]
+    if vision is None:
+        return missing
+    found = Finding("torch", True, torch)
+    suits = _contains(spec, torch)
+    wanted = f"torchvision {vision} asks for torch{spec}" if spec else f"torchvision {vision}"
+    if failed:
+        if MISMATCH in error:
+            found_text = (
+                f"{vision} does not fit torch {torch}: {error}. It was compiled for another torch "
+                f"({wanted}); installing one of the two alone leads here."
+            )
+        else:
+            found_text = f"{vision} can't be imported beside torch {torch}: {error} ({wanted})"
+        return [found, Finding("torchvision", False, found_text, cure)]
+    if not suits:
+        return [
+            found,
+            Finding("torchvision", None, f"{vision} works beside torch {torch}, though {wanted}", cure),
+        ]
+    return [found, Finding("torchvision", True, f"{vision}, matches torch {torch}")]
+
+
+def device() -> list[Finding]:
+    """What the course computes on."""
+    import torch
+
+    threads = f"{torch.get_num_threads()} of {os.cpu_count()} processor cores used"
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+        return [Finding("device", True, f"CUDA: {names}; {threads}")]
+    if torch.backends.mps.is_available():
+        return [Finding("device", True, f"Apple GPU (MPS); {threads}")]
+    return [Finding("device", True, f"CPU; {threads}")]
+
+
+def precision(measure: Callable[[str], dict[str, float]] | None = None) -> list[Finding]:
+    """Which number format trains fastest here, measured."""
+    import torch
+
+    if measure is None:
+        from kdcourse.training import precision as room
+
+        measure = room.measure
+
+    where = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    times = sorted(measure(where).items(), key=lambda item: item[1])
+    best = times[0][0]
+    listed = ", ".join(f"{name} {1000 * seconds:.2f} ms" for name, seconds in times)
+    return [Finding("precision", True, f"{best} is fastest on {where} (a small training step: {listed})")]
+
+
+def data(verify: Callable[[], Iterable[tuple[Path, bool, str, str]]] | None = None) -> list[Finding]:
+    """The files of Fashion-MNIST are whole; files that are still to be fetched are a warning.
+
+    Args:
+        verify: gives (file, whole, expected digest, found digest or "missing") for each file.
+    """
+    if verify is None:
+        from kdcourse.data import fashion
+
+        verify = fashion.verify
+    results = list(verify())
+    damaged = [
+        Finding(
+            "data",
+            False,
+            f"{file}: SHA-256 should be {expected}, found {found}",
+            "In a checkout: git checkout -- data/FashionMNIST\n"
+            "Elsewhere delete the file: kdcourse fetches it again when it is next needed.",
+        )
+        for file, whole, expected, found in results
+        if not whole and found != "missing"
+    ]
+    missing = [str(file) for file, whole, _, found in results if not whole and found == "missing"]
+    if missing:
+        damaged.append(
+            Finding(
+                "data",
+                None,
+                f"{len(missing)} of {len(results)} files of Fashion-MNIST are not here: {', '.join(missing)}",
+                "They are fetched (31 MB) when first needed. Without a network, copy the repository's data\n"
+                "folder here and name it in the environment variable KDCOURSE_DATA.",
+            )
+        )
+    return damaged or [Finding("data", True, f"{len(results)} files of Fashion-MNIST, checksums agree")]
+
+
+def teachers(folder: Path = CHECKOUT / "data" / "teachers") -> list[Finding]:
+    """The trained teachers are the ones that were published: ``SHA256SUMS`` beside them says which."""
+    from kdcourse.files import sha256
+
+    sums = folder / "SHA256SUMS"
+    if not sums.is_file():
+        return [
+            Finding(
+                "teachers",
+                None,
+                f"no trained teachers here ({sums} is missing)",
+                "Take the repository's data folder along, or train them: kdcourse run --teachers train",
+            )
+        ]
+    wrong = []
+    count = 0
+    for number, line in enumerate(sums.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        entry = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line.rstrip())
+        if entry is None:
+            wrong.append(f"SHA256SUMS, line {number} is not '<digest>  <file>': {line!r}")
+            continue
+        expected, name = entry.groups()
+        count += 1
+        path = folder / name
+        actual = sha256(path) if path.is_file() else "no file"
+        if actual != expected:
+            wrong.append(f"{name}: SHA-256 should be {expected}, found {actual}")
+    if not count and not wrong:
+        wrong.append(f"{sums} lists no file")
+    cure = "Restore them, git checkout -- data/teachers, or train them: kdcourse run --teachers train"
+    return [Finding("teachers", False, text, cure) for text in wrong] or [
+        Finding("teachers", True, f"{count} files, checksums agree")
+    ]
+
+
+def jupyter(version_of: Callable[[str], str | None] | None = None) -> list[Finding]:
+    """What opens the lessons. `kdcourse run` works without, hence warnings only."""
+    version_of = version_of or _version
+    # ipykernel alone is what VS Code and hosted notebooks work with.
+    for name in ("jupyterlab", "notebook", "ipykernel"):
+        if version := version_of(name):
+            notebooks = Finding("Jupyter", True, f"{name} {version}")
+            break
+    else:
+        notebooks = Finding(
+            "Jupyter", None, "not installed; the lessons need it, kdcourse run does not", _pip("jupyterlab")
+        )
+    widgets = version_of("ipywidgets")
+    numbers = tuple(int(part) for part in re.findall(r"\d+", widgets or "")[:3])
+    old = f"{widgets} is older than 7.7.1" if widgets else "not installed; the lessons' sliders need it"
+    return [
+        notebooks,
+        Finding("ipywidgets", True, widgets)
+        if widgets and numbers >= (7, 7, 1)
+        else Finding("ipywidgets", None, old, _pip('"ipywidgets>=7.7.1"')),
+    ]
+
+
+def disk(
+    folders: Sequence[Path] | None = None,
+    free_at: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+) -> list[Finding]:
+    """Room for soft targets (the user's cache) and for reports (the working folder)."""
+    if folders is None:
+        folders = [Path.cwd()]
+        # Missing, it is named by `packages`; the working folder can be looked at without.
+        with contextlib.suppress(ModuleNotFoundError):
+            from platformdirs import user_cache_path
+
+            folders.append(user_cache_path("kdcourse"))
+    free, where = min((free_at(_existing(folder)), str(folder)) for folder in folders)
+    return [
+        Finding(
+            "disk",
+            free >= DISK_NEEDED,
+            f"{free / 1e9:.1f} GB free at {where}, {DISK_NEEDED / 1e9:.0f} GB needed",
+            f"Free some space there. What kdcourse keeps in {folders[-1]} may be deleted: it is made again.",
+        )
+    ]
+
+
+def memory(available: float | None = None) -> list[Finding]:
+    """Free memory, inside a container's limit where there is one."""
+    if available is None:
+        import psutil
+
+        available = float(psutil.virtual_memory().available)
+        if (left := _container_memory()) is not None:
+            available = min(available, left)
+    ok = True if available >= MEMORY_NEEDED else None if available >= MEMORY_LEAST else False
+    return [
+        Finding(
+            "memory",
+            ok,
+            f"{available / 1e9:.1f} GB free, {MEMORY_NEEDED / 1e9:.0f} GB needed",
+            "Close other programs (browsers and running notebooks first), or ask for a larger machine.",
+        )
+    ]
+
+
+def main() -> int:
+    """Print the report: ``python -m kdcourse.doctor`` works where the command line's packages don't."""
+    findings = checks()
+    print(report(findings))
+    return exit_status(findings)
+
+
+def _guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+    try:
+        return check()
+    except ModuleNotFoundError as error:
+        return [Finding(name, False, f"can't be looked at without the package {error.name}", _install())]
+    except Exception as error:
+        # A broken installation can fail in any way; the other checks still have something to say.
+        found = f"the check itself stopped: {type(error).__name__}: {error}"
+        return [Finding(name, False, found, _install())]
+
+
+def _pip(arguments: str) -> str:
+    # The interpreter by its path: a bare "pip" may belong to another Python.
+    interpreter = f'"{sys.executable}"' if " " in sys.executable else sys.executable
+    return f"{interpreter} -m pip install {arguments}"
+
+
+def _install() -> str:
+    """The command that installs kdcourse with all it asks for, from where this copy came from."""
+    if (CHECKOUT / "constraints.txt").is_file():
+        return f"In {CHECKOUT}: " + _pip("-e . -c constraints.txt")
+    try:
+        listed = importlib.metadata.metadata("kdcourse").get_all("Project-URL") or []
+    except importlib.metadata.PackageNotFoundError:
+        listed = []
+    address = next((url for label, _, url in (entry.partition(", ") for entry in listed) if url), "")
+    return _pip(f'"kdcourse @ git+{address}"' if address else "kdcourse")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _requires(name: str) -> Sequence[str]:
+    try:
+        return importlib.metadata.requires(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+
+
+def _torch_wanted(requirements: Sequence[str]) -> str:
+    """The part after the name in torchvision's requirement for torch, such as '==2.11.0'."""
+    for text in requirements:
+        # "torch==2.11.0" or, as older tools write it, "torch (==2.11.0)".
+        if need := re.match(r"torch\s*\(?\s*([<>=!~][^;)]*)", text):
+            return need.group(1).strip()
+    return ""
+
+
+def _contains(specifier: str, version: str) -> bool:
+    try:
+        from packaging.specifiers import SpecifierSet
+    except ModuleNotFoundError:
+        return True  # The import was tried and counts; that packaging is missing is said elsewhere.
+
+    return SpecifierSet(specifier).contains(version, prereleases=True)
+
+
+def _pins() -> dict[str, str]:
+    """Versions of torch and torchvision that the checkout's constraints.txt names."""
+    file = CHECKOUT / "constraints.txt"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return dict(re.findall(r"^(torch|torchvision)==([^\s;]+)", text, flags=re.MULTILINE))
+
+
+def _pair_cure(torch: str | None, vision: str | None, spec: str, pins: dict[str, str]) -> str:
+    """The pip command that brings a torch and a torchvision made for each other."""
+    if len(pins) == 2:
+        pair = f'"torch=={pins["torch"]}" "torchvision=={pins["torchvision"]}"'
+        if (torch, vision) == (pins["torch"], pins["torchvision"]):
+            # Right versions on paper: only files written anew can help.
+            return _pip(f"--force-reinstall --no-deps {pair}")
+        return _pip(pair)
+    if vision and (release := re.search(r"(?:==|>=|~=)\s*([\d.]+\d)", spec)):
+        # Exactly the oldest torch admitted: the one torchvision was compiled with. A range would let
+        # pip keep the torch that is there.
+        return _pip(f'--force-reinstall "torch=={release.group(1)}" "torchvision=={vision.split("+")[0]}"')
+    return _pip("--upgrade --force-reinstall torch torchvision")
+
+
+def _import_both(with_torchvision: bool = True) -> tuple[str, str]:
+    code = _IMPORT_BOTH
+    if not with_torchvision:
+        code = 'import torch; print(\'{"stage": "", "error": ""}\')'
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    except subprocess.TimeoutExpired:
+        return "torch", "no answer within 300 seconds"
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        last = (done.stderr.strip().splitlines() or [""])[-1]
+        return "torch", f"the interpreter ended with status {done.returncode} {last}".rstrip()
+    return answer["stage"], answer["error"]
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or where it would be made: its nearest parent that is there."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def _container_memory(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """Bytes left under a Linux control group's limit (version 2, then 1); None where there is none."""
+    for limit_file, used_file, stat_file in (
+        ("memory.max", "memory.current", "memory.stat"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+    ):
+        try:
+            limit = float((root / limit_file).read_text())  # "max" where there is no limit
+            used = float((root / used_file).read_text())
+            stat = (root / stat_file).read_text()
+        except (OSError, ValueError):
+            continue
+        # Files read long ago count as used, though the system drops them when memory is wanted.
+        cache = re.search(r"^(?:total_)?inactive_file (\d+)$", stat, flags=re.MULTILINE)
+        return limit - used + (float(cache.group(1)) if cache else 0.0)
+    return None
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,223 @@
+"""What a model costs: weights, bytes, multiply-accumulates, milliseconds, pictures a second."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+
+from kdcourse.errors import ArgumentError
+from kdcourse.evaluation.metrics import Precision, autocast, placement
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What `cost` measured.
+
+    ``parameters`` trainable or not; ``bytes`` of the stored weights; ``macs`` multiply-accumulates a
+    picture; ``latency_ms`` median milliseconds for one picture and ``latency_iqr_ms`` the range
+    between its quartiles, over blocks of calls; ``throughput`` pictures a second in batches of
+    ``batch_size``. The last three are None where they were not asked for. ``device``, ``precision``
+    and ``threads`` (CPU threads of one operation) say under what conditions.
+    """
+
+    parameters: int
+    bytes: int
+    macs: int
+    latency_ms: float | None
+    latency_iqr_ms: float | None
+    throughput: float | None
+    batch_size: int
+    device: str
+    precision: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class CostRatio:
+    """How many times cheaper the student is than the teacher; more is better for the student.
+
+    ``times_faster`` compares the latency of one picture, ``times_throughput`` the pictures a second;
+    both are None where either model was not timed.
+    """
+
+    times_fewer_parameters: float
+    times_smaller: float
+    times_fewer_macs: float
+    times_faster: float | None
+    times_throughput: float | None
+
+
+def weight_bytes(model: nn.Module, *, as_file: bool = False) -> int:
+    """Bytes of what a checkpoint holds: parameters and persistent buffers, each in its own type.
+
+    Shared weights count once. ``as_file`` gives the size of the safetensors file instead, which adds
+    a header with names and shapes.
+    """
+    kept = model.state_dict().keys()
+    # named_parameters and named_buffers leave out what was seen before; state_dict repeats it.
+    stored = {
+        name: tensor.detach()
+        for name, tensor in chain(model.named_parameters(), model.named_buffers())
+        if name in kept
+    }
+    if as_file:
+        from safetensors.torch import save
+
+        # A copy each: safetensors refuses tensors that overlap in memory.
+        return len(save({name: tensor.cpu().contiguous().clone() for name, tensor in stored.items()}))
+    return sum(tensor.numel() * tensor.element_size() for tensor in stored.values())
+
+
+def _macs(model: nn.Module, images: Tensor) -> int:
+    """Multiply-accumulates of the matrix products and convolutions of one forward pass."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    fast = torch.backends.mha.get_fastpath_enabled()
+    counter = FlopCounterMode(display=False)
+    # Fused attention would hide its products from the counter.
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), torch.no_grad(), counter:
+            model(images)
+    except RuntimeError as error:
+        raise ArgumentError(
+            f"The model can't take a picture of shape {tuple(images.shape[1:])}: {error}. "
+            "Pass the image_shape that the model was built for."
+        ) from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    return int(counter.get_total_flops()) // 2
+
+
+def _time(run: Callable[[], None], threads: int, seconds: float) -> tuple[float, float]:
+    """Median and interquartile range of one call, in seconds."""
+    from torch.utils.benchmark import Timer
+
+    timer = Timer("run()", globals={"run": run}, num_threads=threads)
+    run()  # the first call sets up kernels and memory
+    times: list[float] = []
+    start = perf_counter()
+    # Several short rounds: a single long one may end as one block, whose spread is unknown.
+    while not times or perf_counter() - start < seconds:
+        times += timer.blocked_autorange(min_run_time=seconds / 20).times
+    quartiles = torch.tensor(times, dtype=torch.float64).quantile(torch.tensor([0.25, 0.5, 0.75]).double())
+    return float(quartiles[1]), float(quartiles[2] - quartiles[0])
+
+
+def cost(
+    model: nn.Module,
+    image_shape: tuple[int, int, int] = (1, 28, 28),
+    *,
+    latency: bool = True,
+    precision: Precision = "float32",
+    device: torch.device | str | None = None,
+    batch_size: int = 256,
+    seconds: float = 0.5,
+) -> Cost:
+    """Size, work and speed of a model, an `Ensemble` included; the model itself isn't touched.
+
+    Everything runs on a copy in eval mode. MACs are those of matrix products, convolutions and
+    attention for one picture (`torch.utils.flop_counter`, which counts a multiply and an add as two);
+    biases, normalisation and activations are left out. Times come from
+    `torch.utils.benchmark.Timer` with warm-up, on as many threads as torch uses, and include
+    neither normalising nor copying the pictures.
+
+    Args:
+        model: takes float [B, C, H, W].
+        image_shape: C, H, W of one picture.
+        latency: False skips both timings.
+        precision: "float32", "bfloat16" or "float16", through `torch.autocast` as in `predict`.
+        device: where to time; by default where the model's weights are.
+        batch_size: pictures at a time for the throughput.
+        seconds: roughly how long each of the two timings lasts; a single batch that takes longer
+            is still run to its end a few times.
+
+    Raises:
+        ArgumentError: a shape that is not three positive numbers or that the model can't take, a bad
+            ``precision``, ``batch_size`` or ``seconds``.
+    """
+    if len(image_shape) != 3 or min(image_shape) < 1:
+        raise ArgumentError(
+            f"image_shape must be (channels, height, width), each at least 1; found {tuple(image_shape)}. "
+            "Use dataset.image_shape."
+        )
+    if batch_size < 1 or not seconds > 0:
+        raise ArgumentError(
+            f"batch_size must be at least 1 and seconds above 0; found {batch_size} and {seconds}. "
+            "Leave both out for the usual 256 and 0.5."
+        )
+    place, dtype = placement(model)
+    place = place if device is None else torch.device(device)
+    context = autocast(place, precision)
+    twin = copy.deepcopy(model).to(place).eval()
+    # A generator of its own: measuring must not move the seed of a training run.
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch_size, *image_shape, generator=generator).to(place, dtype)
+    macs = _macs(twin, images[:1])
+    threads = torch.get_num_threads()
+    timed: tuple[float | None, float | None, float | None] = (None, None, None)
+    if latency:
+
+        def forward(batch: Tensor) -> Callable[[], None]:
+            def run() -> None:
+                with torch.inference_mode(), context:
+                    twin(batch)
+                if place.type != "cpu":
+                    torch.accelerator.synchronize(place)
+
+            return run
+
+        one, spread = _time(forward(images[:1].clone()), threads, seconds)
+        many, _ = _time(forward(images), threads, seconds)
+        timed = (one * 1e3, spread * 1e3, batch_size / many)
+    return Cost(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        bytes=weight_bytes(model),
+        macs=macs,
+        latency_ms=timed[0],
+        latency_iqr_ms=timed[1],
+        throughput=timed[2],
+        batch_size=batch_size,
+        device=str(place),
+        precision=precision,
+        threads=threads,
+    )
+
+
+def compare_cost(teacher: Cost, student: Cost) -> CostRatio:
+    """Teacher over student for every cost: 50 means fifty times cheaper.
+
+    Raises:
+        ArgumentError: timed under different conditions, or a student without weights or MACs.
+    """
+    both_timed = teacher.latency_ms is not None and student.latency_ms is not None
+    for name in ("device", "precision", "threads", "batch_size"):
+        found = getattr(teacher, name), getattr(student, name)
+        if both_timed and found[0] != found[1]:
+            raise ArgumentError(
+                f"Times compare only under the same conditions; the teacher's {name} was {found[0]}, the "
+                f"student's {found[1]}. Measure both again in one place."
+            )
+    if min(student.parameters, student.bytes, student.macs) < 1:
+        raise ArgumentError(
+            f"A student needs weights and work to be compared; found {student.parameters} parameters, "
+            f"{student.bytes} bytes and {student.macs} MACs. Check that it is the model you meant."
+        )
+
+    def over(first: float | None, second: float | None) -> float | None:
+        return None if first is None or second is None else first / second
+
+    return CostRatio(
+        times_fewer_parameters=teacher.parameters / student.parameters,
+        times_smaller=teacher.bytes / student.bytes,
+        times_fewer_macs=teacher.macs / student.macs,
+        times_faster=over(teacher.latency_ms, student.latency_ms),
+        times_throughput=over(student.throughput, teacher.throughput),
+    )

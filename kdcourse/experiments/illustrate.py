@@ -1,0 +1,79 @@
+"""The figures of a run's report, from what the run found."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from kdcourse import evaluation, figures
+from kdcourse.experiments.run import Outcome
+from kdcourse.training import History
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SHOWN = 5  # pictures in the gallery of soft targets
+
+
+def report_figures(outcome: Outcome) -> dict[str, Figure]:
+    """Name -> figure, in the order in which the report shows them."""
+    data, logits, rows = outcome.data, outcome.test_logits, outcome.results["models"]
+    student = logits[f"distilled-seed{rows['distilled']['runs'][0]['seed']}"]
+    plain = logits[f"plain-seed{rows['plain']['runs'][0]['seed']}"]
+    drawn = {"training_curves": figures.training_curves(outcome.histories)}
+    recorded = outcome.results["recorded"]
+    if recorded:
+        drawn["recorded_curves"] = figures.training_curves(
+            {kind: _histories(recorded["models"][kind]) for kind in ("plain", "distilled")}
+        )
+    drawn["accuracy_against_cost"] = figures.accuracy_against_cost([_point(row) for row in rows.values()])
+    drawn["reliability"] = figures.reliability_diagram(
+        {
+            name: evaluation.reliability(answer, data.test.labels)
+            for name, answer in (("ensemble", logits["ensemble"]), ("plain", plain), ("distilled", student))
+        }
+    )
+    telling = _most_telling(logits["ensemble"], data.test.labels)
+    drawn["soft_targets"] = figures.soft_target_gallery(
+        data.test.images[telling], logits["ensemble"][telling], data.test.labels[telling], data.classes
+    )
+    if bool((logits["ensemble"].argmax(1) != student.argmax(1)).any()):
+        drawn["disagreements"] = figures.disagreements(
+            data.test.images, data.test.labels, logits["ensemble"], student, data.classes
+        )
+    return drawn
+
+
+def _most_telling(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Pictures of different classes that the ensemble gets right with the least confident softmax: int64 [K].
+
+    Sure answers look like labels; it is the unsure ones that show what soft targets add.
+    """
+    probabilities = torch.softmax(logits, dim=1)
+    entropy = torch.special.entr(probabilities).sum(1)
+    entropy[logits.argmax(1) != labels] = -1
+    best = [
+        (float(entropy[members].max()), int(members[entropy[members].argmax()]))
+        for label in labels.unique()
+        for members in [(labels == label).nonzero().flatten()]
+    ]
+    chosen = sorted(best, reverse=True)[:_SHOWN]
+    return torch.tensor([index for _, index in chosen])
+
+
+def _point(row: dict[str, Any]) -> figures.CostPoint:
+    interval = row["interval"]["accuracy"]
+    return figures.CostPoint(
+        label=row["label"],
+        accuracy=row["mean"]["accuracy"],
+        bytes=row["cost"]["bytes"],
+        latency_ms=row["cost"]["latency_ms"],
+        interval=(max(0.0, interval[0]), min(1.0, interval[1])) if interval else None,
+        role=row["role"],
+    )
+
+
+def _histories(row: dict[str, Any]) -> list[History]:
+    return [History.from_json(json.dumps(run["history"])) for run in row["runs"]]

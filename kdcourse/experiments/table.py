@@ -1,0 +1,62 @@
+"""The lines of a results table, and what they say when set side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
+
+from kdcourse import evaluation
+
+
+def compare(models: Mapping[str, Any]) -> dict[str, Any]:
+    """Distilled against plain by seed, gap recovered, and how much smaller and faster the student is."""
+    plain = [run["test"]["accuracy"] for run in models["plain"]["runs"]]
+    distilled = [run["test"]["accuracy"] for run in models["distilled"]["runs"]]
+    teacher = models["ensemble"]["mean"]["accuracy"]
+    gap: dict[str, Any] = {
+        "value": None, "low": None, "high": None, "gap": teacher - sum(plain) / len(plain), "n": len(plain),
+        "reported": False, "reason": "one seed says nothing about noise; run at least two",
+    }  # fmt: skip
+    difference = None
+    if len(plain) > 1:
+        difference = asdict(evaluation.paired_difference(distilled, plain))
+        gap = asdict(evaluation.gap_recovered(plain, distilled, teacher))
+    comparison = {"difference": difference, "gap_recovered": gap}
+    if "cost" in models["ensemble"]:
+        big, small = models["ensemble"]["cost"], models["distilled"]["cost"]
+        comparison["times_smaller"] = {key: big[key] / small[key] for key in ("parameters", "bytes", "macs")}
+        comparison["times_faster"] = {
+            "latency": big["latency_ms"] / small["latency_ms"],
+            "throughput": small["throughput"] / big["throughput"],
+        }
+    return comparison
+
+
+def scores(logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> dict[str, float | None]:
+    """The figures of one model that reports keep, by their short names."""
+    found = evaluation.evaluate(logits, labels, teacher_logits)
+    return {
+        "accuracy": found.accuracy,
+        "nll": found.negative_log_likelihood,
+        "ece": found.expected_calibration_error,
+        "agreement": found.agreement,
+        "kl_to_teacher": found.kl_to_teacher,
+    }
+
+
+def row(label: str, role: str, model: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """One model's line of the results: its runs, their mean and the accuracy's 95 % interval over seeds."""
+    keys = runs[0]["test"].keys()
+    values = {key: [run["test"][key] for run in runs] for key in keys}
+    mean = {key: None if None in column else sum(column) / len(column) for key, column in values.items()}
+    interval = None
+    if len(runs) > 1:
+        spread = evaluation.mean_interval(values["accuracy"])
+        interval = [spread.low, spread.high]
+    return {
+        "label": label, "role": role, "model": model, "runs": runs, "mean": mean,
+        "interval": {"accuracy": interval},
+    }  # fmt: skip

@@ -1,0 +1,160 @@
+"""How training went, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from kdcourse.errors import ArgumentError
+from kdcourse.figures.style import (
+    GREY,
+    count_word,
+    freeze,
+    listed,
+    looks,
+    new_figure,
+    percent,
+    set_alt_text,
+    shorten,
+    significant,
+    styled,
+)
+from kdcourse.training.history import History
+
+
+def training_curves(curves: Mapping[str, Sequence[History]]) -> Figure:
+    """Loss and accuracy of several models over their epochs.
+
+    Training is dashed, validation solid; a line is the mean over a model's seeds, the band around
+    it reaches from the lowest seed to the highest. Training losses are those of each model's own
+    objective; validation losses are all cross-entropy and compare.
+
+    Args:
+        curves: name of a model -> the histories of its seeds, all of one length.
+
+    Raises:
+        ArgumentError: no model, a model without histories or epochs, seeds of different lengths.
+    """
+    _check(curves)
+    with styled():
+        figure = new_figure(9.0, 4.3)
+        loss, accuracy = figure.subplots(1, 2)
+        styles = looks(list(curves))
+        for (_, histories), look in zip(curves.items(), styles, strict=True):
+            epochs = histories[0].column("epoch")
+            every = max(1, len(epochs) // 10)
+            for axes, quantity, scale in ((loss, "loss", 1.0), (accuracy, "accuracy", 100.0)):
+                for part, line in (("train", (0, (4, 2))), ("validation", "-")):
+                    values = scale * _values(histories, f"{part}_{quantity}")
+                    known = np.isfinite(values).all(axis=0)
+                    if not known.any():
+                        continue
+                    x, y = np.asarray(epochs)[known], values[:, known]
+                    axes.plot(
+                        x,
+                        y.mean(axis=0),
+                        color=look.colour,
+                        linestyle=line,
+                        marker=look.marker,
+                        markevery=every,
+                        markerfacecolor=look.colour if part == "validation" else "white",
+                        alpha=1.0 if part == "validation" else 0.85,
+                    )
+                    if len(values) > 1:
+                        axes.fill_between(
+                            x, y.min(axis=0), y.max(axis=0), color=look.colour, alpha=0.15, linewidth=0
+                        )
+        _loss_scale(loss, curves)
+        loss.set(title="Loss", ylabel="loss (nats)")
+        accuracy.set(title="Accuracy", ylabel="accuracy (%)")
+        longest = max(len(histories[0]) for histories in curves.values())
+        for axes in (loss, accuracy):
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+            if longest == 1:
+                axes.set_xlim(np.subtract(axes.dataLim.intervalx, (0.5, -0.5)))
+        handles = [
+            Line2D([], [], color=look.colour, marker=look.marker, label=_legend_name(name, histories))
+            for (name, histories), look in zip(curves.items(), styles, strict=True)
+        ]
+        handles += [
+            Line2D([], [], color=GREY, linestyle="-", label="validation"),
+            Line2D([], [], color=GREY, linestyle=(0, (4, 2)), label="training"),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+        set_alt_text(figure, _describe(curves))
+        freeze(figure)
+    return figure
+
+
+def _check(curves: Mapping[str, Sequence[History]]) -> None:
+    if not curves:
+        raise ArgumentError("Training curves need at least one model; found none. Pass {name: [history, ...]}.")
+    for name, histories in curves.items():
+        lengths = [len(history) for history in histories]
+        if not lengths or min(lengths) < 1:
+            raise ArgumentError(
+                f"Every model needs at least one history of at least one epoch; {name!r} has "
+                f"{len(lengths)} histories with {lengths} epochs. Leave it out, or train it first."
+            )
+        if len(set(lengths)) > 1:
+            raise ArgumentError(
+                f"The seeds of one model must have run equally long; those of {name!r} have {lengths} epochs. "
+                "Finish the shorter ones, or show them under a name of their own."
+            )
+
+
+def _values(histories: Sequence[History], column: str) -> np.ndarray:
+    """float64 [seeds, epochs]; NaN where an epoch was not validated."""
+    return np.array(
+        [[np.nan if value is None else value for value in history.column(column)] for history in histories],
+        dtype=np.float64,
+    )
+
+
+def _loss_scale(axes: Axes, curves: Mapping[str, Sequence[History]]) -> None:
+    """A logarithmic axis where objectives of different size would flatten one another."""
+    values = np.concatenate(
+        [
+            _values(histories, column).ravel()
+            for histories in curves.values()
+            for column in ("train_loss", "validation_loss")
+        ]
+    )
+    values = values[np.isfinite(values)]
+    if len(values) and values.min() > 0 and values.max() > 8 * values.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _legend_name(name: str, histories: Sequence[History]) -> str:
+    seeds = len(histories)
+    return shorten(name, 28) if seeds == 1 else f"{shorten(name, 28)} (mean and range of {seeds} seeds)"
+
+
+def _describe(curves: Mapping[str, Sequence[History]]) -> str:
+    parts = [f"Training curves, loss and accuracy by epoch, of {listed(list(curves))}."]
+    for name, histories in curves.items():
+        epochs, seeds = len(histories[0]), len(histories)
+        text = (
+            f"{name}: {count_word(epochs)} epoch{'s' * (epochs != 1)}, {count_word(seeds)} seed{'s' * (seeds != 1)};"
+            " at the end"
+        )
+        found = []
+        for part, word in (("train", "training"), ("validation", "validation")):
+            accuracy = _values(histories, f"{part}_accuracy")[:, -1]
+            loss = _values(histories, f"{part}_loss")[:, -1]
+            if np.isfinite(accuracy).all() and np.isfinite(loss).all():
+                spread = "" if seeds == 1 else f" (seeds {percent(accuracy.min())} to {percent(accuracy.max())})"
+                found.append(
+                    f"{word} accuracy {percent(accuracy.mean())}{spread}, {word} loss {significant(loss.mean())}"
+                )
+        parts.append(f"{text} {'; '.join(found)}.")
+    return " ".join(parts)

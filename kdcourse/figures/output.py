@@ -1,0 +1,76 @@
+"""Figures as files: the same figure gives the same bytes, and its alt text goes along."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from matplotlib.figure import Figure
+
+from kdcourse.errors import ArgumentError
+from kdcourse.figures.style import DPI, alt_text, styled
+from kdcourse.files import write_atomically
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG at 100 dpi, its alt text in the ``Description`` field."""
+    buffer = io.BytesIO()
+    with styled():
+        figure.savefig(
+            buffer, format="png", dpi=DPI, metadata={"Description": alt_text(figure), "Software": None}
+        )
+    return buffer.getvalue()
+
+
+def svg(figure: Figure, title: str) -> bytes:
+    """The figure as SVG with ``title`` as its <title> and its alt text as its <desc>."""
+    buffer = io.BytesIO()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    with styled():
+        figure.savefig(buffer, format="svg", dpi=DPI, metadata=nothing)
+    text = buffer.getvalue().decode()
+    words = f"<title>{escape(title)}</title>\n <desc>{escape(alt_text(figure))}</desc>"
+    # Screen readers look for both as the first children of <svg>.
+    text, found = re.subn(
+        r"<svg\b([^>]*)>", lambda tag: f'<svg role="img"{tag[1]}>\n {words}', text, count=1
+    )
+    if not found:
+        raise RuntimeError("matplotlib wrote an SVG without an <svg> element.")
+    return text.encode()
+
+
+def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
+    """Write ``NAME.png`` (100 dpi) and ``NAME.svg`` into ``folder``, whole or not at all.
+
+    No date and no random identifier goes in: the same figure gives the same bytes, today and
+    tomorrow (with the same matplotlib).
+
+    Returns:
+        The two paths.
+
+    Raises:
+        ArgumentError: a name that isn't a plain file name, or a figure without alt text.
+        OSError: the folder can't be written.
+    """
+    check_name(name)
+    paths = Path(folder) / f"{name}.png", Path(folder) / f"{name}.svg"
+    for path, content in zip(paths, (png(figure), svg(figure, spoken(name))), strict=True):
+        write_atomically(path, content)
+    return paths
+
+
+def check_name(name: str) -> None:
+    """Raise ArgumentError unless ``name`` can name a file on every system."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", name):
+        raise ArgumentError(
+            "The name of a figure names its files: letters, digits, _ and - only; "
+            f"found {name!r}. Use something like 'training_curves'."
+        )
+
+
+def spoken(name: str) -> str:
+    """A file's name as a title: ``training_curves`` is ``Training curves``."""
+    words = re.sub(r"[_-]+", " ", name).strip()
+    return words[:1].upper() + words[1:]

@@ -1,0 +1,203 @@
+"""What all figures share: colours that colour-blind readers can tell apart, sizes, alt text.
+
+Colour never stands alone: a series has a marker or a hatch of its own as well, and what can be
+labelled directly is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from kdcourse.errors import ArgumentError
+
+# Okabe and Ito 2008, "Color Universal Design", https://jfly.uni-koeln.de/color/
+PALETTE: dict[str, str] = {
+    "black": "#000000",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "green": "#009E73",
+    "yellow": "#F0E442",
+    "blue": "#0072B2",
+    "vermilion": "#D55E00",
+    "purple": "#CC79A7",
+}
+GREY = "#595959"  # 7:1 on white: text and thin lines
+
+DPI = 100
+
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that a figure is the same everywhere
+    "font.size": 10.0,
+    "axes.titlesize": 11.0,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 10.0,
+    "xtick.labelsize": 9.0,
+    "ytick.labelsize": 9.0,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "figure.titlesize": 11.0,
+    "figure.facecolor": "white",
+    "figure.dpi": DPI,
+    "axes.facecolor": "white",
+    "axes.edgecolor": GREY,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5.0,
+    "hatch.linewidth": 0.8,
+    # Class names are data: a $ in one must not start a formula.
+    "text.parse_math": False,
+    "text.usetex": False,
+    "savefig.facecolor": "white",
+    "savefig.edgecolor": "none",
+    "savefig.transparent": False,
+    "savefig.bbox": None,
+    # Letters as outlines: the picture doesn't depend on the fonts of whoever opens it.
+    "svg.fonttype": "path",
+    "svg.hashsalt": "kdcourse",
+    "svg.image_inline": True,
+    "path.simplify": True,
+    "agg.path.chunksize": 0,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one series is drawn: each field tells it from the others without its colour."""
+
+    colour: str
+    marker: str
+    hatch: str
+
+
+# At least 3:1 on white each, as lines need; orange, sky and yellow are for fills only.
+_ROLES = {
+    "plain": Look(PALETTE["vermilion"], "o", "//"),
+    "distilled": Look(PALETTE["blue"], "^", ""),
+    "ensemble": Look(PALETTE["black"], "D", "xx"),
+    "teacher": Look(PALETTE["green"], "s", ".."),
+}
+_OTHERS = ("blue", "vermilion", "green", "black", "purple")
+_MARKERS = "o^sDvP*X<>hp"
+_HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++")
+
+
+def looks(names: Sequence[str]) -> list[Look]:
+    """One look a name; plain, distilled, ensemble and teacher look the same in every figure."""
+    roles = [next((role for role in _ROLES if role in name.lower().split()), None) for name in names]
+    if None not in roles and len(set(roles)) == len(roles):
+        return [_ROLES[role] for role in roles if role is not None]
+    return [
+        Look(
+            PALETTE[_OTHERS[i % len(_OTHERS)]], _MARKERS[i % len(_MARKERS)], _HATCHES[i % len(_HATCHES)]
+        )
+        for i in range(len(names))
+    ]
+
+
+def look_of_role(role: str) -> Look:
+    """The look of teacher, ensemble, plain or distilled; a neutral one for any other word."""
+    return _ROLES.get(role, Look(PALETTE["purple"], "v", "--"))
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """matplotlib with this course's settings inside, the caller's own afterwards."""
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty white figure of so many inches; belongs to no window and no pyplot state."""
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+
+
+def freeze(figure: Figure) -> None:
+    """Lay the figure out now and keep it so.
+
+    A layout that is solved anew at every drawing creeps by fractions of a pixel, and two files of
+    one figure would differ.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def set_alt_text(figure: Figure, text: str) -> None:
+    """Give a figure the words that stand for it where it can't be seen.
+
+    Raises:
+        ArgumentError: nothing but white space.
+    """
+    words = " ".join(text.split())
+    if not words:
+        raise ArgumentError("Alt text must say what the figure shows; found none. Name the main numbers.")
+    # An attribute of the object travels with copies and pickles of it.
+    vars(figure)["kdcourse_alt_text"] = words
+
+
+def alt_text(figure: Figure) -> str:
+    """What the figure shows, in words, with its main numbers.
+
+    Raises:
+        ArgumentError: the figure carries none.
+    """
+    text = vars(figure).get("kdcourse_alt_text")
+    if not isinstance(text, str):
+        raise ArgumentError(
+            "This figure carries no alt text; those made by kdcourse.figures do. "
+            "Give it some with set_alt_text(figure, text)."
+        )
+    return text
+
+
+# -- words and numbers -----------------------------------------------------------------------
+
+
+def shorten(text: str, length: int) -> str:
+    """At most ``length`` characters on one line; what is cut shows as an ellipsis."""
+    text = " ".join(str(text).split())
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def count_word(count: int) -> str:
+    """Whole numbers to twelve in words: ``five``; above that in figures with commas."""
+    words = "no one two three four five six seven eight nine ten eleven twelve".split()
+    return words[count] if 0 <= count < len(words) else f"{count:,}"
+
+
+def percent(share: float, digits: int = 2) -> str:
+    """A share 0 to 1 as a percentage: ``91.23 %``."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def byte_size(size: float) -> str:
+    """Bytes in decimal units, three significant figures: ``64.1 kB``."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        # 999.6 kB would round to 1000 kB.
+        if size >= 0.9995 * scale:
+            return f"{significant(size / scale)} {unit}"
+    return f"{size:.0f} B"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """So many significant figures, written without an exponent: 272, 27.2, 0.272."""
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{digits - 1}e}")
+    exponent = int(f"{abs(rounded):e}".split("e")[1])
+    return f"{rounded:,.{max(0, digits - 1 - exponent)}f}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

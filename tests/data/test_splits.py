@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kdcourse.data import Dataset, Split
+from kdcourse.errors import DataError
+
+
+def make_split(count: int = 6, channels: int = 1, classes: int = 3) -> Split:
+    images = torch.arange(count * channels * 4, dtype=torch.uint8).view(count, channels, 2, 2)
+    return Split(images, torch.arange(count) % classes)
+
+
+def test_subset_takes_pictures_and_labels_together() -> None:
+    split = make_split()
+    for index in (torch.tensor([4, 1]), torch.tensor([False, True, False, False, True, False])):
+        part = split.subset(index)
+        assert len(part) == 2
+        for image, label in zip(part.images, part.labels, strict=True):
+            at = int(image[0, 0, 0]) // 4  # the pictures count up, so each tells where it came from
+            assert torch.equal(image, split.images[at]) and label == split.labels[at]
+
+
+def test_digest_names_content_not_the_object() -> None:
+    split = make_split()
+    assert split.digest == Split(split.images.clone(), split.labels.clone()).digest
+    # The same values in another memory layout are the same content.
+    transposed = Split(split.images.mT.contiguous().mT, split.labels)
+    assert transposed.digest == split.digest
+
+
+@pytest.mark.parametrize("change", ["pixel", "label", "order", "shape"])
+def test_digest_changes_with_content(change: str) -> None:
+    split = make_split()
+    images, labels = split.images.clone(), split.labels.clone()
+    if change == "pixel":
+        images[3, 0, 1, 1] += 1
+    elif change == "label":
+        labels[5] = 0
+    elif change == "order":
+        images = images.flip(0)
+    else:
+        images = images.view(6, 1, 1, 4)
+    assert Split(images, labels).digest != split.digest
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "said"),
+    [
+        (torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64), "float32"),
+        (torch.zeros(2, 2, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), r"\[2, 2, 2\]"),
+        (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(2), "int64"),
+        (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(2, 1, dtype=torch.int64), r"\[2, 1\]"),
+        (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), "2 pictures and 3"),
+        (
+            torch.zeros(0, 1, 2, 2, dtype=torch.uint8),
+            torch.zeros(0, dtype=torch.int64),
+            "at least one picture",
+        ),
+    ],
+)
+def test_bad_splits_are_refused(images: torch.Tensor, labels: torch.Tensor, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        Split(images, labels)
+
+
+def test_mean_and_std_come_from_train_channel_by_channel() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (20, 3, 5, 4), dtype=torch.uint8, generator=generator)
+    images[:, 1] //= 4
+    train = Split(images, torch.arange(20) % 2)
+    dataset = Dataset(
+        "made", ("a", "b"), train, train.subset(torch.arange(4)), train.subset(torch.arange(4, 8))
+    )
+    scaled = images.double() / 255
+    expected_std, expected_mean = torch.std_mean(scaled, dim=(0, 2, 3), correction=0)
+    assert dataset.mean == pytest.approx(expected_mean.tolist(), abs=1e-12)
+    assert dataset.std == pytest.approx(expected_std.tolist(), abs=1e-12)
+    normalised = dataset.normalise(images)
+    assert normalised.dtype == torch.float32 and normalised.shape == images.shape
+    assert normalised.mean(dim=(0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-5)
+    assert normalised.std(dim=(0, 2, 3), correction=0).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
+
+
+def test_pictures_of_one_grey_level_can_be_normalised() -> None:
+    flat = Split(torch.full((4, 1, 2, 2), 9, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))
+    assert torch.isfinite(Dataset("flat", ("a", "b"), flat, flat, flat).normalise(flat.images)).all()
+
+
+def test_given_mean_and_std_are_kept() -> None:
+    split = make_split()
+    dataset = Dataset("made", ("a", "b", "c"), split, split, split, mean=(0.5,), std=(0.25,))
+    assert dataset.normalise(torch.full((1, 1, 2, 2), 255, dtype=torch.uint8)).unique().tolist() == [2.0]
+    assert dataset.image_shape == (1, 2, 2)
+
+
+def test_labels_must_be_classes() -> None:
+    split = make_split()
+    with pytest.raises(DataError, match=r"0\.\.1 \(2 classes\); train has labels from 0 to 2"):
+        Dataset("made", ("a", "b"), split, split, split)
+    negative = Split(split.images, split.labels - 1)
+    with pytest.raises(DataError, match="test has labels from -1"):
+        Dataset("made", ("a", "b", "c"), split, split, negative)
+
+
+def test_splits_must_share_one_shape() -> None:
+    with pytest.raises(DataError, match="validation has"):
+        Dataset("made", ("a", "b", "c"), make_split(), make_split(channels=3), make_split())

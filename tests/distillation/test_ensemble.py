@@ -1,0 +1,253 @@
+"""Teachers hold still, and the three ways of averaging them are what they are called."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy import special
+from torch import Tensor, nn
+
+from kdcourse.distillation import (
+    Ensemble,
+    assert_trained,
+    freeze,
+    kd_divergence,
+    mean_softened,
+    softened,
+    softened_mean,
+)
+from kdcourse.errors import ArgumentError
+from tests.distillation import tiny
+
+IMAGES = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+class StudentWithTeacher(nn.Module):
+    """A student that holds its teacher as a part of itself: everything done to it reaches the teacher."""
+
+    def __init__(self, teacher: nn.Module) -> None:
+        super().__init__()
+        self.student = tiny.Teacher(9)
+        self.teacher = teacher
+
+
+def is_changed_by_training(teacher: nn.Module, put_in_train_mode: Callable[[nn.Module], object]) -> set[str]:
+    """What a few careless training steps change in a teacher: its weights, statistics, gradients, answers."""
+    both = StudentWithTeacher(teacher)
+    before, answers = tiny.state(teacher), teacher(IMAGES).detach()
+    for _ in range(2):
+        put_in_train_mode(both)
+        student_logits, teacher_logits = both.student(IMAGES), both.teacher(IMAGES)
+        loss = kd_divergence(student_logits, teacher_logits, 2.0) + 0.1 * teacher_logits.square().sum()
+        loss.backward()
+        with torch.no_grad():
+            for parameter in both.parameters():
+                if parameter.grad is not None:
+                    parameter -= 0.1 * (parameter.grad + 0.1 * parameter)
+    changed = {
+        "statistics" if "running" in name or "tracked" in name else "weights"
+        for name, tensor in teacher.state_dict().items()
+        if not torch.equal(tensor, before[name])
+    }
+    if any(parameter.grad is not None for parameter in teacher.parameters()):
+        changed.add("gradients")
+    if not torch.equal(teacher(IMAGES), answers):
+        changed.add("answers")
+    return changed
+
+
+def train_everything(model: nn.Module) -> None:
+    model.train()
+
+
+def train_every_part(model: nn.Module) -> None:
+    for part in model.modules():
+        part.train()
+
+
+@pytest.mark.parametrize("put_in_train_mode", [train_everything, train_every_part])
+def test_training_cannot_change_a_frozen_teacher(put_in_train_mode: Callable[[nn.Module], object]) -> None:
+    for teacher in (
+        freeze(tiny.Teacher()),
+        Ensemble([tiny.Teacher(0), tiny.Teacher(1)]),
+        Ensemble([tiny.Teacher(0), tiny.Teacher(1)], "probabilities"),
+    ):
+        assert not is_changed_by_training(teacher, put_in_train_mode)
+
+
+def test_an_unfrozen_teacher_is_seen_to_change() -> None:
+    everything = {"weights", "statistics", "gradients", "answers"}
+    assert is_changed_by_training(tiny.Teacher().eval(), train_everything) == everything
+
+    broken_only_eval_once = tiny.Teacher().eval().requires_grad_(False)
+    assert is_changed_by_training(broken_only_eval_once, train_everything) == {"statistics", "answers"}
+
+    class BrokenStillRecordsGradients(nn.Module):
+        def __init__(self, network: nn.Module) -> None:
+            super().__init__()
+            self.network = network.eval()
+
+        def train(self, mode: bool = True) -> BrokenStillRecordsGradients:
+            return self
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.network(images)
+
+    assert is_changed_by_training(BrokenStillRecordsGradients(tiny.Teacher()), train_everything) == {
+        "weights",
+        "gradients",
+        "answers",
+    }
+
+
+def test_freezing_leaves_the_callers_network_alone() -> None:
+    network = tiny.Teacher().train()
+    network.norm.eval()
+    network(IMAGES).sum().backward()
+    gradients = [parameter.grad.clone() for parameter in network.parameters()]
+    frozen, ensemble = freeze(network), Ensemble([network])
+    assert network.training and not network.norm.training
+    assert all(
+        parameter.requires_grad and torch.equal(parameter.grad, gradient)
+        for parameter, gradient in zip(network.parameters(), gradients, strict=True)
+    )
+    # A copy of its own: going on with the network's training doesn't move the teacher.
+    expected = copy.deepcopy(network).eval()(IMAGES)
+    with torch.no_grad():
+        network.head.weight.zero_()
+    for teacher in (frozen, ensemble):
+        assert not teacher.training and not teacher(IMAGES).requires_grad
+        torch.testing.assert_close(teacher(IMAGES), expected)
+        assert all(p.grad is None and not p.requires_grad for p in teacher.parameters())
+    assert freeze(frozen) is frozen and freeze(ensemble) is ensemble
+
+
+def test_answers_survive_saving_and_copying() -> None:
+    ensemble = Ensemble([tiny.Teacher(0), tiny.Teacher(1)], "probabilities")
+    twin = Ensemble([tiny.Teacher(2), tiny.Teacher(3)], "probabilities")
+    assert not torch.equal(twin(IMAGES), ensemble(IMAGES))
+    twin.load_state_dict(ensemble.state_dict())
+    assert torch.equal(twin(IMAGES), ensemble(IMAGES))
+    assert torch.equal(copy.deepcopy(ensemble)(IMAGES), ensemble(IMAGES))
+    assert "average='probabilities'" in repr(ensemble)
+
+
+def test_averages_are_what_they_are_called() -> None:
+    members = [tiny.Teacher(seed) for seed in range(3)]
+    one_by_one = np.stack([member.eval()(IMAGES).detach().double().numpy() for member in members])
+    ensemble = Ensemble(members)
+    np.testing.assert_allclose(ensemble.member_logits(IMAGES), one_by_one, atol=1e-6)
+    np.testing.assert_allclose(ensemble(IMAGES), one_by_one.mean(0), atol=1e-6)
+
+    # The mean of logits gives the normalised geometric mean of the probabilities ...
+    probabilities = special.softmax(one_by_one, axis=2)
+    geometric = np.exp(np.log(probabilities).mean(0))
+    geometric /= geometric.sum(1, keepdims=True)
+    np.testing.assert_allclose(softened(ensemble(IMAGES), 1), geometric, atol=1e-6)
+    # ... and "probabilities" the arithmetic one, to which its logits are the logarithm itself.
+    arithmetic = Ensemble(members, "probabilities")(IMAGES)
+    np.testing.assert_allclose(arithmetic.exp(), probabilities.mean(0), atol=1e-6)
+    assert np.abs(geometric - probabilities.mean(0)).max() > 0.01
+
+
+def test_softening_the_mean_is_not_the_mean_of_the_softened() -> None:
+    logits = torch.tensor([[[4.0, 0.0, 0.0]], [[0.0, 1.0, -5.0]]], dtype=torch.float64)
+    z = logits.numpy()
+    for temperature in (1.0, 3.0):
+        first, second = softened_mean(logits, temperature), mean_softened(logits, temperature)
+        np.testing.assert_allclose(first, special.softmax(z.mean(0) / temperature, axis=1), atol=1e-15)
+        np.testing.assert_allclose(second, special.softmax(z / temperature, axis=2).mean(0), atol=1e-15)
+        # The third: the ensemble of probabilities, softened. It meets the second at T = 1 alone.
+        mean_probability = special.softmax(z, axis=2).mean(0)
+        third = softened(torch.from_numpy(np.log(mean_probability)), temperature)
+        assert float((first - second).abs().max()) > 0.01
+        assert float((first - third).abs().max()) > 0.01
+        assert (float((second - third).abs().max()) > 0.01) == (temperature != 1)
+    for single in (softened_mean, mean_softened):
+        torch.testing.assert_close(single(logits[:1], 2.0), softened(logits[0], 2.0))
+        assert single(logits.bfloat16(), 2.0).dtype == torch.float32
+
+
+def test_log_of_mean_probability_keeps_impossible_classes_finite() -> None:
+    class Certain(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.tensor([[1e4, 0.0, -1e4]]).expand(len(images), 3)
+
+    logits = Ensemble([Certain(), Certain()], "probabilities")(IMAGES)
+    assert torch.isfinite(logits).all() and bool((logits[:, 1] > logits[:, 2]).all())
+
+
+def test_members_that_do_not_fit_together() -> None:
+    with pytest.raises(ArgumentError, match="at least one member; found none"):
+        Ensemble([])
+    network = tiny.Teacher()
+    with pytest.raises(ArgumentError, match="3 members more than once"):
+        Ensemble([network, tiny.Teacher(1), network])
+    with pytest.raises(ArgumentError, match="found 'median'"):
+        Ensemble([network], "median")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="found function"):
+        Ensemble([network, lambda images: images])  # type: ignore[list-item]
+    with pytest.raises(ArgumentError, match=r"found \[4, 5\] classes"):
+        Ensemble([network, tiny.Teacher(classes=5)])(IMAGES)
+    with pytest.raises(ArgumentError, match="returned tuple"):
+
+        class Pair(tiny.Teacher):
+            def forward(self, images: Tensor) -> Tensor:
+                return super().forward(images), images  # type: ignore[return-value]
+
+        freeze(Pair())(IMAGES)
+    with pytest.raises(ArgumentError, match=r"returned \[6, 1, 8, 8\]"):
+        freeze(nn.Identity())(IMAGES)
+    with pytest.raises(ArgumentError, match="must be a torch.nn.Module"):
+        freeze("teacher")  # type: ignore[arg-type]
+    network.lock = threading.Lock()
+    with pytest.raises(ArgumentError, match="can't be copied"):
+        freeze(network)
+    with pytest.raises(ArgumentError, match=r"found \[0, 3, 4\]"):
+        mean_softened(torch.zeros(0, 3, 4), 1.0)
+    with pytest.raises(ArgumentError, match=r"found \[3, 4\]"):
+        softened_mean(torch.zeros(3, 4), 1.0)
+    with pytest.raises(ArgumentError, match="found -1"):
+        softened_mean(torch.zeros(2, 3, 4), -1)
+    with pytest.raises(ArgumentError, match="found 0"):
+        mean_softened(torch.zeros(2, 3, 4), 0)
+
+
+def test_a_teacher_with_a_random_head_is_refused() -> None:
+    data = tiny.dataset()
+    trained = tiny.quarter_reader()
+    assert assert_trained(trained, data.validation, data) > 0.95
+    assert assert_trained(Ensemble([trained]), data.validation, data, at_least=0.9) > 0.95
+
+    random_head = copy.deepcopy(trained)
+    nn.init.zeros_(random_head[2].weight)
+    with pytest.raises(
+        ArgumentError, match=r"names \d+\.\d% of 20 pictures of 'quarters'.*Load trained weights"
+    ):
+        assert_trained(random_head, data.validation, data)
+    with pytest.raises(ArgumentError, match=r"names 0\.0%"):
+        assert_trained(tiny.quarter_reader((1, 2, 3, 0)), data.validation, data)
+    half = tiny.quarter_reader((0, 1, 3, 2))
+    assert 0.3 < assert_trained(half, data.train, data, pictures=50, batch_size=7) < 0.8
+    with pytest.raises(ArgumentError, match=r"at least 90\.0%"):
+        assert_trained(half, data.train, data, at_least=0.9)
+    assert (
+        assert_trained(random_head, data.validation, data, at_least=0) < 0.5
+    )  # what no check would let pass
+    for wrong in ({"at_least": 94.3}, {"pictures": 0}, {"batch_size": 0}):
+        with pytest.raises(ArgumentError, match="found"):
+            assert_trained(trained, data.validation, data, **wrong)
+
+
+def test_asking_leaves_modes_and_statistics_as_they_were() -> None:
+    data, network = tiny.dataset(), tiny.Teacher().train()
+    network.norm.eval()
+    before = tiny.state(network)
+    assert_trained(network, data.train, data, at_least=0)
+    assert network.training and network.drop.training and not network.norm.training
+    assert tiny.same_state(network, before)
