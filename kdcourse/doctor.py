@@ -274,10 +274,11 @@ def data(verify: Callable[[], Iterable[tuple[Path, bool, str, str]]] | None = No
     return damaged or [Finding("data", True, f"{len(results)} files of Fashion-MNIST, checksums agree")]
 
 
-def teachers(folder: Path = CHECKOUT / "data" / "teachers") -> list[Finding]:
+def teachers(folder: Path | None = None) -> list[Finding]:
     """The trained teachers are the ones that were published: ``SHA256SUMS`` beside them says which."""
-    from kdcourse.files import sha256
+    from kdcourse.files import sha256, shipped
 
+    folder = folder or shipped("teachers")
     sums = folder / "SHA256SUMS"
     if not sums.is_file():
         return [

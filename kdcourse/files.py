@@ -47,3 +47,10 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's content, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def shipped(name: str) -> Path:
+    """The folder of what the course ships under ``name``: ``data/NAME`` of the checkout, or inside an installed wheel."""
+    package = Path(__file__).resolve().parent
+    checkout = package.parent / "data" / name
+    return checkout if checkout.is_dir() else package / "shipped" / name

@@ -106,7 +106,7 @@ def image_folder(
 
 
 def _checked_size(size: int | tuple[int, int]) -> tuple[int, int]:
-    pair = (size, size) if isinstance(size, int) else tuple(size)
+    pair = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(pair) != 2 or not all(type(side) is int and side > 0 for side in pair):  # True is no size
         raise ArgumentError(
             f"size must be pixels, a whole number above 0, or (height, width); found {size!r}."
@@ -201,9 +201,10 @@ def _folders(folder: Path) -> list[Path]:
 def _entries(folder: Path) -> list[Path]:
     """What a folder holds, sorted, but for hidden files and what unzipping on macOS adds."""
     try:
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX")))
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
     except OSError as error:
         raise DataError(f"The folder {folder} can't be read: {error}. Check its permissions.") from error
+    return sorted(entries, key=lambda entry: entry.name)  # paths themselves compare otherwise on Windows
 
 
 def _draw(
@@ -316,8 +317,7 @@ def _plain(picture: Image.Image, background: int) -> Image.Image:
         values = np.asarray(picture).astype(np.float64)
         return Image.fromarray(np.clip(np.rint(values / 257), 0, 255).astype(np.uint8))
     if "transparency" in picture.info or picture.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
-        grey = picture.mode.startswith(("L", "1"))
         picture = picture.convert("RGBA")
         backdrop = Image.new("RGBA", picture.size, (background, background, background, 255))
-        return Image.alpha_composite(backdrop, picture).convert("L" if grey else "RGB")
+        return Image.alpha_composite(backdrop, picture).convert("RGB")
     return picture.convert("L" if picture.mode in ("1", "L") else "RGB")

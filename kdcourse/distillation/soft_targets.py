@@ -370,7 +370,7 @@ def _open(file: Path, pictures: int) -> Tensor | None:
         if table.ndim != 2 or len(table) != pictures or table.dtype not in _NUMPY_TYPES.values():
             raise ValueError(f"it holds {table.dtype} {list(table.shape)}")
         return torch.from_numpy(table)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         warnings.warn(

@@ -103,7 +103,7 @@ def predict(
         raise ArgumentError(f"batch_size must be at least 1; found {batch_size}. 512 suits most machines.")
     device, dtype = placement(model)
     parts = []
-    # no_grad rather than inference_mode: the logits of a teacher go into losses later.
+    # no_grad rather than inference_mode: what a model keeps of a batch stays usable in training.
     with evaluating(model), torch.no_grad(), autocast(device, precision):
         for chunk in images.split(batch_size):
             chunk = chunk.to(device)

@@ -14,7 +14,7 @@ from torch import nn
 from kdcourse import models, training
 from kdcourse.data import Augmentation, Dataset
 from kdcourse.errors import CheckpointError
-from kdcourse.files import sha256, write_atomically
+from kdcourse.files import sha256, shipped, write_atomically
 
 CHECKSUMS = "SHA256SUMS"
 
@@ -54,10 +54,8 @@ def recipes_for(epochs: int | None = None, batch_size: int | None = None) -> tup
 
 
 def shipped_folder() -> Path:
-    """Where the course's own teachers lie: in the checkout's ``data`` folder, or inside an installed wheel."""
-    package = Path(__file__).resolve().parents[1]
-    checkout = package.parent / "data" / "teachers"
-    return checkout if checkout.is_dir() else package / "shipped" / "teachers"
+    """Where the course's own teachers lie."""
+    return shipped("teachers")
 
 
 def train_teacher(

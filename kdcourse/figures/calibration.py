@@ -50,7 +50,7 @@ def reliability_diagram(models: Mapping[str, Reliability]) -> Figure:
     columns = min(3, len(models))
     blocks = math.ceil(len(models) / columns)
     with styled():
-        figure = new_figure(max(4.4, 3.05 * columns), 4.3 * blocks + 0.3)
+        figure = new_figure(max(4.4, 3.05 * columns), 4.4 * blocks + 0.3)
         grid = figure.add_gridspec(2 * blocks, columns, height_ratios=[3.2, 1.0] * blocks)
         most = max(int(curve.count.max()) for curve in models.values())
         for position, (name, curve) in enumerate(models.items()):
@@ -80,15 +80,7 @@ def reliability_diagram(models: Mapping[str, Reliability]) -> Figure:
                 linewidth=0.8,
             )
             above.plot([0, 1], [0, 1], color=PALETTE["black"], linestyle="--", linewidth=1.2)
-            above.text(
-                0.04,
-                0.96,
-                f"ECE {curve.error:.4f}\n{int(count.sum()):,} pictures",
-                transform=above.transAxes,
-                va="top",
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-            )
-            above.set(title=shorten(name, 26), xlim=(0, 1), ylim=(0, 1.02))
+            above.set(title=f"{shorten(name, 26)}\nECE {curve.error:.4f}", xlim=(0, 1), ylim=(0, 1.02))
             above.tick_params(labelbottom=False)
             below.bar(
                 middle[filled],
@@ -113,8 +105,12 @@ def reliability_diagram(models: Mapping[str, Reliability]) -> Figure:
                 below.set_ylabel("pictures")
         handles = [
             Patch(facecolor=PALETTE["sky"], edgecolor=PALETTE["blue"], label="accuracy of the bin"),
-            Patch(facecolor="none", edgecolor=PALETTE["vermilion"], hatch="////", label="gap to its confidence"),
-            Line2D([], [], color=PALETTE["black"], linestyle="--", linewidth=1.2, label="perfectly calibrated"),
+            Patch(
+                facecolor="none", edgecolor=PALETTE["vermilion"], hatch="////", label="gap to its confidence"
+            ),
+            Line2D(
+                [], [], color=PALETTE["black"], linestyle="--", linewidth=1.2, label="perfectly calibrated"
+            ),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=3 if columns > 1 else 1)
         set_alt_text(figure, _describe(models))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from kdcourse.errors import ArgumentError
@@ -42,7 +44,7 @@ def training_curves(curves: Mapping[str, Sequence[History]]) -> Figure:
     """
     _check(curves)
     with styled():
-        figure = new_figure(9.0, 4.3)
+        figure = new_figure(9.0, 4.0 + 0.22 * math.ceil((len(curves) + 3) / 3))
         loss, accuracy = figure.subplots(1, 2)
         styles = looks(list(curves))
         for (_, histories), look in zip(curves.items(), styles, strict=True):
@@ -78,7 +80,7 @@ def training_curves(curves: Mapping[str, Sequence[History]]) -> Figure:
             axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
             if longest == 1:
                 axes.set_xlim(np.subtract(axes.dataLim.intervalx, (0.5, -0.5)))
-        handles = [
+        handles: list[Line2D | Patch] = [
             Line2D([], [], color=look.colour, marker=look.marker, label=_legend_name(name, histories))
             for (name, histories), look in zip(curves.items(), styles, strict=True)
         ]
@@ -86,7 +88,9 @@ def training_curves(curves: Mapping[str, Sequence[History]]) -> Figure:
             Line2D([], [], color=GREY, linestyle="-", label="validation"),
             Line2D([], [], color=GREY, linestyle=(0, (4, 2)), label="training"),
         ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+        if any(len(histories) > 1 for histories in curves.values()):
+            handles.append(Patch(facecolor=GREY, alpha=0.25, label="range of the seeds around their mean"))
+        figure.legend(handles=handles, loc="outside lower center", ncols=3)
         set_alt_text(figure, _describe(curves))
         freeze(figure)
     return figure
@@ -94,7 +98,9 @@ def training_curves(curves: Mapping[str, Sequence[History]]) -> Figure:
 
 def _check(curves: Mapping[str, Sequence[History]]) -> None:
     if not curves:
-        raise ArgumentError("Training curves need at least one model; found none. Pass {name: [history, ...]}.")
+        raise ArgumentError(
+            "Training curves need at least one model; found none. Pass {name: [history, ...]}."
+        )
     for name, histories in curves.items():
         lengths = [len(history) for history in histories]
         if not lengths or min(lengths) < 1:
@@ -136,7 +142,7 @@ def _loss_scale(axes: Axes, curves: Mapping[str, Sequence[History]]) -> None:
 
 def _legend_name(name: str, histories: Sequence[History]) -> str:
     seeds = len(histories)
-    return shorten(name, 28) if seeds == 1 else f"{shorten(name, 28)} (mean and range of {seeds} seeds)"
+    return shorten(name, 24) if seeds == 1 else f"{shorten(name, 20)} ({seeds} seeds)"
 
 
 def _describe(curves: Mapping[str, Sequence[History]]) -> str:
@@ -152,7 +158,9 @@ def _describe(curves: Mapping[str, Sequence[History]]) -> str:
             accuracy = _values(histories, f"{part}_accuracy")[:, -1]
             loss = _values(histories, f"{part}_loss")[:, -1]
             if np.isfinite(accuracy).all() and np.isfinite(loss).all():
-                spread = "" if seeds == 1 else f" (seeds {percent(accuracy.min())} to {percent(accuracy.max())})"
+                spread = (
+                    "" if seeds == 1 else f" (seeds {percent(accuracy.min())} to {percent(accuracy.max())})"
+                )
                 found.append(
                     f"{word} accuracy {percent(accuracy.mean())}{spread}, {word} loss {significant(loss.mean())}"
                 )

@@ -33,9 +33,7 @@ def svg(figure: Figure, title: str) -> bytes:
     text = buffer.getvalue().decode()
     words = f"<title>{escape(title)}</title>\n <desc>{escape(alt_text(figure))}</desc>"
     # Screen readers look for both as the first children of <svg>.
-    text, found = re.subn(
-        r"<svg\b([^>]*)>", lambda tag: f'<svg role="img"{tag[1]}>\n {words}', text, count=1
-    )
+    text, found = re.subn(r"<svg\b([^>]*)>", lambda tag: f'<svg role="img"{tag[1]}>\n {words}', text, count=1)
     if not found:
         raise RuntimeError("matplotlib wrote an SVG without an <svg> element.")
     return text.encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -64,8 +65,8 @@ def soft_target_gallery(
     shares = [softened(logits.detach().cpu().float(), temperature) for temperature in temperatures]
     top, count = min(top, len(classes)), len(images)
     with styled():
-        figure = new_figure(2.9 + 2.6 * len(shares), (0.24 * top + 0.62) * count + 0.75)
-        ratios = [1.15] + [2.0] * len(shares)
+        figure = new_figure(3.0 + 2.6 * len(shares), (0.24 * top + 0.62) * count + 0.75)
+        ratios = [1.25] + [2.0] * len(shares)
         grid = figure.subplots(count, len(ratios), squeeze=False, width_ratios=ratios)
         for row in range(count):
             label = int(labels[row])
@@ -73,12 +74,14 @@ def soft_target_gallery(
             if label not in order:
                 order[-1] = label
             _show(grid[row, 0], images[row])
-            grid[row, 0].set_xlabel(shorten(classes[label], 18), fontweight="bold", fontsize=9.5)
+            grid[row, 0].set_xlabel(shorten(classes[label], 15), fontweight="bold", fontsize=9.5)
             for column, share in enumerate(shares, 1):
                 axes = grid[row, column]
                 values = [float(share[row, index]) for index in order]
                 colours = [PALETTE["blue"] if index == label else PALETTE["sky"] for index in order]
-                axes.barh(range(top), values, height=0.72, color=colours, edgecolor=PALETTE["blue"], linewidth=0.8)
+                axes.barh(
+                    range(top), values, height=0.72, color=colours, edgecolor=PALETTE["blue"], linewidth=0.8
+                )
                 for position, value in enumerate(values):
                     axes.text(value + 0.02, position, _probability(value), va="center", fontsize=9)
                 axes.set(xlim=(0, 1.2), ylim=(top - 0.45, -0.55))
@@ -174,7 +177,7 @@ def disagreements(
             axes.set_title(f"truth: {shorten(classes[truth], 18)}", fontsize=9.5)
             axes.set_xlabel("\n".join(answers), fontsize=9, linespacing=1.35)
             words[-2:] = [f"Truth {classes[truth]}: {words[-2]}, {words[-1]}."]
-        figure.suptitle(_folded(tally, 28 * columns))
+        figure.suptitle("\n".join(textwrap.wrap(tally, 27 * columns)))
         first = f" The first {count_word(len(shown))} shown." if 0 < len(shown) < len(where) else ""
         set_alt_text(figure, f"{tally}{first} {' '.join(words)}")
         freeze(figure)
@@ -233,12 +236,6 @@ def _probability(value: float) -> str:
     return "<0.001" if 0 < value < 0.0005 else f"{value:.3f}"
 
 
-def _folded(text: str, width: int) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(text, width))
-
-
 def _describe_gallery(
     shares: Sequence[Tensor], labels: Tensor, classes: Sequence[str], temperatures: Sequence[float]
 ) -> str:
@@ -251,7 +248,10 @@ def _describe_gallery(
         said = []
         for temperature, share in zip(temperatures, shares, strict=True):
             values, order = share[row].sort(descending=True, stable=True)
-            best = [f"{classes[int(i)]} {_probability(float(v))}" for v, i in zip(values[:3], order[:3], strict=True)]
+            best = [
+                f"{classes[int(i)]} {_probability(float(v))}"
+                for v, i in zip(values[:3], order[:3], strict=True)
+            ]
             said.append(f"at T = {temperature:g} {', '.join(best)}")
         parts.append(f"{classes[label]}: {'; '.join(said)}.")
     return " ".join(parts)

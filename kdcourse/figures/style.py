@@ -31,7 +31,7 @@ GREY = "#595959"  # 7:1 on white: text and thin lines
 
 DPI = 100
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that a figure is the same everywhere
     "font.size": 10.0,
     "axes.titlesize": 11.0,
@@ -98,9 +98,7 @@ def looks(names: Sequence[str]) -> list[Look]:
     if None not in roles and len(set(roles)) == len(roles):
         return [_ROLES[role] for role in roles if role is not None]
     return [
-        Look(
-            PALETTE[_OTHERS[i % len(_OTHERS)]], _MARKERS[i % len(_MARKERS)], _HATCHES[i % len(_HATCHES)]
-        )
+        Look(PALETTE[_OTHERS[i % len(_OTHERS)]], _MARKERS[i % len(_MARKERS)], _HATCHES[i % len(_HATCHES)])
         for i in range(len(names))
     ]
 
@@ -119,7 +117,9 @@ def styled() -> Iterator[None]:
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty white figure of so many inches; belongs to no window and no pyplot state."""
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.09)
+    return figure
 
 
 def freeze(figure: Figure) -> None:
@@ -171,7 +171,21 @@ def shorten(text: str, length: int) -> str:
 
 def count_word(count: int) -> str:
     """Whole numbers to twelve in words: ``five``; above that in figures with commas."""
-    words = "no one two three four five six seven eight nine ten eleven twelve".split()
+    words = [
+        "no",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+    ]
     return words[count] if 0 <= count < len(words) else f"{count:,}"
 
 

@@ -56,7 +56,7 @@ def accuracy_against_cost(points: Sequence[CostPoint]) -> Figure:
     """
     _check(points)
     panels: list[tuple[str, Callable[[CostPoint], float | None], Callable[[float], str]]] = [
-        ("size of the weights", lambda point: point.bytes, byte_size)
+        ("size of the weights", lambda point: point.bytes, _round_size)
     ]
     if any(point.latency_ms is not None for point in points):
         panels.append(("time for one picture", lambda point: point.latency_ms, _milliseconds))
@@ -123,11 +123,15 @@ def _draw(axes: Axes, placed: Sequence[tuple[CostPoint, float]]) -> None:
     # Room for the labels beside the outermost points.
     margin = 10 ** max(0.25, 0.22 * decades)
     axes.set_xlim(min(costs) / margin, max(costs) * margin)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if decades + 2 * math.log10(margin) > 1.6 else (1.0, 3.0)))
+    axes.xaxis.set_major_locator(
+        LogLocator(subs=(1.0,) if decades + 2 * math.log10(margin) > 1.6 else (1.0, 3.0))
+    )
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _groups(axes: Axes, placed: Sequence[tuple[CostPoint, float]]) -> list[tuple[str, list[tuple[float, float]]]]:
+def _groups(
+    axes: Axes, placed: Sequence[tuple[CostPoint, float]]
+) -> list[tuple[str, list[tuple[float, float]]]]:
     """Labels with the points (data coordinates) that they stand for."""
     groups: list[tuple[str, list[tuple[float, float]]]] = []
     by_role: dict[str, list[tuple[CostPoint, float]]] = {}
@@ -143,7 +147,9 @@ def _groups(axes: Axes, placed: Sequence[tuple[CostPoint, float]]) -> list[tuple
                 noun = role if role in ("teacher", "student") else f"{role} student"
                 groups.append((f"{count_word(len(members))} {noun}s", spots))
                 continue
-        groups += [(shorten(point.label, 24), [spot]) for (point, _), spot in zip(members, spots, strict=True)]
+        groups += [
+            (shorten(point.label, 24), [spot]) for (point, _), spot in zip(members, spots, strict=True)
+        ]
     return groups
 
 
@@ -163,11 +169,9 @@ def _label(axes: Axes, placed: Sequence[tuple[CostPoint, float]]) -> None:
     for text, spots in _groups(axes, placed):
         around = Bbox.null()
         around.update_from_data_xy(axes.transData.transform(spots), ignore=True)
-        around = around.padded(9)
+        around = around.padded(11)
         middle = ((around.x0 + around.x1) / 2, (around.y0 + around.y1) / 2)
-        anchor = min(
-            spots, key=lambda spot: math.dist(axes.transData.transform(spot), middle)
-        )
+        anchor = min(spots, key=lambda spot: math.dist(axes.transData.transform(spot), middle))
         origin = axes.transData.transform(anchor)
         note = axes.annotate(text, anchor, (0, 0), textcoords="offset points", fontsize=9.5, in_layout=False)
         best: tuple[float, Bbox, tuple[float, float], str, str] | None = None
@@ -209,8 +213,13 @@ def _overlap(one: Bbox, other: Bbox) -> float:
     return float(max(0.0, width) * max(0.0, height))
 
 
+def _round_size(value: float) -> str:
+    number, unit = byte_size(value).split()
+    return f"{float(number.replace(',', '')):g} {unit}"
+
+
 def _milliseconds(value: float) -> str:
-    return f"{value:g} ms"
+    return f"{value:,.10g} ms"
 
 
 def _describe(points: Sequence[CostPoint]) -> str:

@@ -273,6 +273,8 @@ def test_a_part_that_is_wrong_is_overcome(
     target.parent.mkdir()
     (target.parent / "file.bin.part").write_bytes(part)
     assert get([server.url("whole")], target, size=size).read_bytes() == CONTENT
+    if size is not None and len(part) > size:
+        assert [entry["range"] for entry in server.log] == [None]  # seen without asking
     assert left_over(target) == {"file.bin"}
 
 

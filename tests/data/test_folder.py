@@ -90,14 +90,14 @@ def test_drawn_class_by_class(plain: Path) -> None:
         "test": {"ant": 2, "bee": 1, "cat": 1},
     }
     for name, everything in (("ant", range(20)), ("bee", range(100, 110)), ("cat", range(200, 203))):
-        assert sorted(sum((told[part][name] for part in told), [])) == list(everything)
+        assert sorted(level for part in told for level in told[part][name]) == list(everything)
     assert told["validation"]["ant"] != [0, 1], "the first pictures of a folder often belong together"
 
 
 def test_the_draw_never_changes(plain: Path, tmp_path: Path) -> None:
     """Known values: whoever changes the rule moves pictures between splits of users' results."""
     told = levels(image_folder(plain))
-    assert (told["validation"]["ant"], told["test"]["ant"]) == VALIDATION_AND_TEST_ANTS
+    assert (told["validation"]["ant"], told["test"]["ant"]) == ([13, 18], [6, 17])
     # Neither the place, nor the order in which the disk lists files, nor a new class has a say.
     moved = tmp_path / "elsewhere"
     for file in sorted(plain.rglob("*.png"), reverse=True):
@@ -108,9 +108,6 @@ def test_the_draw_never_changes(plain: Path, tmp_path: Path) -> None:
     for part in told:
         del again[part]["aardvark"]
     assert again == told
-
-
-VALIDATION_AND_TEST_ANTS = ([], [])
 
 
 @pytest.mark.parametrize(
@@ -176,6 +173,19 @@ def test_links_are_followed(plain: Path, tmp_path: Path) -> None:
     for file in (plain / "cat").iterdir():
         (link / "cat" / file.name).symlink_to(file)
     assert levels(image_folder(str(link))) == expected
+
+
+def test_names_are_the_same_however_the_disk_spells_them(tmp_path: Path) -> None:
+    """An accent of its own, as macOS may hand it out, or part of its letter, as others do."""
+    drawn = []
+    for name in ("e\u0301te\u0301", "\u00e9t\u00e9"):
+        root = tmp_path / str(len(drawn))
+        fill(root / name, 9)
+        fill(root / "zoo", 9, 100)
+        data = image_folder(root)
+        assert data.classes == ("zoo", "\u00e9t\u00e9")
+        drawn.append(levels(data))
+    assert drawn[0] == drawn[1]
 
 
 def no_folder(root: Path) -> None:
@@ -363,7 +373,7 @@ def test_transparency_lies_on_the_background(read: Callable[..., torch.Tensor]) 
     values = np.zeros((8, 8, 4), np.uint8)
     values[..., 3] = 255
     values[:4, :, 3] = 0
-    rgba = Image.fromarray(values)
+    rgba = Image.fromarray(values.copy())
     assert read(rgba)[0, :, 0].tolist() == [255] * 4 + [0] * 4
     values[4:] = 255
     assert read(Image.fromarray(values), background=0)[0, :, 0].tolist() == [0] * 4 + [255] * 4
@@ -420,7 +430,7 @@ def test_every_broken_picture_is_named(plain: Path) -> None:
     (plain / "bee" / "empty.jpg").write_bytes(b"")
     (plain / "bee" / "text.gif").write_text("no picture")
     os.symlink(plain / "nowhere", plain / "cat" / "dangling.png")
-    with pytest.raises(DataError, match="4 of 36 pictures can't be read. Replace or delete") as caught:
+    with pytest.raises(DataError, match="4 of 36 pictures can't be read") as caught:
         image_folder(plain)
     for name in ("000.png", "empty.jpg", "text.gif", "dangling.png"):
         assert name in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -183,7 +184,7 @@ def test_high_temperature_matches_logits() -> None:
         (found,) = torch.autograd.grad(kd_divergence(z, v, temperature), z)
         gaps.append(float((found - limit).abs().max() / limit.abs().max()))
     assert gaps[-1] < 1e-3
-    assert all(later < earlier / 8 for earlier, later in zip(gaps, gaps[1:], strict=False))
+    assert all(later < earlier / 8 for earlier, later in pairwise(gaps))
 
 
 def _naive(z: Tensor, v: Tensor, temperature: float) -> Tensor:
@@ -335,7 +336,7 @@ def test_softened_and_entropy() -> None:
     assert softened(certain.bfloat16(), 2.0).dtype == torch.float32
     with pytest.raises(ArgumentError, match="found 0"):
         softened(z, 0)
-    with pytest.raises(ArgumentError, match="floating point; found torch.int64"):
+    with pytest.raises(ArgumentError, match=r"floating point; found torch\.int64"):
         entropy(z.long())
 
 
@@ -357,7 +358,7 @@ class TestObjectives:
         for wrong in (-0.1, 1.0, math.nan):
             with pytest.raises(ArgumentError, match="label_smoothing"):
                 CrossEntropyObjective(wrong)
-        with pytest.raises(ArgumentError, match="0..1 for logits of 2 classes"):
+        with pytest.raises(ArgumentError, match=r"0\.\.1 for logits of 2 classes"):
             CrossEntropyObjective()(z[:, :2], batch)
         with pytest.raises(ArgumentError, match=r"at least one picture.* found torch.float32 \[8\]"):
             CrossEntropyObjective()(z[:, 0], batch)
@@ -424,7 +425,7 @@ class TestObjectives:
         targets = soft_targets(tiny.Teacher(), data.train, data, cache=False, progress=False)
         objective = HintonObjective(targets, temperature=2.0, alpha=0.5)
         z = torch.randn(8, tiny.CLASSES)
-        with pytest.raises(ArgumentError, match="view 'shift1.*found 'plain'"):
+        with pytest.raises(ArgumentError, match=r"view 'shift1.*found 'plain'"):
             objective(z, batch)
         plain = Batch(batch.images, batch.labels, batch.index, View())
         assert torch.isfinite(objective(z, plain))

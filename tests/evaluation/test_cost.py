@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
@@ -132,25 +133,35 @@ def test_times_are_measured_and_the_model_is_left_alone() -> None:
 class Slow(nn.Module):
     """Takes 10 ms for one picture, 20 ms for more, and notes how it was called."""
 
-    calls: ClassVar[list[tuple[int, bool, bool, bool]]] = []
+    calls: ClassVar[list[tuple[int, bool, bool, bool, int]]] = []
 
     def forward(self, images: Tensor) -> Tensor:
-        Slow.calls.append(
-            (len(images), self.training, torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"))
-        )
+        half, threads = torch.is_autocast_enabled("cpu"), torch.get_num_threads()
+        Slow.calls.append((len(images), self.training, torch.is_grad_enabled(), half, threads))
         time.sleep(0.01 if len(images) == 1 else 0.02)
         return images.flatten(1)
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_latency_is_of_one_picture_and_throughput_of_a_batch() -> None:
     Slow.calls.clear()
     found = cost(Slow(), (1, 2, 2), batch_size=1000, seconds=0.1, precision="bfloat16")
     # Sleeping has a sure lower bound; the upper ones leave room for a busy machine.
     assert found.latency_ms is not None and 10 <= found.latency_ms < 1000
     assert found.throughput is not None and 500 < found.throughput <= 1000 / 0.02
-    assert {size for size, *_ in Slow.calls} == {1, 1000}
-    assert not any(training or grad for _, training, grad, _ in Slow.calls)
-    assert all(half for *_, half in Slow.calls[1:])
+    # The first call counts MACs, the others are timed.
+    assert {size for size, *_ in Slow.calls[1:]} == {1, 1000}
+    assert not any(training or grad for _, training, grad, *_ in Slow.calls)
+    assert all(half for *_, half, _ in Slow.calls[1:])
+    assert found.threads == 2 and {threads for *_, threads in Slow.calls} == {2}
     # A slow model is not run again and again: a few calls, whatever was asked for.
     Slow.calls.clear()
     cost(Slow(), (1, 2, 2), batch_size=8, seconds=0.001)

@@ -189,6 +189,8 @@ def test_extreme_logits_stay_finite() -> None:
         assert kl_to_teacher(student.to(dtype), teacher.to(dtype)) == pytest.approx(2e4, rel=1e-2)
         assert negative_log_likelihood(student.to(dtype), torch.tensor([0])) == pytest.approx(2e4, rel=1e-2)
     huge = torch.tensor([[1e308, -1e308]], dtype=torch.float64)
+    assert kl_to_teacher(torch.zeros(1, 2), huge) == pytest.approx(math.log(2))
+    assert kl_to_teacher(huge, torch.zeros(1, 2)) == math.inf  # beyond float64, but never NaN
     assert kl_to_teacher(huge, huge) == 0 and expected_calibration_error(huge, torch.tensor([0])) == 0
 
 
@@ -351,6 +353,7 @@ def test_predict_leaves_the_model_as_it_was(dataset: Dataset) -> None:
         assert torch.equal(tensor, before[name]), name
     assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.is_grad_enabled()
+    assert not model.seen[0].is_inference(), "what the model keeps could not be trained on"
 
 
 def test_predict_restores_the_mode_after_an_error(dataset: Dataset) -> None:

@@ -56,7 +56,8 @@ def test_the_command_tells_the_whole_story_on_pictures_of_ones_own(tmp_path: Pat
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == stored
     second = json.loads((out / "results.json").read_text())
     for name, row in results["models"].items():
-        assert [one["test"] for one in row["runs"]] == [one["test"] for one in second["models"][name]["runs"]]
+        for first, now in zip(row["runs"], second["models"][name]["runs"], strict=True):
+            assert now["test"] == pytest.approx(first["test"], abs=1e-6)
 
 
 def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kdcourse.data import fashion_mnist
+from kdcourse.errors import CheckpointError
+from kdcourse.experiments import recorded, teachers, trials
+from kdcourse.experiments.students import StudentRecipe
+from tests.experiments import tiny
+
+QUICK = StudentRecipe("pocket_2k", epochs=2, batch_size=16)
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A course in miniature: one quick teacher of tiny pictures, in the place of the shipped five."""
+    monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "data" / "teachers"
+    recipe = replace(teachers.RECIPES[0], epochs=4, batch_size=16)
+    teachers.train_teacher(recipe, tiny.dataset(), folder, progress=False)
+    monkeypatch.setattr(teachers, "shipped_folder", lambda: folder)
+    quick = {"plain": QUICK, "distilled": replace(QUICK, temperature=2.0, alpha=1.0)}
+    monkeypatch.setattr(recorded, "RECORDED", quick)
+    return tmp_path / "data" / "students"
+
+
+def test_results_are_recorded_with_weights_that_bear_them_out(shipped: Path) -> None:
+    data = tiny.dataset()
+    content = recorded.record(data, shipped, seeds=(0, 1), say=lambda _: None)
+    assert json.loads((shipped / "recorded.json").read_text()) == content
+    assert {path.name for path in shipped.glob("*.safetensors")} == {
+        f"{kind}_seed{seed}.safetensors" for kind in ("plain", "distilled") for seed in (0, 1)
+    }
+    assert recorded.measured(data, shipped, recorded.ensemble(data), seeds=(0, 1)) == content
+    assert recorded.summary(data) == content
+    assert recorded.summary(tiny.dataset(train=99)) is None
+
+    before = {path: path.stat().st_mtime_ns for path in shipped.glob("*.safetensors")}
+    recorded.record(data, shipped, seeds=(0, 1), say=lambda _: None)
+    assert {path: path.stat().st_mtime_ns for path in shipped.glob("*.safetensors")} == before
+
+    path = shipped / "plain_seed1.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(CheckpointError, match=r"plain_seed1.*students record"):
+        recorded.load(shipped, "plain_seed1", data)
+
+
+def test_the_search_keeps_every_try_and_repeats_none(shipped: Path) -> None:
+    data = tiny.dataset()
+    tries = (
+        trials.Trial("plain", "which", QUICK),
+        trials.Trial("T2", "which", replace(QUICK, temperature=2.0, alpha=1.0)),
+    )
+    told: list[str] = []
+    rows = recorded.search(data, shipped, trials=tries[:1], say=told.append)
+    rows = recorded.search(data, shipped, trials=tries, say=told.append)
+    assert len(rows) == len(told) == 2
+    assert [row["recipe"]["alpha"] for row in rows] == [0.0, 1.0]
+    assert all(0 <= row["validation_accuracy"] <= 1 for row in rows)
+    assert json.loads((shipped / "search.json").read_text())["rows"] == rows
+
+
+def test_names_and_settings_of_the_trials_are_unique() -> None:
+    names = [trial.name for trial in trials.TRIALS]
+    settings = [(json.dumps(trial.recipe.settings), trial.seed) for trial in trials.TRIALS]
+    assert len(set(names)) == len(names)
+    assert len(set(settings)) == len(settings)
+
+
+def test_plain_and_distilled_get_the_same_budget() -> None:
+    plain, distilled = trials.RECORDED["plain"], trials.RECORDED["distilled"]
+    assert plain.alpha == 0 < distilled.alpha
+    for name in ("model", "epochs", "batch_size"):
+        assert getattr(plain, name) == getattr(distilled, name)
+
+
+def test_the_recorded_results_are_those_of_the_stored_weights() -> None:
+    """The whole test set, all students again: what ``recorded.json`` says is what the weights do."""
+    data = fashion_mnist()
+    folder = recorded.shipped_folder()
+    content = json.loads((folder / "recorded.json").read_text())
+    again = recorded.measured(data, folder, recorded.ensemble(data))
+    assert again["data"] == content["data"]
+    assert again["settings"] == content["settings"]
+    for kind, row in content["models"].items():
+        for run, now in zip(row["runs"], again["models"][kind]["runs"], strict=True):
+            for score, value in run["test"].items():
+                # Another processor may round a picture or two to the other side.
+                assert now["test"][score] == pytest.approx(value, abs=5e-4), (kind, run["seed"], score)
+    students = [row for kind, row in content["models"].items() if kind != "ensemble"]
+    assert all(len(row["runs"]) >= 5 for row in students)

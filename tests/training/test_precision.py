@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kdcourse.errors import ArgumentError
+from kdcourse.training import autocast, fastest, measure, precision
+from tests.distillation import tiny
+from tests.training.toys import net
+
+CPU = torch.device("cpu")
+
+
+def test_autocast_computes_in_what_was_asked_for() -> None:
+    layer, images = nn.Linear(3, 2), torch.ones(1, 3)
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        with autocast(CPU, name):
+            assert layer(images).dtype == dtype
+    for name in ("float16", "auto", "fp32"):
+        with pytest.raises(ArgumentError, match=f"float32, bfloat16 or auto; found '{name}'"):
+            autocast(CPU, name)
+
+
+def test_measuring_leaves_everything_as_it_was() -> None:
+    model = net()
+    model.second_norm.eval()
+    model.head.weight.grad = torch.ones_like(model.head.weight)
+    before, modes = copy.deepcopy(tiny.state(model)), [m.training for m in model.modules()]
+    random = torch.get_rng_state()
+    images = torch.randn(8, 1, 8, 8)
+    random = torch.get_rng_state()
+    times = measure(CPU, model, images)
+    assert set(times) == {"float32", "bfloat16"} and all(0 < t < 60 for t in times.values())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert tiny.same_state(model, before)
+    assert [m.training for m in model.modules()] == modes
+    assert torch.equal(model.head.weight.grad, torch.ones_like(model.head.weight))
+    assert all(p.grad is None for n, p in model.named_parameters() if n != "head.weight")
+
+
+def test_measuring_needs_no_model() -> None:
+    assert min(measure("cpu", repeats=1).values()) > 0
+    for given in ({"model": net()}, {"images": torch.ones(1, 1, 8, 8)}):
+        with pytest.raises(ArgumentError, match="both model and images, or neither"):
+            measure("cpu", **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("times", "choice"),
+    [
+        ({"float32": 1.0, "bfloat16": 0.5}, "bfloat16"),
+        ({"float32": 1.0, "bfloat16": 0.95}, "float32"),  # within the noise of a timing
+        ({"float32": 1.0, "bfloat16": 9.0}, "float32"),
+    ],
+)
+def test_bfloat16_must_be_clearly_faster(
+    monkeypatch: pytest.MonkeyPatch, times: dict[str, float], choice: str
+) -> None:
+    monkeypatch.setattr(precision, "measure", lambda *_: times)
+    assert fastest(CPU) == choice
+
+
+def test_a_hopeless_format_is_given_up_after_one_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def timed(model: nn.Module, images: Tensor, name: str) -> float:
+        asked.append(name)
+        return 10.0 if name == "bfloat16" else 1.0
+
+    monkeypatch.setattr(precision, "_pass", timed)
+    assert measure("cpu", net(), torch.ones(1, 1, 8, 8), repeats=3) == {"float32": 1.0, "bfloat16": 10.0}
+    assert asked == ["float32"] * 4 + ["bfloat16"] * 2
