@@ -226,16 +226,14 @@ def precision(measure: Callable[[str], dict[str, float]] | None = None) -> list[
     """Which number format trains fastest here, measured."""
     import torch
 
-    if measure is None:
-        from kdcourse.training import precision as room
-
-        measure = room.measure
+    from kdcourse.training import precision as room
 
     where = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    times = sorted(measure(where).items(), key=lambda item: item[1])
-    best = times[0][0]
-    listed = ", ".join(f"{name} {1000 * seconds:.2f} ms" for name, seconds in times)
-    return [Finding("precision", True, f"{best} is fastest on {where} (a small training step: {listed})")]
+    times = (measure or room.measure)(where)
+    ranked = sorted(times.items(), key=lambda item: item[1])
+    listed = ", ".join(f"{name} {1000 * seconds:.2f} ms" for name, seconds in ranked)
+    found = f"{room.choose(times)} is fastest on {where} (a small training step: {listed})"
+    return [Finding("precision", True, found)]
 
 
 def data(verify: Callable[[], Iterable[tuple[Path, bool, str, str]]] | None = None) -> list[Finding]:

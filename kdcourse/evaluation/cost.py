@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse.errors import ArgumentError
-from kdcourse.evaluation.metrics import Precision, autocast, placement
+from kdcourse.evaluation.metrics import placement
+from kdcourse.training.precision import Precision, autocast
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def cost(
         model: takes float [B, C, H, W].
         image_shape: C, H, W of one picture.
         latency: False skips both timings.
-        precision: "float32", "bfloat16" or "float16", through `torch.autocast` as in `predict`.
+        precision: "float32" or "bfloat16", through `torch.autocast` as in `predict`.
         device: where to time; by default where the model's weights are.
         batch_size: pictures at a time for the throughput.
         seconds: roughly how long each of the two timings lasts; a single batch that takes longer

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kdcourse.data.splits import Dataset, Split
 from kdcourse.errors import ArgumentError
-
-Precision = Literal["float32", "bfloat16", "float16"]
-
+from kdcourse.training.precision import Precision, autocast
 
 # -- from pictures to logits --------------------------------------------------------------------
 
@@ -48,18 +46,6 @@ def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
     return torch.device("cpu"), torch.float32
 
 
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
-    """Context in which matrix products and convolutions run in ``precision``."""
-    if precision not in get_args(Precision):
-        raise ArgumentError(
-            f"precision must be one of {', '.join(get_args(Precision))}; found {precision!r}. "
-            "Choose 'float32' if unsure."
-        )
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=getattr(torch, precision))
-
-
 def predict(
     model: nn.Module,
     split: Split | Tensor,
@@ -78,7 +64,7 @@ def predict(
             as normalised already.
         dataset: gives ``normalise``; use the data set that the model was trained on.
         batch_size: pictures at a time; the result doesn't depend on it beyond rounding.
-        precision: "float32", "bfloat16" or "float16", through `torch.autocast`.
+        precision: "float32" or "bfloat16", through `torch.autocast`.
 
     Returns:
         float32 [N, classes] on the CPU, an ordinary tensor that later losses may use.

@@ -26,7 +26,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
             scaling, which bfloat16 spares us.)
     """
     if precision not in ("float32", "bfloat16"):
-        raise ArgumentError(f"precision must be float32, bfloat16 or auto; found {precision!r}.")
+        raise ArgumentError(f"precision must be one of float32, bfloat16 or, in training, auto; found {precision!r}.")
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
@@ -85,7 +85,11 @@ def fastest(
     device: torch.device | str = "cpu", model: nn.Module | None = None, images: torch.Tensor | None = None
 ) -> Precision:
     """``bfloat16`` where that is clearly faster here, else ``float32``."""
-    times = measure(device, model, images)
+    return choose(measure(device, model, images))
+
+
+def choose(times: dict[str, float]) -> Precision:
+    """What `fastest` makes of the seconds that `measure` found."""
     return "bfloat16" if times["bfloat16"] * _WORTH < times["float32"] else "float32"
 
 

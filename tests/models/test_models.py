@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from kdcourse import models
+from kdcourse.errors import ArgumentError
+
+NAMES = sorted(models.names())
+SMALL_PICTURES = [
+    pytest.param((8, 8), id="8x8"),
+    pytest.param((17, 12), id="17x12"),
+]
+
+
+def count(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def trains(model: nn.Module, channels: int, height: int, width: int, classes: int) -> None:
+    """Forward and backward on two pictures; every parameter gets a finite gradient."""
+    assert model.training
+    torch.manual_seed(0)
+    logits = model(torch.randn(2, channels, height, width))
+    assert logits.dtype == torch.float32 and logits.shape == (2, classes)
+    (logits * torch.randn(2, classes)).sum().backward()
+    for name, p in model.named_parameters():
+        assert p.grad is not None and bool(p.grad.isfinite().all()), name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_tell_how_many_parameters_are_built(name: str) -> None:
+    told = models.names()[name]
+    assert told == count(models.build(name))
+    if size := re.search(r"_(\d+)k$", name):
+        assert told == pytest.approx(1000 * int(size[1]), rel=0.1)
+
+
+def test_names_can_be_changed_by_nobody() -> None:
+    models.names()["teacher"] = 0
+    assert models.names()["teacher"] > 0
+
+
+def test_sizes_that_the_course_asks_for() -> None:
+    told = models.names()
+    students = [count for name, count in told.items() if not name.startswith("teacher")]
+    assert min(students) < 3_000 and 180_000 < max(students) < 250_000
+    teachers = [count for name, count in told.items() if name.startswith("teacher")]
+    assert all(400_000 < count < 700_000 for count in teachers)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_trains_on_grey_and_on_colour(name: str, channels: int) -> None:
+    trains(models.build(name, in_channels=channels, num_classes=7), channels, 28, 28, 7)
+
+
+@pytest.mark.parametrize("size", SMALL_PICTURES)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_takes_other_sizes(name: str, size: tuple[int, int]) -> None:
+    trains(models.build(name, size=size, num_classes=2), 1, *size, 2)
+
+
+@pytest.mark.parametrize("name", ["teacher", "pocket_2k", "depthwise_3k"])
+def test_convolutional_models_need_no_size(name: str) -> None:
+    model = models.build(name).eval()
+    with torch.no_grad():
+        assert model(torch.randn(1, 1, 28, 28)).shape == model(torch.randn(1, 1, 40, 33)).shape == (1, 10)
+
+
+@pytest.mark.parametrize("name", ["teacher", "pocket_17k", "depthwise_3k", "mlp_25k"])
+def test_pictures_of_a_batch_do_not_mix(name: str) -> None:
+    torch.manual_seed(0)
+    model, images = models.build(name).eval(), torch.randn(3, 1, 28, 28)
+    with torch.no_grad():
+        alone = torch.cat([model(image[None]) for image in images])
+        torch.testing.assert_close(model(images), alone, atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(alone[0], alone[1])
+
+
+def test_the_seed_decides_about_initial_weights() -> None:
+    def first(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return next(models.build("pocket_2k").parameters())
+
+    assert torch.equal(first(1), first(1)) and not torch.equal(first(1), first(2))
+
+
+def test_options_reach_the_model() -> None:
+    assert models.build("pocket_2k", widths=(3,), depths=(2,)).head.in_features == 3
+    dropping = models.build("mlp_25k", hidden=(5, 4), dropout=0.5)
+    assert [type(layer).__name__ for layer in dropping.layers] == [
+        "Linear", "ReLU", "Dropout", "Linear", "ReLU", "Dropout", "Linear"
+    ]  # fmt: skip
+    assert count(models.build("mlp_25k", hidden=())) == 784 * 10 + 10
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("resnet", {}, "no model 'resnet'. Choose one of teacher, .* or torchvision:NAME"),
+        ("pocket_2k", {"width": 3}, "'pocket_2k' has no option 'width'; it takes widths, depths"),
+        ("teacher", {"widths": ()}, "one width a stage.*found none"),
+        ("pocket_2k", {"widths": ()}, r"one depth for each width.*widths=\(\)"),
+        ("pocket_2k", {"widths": (4, 8)}, r"one depth for each width.*widths=\(4, 8\)"),
+        ("depthwise_3k", {"widths": (4,)}, r"at least two widths; found \(4,\)"),
+        ("mlp_25k", {"dropout": 1.0}, "dropout .*found 1.0"),
+        ("mlp_25k", {"dropout": -0.1}, "dropout .*found -0.1"),
+        ("teacher", {"num_classes": 1}, "num_classes=1"),
+        ("teacher", {"in_channels": 0}, "in_channels=0"),
+        ("torchvision:resnet18000", {}, "no classifier 'resnet18000'.*torchvision_names"),
+        ("torchvision:fasterrcnn_resnet50_fpn", {}, "no classifier 'fasterrcnn"),
+        ("torchvision:resnet18", {"colour": 1}, "resnet18 doesn't take these options: .*colour"),
+        ("torchvision:maxvit_t", {}, "maxvit_t isn't offered: .*Choose another"),
+        ("torchvision:vit_b_16", {"size": 30}, "multiple of 4 pixels; found size=30x30"),
+        ("torchvision:vit_b_16", {"size": (28, 32)}, "square pictures.*28x32"),
+    ],
+)
+def test_names_and_options_that_do_not_exist(name: str, options: dict[str, Any], message: str) -> None:
+    with torch.device("meta"), pytest.raises(ArgumentError, match=message):  # no time for weights
+        models.build(name, **options)
+
+
+@pytest.mark.parametrize("name", ["teacher", "pocket_2k"])
+def test_pictures_too_small_to_halve(name: str) -> None:
+    with pytest.raises(ArgumentError, match=r"at least 8 pixels high and wide for 3 halvings; found 28x7"):
+        models.build(name)(torch.zeros(1, 1, 28, 7))
+
+
+def test_an_mlp_of_other_pictures() -> None:
+    with pytest.raises(ArgumentError, match=r"784 numbers each; found 1024 \(shape \[1, 32, 32\]\)"):
+        models.build("mlp_25k")(torch.zeros(2, 1, 32, 32))
+    assert models.build("mlp_25k")(torch.zeros(0, 1, 28, 28)).shape == (0, 10)
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "shufflenet_v2_x0_5", "mnasnet0_5", "resnet18"])
+def test_torchvision_classifiers_train_on_small_pictures(name: str) -> None:
+    trains(models.build(f"torchvision:{name}"), 1, 28, 28, 10)
+
+
+# One of each family, without weights: shapes alone are worked out, which takes no time even for the largest.
+@pytest.mark.parametrize(
+    "name",
+    [
+        "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3",
+        "mobilenet_v2", "mobilenet_v3_small", "resnext50_32x4d", "swin_t", "swin_v2_t", "vgg11", "vgg16_bn", "vit_b_16",
+        "vit_b_32", "wide_resnet50_2",
+    ],
+)  # fmt: skip
+def test_torchvision_families_fit_small_pictures(name: str) -> None:
+    with torch.device("meta"):
+        model = models.build(f"torchvision:{name}", num_classes=5, in_channels=2)
+        logits = model(torch.empty(2, 2, 28, 28))
+    assert isinstance(logits, torch.Tensor) and logits.shape == (2, 5)
+
+
+def test_a_resnet_keeps_the_resolution_of_small_pictures() -> None:
+    with torch.device("meta"):
+        model = models.build("torchvision:resnet18")
+        sizes: list[tuple[int, ...]] = []
+        for stage in (model.layer1, model.layer2, model.layer3, model.layer4):
+            stage.register_forward_hook(lambda _, __, out: sizes.append(tuple(out.shape[2:])))
+        model(torch.empty(2, 1, 28, 28))
+    assert sizes == [(28, 28), (14, 14), (7, 7), (4, 4)]
+
+
+def test_torchvision_names_are_classifiers_that_are_offered() -> None:
+    names = models.torchvision_names()
+    assert {"resnet18", "vit_b_16", "mobilenet_v3_small"} <= set(names) and len(names) > 60
+    assert not {"maxvit_t", "fasterrcnn_resnet50_fpn", "raft_small"} & set(names)
+
+
+def test_a_vision_transformer_starts_from_sensible_weights() -> None:
+    model = models.build("torchvision:vit_b_32", size=32)
+    assert model.encoder.pos_embedding.shape == (1, 65, 768)
+    assert 0.015 < float(model.encoder.pos_embedding.std()) < 0.025
+    assert 0.2 < float(model.conv_proj.weight.std()) < 0.26  # 1 / sqrt(16 inputs), its tails cut off
+    assert bool((model.conv_proj.bias == 0).all())

@@ -1,0 +1,90 @@
+"""`accelerate launch` with two CPU processes trains what one process trains."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdcourse.training.weights import read_tensors
+from tests.training import two_processes
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="PyTorch has no launcher for several processes there"),
+]
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone")
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng():
+        two_processes.main(folder)
+    torch.set_num_threads(threads)
+    return folder / "process0of1"
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("together")
+    # --cpu would start a single process (several need MPI); --multi_gpu starts as many as asked for, GPUs or none,
+    # and fit(device="cpu") keeps them on the CPU. Port 0 takes one that is free.
+    command = [
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
+        str(Path(two_processes.__file__)), str(folder),
+    ]  # fmt: skip
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [folder / f"process{rank}of2" for rank in range(2)]
+
+
+def assert_same_weights(one: Path, other: Path, tolerance: float) -> None:
+    expected, found = read_tensors(one)[0], read_tensors(other)[0]
+    assert expected.keys() == found.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], atol=tolerance, rtol=0, msg=name)
+
+
+def test_weights_are_those_of_one_process(alone: Path, together: list[Path]) -> None:
+    for folder in together:
+        assert_same_weights(alone / "whole.safetensors", folder / "whole.safetensors", 1e-5)
+    assert_same_weights(together[0] / "whole.safetensors", together[1] / "whole.safetensors", 0)
+
+
+@pytest.mark.parametrize("run", ["whole", "resumed"])
+def test_history_sums_over_processes(alone: Path, together: list[Path], run: str) -> None:
+    expected = json.loads((alone / "whole.json").read_text())
+    for folder in together:
+        found = json.loads((folder / f"{run}.json").read_text())
+        assert found["settings"] == expected["settings"]
+        assert len(found["epochs"]) == 3
+        for one, other in zip(found["epochs"], expected["epochs"], strict=True):
+            assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_a_broken_run_goes_on_in_two_processes(alone: Path, together: list[Path]) -> None:
+    for folder in (alone, *together):
+        assert_same_weights(folder / "whole.safetensors", folder / "resumed.safetensors", 0)
+
+
+def test_only_the_main_process_writes_and_chooses(alone: Path, together: list[Path]) -> None:
+    # Nine for the whole run, four until it is broken off, five after that.
+    assert (alone / "notes.txt").read_text() == "process 0 chose\n18 checkpoints written\n"
+    assert (together[0] / "notes.txt").read_text() == "process 0 chose\n18 checkpoints written\n"
+    assert (together[1] / "notes.txt").read_text() == "process 0 chose\n0 checkpoints written\n"

@@ -1,0 +1,57 @@
+"""What `test_two_processes` runs in one process and in two: ``two_processes.py FOLDER``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from kdcourse.training import checkpoint, fit, save_weights
+from kdcourse.training.placement import Placement
+from tests.distillation import tiny
+from tests.training.toys import FIT, plain_net, write_history
+
+
+class Stop(Exception):
+    """The run is broken off."""
+
+
+def stop(epoch: int, step: int) -> None:
+    if (epoch, step) == (1, 3):
+        raise Stop
+
+
+def main(folder: Path) -> None:
+    """Train three times: in one go, broken off in the middle of an epoch, and on from there."""
+    torch.set_num_threads(1)
+    place = Placement("cpu")
+    mine = folder / f"process{place.rank}of{place.world}"
+    mine.mkdir(parents=True)
+    written: list[str] = []
+    write = checkpoint.write_tensors
+    checkpoint.write_tensors = lambda path, *content: (written.append(path.name), write(path, *content))  # type: ignore[assignment]
+    data = tiny.dataset()
+    settings = FIT | {"augmentation": tiny.AUGMENTATION, "checkpoint_every": 2}
+
+    model = plain_net()
+    history = fit(model, data, checkpoint=folder / "whole.safetensors", **settings)
+    save_weights(model, mine / "whole.safetensors")
+    write_history(history, mine / "whole.json")
+
+    broken = folder / "broken.safetensors"
+    try:
+        fit(plain_net(), data, checkpoint=broken, after_step=stop, **settings)
+    except Stop:
+        pass
+    model = plain_net(seed=9)
+    history = fit(model, data, checkpoint=broken, **settings)
+    save_weights(model, mine / "resumed.safetensors")
+    write_history(history, mine / "resumed.json")
+
+    choice = place.agree(f"process {place.rank} chose")
+    (mine / "notes.txt").write_text(f"{choice}\n{len(written)} checkpoints written\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
