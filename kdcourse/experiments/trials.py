@@ -57,7 +57,7 @@ TRIALS: tuple[Trial, ...] = (
     ),
     *(
         Trial(f"{name}-{kind}", "student", replace(recipe, model=name))
-        for name in ("pocket_6k", "depthwise_11k")
+        for name in ("pocket_6k", "depthwise_16k")
         for kind, recipe in (("plain", _CNN), ("T2-a1", _SOFT))
     ),
     Trial("mlp-plain", "student", _MLP),

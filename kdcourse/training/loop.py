@@ -95,7 +95,7 @@ def fit(
         data.train, data, batch_size=batch_size, seed=seed, augmentation=augmentation, views=views,
         view_seed=view_seed, device=place.device, rank=place.rank, world=place.world,
     )  # fmt: skip
-    model.to(place.device, memory_format=torch.channels_last)
+    model.to(place.device).to(memory_format=torch.channels_last)
     check_model(model, data, place.device)
     stepper = make_optimizer(optimizer, model, learning_rate=learning_rate, weight_decay=weight_decay)
     settings: dict[str, Any] = {
@@ -146,20 +146,14 @@ def fit(
                     after_step(at.epoch, at.step)
 
             rate = learning_rate_at(at.epoch, batches.steps - 1)
-            held_out: tuple[float, float] | tuple[None, None] = (None, None)
+            held_out: tuple[float | None, float | None] = (None, None)
             if validate or at.epoch == epochs - 1:
                 held_out = evaluate_split(model, data.validation, data, precision)
                 finite(held_out[0], "validation loss", at, rate)
             loss_sum, correct, seen = place.total(at.loss_sum, at.correct, at.seen)
+            seconds = time.perf_counter() - began
             history.epochs.append(
-                EpochRecord(
-                    at.epoch + 1,
-                    loss_sum / seen,
-                    correct / seen,
-                    *held_out,
-                    rate,
-                    time.perf_counter() - began,
-                )
+                EpochRecord(at.epoch + 1, loss_sum / seen, correct / seen, *held_out, rate, seconds)
             )
             bar.set_postfix_str(_summary(history.last))
             at = Position(epoch=at.epoch + 1)

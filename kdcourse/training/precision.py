@@ -26,7 +26,9 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
             scaling, which bfloat16 spares us.)
     """
     if precision not in ("float32", "bfloat16"):
-        raise ArgumentError(f"precision must be one of float32, bfloat16 or, in training, auto; found {precision!r}.")
+        raise ArgumentError(
+            f"precision must be one of float32, bfloat16 or, in training, auto; found {precision!r}."
+        )
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
@@ -55,7 +57,7 @@ def measure(
     if model is None or images is None:
         images = torch.zeros(64, 32, 14, 14)
         model = nn.Sequential(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1))
-    twin = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
+    twin = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last).train()
     images = images.to(device).contiguous(memory_format=torch.channels_last)
     found: dict[str, float] = {}
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

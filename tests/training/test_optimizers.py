@@ -32,7 +32,9 @@ def test_orthogonalise_pulls_singular_values_towards_one(shape: tuple[int, int])
     generator = torch.Generator().manual_seed(0)
     matrix = torch.randn(shape, generator=generator)
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    values = values.clamp(min=0.05 * float(values.max()))  # five iterations don't lift what is next to nothing
+    values = values.clamp(
+        min=0.05 * float(values.max())
+    )  # five iterations don't lift what is next to nothing
     out = orthogonalise((left * values) @ right)
     assert out.shape == shape and out.dtype == torch.float32
     found = torch.linalg.svdvals(out)
@@ -44,7 +46,9 @@ def test_orthogonalise_pulls_singular_values_towards_one(shape: tuple[int, int])
 
 def test_orthogonalise_is_blind_to_scale_and_safe_at_zero() -> None:
     matrix = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(orthogonalise(matrix * 1e-3), orthogonalise(matrix * 1e3), atol=0.03, rtol=0.03)
+    torch.testing.assert_close(
+        orthogonalise(matrix * 1e-3), orthogonalise(matrix * 1e3), atol=0.03, rtol=0.03
+    )
     assert torch.equal(orthogonalise(torch.zeros(3, 4)), torch.zeros(3, 4))
 
 
@@ -53,7 +57,12 @@ def test_weight_decay_spares_vectors(name: str) -> None:
     model = net()
     decayed, spared = make_optimizer(name, model, learning_rate=0.1, weight_decay=0.01).param_groups
     assert decayed["weight_decay"] == 0.01 and spared["weight_decay"] == 0
-    assert names_of(model, decayed["params"]) == {"first.weight", "second.weight", "hidden.weight", "head.weight"}
+    assert names_of(model, decayed["params"]) == {
+        "first.weight",
+        "second.weight",
+        "hidden.weight",
+        "head.weight",
+    }
     assert len(decayed["params"]) + len(spared["params"]) == len(list(model.parameters()))
 
 
@@ -66,7 +75,9 @@ def test_with_no_gradient_only_decay_moves_weights(name: str) -> None:
         p.grad = torch.zeros_like(p)
     stepper.step()
     moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
-    decayed = {"second.weight", "hidden.weight"} | ({"first.weight", "head.weight"} if name != "muon" else set())
+    decayed = {"second.weight", "hidden.weight"} | (
+        {"first.weight", "head.weight"} if name != "muon" else set()
+    )
     assert moved == decayed
     # SGD adds decay to the gradient, so that Nesterov's first step takes 1 + 0.9 of it; the others decouple it.
     shrunk = 1 - 0.5 * 0.1 * (1.9 if name == "sgd" else 1)
@@ -80,7 +91,7 @@ def test_muon_leaves_head_stem_and_vectors_to_sgd() -> None:
     assert {"first.weight", "head.weight", "first.bias", "head.bias"} <= names_of(model, others["params"])
     colour = net(channels=3)  # a stem of several channels is a matrix like any other
     assert "first.weight" in names_of(colour, Muon(colour.parameters(), lr=0.1).param_groups[0]["params"])
-    depthwise = models.build("depthwise_3k")
+    depthwise = models.build("depthwise_4k")
     matrices = Muon(depthwise.parameters(), lr=0.1).param_groups[0]
     assert {p.shape[2] for p in matrices["params"]} == {1}  # pointwise kernels alone
 
@@ -88,7 +99,9 @@ def test_muon_leaves_head_stem_and_vectors_to_sgd() -> None:
 def test_muon_knows_a_head_made_of_convolution() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 10, 1, bias=False))
     matrices, others = Muon(model.parameters(), lr=0.1).param_groups
-    assert names_of(model, matrices["params"]) == {"0.weight"} and "1.weight" in names_of(model, others["params"])
+    assert names_of(model, matrices["params"]) == {"0.weight"} and "1.weight" in names_of(
+        model, others["params"]
+    )
     (only,) = Muon([nn.Linear(3, 2).weight], lr=0.1).param_groups  # nothing but a head
     assert not only["matrix"]
 
@@ -157,5 +170,9 @@ def test_a_frozen_model(name: str) -> None:
 def test_frozen_parts_stay_out(name: str) -> None:
     model = net()
     model.first.requires_grad_(False)
-    held = [p for group in make_optimizer(name, model, learning_rate=0.1, weight_decay=0).param_groups for p in group["params"]]
+    held = [
+        p
+        for group in make_optimizer(name, model, learning_rate=0.1, weight_decay=0).param_groups
+        for p in group["params"]
+    ]
     assert names_of(model, held) == {n for n, _ in model.named_parameters()} - {"first.weight", "first.bias"}

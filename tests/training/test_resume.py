@@ -215,7 +215,14 @@ def stop_at(epoch: int, step: int) -> Callable[[int, int], None]:
 
 def half_done(path: Path, **settings: Any) -> None:
     with pytest.raises(Stop):
-        fit(net(), tiny.dataset(), checkpoint=path, checkpoint_every=1, after_step=stop_at(1, 2), **(FIT | settings))
+        fit(
+            net(),
+            tiny.dataset(),
+            checkpoint=path,
+            checkpoint_every=1,
+            after_step=stop_at(1, 2),
+            **(FIT | settings),
+        )
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
@@ -283,7 +290,9 @@ def test_a_checkpoint_of_other_settings(tmp_path: Path, change: dict[str, Any], 
 def test_a_checkpoint_of_another_architecture(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     half_done(path)
-    with pytest.raises(CheckpointError, match=r"another architecture than Net: .*first.weight \[4, 1, 3, 3\] in the"):
+    with pytest.raises(
+        CheckpointError, match=r"another architecture than Net: .*first.weight \[4, 1, 3, 3\] in the"
+    ):
         fit(net(width=5), tiny.dataset(), checkpoint=path, **FIT)
 
 
@@ -311,6 +320,8 @@ def test_steps_between_checkpoints(tmp_path: Path, every: int) -> None:
 
 def test_results_without_a_checkpoint_are_the_same(tmp_path: Path) -> None:
     with_file, without = net(), net()
-    history = fit(with_file, tiny.dataset(), checkpoint=tmp_path / "run.safetensors", checkpoint_every=1, **FIT)
+    history = fit(
+        with_file, tiny.dataset(), checkpoint=tmp_path / "run.safetensors", checkpoint_every=1, **FIT
+    )
     assert without_seconds(fit(without, tiny.dataset(), **FIT)) == without_seconds(history)
     assert tiny.same_state(without, tiny.state(with_file))

@@ -64,13 +64,17 @@ def test_matrices_may_be_stored_in_half_precision(tmp_path: Path) -> None:
     torch.testing.assert_close(other.head.weight, model.head.weight, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize(("value", "dtype"), [(float("nan"), None), (float("inf"), None), (1e5, torch.float16)])
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(float("nan"), None), (float("inf"), None), (1e5, torch.float16)]
+)
 def test_what_is_not_finite_is_not_stored(tmp_path: Path, value: float, dtype: torch.dtype | None) -> None:
     path, model = tmp_path / "model.safetensors", net()
     save_weights(model, path)
     content = path.read_bytes()
     model.head.weight.data[1, 2] = value
-    with pytest.raises(ArgumentError, match=r"model.safetensors are not finite in head.weight.*leave out dtype="):
+    with pytest.raises(
+        ArgumentError, match=r"model.safetensors are not finite in head.weight.*leave out dtype="
+    ):
         save_weights(model, path, dtype=dtype)
     assert path.read_bytes() == content
 
@@ -114,7 +118,9 @@ def load(request: pytest.FixtureRequest) -> Callable[[Path], object]:
     return lambda path: fit(net(), tiny.dataset(), checkpoint=path, **FIT)
 
 
-@pytest.mark.parametrize("kind", ["protocol 0", "protocol 2", "protocol 4", "protocol 5", "torch", "old torch"])
+@pytest.mark.parametrize(
+    "kind", ["protocol 0", "protocol 2", "protocol 4", "protocol 5", "torch", "old torch"]
+)
 def test_a_pickle_under_another_name_is_never_unpickled(
     tmp_path: Path, load: Callable[[Path], object], kind: str
 ) -> None:
@@ -137,7 +143,8 @@ def test_a_pickle_under_another_name_is_never_unpickled(
 
 
 @pytest.mark.parametrize(
-    "cut", [0, 1, 4, 8, 9, 100, "end of header", "after header", "in the middle", "last byte", "one byte more"]
+    "cut",
+    [0, 1, 4, 8, 9, 100, "end of header", "after header", "in the middle", "last byte", "one byte more"],
 )
 def test_a_truncated_file(tmp_path: Path, load: Callable[[Path], object], cut: int | str) -> None:
     path = tmp_path / "model.safetensors"
@@ -153,7 +160,9 @@ def test_a_truncated_file(tmp_path: Path, load: Callable[[Path], object], cut: i
     end = cut if isinstance(cut, int) else ends.get(cut, len(content))
     path.write_bytes(content[:end] + b"x" * (cut == "one byte more"))
     size = path.stat().st_size
-    with pytest.raises(CheckpointError, match=rf"\({size} bytes\) is not a whole safetensors file.*again") as caught:
+    with pytest.raises(
+        CheckpointError, match=rf"\({size} bytes\) is not a whole safetensors file.*again"
+    ) as caught:
         load(path)
     assert str(path) in str(caught.value)
 
@@ -186,7 +195,9 @@ def test_a_folder_or_nothing_at_all(tmp_path: Path, load: Callable[[Path], objec
         load_weights(net(), tmp_path / "missing.safetensors")
 
 
-@pytest.mark.skipif(os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
+@pytest.mark.skipif(
+    os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all"
+)
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_weights(net(), path)
@@ -207,7 +218,9 @@ def test_weights_of_another_architecture(tmp_path: Path) -> None:
     assert "missing in the file: 0.bias, 0.weight" in said and "unknown to the model: first.bias" in said
     assert "Build the model with the name and options" in said
     assert tiny.same_state(other, before)
-    with pytest.raises(CheckpointError, match=r"other shapes: .*head.weight \[4, 8\] in the file, \[7, 8\] in the"):
+    with pytest.raises(
+        CheckpointError, match=r"other shapes: .*head.weight \[4, 8\] in the file, \[7, 8\] in the"
+    ):
         load_weights(net(classes=7), path)
 
 
@@ -219,7 +232,9 @@ def test_numbers_that_are_not_finite(tmp_path: Path, value: float) -> None:
     write_tensors(path, state, {})
     model = net(3)
     before = tiny.state(model)
-    with pytest.raises(CheckpointError, match=r"model.safetensors holds .* not finite, in head.weight.*lower learn"):
+    with pytest.raises(
+        CheckpointError, match=r"model.safetensors holds .* not finite, in head.weight.*lower learn"
+    ):
         load_weights(model, path)
     assert tiny.same_state(model, before)
 
@@ -231,7 +246,9 @@ def test_a_checkpoint_with_nan_inside(tmp_path: Path, part: str) -> None:
     tensors, notes = read_tensors(path)
     tensors[part].view(-1)[0] = float("nan")
     write_tensors(path, tensors, notes)
-    with pytest.raises(CheckpointError, match=rf"run.safetensors holds .* not finite, in {part.removeprefix('model.')}"):
+    with pytest.raises(
+        CheckpointError, match=rf"run.safetensors holds .* not finite, in {part.removeprefix('model.')}"
+    ):
         fit(net(), tiny.dataset(), checkpoint=path, **FIT)
 
 

@@ -50,7 +50,8 @@ def plain_net(seed: int = 0) -> nn.Module:
     """Without batch norm, whose statistics several processes take over their own shares of a batch."""
     torch.manual_seed(seed)
     return nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 4)
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 4),
     )  # fmt: skip
 
 

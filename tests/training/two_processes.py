@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -40,10 +41,8 @@ def main(folder: Path) -> None:
     write_history(history, mine / "whole.json")
 
     broken = folder / "broken.safetensors"
-    try:
+    with suppress(Stop):
         fit(plain_net(), data, checkpoint=broken, after_step=stop, **settings)
-    except Stop:
-        pass
     model = plain_net(seed=9)
     history = fit(model, data, checkpoint=broken, **settings)
     save_weights(model, mine / "resumed.safetensors")
