@@ -50,7 +50,7 @@ def sha256(path: Path) -> str:
 
 
 def shipped(name: str) -> Path:
-    """The folder of what the course ships under ``name``: ``data/NAME`` of the checkout, or inside an installed wheel."""
+    """Where the course keeps its ``name``: ``data/NAME`` of a checkout, or inside an installed wheel."""
     package = Path(__file__).resolve().parent
     checkout = package.parent / "data" / name
     return checkout if checkout.is_dir() else package / "shipped" / name

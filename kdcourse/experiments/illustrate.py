@@ -22,21 +22,29 @@ def report_figures(outcome: Outcome) -> dict[str, Figure]:
     data, logits, rows = outcome.data, outcome.test_logits, outcome.results["models"]
     student = logits[f"distilled-seed{rows['distilled']['runs'][0]['seed']}"]
     plain = logits[f"plain-seed{rows['plain']['runs'][0]['seed']}"]
-    drawn = {"training_curves": figures.training_curves(outcome.histories)}
+    drawn = {
+        "training_curves": figures.training_curves(
+            {f"{kind} student": histories for kind, histories in outcome.histories.items()}
+        )
+    }
     recorded = outcome.results["recorded"]
     if recorded:
         drawn["recorded_curves"] = figures.training_curves(
-            {kind: _histories(recorded["models"][kind]) for kind in ("plain", "distilled")}
+            {f"{kind} student": _histories(recorded["models"][kind]) for kind in ("plain", "distilled")}
         )
     drawn["accuracy_against_cost"] = figures.accuracy_against_cost([_point(row) for row in rows.values()])
-    drawn["reliability"] = figures.reliability_diagram(
+    drawn["reliability_diagram"] = figures.reliability_diagram(
         {
             name: evaluation.reliability(answer, data.test.labels)
-            for name, answer in (("ensemble", logits["ensemble"]), ("plain", plain), ("distilled", student))
+            for name, answer in (
+                ("ensemble", logits["ensemble"]),
+                ("plain student", plain),
+                ("distilled student", student),
+            )
         }
     )
     telling = _most_telling(logits["ensemble"], data.test.labels)
-    drawn["soft_targets"] = figures.soft_target_gallery(
+    drawn["soft_target_gallery"] = figures.soft_target_gallery(
         data.test.images[telling], logits["ensemble"][telling], data.test.labels[telling], data.classes
     )
     if bool((logits["ensemble"].argmax(1) != student.argmax(1)).any()):
@@ -70,7 +78,7 @@ def _point(row: dict[str, Any]) -> figures.CostPoint:
         accuracy=row["mean"]["accuracy"],
         bytes=row["cost"]["bytes"],
         latency_ms=row["cost"]["latency_ms"],
-        interval=(max(0.0, interval[0]), min(1.0, interval[1])) if interval else None,
+        interval=(max(0.0, interval[0]), min(1.0, interval[1])),
         role=row["role"],
     )
 

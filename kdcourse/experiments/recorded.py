@@ -57,8 +57,9 @@ def search(
         }
         if any(all(row[name] == value for name, value in key.items()) for row in rows):
             continue
+        targets = targets_for(trial.recipe, teacher, data) if trial.recipe.alpha > 0 else None
         student, history = train_student(
-            trial.recipe, data, targets_for(trial.recipe, teacher, data), trial.seed,
+            trial.recipe, data, targets, trial.seed,
             path=folder / "work" / f"search-{trial.name}.safetensors", progress=trial.name,
         )  # fmt: skip
         last = history.last
@@ -114,7 +115,7 @@ def measured(data: Dataset, folder: Path, teacher: Ensemble, seeds: Sequence[int
     rows = {
         "ensemble": table.row(
             f"ensemble of {len(teacher.members)}", "ensemble", teacher.average,
-            [{"seed": None, "test": table.scores(answers, labels, answers), "history": None}],
+            [{"seed": None, "test": table.scores(answers, labels, answers), "history": None}], len(labels),
         )
     }  # fmt: skip
     for kind, recipe in RECORDED.items():
@@ -124,10 +125,12 @@ def measured(data: Dataset, folder: Path, teacher: Ensemble, seeds: Sequence[int
             logits = evaluation.predict(student, data.test, data)
             test = table.scores(logits, labels, answers)
             runs.append({"seed": seed, "test": test, "history": json.loads(history.to_json())})
-        rows[kind] = table.row(f"{kind} student", kind, recipe.model, runs)
+        rows[kind] = table.row(f"{kind} student", kind, recipe.model, runs, len(labels))
     return {
         "command": "kdcourse students record",
-        "settings": {kind: recipe.settings for kind, recipe in RECORDED.items()},
+        "settings": RECORDED["distilled"].settings
+        | {"student": RECORDED["distilled"].model, "seeds": list(seeds)},
+        "recipes": {kind: recipe.settings for kind, recipe in RECORDED.items()},
         "data": data.train.digest,
         "models": rows,
         "comparison": table.compare(rows),

@@ -377,6 +377,7 @@ _CAPTIONS = {
         "line is their mean and the band reaches from the lowest to the highest. A training loss is that of "
         "the model's own objective, so only validation losses compare."
     ),
+    "recorded_curves": "The same curves for the recorded long schedule.",
     "reliability_diagram": (
         "Above, the accuracy of the answers given with a certain confidence; on the dashed line a model is right "
         "as often as it believes. What is hatched is the difference. Below, how many pictures each bin holds: "

@@ -94,7 +94,7 @@ def run(settings: Settings, say: Say = print) -> Outcome:
     trained = _students(settings, recipe, data, targets, say)
 
     say("\nTest set: every model is asked once, after all choices were made.")
-    outcome = _evaluate(settings, data, members, ensemble, trained, say)
+    outcome = _evaluate(settings, recipe, data, members, ensemble, trained, say)
     say("\nCost: weights, multiply-accumulates and time, measured on this machine.")
     _measure_cost(outcome, data, members, ensemble, trained["distilled"][0][1], settings.progress)
     rows = outcome.results["models"]
@@ -248,6 +248,7 @@ def _students(
 
 def _evaluate(
     settings: Settings,
+    recipe: StudentRecipe,
     data: Dataset,
     members: list[tuple[str, nn.Module, dict[str, Any]]],
     ensemble: Ensemble,
@@ -264,11 +265,12 @@ def _evaluate(
         seed = notes.get("settings", {}).get("seed")
         rows[name] = row(
             name.replace("_", " "), "teacher", notes["model"],
-            [{"seed": seed, "test": test, "history": notes["history"]}],
+            [{"seed": seed, "test": test, "history": notes["history"]}], len(labels),
         )  # fmt: skip
     rows["ensemble"] = row(
         f"ensemble of {len(members)}", "ensemble", settings.average,
         [{"seed": None, "test": scores(logits["ensemble"], labels, logits["ensemble"]), "history": None}],
+        len(labels),
     )  # fmt: skip
     outcome = Outcome({"models": rows}, data, logits)
     for kind in ("plain", "distilled"):
@@ -284,8 +286,7 @@ def _evaluate(
                     "history": json.loads(history.to_json()),
                 }
             )
-        name = trained[kind][0][2].settings["model"]
-        rows[kind] = row(f"{kind} student", kind, name, runs)
+        rows[kind] = row(f"{kind} student", kind, recipe.model, runs, len(labels))
     for entry in rows.values():
         say(f"  {entry['label']}: {entry['mean']['accuracy']:.2%}")
     return outcome

@@ -47,16 +47,20 @@ def scores(logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> dic
     }
 
 
-def row(label: str, role: str, model: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """One model's line of the results: its runs, their mean and the accuracy's 95 % interval over seeds."""
+def row(label: str, role: str, model: str, runs: list[dict[str, Any]], pictures: int) -> dict[str, Any]:
+    """One model's line of the results: its runs, their mean and the accuracy's 95 % interval.
+
+    Over seeds (Student's t) where there are several; else over the draw of the ``pictures`` that the
+    test set is made of (Wilson).
+    """
     keys = runs[0]["test"].keys()
     values = {key: [run["test"][key] for run in runs] for key in keys}
     mean = {key: None if None in column else sum(column) / len(column) for key, column in values.items()}
-    interval = None
     if len(runs) > 1:
         spread = evaluation.mean_interval(values["accuracy"])
-        interval = [spread.low, spread.high]
+    else:
+        spread = evaluation.wilson_interval(round(values["accuracy"][0] * pictures), pictures)
     return {
         "label": label, "role": role, "model": model, "runs": runs, "mean": mean,
-        "interval": {"accuracy": interval},
+        "interval": {"accuracy": [spread.low, spread.high]},
     }  # fmt: skip

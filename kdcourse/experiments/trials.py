@@ -37,29 +37,15 @@ def _augmented(recipe: StudentRecipe, name: str) -> StudentRecipe:
 TRIALS: tuple[Trial, ...] = (
     # The plain student gets its own best settings, or the comparison would flatter distillation.
     Trial("plain", "augmentation", _CNN),
-    Trial("plain-gentle", "augmentation", _augmented(_CNN, "gentle")),
-    Trial("plain-usual", "augmentation", _augmented(_CNN, "usual")),
     Trial("T2-a1", "augmentation", _SOFT),
     Trial("T2-a1-gentle", "augmentation", _augmented(_SOFT, "gentle")),
-    Trial("T2-a1-usual", "augmentation", _augmented(_SOFT, "usual")),
-    *(
-        Trial(f"plain-rate{rate:g}", "learning rate", replace(_CNN, learning_rate=rate))
-        for rate in (0.025, 0.1)
-    ),
-    Trial("plain-sgd", "optimizer", replace(_CNN, optimizer="sgd", learning_rate=0.2, weight_decay=5e-4)),
-    *(
-        Trial(f"T{t:g}-a1-gentle", "temperature", replace(_augmented(_SOFT, "gentle"), temperature=t))
-        for t in (1.0, 4.0, 8.0)
-    ),
-    *(
-        Trial(f"T2-a{alpha:g}-gentle", "alpha", replace(_augmented(_SOFT, "gentle"), alpha=alpha))
-        for alpha in (0.5, 0.9)
-    ),
-    *(
-        Trial(f"{name}-{kind}", "student", replace(recipe, model=name))
-        for name in ("pocket_6k", "depthwise_16k")
-        for kind, recipe in (("plain", _CNN), ("T2-a1", _SOFT))
-    ),
+    Trial("plain-gentle", "augmentation", _augmented(_CNN, "gentle")),
+    *(Trial(f"T{t:g}-a1", "temperature", replace(_SOFT, temperature=t)) for t in (1.0, 4.0, 8.0)),
+    Trial("plain-long", "schedule", replace(_CNN, epochs=24)),
+    Trial("plain-long-gentle", "schedule", replace(_augmented(_CNN, "gentle"), epochs=24)),
+    Trial("T2-a1-long", "schedule", replace(_SOFT, epochs=24)),
+    Trial("T2-a1-long-gentle", "schedule", replace(_augmented(_SOFT, "gentle"), epochs=24)),
+    *(Trial(f"T2-a{alpha:g}", "alpha", replace(_SOFT, alpha=alpha)) for alpha in (0.5, 0.9)),
     Trial("mlp-plain", "student", _MLP),
     Trial("mlp-plain-gentle", "student", _augmented(_MLP, "gentle")),
     *(
@@ -71,6 +57,18 @@ TRIALS: tuple[Trial, ...] = (
             f"mlp-T{t:g}-a1-gentle", "student", replace(_augmented(_MLP, "gentle"), temperature=t, alpha=1.0)
         )
         for t in (1.0, 2.0, 4.0)
+    ),
+    *(
+        Trial(f"plain-rate{rate:g}", "learning rate", replace(_CNN, learning_rate=rate))
+        for rate in (0.025, 0.1)
+    ),
+    Trial("T2-a1-rate0.1", "learning rate", replace(_SOFT, learning_rate=0.1)),
+    Trial("plain-sgd", "optimizer", replace(_CNN, optimizer="sgd", learning_rate=0.2, weight_decay=5e-4)),
+    Trial("plain-usual", "augmentation", _augmented(_CNN, "usual")),
+    *(
+        Trial(f"{name}-{kind}", "student", replace(recipe, model=name))
+        for name in ("pocket_6k", "depthwise_3k")
+        for kind, recipe in (("plain", _CNN), ("T2-a1", _SOFT))
     ),
 )
 

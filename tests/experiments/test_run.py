@@ -44,7 +44,7 @@ def test_the_command_tells_the_whole_story_on_pictures_of_ones_own(tmp_path: Pat
             assert 0 <= one["test"]["accuracy"] <= 1
     assert results["models"]["ensemble"]["mean"]["agreement"] == 1
     assert results["comparison"]["times_smaller"]["parameters"] > 50
-    for name in ("training_curves", "accuracy_against_cost", "reliability", "soft_targets"):
+    for name in ("training_curves", "accuracy_against_cost", "reliability_diagram", "soft_target_gallery"):
         assert (out / "figures" / f"{name}.png").is_file()
         assert (out / "figures" / f"{name}.svg").is_file()
 
@@ -162,7 +162,7 @@ def test_the_command_to_repeat_holds_what_was_changed() -> None:
 
 def test_one_seed_has_no_interval() -> None:
     run = {"seed": 0, "test": {"accuracy": 0.5}, "history": None}
-    rows = {name: story.row(name, name, "m", [run]) for name in ("ensemble", "plain", "distilled")}
+    rows = {name: story.row(name, name, "m", [run], 10) for name in ("ensemble", "plain", "distilled")}
     comparison = story.compare(rows)
     assert comparison["difference"] is None
     assert not comparison["gap_recovered"]["reported"]

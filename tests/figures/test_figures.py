@@ -34,7 +34,8 @@ from kdcourse.figures import (
 from kdcourse.figures.style import PALETTE, byte_size, looks, shorten, significant
 from kdcourse.training.history import EpochRecord, History
 
-LONG = [f"class <{n}> & $x^{n}$ with a name of uncommon length" for n in range(20)]
+# As a formula, $0^^$ would be an error.
+LONG = [f"${n}^^$ <class> & a name of uncommon length" for n in range(20)]
 
 
 def history(epochs: int, accuracy: float, validated: bool = True) -> History:

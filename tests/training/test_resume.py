@@ -22,7 +22,7 @@ from kdcourse.training import fit, load_weights, loop, save_weights
 from tests.distillation import tiny
 from tests.training.toys import FIT, net, without_seconds, write_history
 
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+forks = pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has used PyTorch")
 EVERY = 2  # four steps an epoch: one checkpoint in the middle, one before and one after validation
 PATIENCE = 120  # seconds
 
@@ -310,6 +310,25 @@ def test_weights_alone_are_no_checkpoint_and_a_checkpoint_is_no_model(tmp_path: 
     half_done(tmp_path / "run.safetensors")
     with pytest.raises(CheckpointError, match=r"run.safetensors is the checkpoint of a training under way"):
         load_weights(net(), tmp_path / "run.safetensors")
+
+
+def test_the_optimizer_finds_its_numbers_as_they_lay_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not every processor rounds alike where tensors are laid out differently."""
+    path = tmp_path / "run.safetensors"
+    steppers: list[torch.optim.Optimizer] = []
+    make = loop.make_optimizer
+    monkeypatch.setattr(
+        loop, "make_optimizer", lambda *a, **k: steppers.append(make(*a, **k)) or steppers[-1]
+    )
+    half_done(path)
+    fit(net(), tiny.dataset(), checkpoint=path, **FIT)
+
+    def strides(stepper: torch.optim.Optimizer) -> list[tuple[int, ...]]:
+        return [state["momentum_buffer"].stride() for state in stepper.state.values()]
+
+    assert len(strides(steppers[0])) == 12 and strides(steppers[0]) == strides(steppers[1])
 
 
 @pytest.mark.parametrize("every", [0, -2])
