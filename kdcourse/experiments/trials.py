@@ -43,9 +43,10 @@ TRIALS: tuple[Trial, ...] = (
     *(Trial(f"T{t:g}-a1", "temperature", replace(_SOFT, temperature=t)) for t in (1.0, 4.0, 8.0)),
     Trial("plain-long", "schedule", replace(_CNN, epochs=24)),
     Trial("plain-long-gentle", "schedule", replace(_augmented(_CNN, "gentle"), epochs=24)),
-    Trial("T2-a1-long", "schedule", replace(_SOFT, epochs=24)),
-    Trial("T2-a1-long-gentle", "schedule", replace(_augmented(_SOFT, "gentle"), epochs=24)),
-    *(Trial(f"T2-a{alpha:g}", "alpha", replace(_SOFT, alpha=alpha)) for alpha in (0.5, 0.9)),
+    *(Trial(f"T2-a{alpha:g}", "alpha", replace(_SOFT, alpha=alpha)) for alpha in (0.9, 0.5)),
+    Trial("T2-a0.9-long", "schedule", replace(_SOFT, alpha=0.9, epochs=24)),
+    Trial("T2-a0.9-long-gentle", "schedule", replace(_augmented(_SOFT, "gentle"), alpha=0.9, epochs=24)),
+    *(Trial(f"T{t:g}-a0.9", "temperature", replace(_SOFT, temperature=t, alpha=0.9)) for t in (1.0, 4.0)),
     Trial("mlp-plain", "student", _MLP),
     Trial("mlp-plain-gentle", "student", _augmented(_MLP, "gentle")),
     *(
@@ -72,7 +73,8 @@ TRIALS: tuple[Trial, ...] = (
     ),
 )
 
+# The best of the long schedule for either kind.
 RECORDED: dict[str, StudentRecipe] = {
-    "plain": replace(_augmented(_CNN, "gentle"), epochs=30, views=8),
-    "distilled": replace(_augmented(_SOFT, "gentle"), epochs=30, views=8),
+    "plain": replace(_augmented(_CNN, "gentle"), epochs=24),
+    "distilled": replace(_augmented(_SOFT, "gentle"), alpha=0.9, epochs=24),
 }

@@ -1,0 +1,95 @@
+"""The README's results, written from the recorded ones: ``python -m kdcourse.experiments.readme README.md``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kdcourse import models
+from kdcourse.experiments.recorded import RECORD, SEARCH, shipped_folder
+from kdcourse.files import write_atomically
+
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+
+
+def results(folder: Path) -> str:
+    """Markdown: recorded accuracy, gap recovered, and every try of the search."""
+    recorded = json.loads((folder / RECORD).read_text())
+    rows = json.loads((folder / SEARCH).read_text())["rows"]
+    return "\n".join([*_recorded(recorded), "", *_searched(rows)])
+
+
+def with_results(text: str, folder: Path) -> str:
+    """``text`` with what stands between the two marks replaced by `results`."""
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}\n\n{results(folder)}\n\n{END}{tail}"
+
+
+def _recorded(recorded: Mapping[str, Any]) -> list[str]:
+    settings, rows, comparison = recorded["settings"], recorded["models"], recorded["comparison"]
+    difference, gap = comparison["difference"], comparison["gap_recovered"]
+    lines = [
+        f"Recorded: student `{settings['student']}` ({models.names()[settings['student']]:,} parameters), "
+        f"{settings['epochs']} epochs, {len(settings['seeds'])} paired seeds, test set of Fashion-MNIST.",
+        "",
+        "| model | accuracy | 95 % interval | NLL | ECE | agreement with the ensemble |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows.values():
+        mean, (low, high) = row["mean"], row["interval"]["accuracy"]
+        lines.append(
+            f"| {row['label']} | {mean['accuracy']:.2%} | {low:.2%} to {high:.2%} | {mean['nll']:.3f} "
+            f"| {mean['ece']:.3f} | {mean['agreement']:.2%} |"
+        )
+    lines += [
+        "",
+        f"Distilled minus plain: {100 * difference['mean']:+.2f} percentage points "
+        f"({100 * difference['low']:+.2f} to {100 * difference['high']:+.2f}). "
+        + (
+            f"Gap recovered: {gap['value']:.2f} ({gap['low']:.2f} to {gap['high']:.2f})."
+            if gap["reported"]
+            else f"Gap recovered: not reported, as {gap['reason']}."
+        ),
+    ]
+    return lines
+
+
+def _searched(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "What was tried, one seed each, on the validation pictures:",
+        "",
+        "| student | optimizer, rate | epochs | views | plain | "
+        + " | ".join(f"T = {t:g}, alpha = {a:g}" for t, a in _soft(rows))
+        + " |",
+        "|---|---|---|---|---|" + "---|" * len(_soft(rows)),
+    ]
+    groups: dict[tuple[str, ...], dict[tuple[float, float], float]] = {}
+    for row in rows:
+        recipe = row["recipe"]
+        views = f"{recipe['views']} of {recipe['augmentation']}" if recipe["augmentation"] else "as they are"
+        key = (
+            recipe["model"], f"{recipe['optimizer']}, {recipe['learning_rate']:g}", str(recipe["epochs"]), views,
+        )  # fmt: skip
+        kind = (recipe["temperature"], recipe["alpha"]) if recipe["alpha"] else (0.0, 0.0)
+        groups.setdefault(key, {})[kind] = row["validation_accuracy"]
+    for key, found in groups.items():
+        cells = [f"{found[kind]:.2%}" if kind in found else "" for kind in ((0.0, 0.0), *_soft(rows))]
+        lines.append(f"| {' | '.join((*key, *cells))} |")
+    return lines
+
+
+def _soft(rows: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    """Temperature and alpha of all distilled rows, each pair once."""
+    return sorted(
+        {(row["recipe"]["temperature"], row["recipe"]["alpha"]) for row in rows if row["recipe"]["alpha"]},
+        key=lambda pair: (-pair[1], pair[0]),
+    )
+
+
+if __name__ == "__main__":
+    page = Path(sys.argv[1])
+    write_atomically(page, with_results(page.read_text(), shipped_folder()))
