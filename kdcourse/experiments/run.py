@@ -233,6 +233,8 @@ def _students(
         f"first on the labels alone, then on soft targets (T = {recipe.temperature:g}, alpha = {recipe.alpha:g})."
     )
     trained: dict[str, list[tuple[int, nn.Module, training.History]]] = {"plain": [], "distilled": []}
+    # One after another, as that is faster: three pocket_17k as one network of grouped convolutions took
+    # 23 ms a student and step of 256 on two cores, one alone 19 ms (bfloat16; 49 and 39 ms in float32).
     for seed in settings.seeds:
         for kind, its in (("plain", recipe.plain()), ("distilled", recipe)):
             mark = hashlib.sha256(json.dumps([its.settings, data.train.digest]).encode()).hexdigest()[:8]
