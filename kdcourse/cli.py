@@ -46,7 +46,7 @@ def run(
         float | None, typer.Option(help="Temperature T of the soft targets, above 0.")
     ] = None,
     alpha: Annotated[float | None, typer.Option(help="Weight of the teacher, above 0, at most 1.")] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the training pictures.")] = 3,
+    epochs: Annotated[int, typer.Option(help="Passes over the training pictures.")] = 2,
     seeds: Annotated[int, typer.Option(help="Paired students of each kind; 3 or more for an interval.")] = 3,
     data: Annotated[
         Path | None,

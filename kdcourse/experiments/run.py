@@ -43,7 +43,7 @@ class Settings:
     student: str | None = None
     temperature: float | None = None
     alpha: float | None = None
-    epochs: int = 3
+    epochs: int = 2
     seeds: Sequence[int] = (0, 1, 2)
     folder: Path | None = None
     size: int = 28

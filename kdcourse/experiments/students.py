@@ -48,7 +48,7 @@ class StudentRecipe:
 
 
 # What `kdcourse run` trains while you watch: the recorded search's choice, cut to fit in minutes.
-LIVE = StudentRecipe("pocket_17k", epochs=3, temperature=2.0, alpha=0.9)
+LIVE = StudentRecipe("pocket_17k", epochs=2, temperature=2.0, alpha=0.9)
 
 
 def train_student(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -42,15 +43,17 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
         str(Path(two_processes.__file__)), str(folder),
     ]  # fmt: skip
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    ) as launcher:  # fmt: skip
+        try:
+            said, _ = launcher.communicate(timeout=280)
+        except BaseException:
+            os.killpg(launcher.pid, signal.SIGKILL)  # the processes that it started, too
+            raise
+    assert launcher.returncode == 0, said[-3000:]
     return [folder / f"process{rank}of2" for rank in range(2)]
 
 
