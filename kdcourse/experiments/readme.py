@@ -71,14 +71,14 @@ def _searched(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         recipe = row["recipe"]
         views = f"{recipe['views']} of {recipe['augmentation']}" if recipe["augmentation"] else "as they are"
-        key = (
+        key: tuple[str, ...] = (
             recipe["model"], f"{recipe['optimizer']}, {recipe['learning_rate']:g}", str(recipe["epochs"]), views,
         )  # fmt: skip
         kind = (recipe["temperature"], recipe["alpha"]) if recipe["alpha"] else (0.0, 0.0)
         groups.setdefault(key, {})[kind] = row["validation_accuracy"]
-    for key, found in groups.items():
+    for setting, found in groups.items():
         cells = [f"{found[kind]:.2%}" if kind in found else "" for kind in ((0.0, 0.0), *_soft(rows))]
-        lines.append(f"| {' | '.join((*key, *cells))} |")
+        lines.append(f"| {' | '.join((*setting, *cells))} |")
     return lines
 
 
