@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kdcourse.data.splits import Dataset, Split
 from kdcourse.distillation.softening import at_least_float32, softened
 from kdcourse.errors import ArgumentError
+from kdcourse.models.mode import evaluating
 
 _AVERAGES = ("logits", "probabilities")
 
@@ -225,20 +226,11 @@ class Asker:
 
 @contextmanager
 def asking(teacher: nn.Module) -> Iterator[Asker]:
-    """Ask a network as a teacher, without copying it: eval mode and no gradient inside, its modes restored after.
-
-    Each module's own mode is restored, since a network may be in train mode with parts of it in eval mode.
-    """
+    """Ask a network as a teacher, without copying it: eval mode and no gradient inside, its modes restored after."""
     if not isinstance(teacher, nn.Module):
         raise ArgumentError(f"A teacher must be a torch.nn.Module; found {type(teacher).__name__}.")
-    modes = [(module, module.training) for module in teacher.modules()]
-    try:
-        teacher.eval()
-        with torch.no_grad():
-            yield Asker(teacher)
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with evaluating(teacher), torch.no_grad():
+        yield Asker(teacher)
 
 
 def spread(length: int, count: int) -> Tensor:

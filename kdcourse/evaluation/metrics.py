@@ -8,8 +8,6 @@ there a confidence is exactly 1 only at logit gaps above 36 (float32: 17), and a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,24 +16,10 @@ from torch import Tensor, nn
 
 from kdcourse.data.splits import Dataset, Split
 from kdcourse.errors import ArgumentError
+from kdcourse.models.mode import evaluating
 from kdcourse.training.precision import Precision, autocast
 
 # -- from pictures to logits --------------------------------------------------------------------
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards every module has the mode it had, also after an error.
-
-    Module by module, because ``model.train()`` would also wake what was frozen on purpose.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:

@@ -60,7 +60,7 @@ def search(
         targets = targets_for(trial.recipe, teacher, data) if trial.recipe.alpha > 0 else None
         student, history = train_student(
             trial.recipe, data, targets, trial.seed,
-            path=folder / "work" / f"search-{trial.name}.safetensors", progress=trial.name,
+            path=folder / "tries" / f"{trial.name}.safetensors", progress=trial.name,
         )  # fmt: skip
         last = history.last
         rows.append(

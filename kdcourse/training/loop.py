@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kdcourse.data import Augmentation, Batch, Batches, Dataset, Split
 from kdcourse.errors import ArgumentError
+from kdcourse.models.mode import evaluating
 from kdcourse.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from kdcourse.training.guards import check_loss, check_model, finite, own_random_numbers
 from kdcourse.training.history import EpochRecord, History
@@ -169,17 +170,16 @@ def evaluate_split(
 ) -> tuple[float, float]:
     """Cross-entropy (nats, mean) and accuracy (0 to 1) of ``model`` on ``split``; the model's mode is kept."""
     device = next(model.parameters()).device
-    modes = [(part, part.training) for part in model.modules()]
-    model.eval()
     loss, correct = 0.0, 0
-    for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
-        images, labels = images.to(device), labels.to(device)
-        with autocast(device, precision):
-            logits = model(data.normalise(images).contiguous(memory_format=torch.channels_last))
-        loss += F.cross_entropy(logits.float(), labels, reduction="sum").item()
-        correct += int((logits.argmax(1) == labels).sum())
-    for part, mode in modes:
-        part.training = mode
+    with evaluating(model):
+        for images, labels in zip(
+            split.images.split(batch_size), split.labels.split(batch_size), strict=True
+        ):
+            images, labels = images.to(device), labels.to(device)
+            with autocast(device, precision):
+                logits = model(data.normalise(images).contiguous(memory_format=torch.channels_last))
+            loss += F.cross_entropy(logits.float(), labels, reduction="sum").item()
+            correct += int((logits.argmax(1) == labels).sum())
     return loss / len(split), correct / len(split)
 
 
