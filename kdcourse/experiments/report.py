@@ -757,7 +757,7 @@ table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tab
 table.wide { width: 100%; }
 caption { text-align: left; padding-bottom: 0.5rem; caption-side: top; }
 /* A caption is as wide as its table: this keeps its words where they are seen. */
-caption span { display: block; max-width: min(46rem, calc(100vw - 2.2rem)); }
+caption span { display: block; max-width: min(46rem, calc(100vw - 3.4rem)); }
 th, td { padding: 0.4rem 0.7rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 thead th { vertical-align: bottom; border-bottom: 2px solid var(--text); }
 .wide td, .wide thead th + th { text-align: right; white-space: nowrap; }
