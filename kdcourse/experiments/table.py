@@ -16,22 +16,19 @@ def compare(models: Mapping[str, Any]) -> dict[str, Any]:
     plain = [run["test"]["accuracy"] for run in models["plain"]["runs"]]
     distilled = [run["test"]["accuracy"] for run in models["distilled"]["runs"]]
     teacher = models["ensemble"]["mean"]["accuracy"]
-    gap: dict[str, Any] = {
-        "value": None, "low": None, "high": None, "gap": teacher - sum(plain) / len(plain), "n": len(plain),
-        "reported": False, "reason": "one seed says nothing about noise; run at least two",
-    }  # fmt: skip
-    difference = None
-    if len(plain) > 1:
-        difference = asdict(evaluation.paired_difference(distilled, plain))
-        gap = asdict(evaluation.gap_recovered(plain, distilled, teacher))
-    comparison = {"difference": difference, "gap_recovered": gap}
+    comparison: dict[str, Any] = {
+        "difference": asdict(evaluation.paired_difference(distilled, plain)) if len(plain) > 1 else None,
+        "gap_recovered": asdict(evaluation.gap_recovered(plain, distilled, teacher)),
+    }
     if "cost" in models["ensemble"]:
-        big, small = models["ensemble"]["cost"], models["distilled"]["cost"]
-        comparison["times_smaller"] = {key: big[key] / small[key] for key in ("parameters", "bytes", "macs")}
-        comparison["times_faster"] = {
-            "latency": big["latency_ms"] / small["latency_ms"],
-            "throughput": small["throughput"] / big["throughput"],
+        big, small = (evaluation.Cost(**models[name]["cost"]) for name in ("ensemble", "distilled"))
+        times = evaluation.compare_cost(big, small)
+        comparison["times_smaller"] = {
+            "parameters": times.times_fewer_parameters,
+            "bytes": times.times_smaller,
+            "macs": times.times_fewer_macs,
         }
+        comparison["times_faster"] = {"latency": times.times_faster, "throughput": times.times_throughput}
     return comparison
 
 
