@@ -12,6 +12,9 @@ from kdcourse.data.splits import Dataset, Split
 from kdcourse.data.views import Augmentation, View
 from kdcourse.errors import ArgumentError
 
+# Bytes of pictures that are drawn at once, a few batches of small ones: what a call costs is then shared.
+_DRAWN_TOGETHER = 1 << 21
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -108,9 +111,12 @@ class Batches:
         """The batches of epoch ``number`` from step ``start`` on."""
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + number)
         order = torch.randperm(len(self.labels), generator=generator)
-        view = self.view(number)
-        for step in range(start, self.steps):
-            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
-            index = chosen[self._rank :: self._world].to(self.labels.device)
-            images = view.apply(self.images[index], index)
-            yield Batch(self._data.normalise(images), self.labels[index], index, view)
+        view, shape = self.view(number), self.images.shape[1:]
+        ahead = max(1, _DRAWN_TOGETHER // (self.batch_size * self.images[0].numel()))
+        for first in range(start, self.steps, ahead):
+            last = min(first + ahead, self.steps)
+            chosen = order[first * self.batch_size : last * self.batch_size].view(-1, self.batch_size)
+            index = chosen[:, self._rank :: self._world].to(self.labels.device)  # [steps, B]
+            drawn = view.apply(self.images[index.flatten()], index.flatten()).view(*index.shape, *shape)
+            for images, labels, places in zip(drawn, self.labels[index], index, strict=True):
+                yield Batch(self._data.normalise(images), labels, places, view)

@@ -16,7 +16,9 @@ from kdcourse.errors import DataError
 class Split:
     """One split of a labelled data set.
 
-    ``images`` is uint8 [N, C, H, W] with values 0 to 255, ``labels`` int64 [N].
+    ``images`` is uint8 [N, C, H, W] with values 0 to 255, ``labels`` int64 [N]. Pictures may lie on disk: of a
+    memory-mapped tensor (``torch.from_file``, ``torch.from_numpy`` of a ``numpy.memmap``) only what is
+    being looked at is read.
 
     Raises:
         DataError: wrong type or shape, lengths that differ, no picture at all.
@@ -98,10 +100,7 @@ class Dataset:
                     f"({len(self.classes)} classes); {part} has labels from {low} to {high}."
                 )
         if not self.mean or not self.std:
-            counts = [
-                torch.bincount(self.train.images[:, channel].flatten(), minlength=256).double()
-                for channel in range(shape[0])
-            ]
+            counts = [_histogram(self.train.images, channel) for channel in range(shape[0])]
             levels = torch.arange(256, dtype=torch.float64) / 255
             means = [float((count * levels).sum() / count.sum()) for count in counts]
             stds = [
@@ -122,7 +121,14 @@ class Dataset:
 
         Laid out channels last in memory, which convolutions are fastest on.
         """
-        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
         std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
+        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
+        # One multiplication and one subtraction in place: this is every batch's largest tensor.
         scaled = images.float().contiguous(memory_format=torch.channels_last)
-        return (scaled / 255 - mean) / std
+        return scaled.mul_(1 / (255 * std)).sub_(mean / std)
+
+
+def _histogram(images: Tensor, channel: int, part: int = 10_000) -> Tensor:
+    """How often each of the 256 levels occurs: float64 [256]; read part by part, for pictures may lie on disk."""
+    counts = [torch.bincount(some[:, channel].flatten(), minlength=256) for some in images.split(part)]
+    return torch.stack(counts).sum(0).double()

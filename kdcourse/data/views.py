@@ -9,6 +9,7 @@ interrupted training goes on with exactly the pictures that it would have seen.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from kdcourse.errors import ArgumentError
 
 _WORD = 0xFFFFFFFF
 _COLUMNS = 8  # independent random numbers for every picture of a view
+_Word = TypeVar("_Word", int, Tensor)
 
 
 @dataclass(frozen=True)
@@ -100,41 +102,63 @@ class View:
         augmentation = self.augmentation
         if augmentation is None:
             return images
-        height, width = images.shape[-2:]
         draw = _uniforms(self.seed, self.number, index.to(images.device))  # [B, 8]
-
-        reach = 2 * augmentation.shift + 1
-        rows = torch.arange(height, device=images.device)
-        columns = torch.arange(width, device=images.device)
-        from_rows = rows + (draw[:, 0:1] * reach).long() - augmentation.shift  # [B, H]
-        from_columns = columns + (draw[:, 1:2] * reach).long() - augmentation.shift  # [B, W]
-        if augmentation.flip:
-            from_columns = torch.where(draw[:, 2:3] < 0.5, width - 1 - from_columns, from_columns)
-        inside_rows = (from_rows >= 0) & (from_rows < height)
-        inside_columns = (from_columns >= 0) & (from_columns < width)
-        source = (
-            from_rows.clamp(0, height - 1)[:, :, None] * width + from_columns.clamp(0, width - 1)[:, None]
-        )
-        flat = images.flatten(2)  # [B, C, H*W]
-        out = flat.gather(2, source.flatten(1)[:, None].expand(-1, flat.shape[1], -1)).view(images.shape)
-        out = out * (inside_rows[:, None, :, None] & inside_columns[:, None, None, :])
-
-        if augmentation.erase > 0:
-            low, high = augmentation.erase_sides
-            side = (draw[:, 3:5] * (high - low + 1)).long() + low  # [B, 2] height and width of the patch
-            in_rows = _in_patch(rows, draw[:, 5:6], side[:, 0:1])
-            in_columns = _in_patch(columns, draw[:, 6:7], side[:, 1:2])
-            # One number says both whether to erase and, rescaled, with which grey level.
-            erase = draw[:, 7] < augmentation.erase
-            level = (draw[:, 7] / augmentation.erase * 256).clamp(max=255).to(torch.uint8)
-            patch = (in_rows & erase[:, None])[:, None, :, None] & in_columns[:, None, None, :]
-            out = torch.where(patch, level[:, None, None, None], out)
-        return out
+        out = _moved(images, augmentation, draw)
+        return _erased(out, augmentation, draw) if augmentation.erase > 0 else out
 
 
-def _in_patch(axis: Tensor, centre: Tensor, side: Tensor) -> Tensor:
-    """Which positions of ``axis`` [S] lie in patches of ``side`` [B, 1] around a drawn pixel: bool [B, S]."""
-    start = (centre * len(axis)).long() - side // 2
+def _moved(images: Tensor, augmentation: Augmentation, draw: Tensor) -> Tensor:
+    """Shifted and perhaps mirrored pictures: uint8 [B, C, H, W], drawn numbers [B, 8] -> uint8 [B, C, H, W]."""
+    count, channels, height, width = images.shape
+    rows = _shifted(height, augmentation.shift, draw[:, 0:1])  # [B, H], where each comes from
+    columns = _shifted(width, augmentation.shift, draw[:, 1:2])  # [B, W]
+    if augmentation.flip:
+        columns = torch.where(draw[:, 2:3] < 0.5, width - 1 - columns, columns)
+    first = height * torch.arange(count * channels, device=images.device).view(count, channels, 1)
+    whole = (first + rows.clamp(0, height - 1)[:, None]).flatten()  # [B * C * H]
+    lines = images.reshape(-1, width).index_select(0, whole).view(count, channels * height, width)
+    wanted = columns.clamp(0, width - 1)[:, None].expand(-1, channels * height, -1)
+    inside = torch.where((columns >= 0) & (columns < width), 255, 0).to(torch.uint8)
+    seen = _rows(torch.stack([torch.zeros_like(inside), inside], 1), (rows >= 0) & (rows < height))
+    return lines.gather(2, wanted).view(images.shape) & seen[:, None]
+
+
+def _erased(images: Tensor, augmentation: Augmentation, draw: Tensor) -> Tensor:
+    """Pictures with, perhaps, a rectangle of one grey level each: uint8 [B, C, H, W] -> uint8 [B, C, H, W]."""
+    height, width = images.shape[-2:]
+    low, high = augmentation.erase_sides
+    side = (draw[:, 3:5] * (high - low + 1)).long() + low  # [B, 2] height and width of the patch
+    # One number says both whether to erase and, rescaled, with which grey level.
+    erase = draw[:, 7:8] < augmentation.erase
+    level = (draw[:, 7:8] / augmentation.erase * 256).clamp(max=255)
+    crossed = _in_patch(height, draw[:, 5:6], side[:, 0:1]) & erase  # [B, H]
+    patch = _in_patch(width, draw[:, 6:7], side[:, 1:2])  # [B, W]
+    keep = torch.where(patch, 0, 255).to(torch.uint8)
+    paint = (patch * level).to(torch.uint8)
+    kept = _rows(torch.stack([torch.full_like(keep, 255), keep], 1), crossed)
+    painted = _rows(torch.stack([torch.zeros_like(paint), paint], 1), crossed)
+    return (images & kept[:, None]) | painted[:, None]
+
+
+def _rows(either: Tensor, second: Tensor) -> Tensor:
+    """For every row of every picture one of two: uint8 [B, 2, W], bool [B, H] -> uint8 [B, H, W].
+
+    Copying whole rows is several times faster than arithmetic that broadcasts along such short ones.
+    """
+    count, height = second.shape
+    pick = 2 * torch.arange(count, device=second.device)[:, None] + second
+    return either.flatten(0, 1).index_select(0, pick.flatten()).view(count, height, either.shape[2])
+
+
+def _shifted(length: int, reach: int, draw: Tensor) -> Tensor:
+    """Where positions 0 to ``length`` - 1 come from after a move drawn [B, 1]: int64 [B, length], some outside."""
+    return torch.arange(length, device=draw.device) + (draw * (2 * reach + 1)).long() - reach
+
+
+def _in_patch(length: int, centre: Tensor, side: Tensor) -> Tensor:
+    """Which positions of an axis lie in patches of ``side`` [B, 1] around a drawn pixel: bool [B, length]."""
+    start = (centre * length).long() - side // 2
+    axis = torch.arange(length, device=side.device)
     return (axis >= start) & (axis < start + side)
 
 
@@ -146,18 +170,14 @@ def _uniforms(seed: int, number: int, index: Tensor) -> Tensor:
     is the same on every device.
     """
     counter = index[:, None] * _COLUMNS + torch.arange(_COLUMNS, device=index.device)
-    word = _mix((counter ^ _mix_int(seed)) & _WORD)
-    word = _mix((word + _mix_int(number + 0x9E3779B9)) & _WORD)
+    word = _mix((counter ^ _mix(seed & _WORD)) & _WORD)
+    word = _mix((word + _mix((number + 0x9E3779B9) & _WORD)) & _WORD)
     return (word >> 8).float() / 2**24
 
 
-def _mix(word: Tensor) -> Tensor:
+def _mix(word: _Word) -> _Word:
     word = word ^ (word >> 16)
     word = (word * 0x85EBCA6B) & _WORD
     word = word ^ (word >> 13)
     word = (word * 0xC2B2AE35) & _WORD
     return word ^ (word >> 16)
-
-
-def _mix_int(value: int) -> int:
-    return int(_mix(torch.tensor(value & _WORD)))

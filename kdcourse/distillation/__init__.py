@@ -8,6 +8,7 @@ from kdcourse.distillation.ensemble import (
     mean_softened,
     softened_mean,
 )
+from kdcourse.distillation.grid import GridResult, GridRow, Setting, distil_grid
 from kdcourse.distillation.objectives import (
     CrossEntropyObjective,
     HintonObjective,
@@ -16,15 +17,21 @@ from kdcourse.distillation.objectives import (
 )
 from kdcourse.distillation.soft_targets import SoftTargets, cache_folder, soft_targets, teacher_digest
 from kdcourse.distillation.softening import entropy, softened
+from kdcourse.distillation.stored_views import ViewsCost, views_cost
 
 __all__ = [
     "CrossEntropyObjective",
     "Ensemble",
+    "GridResult",
+    "GridRow",
     "HintonObjective",
+    "Setting",
     "SoftTargets",
+    "ViewsCost",
     "assert_trained",
     "cache_folder",
     "distil",
+    "distil_grid",
     "entropy",
     "freeze",
     "hinton_loss",
@@ -34,5 +41,6 @@ __all__ = [
     "softened",
     "softened_mean",
     "teacher_digest",
+    "views_cost",
     "views_shown",
 ]

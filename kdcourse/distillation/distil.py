@@ -72,37 +72,16 @@ def distil(
             "student with kdcourse.models.build, or copy.deepcopy the network to distil it into its own twin."
         )
     shown = views_shown(augmentation, views, view_seed, epochs)
+    # Asked on the fly, the teacher sees every view anew; a student of the labels alone asks nobody.
+    on_the_fly = (augmentation is not None and views is None) or alpha == 0
     targets: SoftTargets | nn.Module
-    if isinstance(teacher, SoftTargets):
-        if teacher.split_digest != data.train.digest:
-            raise ArgumentError(
-                f"The soft targets ({len(teacher)} pictures) were computed for another split than the training "
-                f"split of {data.name!r} ({len(data.train)} pictures), or for another order of it. Compute them for "
-                "data.train."
-            )
-        lacking = sorted({view.key for view in shown} - {view.key for view in teacher.views})
-        if lacking:
-            raise ArgumentError(
-                f"The soft targets lack {len(lacking)} of the {len(shown)} views that training will show, such as "
-                f"{lacking[0]!r}. Compute them with the same augmentation, view_seed and number of views."
-            )
+    if on_the_fly and not isinstance(teacher, SoftTargets):
+        assert_trained(teacher, data.train, data)
         targets = teacher
     else:
-        assert_trained(teacher, data.train, data)
-        if alpha > 0 and (augmentation is None or views is not None):
-            # bfloat16 would round the teacher's answers; they are computed once, so precision wins.
-            shows_progress = bool(options.get("progress", True))
-            targets = soft_targets(
-                teacher,
-                data.train,
-                data,
-                views=shown,
-                cache=cache,
-                precision="float32",
-                progress=shows_progress,
-            )
-        else:
-            targets = teacher
+        targets = stored_targets(
+            teacher, data, shown, cache=cache, progress=bool(options.get("progress", True))
+        )
     return fit(
         student,
         data,
@@ -116,6 +95,40 @@ def distil(
         precision=precision,
         **options,
     )
+
+
+def stored_targets(
+    teacher: nn.Module | SoftTargets,
+    data: Dataset,
+    shown: tuple[View, ...],
+    *,
+    cache: Path | str | Literal[False] | None = None,
+    progress: bool = True,
+) -> SoftTargets:
+    """The soft targets that training on ``data.train`` under the views ``shown`` needs: made, or checked.
+
+    Raises:
+        ArgumentError: a teacher that was never trained, soft targets of other pictures or that lack a view.
+    """
+    if not isinstance(teacher, SoftTargets):
+        assert_trained(teacher, data.train, data)
+        # bfloat16 would round the teacher's answers; they are computed once, so precision wins.
+        return soft_targets(
+            teacher, data.train, data, views=shown, cache=cache, precision="float32", progress=progress
+        )
+    if teacher.split_digest != data.train.digest:
+        raise ArgumentError(
+            f"The soft targets ({len(teacher)} pictures) were computed for another split than the training "
+            f"split of {data.name!r} ({len(data.train)} pictures), or for another order of it. Compute them for "
+            "data.train."
+        )
+    lacking = sorted({view.key for view in shown} - {view.key for view in teacher.views})
+    if lacking:
+        raise ArgumentError(
+            f"The soft targets lack {len(lacking)} of the {len(shown)} views that training will show, such as "
+            f"{lacking[0]!r}. Compute them with the same augmentation, view_seed and number of views."
+        )
+    return teacher
 
 
 def views_shown(

@@ -28,9 +28,10 @@ from kdcourse.data.splits import Dataset, Split
 from kdcourse.data.views import View
 from kdcourse.distillation.ensemble import Asker, Frozen, asking, spread
 from kdcourse.errors import ArgumentError
-from kdcourse.files import write_atomically
+from kdcourse.files import shipped, write_atomically
 from kdcourse.training.precision import autocast
 
+SHIPPED = "soft-targets"  # the folder of those that come with the course, see kdcourse.files.shipped
 _FORMAT = 1
 _CHECKSUM_BYTES = 32
 _NUMPY_TYPES = {torch.float16: np.dtype(np.float16), torch.float32: np.dtype(np.float32)}
@@ -50,6 +51,7 @@ class SoftTargets:
         split_digest: `Split.digest` of the pictures and labels they belong to.
         teacher: `teacher_digest` of whom they come from.
         files: where each view lies on disk; ``None`` where it is held in memory alone.
+        label_range: smallest and largest label of those pictures.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class SoftTargets:
         self.classes = tables[0].shape[1]
         self.split_digest = split.digest
         self._labels = split.labels
+        self.label_range = (int(split.labels.min()), int(split.labels.max()))
         self._tables = {view.key: table for view, table in zip(views, tables, strict=True)}
         self._on_device: dict[tuple[torch.device, str], Tensor] = {}
 
@@ -107,10 +110,11 @@ class SoftTargets:
             )
         if index.device.type != "cpu":
             return self._copy_on(index.device, view.key)[index].float()
-        if len(index) and (int(index.min()) < 0 or int(index.max()) >= len(self)):
+        low, high = (int(end) for end in torch.aminmax(index)) if len(index) else (0, 0)
+        if low < 0 or high >= len(self):
             raise ArgumentError(
                 f"index must lie in 0..{len(self) - 1}, positions in the split that soft targets were computed for; "
-                f"found {int(index.min())} to {int(index.max())}. Is the batch from another split?"
+                f"found {low} to {high}. Is the batch from another split?"
             )
         return table[index].float()
 
@@ -155,8 +159,8 @@ def soft_targets(
 ) -> SoftTargets:
     """Ask a teacher once about every picture of a split, and keep its logits.
 
-    A view found on disk is read back (memory-mapped); the others are computed, and each is stored as soon as it
-    is complete, so an interrupted call loses one view at the most. Several processes may do so at once.
+    A view found on disk, in the cache or among those that come with the course, is read back (memory-mapped);
+    the others are computed, and each is stored as soon as it is complete, so an interrupted call loses one view at the most. Several processes may do so at once.
     What is stored depends on the teacher's weights, buffers and plain settings (see `teacher_digest`), the
     pictures and labels, the view, how pictures are normalised, ``dtype`` and ``precision``. Code isn't part of
     that, so a few pictures are asked again before stored views are taken; when the answers differ, all is
@@ -191,12 +195,15 @@ def soft_targets(
     with asking(teacher) as ask:
         teacher_key = teacher_digest(teacher)
         if folder is not None:
-            files = [
-                folder / f"{_key(teacher_key, split, dataset, view, dtype, precision)}.npy" for view in views
-            ]
-            tables = [_open(file, len(split)) for file in files if file is not None]
+            names = [f"{_key(teacher_key, split, dataset, view, dtype, precision)}.npy" for view in views]
+            kept, came_along = [folder / name for name in names], [shipped(SHIPPED) / name for name in names]
+            found = [there if there.exists() else own for own, there in zip(kept, came_along, strict=True)]
+            tables = [_open(file, len(split)) for file in found]
             if not _still_true(tables, views, ask, split, dataset, precision):
                 tables = [None] * len(views)
+            files = [
+                own if table is None else file for own, file, table in zip(kept, found, tables, strict=True)
+            ]
         missing = [position for position, table in enumerate(tables) if table is None]
         if missing:
             with _bar(progress, len(missing) * len(split)) as bar:

@@ -170,6 +170,23 @@ def ensemble(data: Dataset) -> Ensemble:
     return Ensemble([model for _, model, _ in teachers.load_teachers(teachers.shipped_folder(), data)])
 
 
+def store_soft_targets(data: Dataset, folder: Path) -> list[Path]:
+    """Ask the shipped teachers' ensemble about every training picture once, and keep the answers in ``folder``.
+
+    They are those that `kdcourse.distillation.distil` asks for without augmentation. What the folder
+    held of other teachers is removed.
+    """
+    targets = soft_targets(ensemble(data), data.train, data, cache=folder)
+    kept = []
+    for file in (each for each in targets.files if each is not None):
+        kept.append(folder / file.name)
+        if file.resolve() != kept[-1].resolve():  # it came with the course
+            write_atomically(kept[-1], file.read_bytes())
+    for file in set(folder.glob("*.npy")) - set(kept):
+        file.unlink()
+    return kept
+
+
 def targets_for(recipe: StudentRecipe, teacher: Ensemble, data: Dataset) -> SoftTargets:
     """The soft targets that a recipe learns from; computed once, then read from disk."""
     views = views_shown(recipe.augmentation, recipe.views, 0, recipe.epochs)

@@ -38,7 +38,9 @@ def check_model(model: nn.Module, data: Dataset, device: torch.device) -> None:
     Raises:
         ArgumentError: pictures that it can't take, or answers other than logits [B, C] for all classes.
     """
+    weight = next(model.parameters(), None)
     images = data.normalise(data.train.images[:2].to(device))
+    images = images if weight is None else images.to(weight.dtype)
     model.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):

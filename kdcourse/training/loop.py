@@ -68,7 +68,8 @@ def fit(
         warm_up: share of all steps over which the learning rate rises.
         augmentation, views, view_seed: see `Batches`.
         precision: ``float32``, ``bfloat16``, or ``auto`` for whichever is faster for this model here; a run
-            that goes on from a checkpoint keeps the one that it began with.
+            that goes on from a checkpoint keeps the one that it began with. ``float64``, for exact
+            comparisons, leaves the model in float64.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``. Under ``accelerate launch`` every process takes
             its share of each batch and gradients are averaged.
         checkpoint: file to go on from, if there, and to write to; weights end bit for bit as if the
@@ -97,6 +98,8 @@ def fit(
         view_seed=view_seed, device=place.device, rank=place.rank, world=place.world,
     )  # fmt: skip
     model.to(place.device).to(memory_format=torch.channels_last)
+    if precision == "float64":
+        model.double()
     check_model(model, data, place.device)
     stepper = make_optimizer(optimizer, model, learning_rate=learning_rate, weight_decay=weight_decay)
     settings: dict[str, Any] = {
@@ -113,6 +116,7 @@ def fit(
         precision = place.agree(fastest(place.device, model, data.normalise(data.train.images[:batch_size])))
     history.settings |= {"precision": precision, "device": place.device.type}
     parallel = place.wrap(model)
+    dtype = torch.float64 if precision == "float64" else torch.float32
     total = epochs * batches.steps
 
     def learning_rate_at(epoch: int, step: int) -> float:
@@ -129,8 +133,8 @@ def fit(
                     group["lr"] = rate
 
                 with autocast(place.device, precision):
-                    logits = parallel(batch.images)
-                loss = check_loss(objective(logits.float(), batch))
+                    logits = parallel(batch.images.to(dtype))
+                loss = check_loss(objective(logits.to(dtype), batch))
                 stepper.zero_grad(set_to_none=True)
                 place.backward(loss)
                 stepper.step()
@@ -169,16 +173,16 @@ def evaluate_split(
     model: nn.Module, split: Split, data: Dataset, precision: str = "float32", batch_size: int = 1000
 ) -> tuple[float, float]:
     """Cross-entropy (nats, mean) and accuracy (0 to 1) of ``model`` on ``split``; the model's mode is kept."""
-    device = next(model.parameters()).device
-    loss, correct = 0.0, 0
+    weight = next(model.parameters())
+    device, loss, correct = weight.device, 0.0, 0
     with evaluating(model):
         for images, labels in zip(
             split.images.split(batch_size), split.labels.split(batch_size), strict=True
         ):
             images, labels = images.to(device), labels.to(device)
             with autocast(device, precision):
-                logits = model(data.normalise(images).contiguous(memory_format=torch.channels_last))
-            loss += F.cross_entropy(logits.float(), labels, reduction="sum").item()
+                logits = model(data.normalise(images).to(weight.dtype))
+            loss += F.cross_entropy(logits.to(weight.dtype), labels, reduction="sum").item()
             correct += int((logits.argmax(1) == labels).sum())
     return loss / len(split), correct / len(split)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -9,21 +10,24 @@ from torch import Tensor, nn
 
 from kdcourse.errors import ArgumentError
 
+# Set by accelerate's and PyTorch's launchers, and by MPI's: how many processes there are.
+_WORLD_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+
 
 class Placement:
     """The device of this process and its part in the work.
 
+    accelerate is loaded where several processes were launched, and only there: it takes seconds to
+    import, and a process on its own has nothing to share.
+
     Args:
-        device: ``auto`` (what accelerate finds best), ``cpu``, ``cuda`` or ``mps``.
+        device: ``auto`` (the accelerator that PyTorch finds, or the CPU), ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
         ArgumentError: a device that is unknown or not there.
     """
 
     def __init__(self, device: str = "auto") -> None:
-        from accelerate import Accelerator
-        from accelerate.state import AcceleratorState, GradientState, PartialState
-
         if device not in ("auto", "cpu", "cuda", "mps"):
             raise ArgumentError(f"device must be auto, cpu, cuda or mps; found {device!r}.")
         if device == "cuda" and not torch.cuda.is_available():
@@ -34,16 +38,19 @@ class Placement:
             raise ArgumentError(
                 "device='mps' was asked for and PyTorch finds no Apple GPU here. Take device='auto'."
             )
-        # accelerate keeps the first choice of device for the whole process; a run of several
-        # processes must keep it, a notebook may change its mind.
-        if PartialState._shared_state and PartialState().num_processes == 1:
-            AcceleratorState._reset_state(reset_partial_state=True)
-            GradientState._reset_state()
-        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
-        self.device: torch.device = self._accelerator.device
-        self.rank: int = self._accelerator.process_index
-        self.world: int = self._accelerator.num_processes
-        self.is_main: bool = self._accelerator.is_main_process
+        self.rank, self.world, self.is_main = 0, 1, True
+        if any(int(os.environ.get(name) or 1) > 1 for name in _WORLD_SIZES):
+            from accelerate import Accelerator
+
+            self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
+            self.device: torch.device = self._accelerator.device
+            self.rank = self._accelerator.process_index
+            self.world = self._accelerator.num_processes
+            self.is_main = self._accelerator.is_main_process
+        elif device == "auto":
+            self.device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        else:
+            self.device = torch.device(device)
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model whose gradients are averaged over all processes; alone, the model itself."""
@@ -53,7 +60,10 @@ class Placement:
         return wrapped
 
     def backward(self, loss: Tensor) -> None:
-        self._accelerator.backward(loss)
+        if self.world == 1:
+            loss.backward()
+        else:
+            self._accelerator.backward(loss)
 
     def total(self, loss: float, correct: int, seen: int) -> tuple[float, int, int]:
         """Sums over all processes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import statistics
 import time
 from contextlib import AbstractContextManager
@@ -15,19 +16,22 @@ from torch import nn
 from kdcourse.errors import ArgumentError
 
 Precision = Literal["float32", "bfloat16"]
+FORCED = "KDCOURSE_PRECISION"  # environment variable
 _WORTH = 1.15  # a format must win by this factor: a closer race is decided by noise
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """The context in which forward passes run.
 
+    ``float64`` is no autocast: model and pictures must be float64 themselves, as `fit` sees to.
+
     Raises:
-        ArgumentError: a precision other than ``float32`` or ``bfloat16``. (float16 needs loss
-            scaling, which bfloat16 spares us.)
+        ArgumentError: a precision other than ``float32``, ``bfloat16`` or ``float64``. (float16 needs
+            loss scaling, which bfloat16 spares us.)
     """
-    if precision not in ("float32", "bfloat16"):
+    if precision not in ("float32", "bfloat16", "float64"):
         raise ArgumentError(
-            f"precision must be one of float32, bfloat16 or, in training, auto; found {precision!r}."
+            f"precision must be one of float32, bfloat16, float64 or, in training, auto; found {precision!r}."
         )
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
@@ -44,7 +48,7 @@ def measure(
         device: where to measure.
         model: measured on a copy, so that neither its weights nor its statistics change; left out,
             a small convolution stack stands in.
-        images: float32 [B, C, H, W], what the model would see.
+        images: float32, usually [B, C, H, W]: what the model would see.
         repeats: the median of this many passes counts, after one to warm up; a format that took three
             times as long as the best at its first is not tried again.
 
@@ -58,7 +62,9 @@ def measure(
         images = torch.zeros(64, 32, 14, 14)
         model = nn.Sequential(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1))
     twin = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last).train()
-    images = images.to(device).contiguous(memory_format=torch.channels_last)
+    images = images.to(device)
+    if images.ndim == 4:
+        images = images.contiguous(memory_format=torch.channels_last)
     found: dict[str, float] = {}
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for precision in ("float32", "bfloat16"):
@@ -86,7 +92,21 @@ def _pass(model: nn.Module, images: torch.Tensor, precision: str) -> float:
 def fastest(
     device: torch.device | str = "cpu", model: nn.Module | None = None, images: torch.Tensor | None = None
 ) -> Precision:
-    """``bfloat16`` where that is clearly faster here, else ``float32``."""
+    """``bfloat16`` where that is clearly faster here, else ``float32``.
+
+    The environment variable ``KDCOURSE_PRECISION`` decides instead where it is set, so that a run, or all
+    lessons, can be tried as on a processor without bfloat16.
+
+    Raises:
+        ArgumentError: ``KDCOURSE_PRECISION`` names another format.
+    """
+    forced = os.environ.get(FORCED, "")
+    if forced == "float32":
+        return "float32"
+    if forced == "bfloat16":
+        return "bfloat16"
+    if forced:
+        raise ArgumentError(f"{FORCED} must be float32 or bfloat16, or not set; found {forced!r}.")
     return choose(measure(device, model, images))
 
 

@@ -125,3 +125,29 @@ def test_few_pictures_make_one_smaller_batch() -> None:
 def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         batches(**settings)
+
+
+@pytest.mark.parametrize("start", [0, 1, 3])
+def test_batches_drawn_together_are_those_drawn_one_by_one(
+    start: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = batches(count=26, batch_size=4, augmentation=Augmentation(1), rank=1, world=2)
+    calls = []
+    apply = View.apply
+    monkeypatch.setattr(
+        View, "apply", lambda view, images, index: calls.append(1) or apply(view, images, index)
+    )
+    together = list(source.epoch(5, start=start))
+    assert len(calls) == 1
+    monkeypatch.setattr(
+        "kdcourse.data.batches._DRAWN_TOGETHER", 2 * 4 * 12
+    )  # two batches of 4 pictures of 3x4
+    in_pairs = list(source.epoch(5, start=start))
+    monkeypatch.setattr("kdcourse.data.batches._DRAWN_TOGETHER", 1)
+    single = list(source.epoch(5, start=start))
+    assert len(calls) == 1 + (6 - start + 1) // 2 + (6 - start)
+    for some in (in_pairs, single):
+        assert len(some) == len(together) == 6 - start
+        for one, other in zip(some, together, strict=True):
+            assert torch.equal(one.index, other.index) and torch.equal(one.images, other.images)
+            assert torch.equal(one.labels, other.labels) and one.view == other.view

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
-from kdcourse.data import Dataset, Split
+from kdcourse.data import Augmentation, Batches, Dataset, Split, View
+from kdcourse.distillation import soft_targets
 from kdcourse.errors import DataError
 
 
@@ -107,3 +114,53 @@ def test_labels_must_be_classes() -> None:
 def test_splits_must_share_one_shape() -> None:
     with pytest.raises(DataError, match="validation has"):
         Dataset("made", ("a", "b", "c"), make_split(), make_split(channels=3), make_split())
+
+
+def on_disk(folder: Path, images: Tensor) -> Tensor:
+    (folder / "pictures").write_bytes(images.numpy().tobytes())
+    return torch.from_numpy(np.memmap(folder / "pictures", np.uint8, "c", shape=tuple(images.shape)))
+
+
+def test_pictures_on_disk_are_like_pictures_in_memory(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (23, 3, 4, 5), generator=generator).to(torch.uint8)
+    here = Split(images, torch.arange(23) % 4)
+    there = Split(on_disk(tmp_path, images), here.labels)
+    assert there.digest == here.digest
+    one, other = (Dataset("set", tuple("abcd"), split, here, here) for split in (here, there))
+    assert one.mean == other.mean and one.std == other.std
+    settings = {"batch_size": 5, "seed": 1, "augmentation": Augmentation(1)}
+    source = Batches(there, other, **settings)
+    assert source.images.data_ptr() == there.images.data_ptr()  # not a copy
+    for a, b in zip(source.epoch(0), Batches(here, one, **settings).epoch(0), strict=True):
+        assert torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(60, 4))
+    first, second = (soft_targets(model, split, one, cache=False, progress=False) for split in (here, there))
+    index = torch.arange(23)
+    assert torch.equal(first.logits(View(), index), second.logits(View(), index))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells private memory apart")
+def test_a_large_file_is_never_held_in_memory(tmp_path: Path) -> None:
+    def private() -> int:
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(re.findall(r"RssAnon:\s+(\d+)", status)[0])
+
+    size = 2**18
+    (tmp_path / "pictures").touch()
+    with (tmp_path / "pictures").open("r+b") as file:
+        file.truncate(size * 256)  # 64 MB of zeros that take no room on the disk
+    images = torch.from_file(str(tmp_path / "pictures"), size=size * 256, dtype=torch.uint8).view(
+        -1, 1, 16, 16
+    )
+    before, held = private(), []
+    split = Split(images, torch.zeros(size, dtype=torch.int64))
+    assert split.digest
+    held.append(private())
+    small = split.subset(torch.arange(2))
+    data = Dataset("large", ("a", "b"), split, small, small)
+    held.append(private())
+    source = Batches(split, data, batch_size=256, seed=0)
+    next(source.epoch(0))
+    held.append(private())
+    assert max(held) - before < size * 256 / 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from typing import Any
 
 import pytest
@@ -232,3 +233,54 @@ def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> 
 def test_pictures_that_a_view_does_not_take(view: View, images: Tensor, index: Tensor, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         view.apply(images, index)
+
+
+def drawn_pixel_by_pixel(view: View, images: Tensor, index: Tensor) -> Tensor:
+    """What `View.apply` gives, written down picture by picture."""
+    augmentation, (height, width) = view.augmentation, images.shape[-2:]
+    assert augmentation is not None
+    low, high = augmentation.erase_sides
+    out = []
+    for image, draw in zip(images, _uniforms(view.seed, view.number, index), strict=True):
+        down, right = (augmentation.shift - int(u * (2 * augmentation.shift + 1)) for u in draw[:2])
+        if augmentation.flip and draw[2] < 0.5:
+            image = image.flip(-1)
+        picture = torch.stack([moved(channel, down, right) for channel in image])
+        if draw[7] < augmentation.erase:
+            tall, broad = (int(u * (high - low + 1)) + low for u in draw[3:5])
+            top, left = int(draw[5] * height) - tall // 2, int(draw[6] * width) - broad // 2
+            level = min(255, int(draw[7] / augmentation.erase * 256))
+            picture[:, max(0, top) : max(0, top + tall), max(0, left) : max(0, left + broad)] = level
+        out.append(picture)
+    return torch.stack(out)
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 5), (3, 4, 6), (2, 1, 1)])
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        USUAL,
+        only(shift=9, flip=True),
+        only(erase=1.0, erase_sides=(1, 9)),
+        Augmentation(2, True, 0.7, (2, 4)),
+    ],
+)
+def test_whole_batches_are_what_single_pixels_say(
+    shape: tuple[int, int, int], augmentation: Augmentation
+) -> None:
+    images, view = pictures(30, *shape), View(augmentation, 3, 1)
+    index = 1000 - torch.arange(30)
+    expected = drawn_pixel_by_pixel(view, images, index)
+    assert torch.equal(view.apply(images, index), expected)
+    in_another_layout = images.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(view.apply(in_another_layout, index), expected)
+    assert view.apply(images[:0], index[:0]).shape == (0, *shape)
+
+
+def test_a_view_is_kept_as_its_parameters_not_as_pictures() -> None:
+    view = View(USUAL, 3, 1)
+    before = pickle.dumps(view)
+    images = pictures(2000)
+    shown_first = view.apply(images, torch.arange(2000))
+    assert pickle.dumps(view) == before and len(before) < 500
+    assert torch.equal(pickle.loads(before).apply(images, torch.arange(2000)), shown_first)

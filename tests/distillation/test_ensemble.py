@@ -12,6 +12,7 @@ import torch
 from scipy import special
 from torch import Tensor, nn
 
+from kdcourse import models
 from kdcourse.distillation import (
     Ensemble,
     assert_trained,
@@ -21,7 +22,11 @@ from kdcourse.distillation import (
     softened,
     softened_mean,
 )
+from kdcourse.distillation.ensemble import asking
 from kdcourse.errors import ArgumentError
+from kdcourse.experiments.teachers import shipped_folder
+from kdcourse.models.mlp import MLP
+from kdcourse.training import load_weights
 from tests.distillation import tiny
 
 IMAGES = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -267,3 +272,102 @@ def test_asking_leaves_modes_and_statistics_as_they_were() -> None:
     assert_trained(network, data.train, data, at_least=0)
     assert network.training and network.drop.training and not network.norm.training
     assert tiny.same_state(network, before)
+
+
+MLPS = [models.build("mlp_109k", size=8, num_classes=4).double() for _ in range(3)]
+
+
+def one_after_another(members: list[nn.Module], images: Tensor) -> Tensor:
+    return torch.stack([member.eval()(images) for member in members]).detach()
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_mlps_computed_together_answer_as_one_after_another(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = torch.randn(count, 1, 8, 8, dtype=torch.float64)
+    ensemble = Ensemble(MLPS)
+    expected = one_after_another(MLPS, images)
+    monkeypatch.setattr(MLP, "forward", lambda *_: pytest.fail("a member was asked alone"))
+    torch.testing.assert_close(ensemble.member_logits(images), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(ensemble(images), expected.mean(0), rtol=0, atol=1e-12)
+
+
+def test_weights_that_change_are_noticed() -> None:
+    images = torch.randn(4, 1, 8, 8, dtype=torch.float64)
+    others = [models.build("mlp_109k", size=8, num_classes=4).double() for _ in range(3)]
+    ensemble = Ensemble(MLPS)
+    ensemble(images)
+    ensemble.load_state_dict(Ensemble(others).state_dict())
+    torch.testing.assert_close(ensemble.member_logits(images), one_after_another(others, images))
+    with torch.no_grad():
+        ensemble.members[1].layers[0].bias.add_(1.0)
+    expected = one_after_another(list(ensemble.members), images)
+    torch.testing.assert_close(ensemble.member_logits(images), expected)
+    ensemble.members[2] = copy.deepcopy(MLPS[0])
+    replaced = one_after_another(MLPS[:1], images)[0]
+    torch.testing.assert_close(ensemble.member_logits(images)[2], replaced)
+    twin = copy.deepcopy(ensemble)
+    with torch.no_grad():
+        twin.members[0].layers[0].weight.zero_()
+    torch.testing.assert_close(twin.member_logits(images), one_after_another(list(twin.members), images))
+    single = ensemble.float()
+    assert single(images.float()).dtype == torch.float32
+    expected = one_after_another(list(single.members), images.float())
+    torch.testing.assert_close(single.member_logits(images.float()), expected)
+
+
+def test_members_that_cannot_be_computed_together() -> None:
+    images = torch.randn(4, 1, 8, 8, dtype=torch.float64)
+    wide = models.build("mlp_200k", size=8, num_classes=4).double()
+    dropping = models.build("mlp_109k", size=8, num_classes=4, dropout=0.5).double()
+    for members in ([MLPS[0], wide], [MLPS[0], dropping], MLPS[:1], [MLPS[0], tiny.Teacher().double()]):
+        ensemble = Ensemble(members).train()
+        expected = one_after_another(members, images)
+        torch.testing.assert_close(ensemble.member_logits(images), expected, rtol=0, atol=1e-12)
+    with pytest.raises(ArgumentError, match=r"found 49"):
+        Ensemble(MLPS)(images[..., 1:, 1:])
+    with torch.inference_mode():
+        unversioned = Ensemble(MLPS)
+        torch.testing.assert_close(unversioned.member_logits(images), one_after_another(MLPS, images))
+
+
+def test_kernels_are_turned_in_the_copy_alone_and_answers_stay() -> None:
+    network = models.build("teacher").double().eval()
+    with torch.no_grad():
+        for part in network.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.running_mean.normal_()
+                part.running_var.uniform_(0.5, 2)
+                part.weight.normal_()
+    images = torch.randn(3, 1, 28, 28, dtype=torch.float64)
+    expected, before = network(images).detach(), tiny.state(network)
+    strides = [p.stride() for p in network.parameters()]
+    last = torch.channels_last
+    for teacher in (freeze(network), Ensemble([network])):
+        torch.testing.assert_close(teacher(images), expected, rtol=0, atol=1e-9)
+        kernels = [p for p in teacher.parameters() if p.ndim == 4]
+        assert kernels and all(kernel.is_contiguous(memory_format=last) for kernel in kernels)
+    with asking(network) as ask:
+        torch.testing.assert_close(ask(images), expected, rtol=0, atol=1e-9)
+    assert [p.stride() for p in network.parameters()] == strides and tiny.same_state(network, before)
+    assert all(p.requires_grad for p in network.parameters())
+    with (
+        pytest.raises(ArgumentError, match="Sequential returned"),
+        asking(nn.Sequential(nn.Conv2d(1, 2, 3))) as ask,
+    ):
+        ask(images)
+
+
+def test_the_courses_own_teachers_answer_as_before() -> None:
+    folder = shipped_folder()
+    images = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(3))
+    network = models.build("teacher").eval()
+    load_weights(network, folder / "teacher_1.safetensors")
+    with torch.no_grad():
+        plain = network.double()(images.double())
+    network.float()
+    for teacher in (freeze(network), Ensemble([network])):
+        torch.testing.assert_close(teacher(images).double(), plain, rtol=1e-4, atol=1e-4)
+    with asking(network) as ask:
+        torch.testing.assert_close(ask(images).double(), plain, rtol=1e-4, atol=1e-4)

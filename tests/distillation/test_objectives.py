@@ -429,8 +429,12 @@ class TestObjectives:
             objective(z, batch)
         plain = Batch(batch.images, batch.labels, batch.index, View())
         assert torch.isfinite(objective(z, plain))
-        with pytest.raises(ArgumentError, match="have another label"):
-            objective(z, Batch(batch.images, batch.labels, batch.index.flip(0), View()))
+        for alpha in (0.5, 1):  # at 1 the labels aren't learned from, and still vouch for the pairing
+            paired = HintonObjective(targets, temperature=2.0, alpha=alpha)
+            with pytest.raises(ArgumentError, match="have another label"):
+                paired(z, Batch(batch.images, batch.labels, batch.index.flip(0), View()))
+        with pytest.raises(ArgumentError, match=r"labels must lie in 0\.\.1"):
+            objective(torch.randn(8, 2), plain)
         with pytest.raises(ArgumentError, match=r"\[8, 3\] and \[8, 4\]"):
             HintonObjective(targets, temperature=2.0, alpha=1)(torch.randn(8, 3), plain)
 

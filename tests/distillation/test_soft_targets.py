@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import errno
 import hashlib
+import importlib
 import os
 import subprocess
 import sys
@@ -312,6 +313,51 @@ def _flip(file: Path) -> None:
 
 def _sealed(content: bytes) -> bytes:
     return content + hashlib.sha256(content).digest()
+
+
+class TestShipped:
+    """Some soft targets come with the course."""
+
+    @pytest.fixture
+    def course(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Dataset) -> Path:
+        folder = tmp_path / "course" / "soft-targets"
+        ask(Counting(), data, folder)
+        module = importlib.import_module("kdcourse.distillation.soft_targets")
+        monkeypatch.setattr(module, "shipped", lambda name: tmp_path / "course" / name)
+        Counting.pictures = 0
+        return folder
+
+    def test_are_read_in_place_and_spare_the_teacher(self, data: Dataset, tmp_path: Path, course: Path) -> None:
+        expected = everything(ask(tiny.Teacher(), data, cache=False))
+        targets = ask(Counting(), data, tmp_path / "cache")
+        torch.testing.assert_close(everything(targets), expected, atol=5e-3, rtol=1e-3)
+        assert Counting.pictures <= 16  # a few are asked again, to see that the answers still hold
+        assert {file.parent for file in targets.files if file} == {course}
+        assert not (tmp_path / "cache").exists()
+
+    def test_damaged_or_missing_ones_are_computed_into_the_cache(
+        self, data: Dataset, tmp_path: Path, course: Path
+    ) -> None:
+        first, second, _ = sorted(course.glob("*.npy"))
+        content = first.read_bytes()
+        first.write_bytes(content[:200] + bytes([content[200] ^ 1]) + content[201:])
+        second.unlink()
+        with pytest.warns(UserWarning, match="its checksum doesn't fit"):
+            targets = ask(Counting(), data, tmp_path / "cache")
+        assert {file.name for file in (tmp_path / "cache").iterdir()} == {first.name, second.name}
+        assert sum(file.parent == course for file in targets.files if file) == 1
+        torch.testing.assert_close(
+            everything(targets), everything(ask(tiny.Teacher(), data, cache=False)), atol=5e-3, rtol=1e-3
+        )
+
+    def test_are_not_looked_at_without_a_cache_or_for_another_teacher(
+        self, data: Dataset, tmp_path: Path, course: Path
+    ) -> None:
+        ask(Counting(), data, cache=False)
+        assert Counting.pictures == 3 * len(data.train)
+        Counting.pictures = 0
+        ask(Counting(seed=5), data, tmp_path / "cache")
+        assert Counting.pictures == 3 * len(data.train)
 
 
 class TestDamage:

@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from kdcourse.data import fashion_mnist
+from kdcourse.data import View, fashion_mnist
+from kdcourse.distillation import soft_targets
 from kdcourse.errors import CheckpointError
 from kdcourse.experiments import recorded, teachers, trials
 from kdcourse.experiments.students import StudentRecipe
@@ -76,6 +78,29 @@ def test_plain_and_distilled_get_the_same_budget() -> None:
     assert plain.alpha == 0 < distilled.alpha
     for name in ("model", "epochs", "batch_size"):
         assert getattr(plain, name) == getattr(distilled, name)
+
+
+def test_soft_targets_are_stored_for_the_teachers_at_hand_alone(shipped: Path, tmp_path: Path) -> None:
+    data = tiny.dataset()
+    folder = tmp_path / "soft-targets"
+    folder.mkdir()
+    (folder / "of-other-teachers.npy").write_bytes(b"old")
+    [file] = recorded.store_soft_targets(data, folder)
+    assert list(folder.iterdir()) == [file]
+    content = file.read_bytes()
+    assert recorded.store_soft_targets(data, folder) == [file]
+    assert file.read_bytes() == content
+
+
+def test_the_soft_targets_that_came_along_are_the_shipped_ensembles(tmp_path: Path) -> None:
+    """`soft_targets` finds them, asking about next to nothing, and every 500th picture bears them out."""
+    data, teacher = fashion_mnist(), recorded.ensemble(fashion_mnist())
+    targets = soft_targets(teacher, data.train, data, cache=tmp_path)
+    assert [file.parent.name for file in targets.files if file] == ["soft-targets"]
+    assert not list(tmp_path.iterdir())
+    index = torch.arange(0, len(data.train), 500)
+    answers = teacher(data.normalise(data.train.images[index]))
+    torch.testing.assert_close(targets.logits(View(), index), answers, atol=0.02, rtol=0.01)
 
 
 def test_the_recorded_results_are_those_of_the_stored_weights() -> None:

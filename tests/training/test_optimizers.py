@@ -176,3 +176,48 @@ def test_frozen_parts_stay_out(name: str) -> None:
         for p in group["params"]
     ]
     assert names_of(model, held) == {n for n, _ in model.named_parameters()} - {"first.weight", "first.bias"}
+
+
+def iterated_on_the_whole_matrix(matrix: torch.Tensor, steps: int) -> torch.Tensor:
+    """Newton-Schulz as it is written down, in float64."""
+    x = matrix.double()
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 5])
+@pytest.mark.parametrize("shape", [(8, 8), (6, 40), (40, 6), (64, 576)])
+def test_iterating_small_squares_gives_the_same_as_whole_matrices(shape: tuple[int, int], steps: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    matrix = torch.randn(shape, generator=generator) * torch.rand(shape[0], 1, generator=generator) ** 4
+    expected = iterated_on_the_whole_matrix(matrix, steps)
+    found = orthogonalise(matrix, steps).double()
+    assert float((found - expected).norm() / expected.norm()) < 1e-4
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 3, 3), (40, 2, 3, 3), (6, 4, 1, 1), (6, 4, 5)])
+def test_muon_steps_alike_however_a_kernel_lies_in_memory(shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(2)
+    weight, *gradients = (torch.randn(shape, generator=generator) for _ in range(3))
+    found = []
+    for turned in (False, True):
+        p, head = nn.Parameter(weight.clone()), nn.Parameter(torch.zeros(2, 2))
+        if turned:
+            p.data = p.data.movedim(1, -1).contiguous().movedim(-1, 1)
+        stepper = Muon([p, head], lr=0.1, weight_decay=0.01)
+        for gradient in gradients:
+            p.grad = gradient.clone()
+            stepper.step()
+        found.append(p.detach())
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+    expected = weight * (1 - 0.1 * 0.01)
+    step = 1.9 * gradients[0].flatten(1)
+    length = 0.1 * max(1.0, step.shape[0] / step.shape[1]) ** 0.5
+    expected = expected - length * iterated_on_the_whole_matrix(step, 5).float().view(shape)
+    second = gradients[1] + 0.9 * (0.9 * gradients[0] + gradients[1])
+    expected = expected * (1 - 0.1 * 0.01)
+    expected = expected - length * iterated_on_the_whole_matrix(second.flatten(1), 5).float().view(shape)
+    torch.testing.assert_close(found[1], expected, rtol=1e-3, atol=1e-4)

@@ -20,7 +20,7 @@ def test_autocast_computes_in_what_was_asked_for() -> None:
         with autocast(CPU, name):
             assert layer(images).dtype == dtype
     for name in ("float16", "auto", "fp32"):
-        with pytest.raises(ArgumentError, match=f"float32, bfloat16 or.* auto; found '{name}'"):
+        with pytest.raises(ArgumentError, match=f"float32, bfloat16, float64 or.* auto; found '{name}'"):
             autocast(CPU, name)
 
 
@@ -73,3 +73,18 @@ def test_a_hopeless_format_is_given_up_after_one_try(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(precision, "_pass", timed)
     assert measure("cpu", net(), torch.ones(1, 1, 8, 8), repeats=3) == {"float32": 1.0, "bfloat16": 10.0}
     assert asked == ["float32"] * 4 + ["bfloat16"] * 2
+
+
+def test_the_environment_can_decide_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wanted, slower in (("float32", "bfloat16"), ("bfloat16", "float32")):
+        # Whatever is measured speaks for the other one.
+        monkeypatch.setattr(precision, "measure", lambda *_, fast=slower, slow=wanted: {fast: 0.1, slow: 1.0})
+        monkeypatch.delenv("KDCOURSE_PRECISION", raising=False)
+        assert fastest(CPU) == slower
+        monkeypatch.setenv("KDCOURSE_PRECISION", "")
+        assert fastest(CPU) == slower
+        monkeypatch.setenv("KDCOURSE_PRECISION", wanted)
+        assert fastest(CPU) == wanted
+    monkeypatch.setenv("KDCOURSE_PRECISION", "fp16")
+    with pytest.raises(ArgumentError, match=r"KDCOURSE_PRECISION must be float32 or bfloat16.*found 'fp16'"):
+        fastest(CPU)

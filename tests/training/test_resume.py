@@ -327,7 +327,12 @@ def test_the_optimizer_finds_its_numbers_as_they_lay_in_memory(
 
     def strides(stepper: torch.optim.Optimizer) -> list[tuple[int, ...]]:
         states = stepper.state_dict()["state"]
-        return [states[number]["momentum_buffer"].stride() for number in sorted(states)]
+        buffers = [states[number]["momentum_buffer"] for number in sorted(states)]
+        # The stride along an axis of length 1 says nothing about where numbers lie.
+        return [
+            tuple(step for step, size in zip(each.stride(), each.shape, strict=True) if size > 1)
+            for each in buffers
+        ]
 
     assert len(strides(steppers[0])) == 12 and strides(steppers[0]) == strides(steppers[1])
 

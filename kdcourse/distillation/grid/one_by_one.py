@@ -1,0 +1,90 @@
+"""Train students one by one, on a CPU as many at a time as PyTorch has threads."""
+
+from __future__ import annotations
+
+import copy
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdcourse.data import Dataset
+from kdcourse.distillation.distil import distil
+from kdcourse.distillation.grid.board import Board, Stopped
+from kdcourse.distillation.soft_targets import SoftTargets
+from kdcourse.errors import DivergedError
+from kdcourse.training import History, fastest
+from kdcourse.training.placement import Placement
+
+_LOOK_EVERY = 0.1  # seconds between looks at progress and at the wish to stop
+
+
+def train_one_by_one(
+    board: Board, data: Dataset, targets: SoftTargets, *, precision: str, device: str, **settings: Any
+) -> None:
+    """Train every student of the board by `distil`; a row is written when its student has finished.
+
+    Several at a time, each on one thread, beat one at a time on all threads where networks are small.
+    They are threads of one process, so pictures and soft targets are there once.
+    """
+    place = Placement(device)
+    threads = torch.get_num_threads()
+    probe = data.normalise(data.train.images[: settings["batch_size"]])
+    side_by_side = place.device.type == "cpu" and not _draws_random_numbers(board.students[0], probe)
+    at_a_time = min(threads, len(board.rows)) if side_by_side else 1
+    if precision == "auto":
+        # Decided once: measured by several students at a time, they might come to different answers.
+        precision = fastest(place.device, board.students[0], probe)
+    board.how = f"one by one, {at_a_time} at a time, a thread each" if at_a_time > 1 else "one by one"
+    done = [0.0] * len(board.rows)  # epochs, by student
+    steps = max(len(data.train) // settings["batch_size"], 1)
+    stopping = False
+
+    def train(position: int) -> History:
+        def after_step(epoch: int, step: int) -> None:
+            done[position] = epoch + step / steps
+            if stopping:
+                raise Stopped
+
+        setting = board.rows[position].setting
+        return distil(
+            board.students[position], targets, data, temperature=setting.temperature, alpha=setting.alpha,
+            learning_rate=setting.learning_rate, seed=setting.seed, precision=precision, device=device,
+            progress=False, after_step=after_step, **settings,
+        )  # fmt: skip
+
+    def finish(position: int, work: Future[History]) -> None:
+        row = board.rows[position]
+        try:
+            board.rows[position] = replace(row, history=work.result())
+        except DivergedError:
+            board.rows[position] = replace(row, diverged=True)
+        board.tell()
+
+    per_student = 1 if at_a_time > 1 else threads
+    with ThreadPoolExecutor(at_a_time, "distil_grid", torch.set_num_threads, (per_student,)) as pool:
+        work = {pool.submit(train, position): position for position in range(len(board.rows))}
+        pending, shown = set(work), 0.0
+        try:
+            while pending:
+                ended, pending = wait(pending, timeout=_LOOK_EVERY, return_when=FIRST_COMPLETED)
+                for each in ended:
+                    finish(work[each], each)
+                board.advance(sum(done) - shown)
+                shown = sum(done)
+                board.stop_if_asked()
+        finally:
+            stopping = True  # whatever ends the loop, no thread trains on behind it
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)
+
+
+def _draws_random_numbers(model: nn.Module, images: torch.Tensor) -> bool:
+    """Whether training it consumes random numbers (dropout and its kind), which threads would have to share."""
+    twin = copy.deepcopy(model).train()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
+        twin(images[:2].to(next(twin.parameters()).device))
+        return not torch.equal(before, torch.get_rng_state())

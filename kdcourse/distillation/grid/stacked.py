@@ -1,0 +1,140 @@
+"""Train many MLPs as one stack."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdcourse.data import Batches, Dataset
+from kdcourse.distillation.grid.board import Board
+from kdcourse.distillation.grid.losses import Axes, Losses, right
+from kdcourse.distillation.soft_targets import SoftTargets
+from kdcourse.models.stacked import StackedMLP
+from kdcourse.training import EpochRecord, autocast, fastest, one_cycle
+from kdcourse.training.optimizers import optimizer_over
+from kdcourse.training.placement import Placement
+
+_VALIDATED_AT_ONCE = 500  # pictures; for all students' hidden units to stay small
+
+
+def train_stacked(
+    board: Board,
+    positions: Sequence[int],
+    axes: Axes,
+    data: Dataset,
+    targets: SoftTargets,
+    *,
+    epochs: int,
+    batch_size: int,
+    optimizer: str,
+    weight_decay: float,
+    warm_up: float,
+    precision: str,
+    device: str,
+    validate: bool,
+    **views: Any,
+) -> None:
+    """Train the board's students at ``positions``, which follow the order of ``axes``.
+
+    A step gathers one batch a seed, takes the gradients of all losses at once, and moves every student
+    at its own learning rate. Whatever ends it, the networks get the weights reached so far.
+    """
+    place = Placement(device)
+    dtype = torch.float64 if precision == "float64" else torch.float32
+    students = [board.students[position].to(place.device, dtype) for position in positions]
+    rates = axes.learning_rates
+    stack = StackedMLP(students, groups=len(rates) * len(axes.seeds))
+    seeds = [
+        Batches(data.train, data, batch_size=batch_size, seed=seed, device=place.device, **views)
+        for seed in axes.seeds
+    ]
+    if precision == "auto":
+        shape = (stack.groups, seeds[0].batch_size, stack.pixels)
+        precision = fastest(place.device, stack, torch.zeros(shape, device=place.device))
+    steppers = _Steppers(stack, optimizer, rates, weight_decay)
+    steps = seeds[0].steps
+    board.begin(positions, precision=precision, device=place.device.type)
+    try:
+        for epoch in range(epochs):
+            began = time.perf_counter()
+            losses = Losses(axes, dtype, place.device)
+            for step, batches in enumerate(zip(*(seed.epoch(epoch) for seed in seeds), strict=True)):
+                board.stop_if_asked()
+                share = one_cycle((epoch * steps + step + 1) / (epochs * steps + 1), warm_up)
+                pictures = torch.stack([batch.images.flatten(1) for batch in batches] * len(rates)).to(dtype)
+                answers = torch.stack([targets.logits(batch.view, batch.index) for batch in batches])
+
+                with autocast(place.device, precision):
+                    logits = stack(pictures)
+                gradient = losses.add(logits.detach(), batches, answers)
+                steppers.step(torch.autograd.grad(logits, steppers.parameters, gradient), share)
+                board.advance(len(students) / steps)
+
+            held_out: Sequence[tuple[float | None, float | None]] = [(None, None)] * len(students)
+            if validate or epoch == epochs - 1:
+                held_out = evaluate_stack(stack, data, precision)
+            seconds = (time.perf_counter() - began) / len(students)
+            board.record(
+                positions,
+                [
+                    EpochRecord(epoch + 1, *training, *validation, share * rate, seconds)
+                    for training, validation, rate in zip(
+                        losses.means(), held_out, steppers.rate_of_each, strict=True
+                    )
+                ],
+            )
+    finally:
+        for k, student in enumerate(students):
+            stack.unload(k, student)
+
+
+class _Steppers:
+    """One optimizer for each learning rate, over its slice of the stack's parameters."""
+
+    def __init__(self, stack: StackedMLP, name: str, rates: Sequence[float], weight_decay: float) -> None:
+        self.parameters = [*stack.weights, *stack.biases]
+        self.rate_of_each = [rate for rate in rates for _ in range(len(stack) // len(rates))]
+        self._rates = rates
+        self._slices = [[p.detach().chunk(len(rates))[k] for p in self.parameters] for k in range(len(rates))]
+        matrices = len(stack.weights)
+        self._steppers = [
+            optimizer_over(
+                name, part[:matrices], part[matrices:], learning_rate=rate, weight_decay=weight_decay
+            )
+            for part, rate in zip(self._slices, rates, strict=True)
+        ]
+
+    def step(self, gradients: Sequence[Tensor], share: float) -> None:
+        """Update everything; ``share`` is the schedule's, of every peak rate."""
+        parts = [gradient.chunk(len(self._rates)) for gradient in gradients]
+        for k, (rate, stepper) in enumerate(zip(self._rates, self._steppers, strict=True)):
+            for parameter, part in zip(self._slices[k], parts, strict=True):
+                parameter.grad = part[k]
+            for group in stepper.param_groups:
+                group["lr"] = rate * share
+            stepper.step()
+
+
+@torch.no_grad()
+def evaluate_stack(stack: StackedMLP, data: Dataset, precision: str) -> list[tuple[float, float]]:
+    """Cross-entropy (nats, mean) and accuracy (0 to 1) of every student on the validation split."""
+    weight = stack.weights[0]
+    loss = torch.zeros(len(stack), dtype=torch.float64, device=weight.device)
+    hits = torch.zeros(len(stack), dtype=torch.int64, device=weight.device)
+    split = data.validation
+    for images, labels in zip(
+        split.images.split(_VALIDATED_AT_ONCE), split.labels.split(_VALIDATED_AT_ONCE), strict=True
+    ):
+        pictures = data.normalise(images.to(weight.device)).flatten(1)[None].to(weight.dtype)
+        with autocast(weight.device, precision):
+            logits = stack(pictures)
+        logits = logits.to(weight.dtype)
+        targets = labels.to(weight.device)[None].expand(len(stack), -1)
+        loss += F.cross_entropy(logits, targets, reduction="none").sum(-1)
+        hits += right(logits, targets[:, None])
+    return list(zip((loss / len(split)).tolist(), (hits.double() / len(split)).tolist(), strict=True))
