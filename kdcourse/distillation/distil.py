@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from kdcourse.data import Augmentation, Dataset, View
@@ -13,7 +14,7 @@ from kdcourse.distillation.objectives import HintonObjective, check_alpha
 from kdcourse.distillation.soft_targets import SoftTargets, soft_targets
 from kdcourse.distillation.softening import check_temperature
 from kdcourse.errors import ArgumentError
-from kdcourse.training import History, fit
+from kdcourse.training import History, fastest, fit
 
 
 def distil(
@@ -30,6 +31,7 @@ def distil(
     views: int | None = None,
     view_seed: int = 0,
     precision: str = "auto",
+    teacher_precision: str = "float32",
     cache: Path | str | Literal[False] | None = None,
     **options: Any,
 ) -> History:
@@ -53,6 +55,8 @@ def distil(
         temperature: T > 0, see `hinton_loss`.
         alpha: weight of the distillation term, 0 (labels alone) to 1 (teacher alone).
         epochs, seed, learning_rate, augmentation, views, view_seed, precision: see `kdcourse.training.fit`.
+        teacher_precision: in which a teacher is asked whose answers are stored: ``float32``, ``bfloat16``, which
+            rounds them to three digits, or ``auto`` for the faster of the two here.
         cache: folder of the stored soft targets, by default the user's cache; ``False`` stores none.
         options: further arguments of `fit`, such as ``batch_size`` or ``checkpoint``.
 
@@ -80,7 +84,12 @@ def distil(
         targets = teacher
     else:
         targets = stored_targets(
-            teacher, data, shown, cache=cache, progress=bool(options.get("progress", True))
+            teacher,
+            data,
+            shown,
+            precision=teacher_precision,
+            cache=cache,
+            progress=bool(options.get("progress", True)),
         )
     return fit(
         student,
@@ -102,6 +111,7 @@ def stored_targets(
     data: Dataset,
     shown: tuple[View, ...],
     *,
+    precision: str = "float32",
     cache: Path | str | Literal[False] | None = None,
     progress: bool = True,
 ) -> SoftTargets:
@@ -112,9 +122,11 @@ def stored_targets(
     """
     if not isinstance(teacher, SoftTargets):
         assert_trained(teacher, data.train, data)
-        # bfloat16 would round the teacher's answers; they are computed once, so precision wins.
+        if precision == "auto":
+            weight = next(teacher.parameters(), None)
+            precision = fastest(torch.device("cpu") if weight is None else weight.device)
         return soft_targets(
-            teacher, data.train, data, views=shown, cache=cache, precision="float32", progress=progress
+            teacher, data.train, data, views=shown, cache=cache, precision=precision, progress=progress
         )
     if teacher.split_digest != data.train.digest:
         raise ArgumentError(

@@ -160,7 +160,8 @@ def soft_targets(
     """Ask a teacher once about every picture of a split, and keep its logits.
 
     A view found on disk, in the cache or among those that come with the course, is read back (memory-mapped);
-    the others are computed, and each is stored as soon as it is complete, so an interrupted call loses one view at the most. Several processes may do so at once.
+    the others are computed, and each is stored as soon as it is complete, so an interrupted call loses one view
+    at the most. Several processes may do so at once.
     What is stored depends on the teacher's weights, buffers and plain settings (see `teacher_digest`), the
     pictures and labels, the view, how pictures are normalised, ``dtype`` and ``precision``. Code isn't part of
     that, so a few pictures are asked again before stored views are taken; when the answers differ, all is

@@ -86,7 +86,7 @@ def heat_map(
                         Rectangle(corner, 1, 1, facecolor="white", edgecolor=GREY, hatch="///", linewidth=0)
                     )
                     continue
-                dark = value < (low + high) / 2
+                dark = value < (low + high) / 2 or low == high  # all alike are drawn in the darkest
                 axes.text(
                     x, y, form(value), ha="center", va="center", color="white" if dark else "black", fontsize=9,
                     fontweight="bold" if (temperature, alpha) == best else "normal",

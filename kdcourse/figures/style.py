@@ -6,6 +6,7 @@ labelled directly is.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,9 @@ STYLE: Any = {
     "agg.path.chunksize": 0,
 }
 
+# A widget may draw in the background while a cell draws in front.
+_one_thread = threading.RLock()
+
 
 @dataclass(frozen=True)
 class Look:
@@ -110,8 +114,11 @@ def look_of_role(role: str) -> Look:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """matplotlib with this course's settings inside, the caller's own afterwards."""
-    with matplotlib.rc_context(STYLE):
+    """matplotlib with this course's settings inside, the caller's own afterwards.
+
+    The settings are one for the whole process, so only one thread at a time is inside.
+    """
+    with _one_thread, matplotlib.rc_context(STYLE):
         yield
 
 

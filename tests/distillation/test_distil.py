@@ -230,6 +230,20 @@ def test_a_distilled_run_goes_on_with_its_own_teacher_only(tmp_path: Path) -> No
     assert_same_student(resumed, whole, 0)
 
 
+def test_the_teacher_may_be_asked_in_another_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KDCOURSE_PRECISION", "bfloat16")  # what auto comes to
+    stored = {}
+    for precision in ("float32", "bfloat16", "auto"):
+        folder = tmp_path / precision
+        run(net(), tiny.quarter_reader(), folder, teacher_precision=precision, precision="float32")
+        [stored[precision]] = [file.name for file in folder.iterdir()]
+    assert stored["float32"] != stored["bfloat16"] == stored["auto"]
+    with pytest.raises(ArgumentError, match="found 'float16'"):
+        run(net(), tiny.quarter_reader(), None, teacher_precision="float16")
+
+
 def test_views_shown() -> None:
     assert views_shown(None, None, 4, 9) == (View(),) == views_shown(None, 3, 4, 9)
     new = views_shown(tiny.AUGMENTATION, None, 4, 3)

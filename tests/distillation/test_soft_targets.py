@@ -327,7 +327,9 @@ class TestShipped:
         Counting.pictures = 0
         return folder
 
-    def test_are_read_in_place_and_spare_the_teacher(self, data: Dataset, tmp_path: Path, course: Path) -> None:
+    def test_are_read_in_place_and_spare_the_teacher(
+        self, data: Dataset, tmp_path: Path, course: Path
+    ) -> None:
         expected = everything(ask(tiny.Teacher(), data, cache=False))
         targets = ask(Counting(), data, tmp_path / "cache")
         torch.testing.assert_close(everything(targets), expected, atol=5e-3, rtol=1e-3)

@@ -40,6 +40,17 @@ def test_cells_without_a_number_are_hatched() -> None:
     assert "alpha 0.9: none, 87.65 %" in alt_text(figure)
 
 
+def test_numbers_stand_out_from_their_cells() -> None:
+    for cells in (CELLS, dict.fromkeys(CELLS, 0.5)):
+        axes = heat_map(cells).axes[0]
+        [picture] = axes.images
+        for text in axes.texts:
+            x, y = (round(place) for place in text.get_position())
+            red, green, blue = picture.to_rgba(picture.get_array()[y, x])[:3]
+            light = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+            assert (light > 0.4) == (text.get_color() == "black")
+
+
 def test_an_empty_table_and_one_value_are_drawn_and_the_file_repeats(tmp_path: Path) -> None:
     figure = heat_map(dict.fromkeys(CELLS, math.nan))
     assert "no student has ended an epoch yet" in figure.axes[0].get_title()

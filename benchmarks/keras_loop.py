@@ -1,0 +1,106 @@
+"""The same task by Keras 3's own Distiller on its torch backend, against ours.
+
+Keras' example (Borup 2020, "Knowledge Distillation", keras.io) defined a Distiller, a model whose
+train step asks the teacher in every batch; since 3.12 Keras ships one, which is used here as its
+documentation shows: LogitsDistillation with KLDivergence at our temperature (T^2 included),
+``student_loss_weight`` for the labels, compile and fit on arrays in memory. Teacher and student are our
+PyTorch networks in Keras' TorchModuleWrapper, so that both sides compute the same layers.
+
+Weight decay is 0 on both sides: Keras applies it apart from the gradient. Keras multiplies by the
+learning rate before momentum where PyTorch does so after it, so that its steps lag behind the rate by
+some ten steps; in a run of a few dozen steps this shows in the accuracy. Its epochs end with the last
+few pictures that fill no batch.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from torch import nn
+
+from benchmarks.harness import Comparison, Measured, Settings, need
+from benchmarks.task import FEWER_PICTURES, QUICK, SETTINGS, Task, distilled, timed
+from kdcourse.training.optimizers import one_cycle
+
+REQUIREMENT = "keras>=3.12"
+
+
+def keras() -> Any:
+    """The library, with PyTorch beneath it."""
+    need("keras", REQUIREMENT)
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+
+    return keras
+
+
+def as_keras(model: nn.Module, task: Task) -> Any:
+    """A PyTorch network as a Keras model of pictures [B, C, H, W]."""
+    layers = keras().layers
+    wrapped = layers.TorchModuleWrapper(model, output_shape=(None, len(task.data.classes)))
+    return keras().Sequential([layers.Input(task.data.image_shape), wrapped])
+
+
+def distiller_for(task: Task, settings: Settings) -> Any:
+    """Keras' Distiller for the task, compiled."""
+    library = keras()
+    total = settings["epochs"] * -(-len(task.data.train) // settings["batch_size"])
+
+    def rate(_: Any, step: Any) -> float:
+        share = one_cycle((float(step) + 1) / (total + 1), settings["warm_up"])
+        return float(settings["learning_rate"] * share)
+
+    # Keras is only known now, so its class can't be named in a class statement.
+    schedule = type("OneCycle", (library.optimizers.schedules.LearningRateSchedule,), {"__call__": rate})()
+    distiller = library.distillation.Distiller(
+        teacher=as_keras(task.teacher, task),
+        student=as_keras(task.student, task),
+        # Its default, the text "kl_divergence", takes the divergence of the logits themselves (Keras 3.15.1).
+        distillation_losses=library.distillation.LogitsDistillation(
+            temperature=settings["temperature"], loss=library.losses.KLDivergence()
+        ),
+        student_loss_weight=1 - settings["alpha"],
+    )
+    distiller.compile(
+        optimizer=library.optimizers.SGD(schedule, momentum=0.9, nesterov=True),
+        loss=library.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    return distiller
+
+
+def train(task: Task, settings: Settings) -> None:
+    """Compile and fit."""
+    library = keras()
+    library.utils.set_random_seed(settings["seed"])
+    pictures = task.data.normalise(task.data.train.images).contiguous().numpy()
+    distiller = distiller_for(task, settings)
+    distiller.fit(
+        pictures,
+        task.data.train.labels.numpy(),
+        batch_size=settings["batch_size"],
+        epochs=settings["epochs"],
+        verbose=0,
+    )
+
+
+def by_keras(settings: Settings) -> Measured:
+    """The same task by Keras."""
+    keras()
+    return timed(train, settings)
+
+
+def _comparison(name: str, student: str, kind: str) -> Comparison:
+    return Comparison(
+        name=name,
+        question=f"How much sooner is {kind} distilled than by Keras' Distiller on PyTorch?",
+        sides={"kdcourse": distilled, "Keras Distiller": by_keras},
+        settings=SETTINGS | {"pictures": FEWER_PICTURES, "student": student, "weight_decay": 0.0},
+        quick=QUICK,
+    )
+
+
+BENCHMARKS = (
+    _comparison("keras_loop_mlp", "mlp_25k", "an MLP student"),
+    _comparison("keras_loop_cnn", "pocket_6k", "a CNN student"),
+)

@@ -1,0 +1,117 @@
+"""The loop that today's tutorials teach, against `kdcourse.distillation.distil`.
+
+That loop: a torch DataLoader with two workers over a data set whose pictures pass, one by one,
+through torchvision's ToTensor and Normalize; in every batch the frozen teacher is asked under
+no_grad, the loss is Hinton's, and the student takes a step of SGD; all in float32. Ours asks the
+teacher once about every picture, which is part of its seconds, and trains on what it answered.
+
+Both train the same student from the same weights with the same temperature, alpha, optimiser,
+learning rates and number of steps. The two draw different orders of the pictures.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from benchmarks.harness import Comparison, Measured, Settings
+from benchmarks.task import (
+    FEWER_PICTURES,
+    QUICK,
+    SETTINGS,
+    Task,
+    distilled,
+    distilled_from_fast_teacher,
+    timed,
+)
+from kdcourse.data import Dataset, Split
+from kdcourse.training.optimizers import make_optimizer, one_cycle
+
+
+class Pictures(TorchDataset[tuple[Tensor, int]]):
+    """Pictures as torchvision's data sets give them: PIL, then the transforms, one picture a call."""
+
+    def __init__(self, split: Split, data: Dataset) -> None:
+        from torchvision import transforms
+
+        self.images, self.labels = split.images.squeeze(1).numpy(), split.labels.tolist()
+        self.transform = transforms.Compose(
+            [transforms.ToTensor(), transforms.Normalize(data.mean, data.std)]
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        from PIL import Image
+
+        return self.transform(Image.fromarray(self.images[index])), self.labels[index]
+
+
+def loss_of(
+    logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float, alpha: float
+) -> Tensor:
+    """``alpha * T^2 * KL`` with the teacher plus ``(1 - alpha)`` cross-entropy with the labels."""
+    soft_targets = F.softmax(teacher_logits / temperature, dim=-1)
+    soft_prob = F.log_softmax(logits / temperature, dim=-1)
+    soft_loss = F.kl_div(soft_prob, soft_targets, reduction="batchmean") * temperature**2
+    return alpha * soft_loss + (1 - alpha) * F.cross_entropy(logits, labels)
+
+
+def train(task: Task, settings: Settings) -> None:
+    """Train ``task.student`` as a tutorial would."""
+    loader = DataLoader(
+        Pictures(task.data.train, task.data), batch_size=settings["batch_size"], shuffle=True, num_workers=2,
+        drop_last=True,
+    )  # fmt: skip
+    teacher, student = task.teacher, task.student
+    optimizer = make_optimizer(
+        "sgd", student, learning_rate=settings["learning_rate"], weight_decay=settings["weight_decay"]
+    )
+    total = settings["epochs"] * len(loader)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: one_cycle((step + 1) / (total + 1), settings["warm_up"])
+    )
+    teacher.eval()
+    student.train()
+    for _ in range(settings["epochs"]):
+        running_loss = 0.0
+        for images, labels in loader:
+            optimizer.zero_grad()
+            with torch.no_grad():
+                teacher_logits = teacher(images)
+            loss = loss_of(
+                student(images), teacher_logits, labels, settings["temperature"], settings["alpha"]
+            )
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            running_loss += loss.item()
+
+
+def tutorial(settings: Settings) -> Measured:
+    """The loop above."""
+    return timed(train, settings)
+
+
+def _comparison(name: str, student: str, kind: str) -> Comparison:
+    return Comparison(
+        name=name,
+        question=f"How much sooner is {kind} distilled than by the loop that tutorials teach?",
+        sides={
+            "kdcourse": distilled,
+            "kdcourse, fast teacher": distilled_from_fast_teacher,
+            "tutorial loop": tutorial,
+        },
+        settings=SETTINGS | {"pictures": FEWER_PICTURES, "student": student},
+        quick=QUICK,
+    )
+
+
+BENCHMARKS = (
+    _comparison("tutorial_loop_mlp", "mlp_25k", "an MLP student"),
+    _comparison("tutorial_loop_cnn", "pocket_6k", "a CNN student"),
+)

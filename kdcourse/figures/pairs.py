@@ -1,0 +1,83 @@
+"""What changes from one side of a comparison to the other, seed by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from kdcourse.errors import ArgumentError
+from kdcourse.evaluation import Interval, paired_difference
+from kdcourse.figures.style import (
+    GREY,
+    PALETTE,
+    count_word,
+    freeze,
+    new_figure,
+    set_alt_text,
+    shorten,
+    styled,
+)
+
+
+def paired_differences(comparisons: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
+    """Differences in accuracy over paired seeds, one row a comparison, in percentage points.
+
+    A ring is one seed's difference, the diamond their mean, the bar its 95 % interval by Student's t
+    (`kdcourse.evaluation.paired_difference`). A bar that touches the dashed line at 0 proves nothing.
+
+    Args:
+        comparisons: name -> (before, after), accuracies 0 to 1 of the same seeds in the same order; what is
+            drawn is after - before.
+
+    Raises:
+        ArgumentError: no comparison, lengths that differ, fewer than two seeds, accuracies outside 0 to 1.
+    """
+    if not comparisons:
+        raise ArgumentError(
+            "Paired differences need at least one comparison; found none. Pass {name: (before, after)}."
+        )
+    for name, sides in comparisons.items():
+        if not all(0 <= value <= 1 for side in sides for value in side):
+            raise ArgumentError(f"Accuracies are shares, 0 to 1; {name!r} has {sides}. Divide by 100.")
+    found = {name: paired_difference(after, before) for name, (before, after) in comparisons.items()}
+    with styled():
+        figure = new_figure(8.2, 1.5 + 0.62 * len(found))
+        axes = figure.subplots()
+        for y, (name, interval) in enumerate(found.items()):
+            before, after = comparisons[name]
+            points = [100 * (new - old) for old, new in zip(before, after, strict=True)]
+            axes.plot(
+                points, [y + 0.2] * len(points), "o", color=GREY, markerfacecolor="white", markersize=6,
+                label="one seed" if y == 0 else None,
+            )  # fmt: skip
+            axes.plot([100 * interval.low, 100 * interval.high], [y - 0.12] * 2, color=PALETTE["blue"], marker="|",
+                      linewidth=2.2, markersize=11, label="95 % interval" if y == 0 else None)  # fmt: skip
+            axes.plot(100 * interval.mean, y - 0.12, "D", color=PALETTE["blue"], markersize=7,
+                      label="mean" if y == 0 else None)  # fmt: skip
+        axes.axvline(0, color=PALETTE["black"], linestyle="--", linewidth=1.2)
+        axes.set_yticks(range(len(found)), [shorten(name, 34) for name in found])
+        axes.set_ylim(len(found) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("difference in accuracy (percentage points); right of 0 is better")
+        figure.legend(loc="outside upper center", ncols=3)
+        set_alt_text(figure, _describe(found))
+        freeze(figure)
+    return figure
+
+
+def _describe(found: Mapping[str, Interval]) -> str:
+    parts = ["Differences in accuracy over paired seeds, in percentage points."]
+    for name, interval in found.items():
+        mean, low, high = (100 * value for value in (interval.mean, interval.low, interval.high))
+        side = "above 0" if low > 0 else "below 0" if high < 0 else "around 0"
+        parts.append(
+            f"{name}: {count_word(interval.n)} seeds, mean {_signed(mean)}, interval {_signed(low)} to "
+            f"{_signed(high)}, {side}."
+        )
+    return " ".join(parts)
+
+
+def _signed(value: float) -> str:
+    return f"{0.0 if math.isclose(value, 0, abs_tol=5e-3) else value:+.2f}"

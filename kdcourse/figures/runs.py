@@ -1,0 +1,106 @@
+"""Training runs while they last and side by side afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from kdcourse.errors import ArgumentError
+from kdcourse.figures.style import (
+    count_word,
+    looks,
+    new_figure,
+    percent,
+    set_alt_text,
+    shorten,
+    significant,
+    styled,
+)
+
+MOST_RUNS = 6
+
+
+@dataclass(frozen=True)
+class RunCurve:
+    """What is known of a run so far.
+
+    ``losses`` are (epochs since the beginning, loss of its own objective), in order; ``accuracies`` are (epoch,
+    validation accuracy 0 to 1). ``note`` says how far it is: "stopped", "training", or nothing.
+    """
+
+    losses: Sequence[tuple[float, float]]
+    accuracies: Sequence[tuple[int, float]]
+    note: str = ""
+
+
+def run_curves(runs: Mapping[str, RunCurve]) -> Figure:
+    """Training loss and validation accuracy of up to six runs, whether finished, stopped or under way.
+
+    Losses are each run's own objective, so only their course compares; accuracies compare.
+
+    Raises:
+        ArgumentError: no run, or more than six.
+    """
+    if not 1 <= len(runs) <= MOST_RUNS:
+        raise ArgumentError(f"The curves of one to {MOST_RUNS} runs fit in a figure; found {len(runs)}.")
+    with styled():
+        height = 3.5 + 0.24 * len(runs)
+        figure = new_figure(9.0, height)
+        figure.set_layout_engine("none")  # drawn while training goes on: every millisecond is taken from it
+        edges = {
+            "left": 0.075,
+            "right": 0.985,
+            "top": 1 - 0.32 / height,
+            "bottom": (0.68 + 0.24 * len(runs)) / height,
+        }
+        loss, accuracy = figure.subplots(1, 2, gridspec_kw={**edges, "wspace": 0.2})
+        styles = looks([f"run {n}" for n in range(len(runs))])
+        handles = []
+        for (name, run), look in zip(runs.items(), styles, strict=True):
+            losses, accuracies = run.losses, run.accuracies
+            (line,) = loss.plot(
+                [x for x, _ in losses],
+                [y for _, y in losses],
+                color=look.colour,
+                marker=look.marker,
+                markevery=max(1, len(losses) // 6),
+                linewidth=1.4,
+                label=shorten(f"{name} ({run.note})" if run.note else name, 100),
+            )
+            accuracy.plot(
+                [x for x, _ in accuracies],
+                [100 * y for _, y in accuracies],
+                color=look.colour,
+                marker=look.marker,
+                linestyle="--" if run.note else "-",
+            )
+            handles.append(line)
+        loss.set(title="Training loss, each of its own objective", xlabel="epoch", ylabel="loss (nats)")
+        loss.set_xlim(left=0)
+        loss.set_ylim(bottom=0)
+        accuracy.set(title="Accuracy on the validation pictures", xlabel="epoch", ylabel="accuracy (%)")
+        low, high = accuracy.get_ylim()
+        if high > 100:
+            accuracy.set_ylim(min(low, 99), 100.3)
+        accuracy.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+        figure.legend(handles=handles, loc="lower left", ncols=1, fontsize=9)
+        set_alt_text(figure, _describe(runs))
+    return figure
+
+
+def _describe(runs: Mapping[str, RunCurve]) -> str:
+    parts = [f"Training loss and validation accuracy of {count_word(len(runs))} run{'s' * (len(runs) != 1)}."]
+    for name, run in runs.items():
+        told = [f"{run.note}"] if run.note else []
+        if run.losses:
+            told.append(f"training loss now {significant(run.losses[-1][1])}")
+        if run.accuracies:
+            epoch, share = run.accuracies[-1]
+            told.append(
+                f"validation accuracy {percent(share)} after {count_word(epoch)} epoch{'s' * (epoch != 1)}"
+            )
+        parts.append(f"{name}: {', '.join(told) or 'nothing yet'}.")
+    return " ".join(parts)
