@@ -1,0 +1,212 @@
+"""From what was seen of an answer to a verdict: right, not attempted, a known mistake, or wrong in some way."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+from kdcourse.checks.compare import Difference, difference, same
+from kdcourse.checks.exercise import Exercise, Mistake, Verdict
+from kdcourse.checks.observe import ANSWER, GRADIENT, Observed, Outcome, observe_ours
+
+# Each begins with words that say it all; the sign repeats them, so that neither needs colour.
+RIGHT, BLANK, WRONG = "Right ✓", "Not attempted yet ○", "Not yet ✗"
+_LIKE = " looks like "
+
+
+def judge(exercise: Exercise, observed: Observed) -> Verdict:
+    """The verdict on what `observe` saw of an answer."""
+    if observed.misfit:
+        return _not_attempted(exercise) if observed.blank else _wrong(exercise, None, observed.misfit)
+    if observed.stuck:
+        return _not_attempted(exercise) if observed.blank else _stuck(exercise, observed)
+    expected = observe_ours(exercise, exercise.solution)
+    faults = list(_faults(exercise, expected, observed.outcomes))
+    if not faults and not any(outcome.changed for outcome in observed.outcomes):
+        return _right(exercise)
+    if faults and (observed.blank or _says_not_implemented(observed)):
+        return _not_attempted(exercise)
+    mistake = _known_mistake(exercise, expected, observed.outcomes)
+    if mistake is not None:
+        return _wrong(exercise, mistake.name, f"Hint: {mistake.hint}")
+    return _unnamed(exercise, observed, faults)
+
+
+# -- right or wrong -----------------------------------------------------------------------------
+
+
+def _faults(
+    exercise: Exercise, expected: tuple[Outcome, ...], found: tuple[Outcome, ...]
+) -> Iterator[tuple[int, str, Difference | None]]:
+    """Where the outcomes differ: number of the try, part, how (None: it raised an error)."""
+    for number, (one, other) in enumerate(zip(expected, found, strict=True)):
+        if other.error is not None:
+            yield number, ANSWER, None
+            continue
+        for part, value in one.parts.items():
+            told = exercise.tell if part == ANSWER else None
+            got = other.parts.get(part)
+            if part == GRADIENT and got is None:
+                yield number, part, Difference("gradient cut", "")
+                continue
+            fault = difference(value, got, exercise.relative, exercise.absolute, told)
+            if fault is not None:
+                yield number, part, fault
+
+
+def _agree(exercise: Exercise, one: Outcome, other: Outcome) -> bool:
+    """Whether two answers did the same on one try; their gradients aside, which follow from the rest."""
+    if one.error is not None or other.error is not None:
+        return _error(one) == _error(other)
+    return all(
+        same(value, other.parts.get(part), exercise.relative, exercise.absolute)
+        for part, value in one.parts.items()
+        if part != GRADIENT
+    )
+
+
+def _error(outcome: Outcome) -> tuple[str, str] | None:
+    return None if outcome.error is None else (outcome.error.kind, outcome.error.text)
+
+
+# -- which mistake it looks like ----------------------------------------------------------------
+
+
+def _known_mistake(
+    exercise: Exercise, expected: tuple[Outcome, ...], found: tuple[Outcome, ...]
+) -> Mistake | None:
+    ordinary = [number for number, probe in enumerate(exercise.probes) if not probe.extreme]
+    wrong = [not _agree(exercise, one, other) for one, other in zip(expected, found, strict=True)]
+    like: Mistake | None = None
+    for mistake in exercise.mistakes:
+        if mistake.sign is not None and any(
+            outcome.error is None and mistake.sign(outcome.parts) for outcome in found
+        ):
+            return mistake
+        if mistake.wrong is None or not any(wrong):
+            continue
+        theirs = observe_ours(exercise, mistake.wrong)
+        agrees = [_agree(exercise, one, other) for one, other in zip(theirs, found, strict=True)]
+        if all(agrees):
+            return mistake
+        if like is None and any(wrong[n] for n in ordinary) and all(agrees[n] for n in ordinary):
+            # The same but for a nasty case, which two ways of writing one mistake may meet differently.
+            like = mistake
+    return like
+
+
+# -- wrong, but not in a way known --------------------------------------------------------------
+
+
+def _unnamed(
+    exercise: Exercise, observed: Observed, faults: list[tuple[int, str, Difference | None]]
+) -> Verdict:
+    changed = next((n for n, outcome in enumerate(observed.outcomes) if outcome.changed), None)
+    if changed is not None:
+        name = list(_parameters(exercise))[observed.outcomes[changed].changed[0]]
+        return _wrong(
+            exercise,
+            "inputs changed",
+            f"Hint: it changes {name}, which its caller still needs. Make a new one rather than work in place "
+            "(operators such as += and methods that end in _ or sort in place do that).",
+        )
+    number, part, fault = faults[0]
+    where, outcome = exercise.probes[number].where, observed.outcomes[number]
+    tries = sum(1 for n in range(len(exercise.probes)) if all(n != at for at, _, _ in faults))
+    if fault is None:
+        return _raised(exercise, where, outcome)
+    if _random(exercise, observed):
+        return _wrong(
+            exercise,
+            "random from call to call",
+            "Hint: the same inputs give other results each time. Nothing here is to be left to chance.",
+        )
+    if part == GRADIENT:
+        if fault.name == "gradient cut":
+            return _wrong(
+                exercise,
+                "gradient cut",
+                f"Hint: the value is right, but no gradient flows back to {_gradient_argument(exercise)}, so nothing "
+                "could be trained with it. Look for detach, no_grad, item or NumPy on the way.",
+            )
+        return _wrong(
+            exercise, None, f"The value is right, but {where}, its gradient is not: it {fault.says}"
+        )
+    subject = "it" if part == ANSWER else f"{part}: it"
+    printed = f" (It printed last: {outcome.printed})" if outcome.printed else ""
+    share = f"Right on {tries} of {len(exercise.probes)} tries; " if tries else ""
+    return _wrong(exercise, fault.name, f"{share}{where}, {subject} {fault.says}{printed}", looks=": ")
+
+
+def _parameters(exercise: Exercise) -> list[str]:
+    return list(inspect.signature(exercise.solution).parameters)
+
+
+def _gradient_argument(exercise: Exercise) -> str:
+    return _parameters(exercise)[exercise.gradient or 0]
+
+
+def _random(exercise: Exercise, observed: Observed) -> bool:
+    return any(
+        not _agree(exercise, one, other)
+        for one, other in zip(observed.outcomes, observed.again, strict=False)
+    )
+
+
+def _says_not_implemented(observed: Observed) -> bool:
+    errors = [outcome.error for outcome in observed.outcomes]
+    return any(error is not None and error.kind == "NotImplementedError" for error in errors) or any(
+        value is Ellipsis for outcome in observed.outcomes for value in outcome.parts.values()
+    )
+
+
+# -- in words -----------------------------------------------------------------------------------
+
+
+def _right(exercise: Exercise) -> Verdict:
+    count = len(exercise.probes)
+    tries = "" if exercise.kind == "value" else f" on all {count} tries"
+    return Verdict(True, True, None, f"{RIGHT} {exercise.id}: what was asked for{tries}.")
+
+
+def _not_attempted(exercise: Exercise) -> Verdict:
+    return Verdict(
+        False,
+        False,
+        None,
+        f"{BLANK} {exercise.id}: write your code where the three dots (...) stand, then run both cells.",
+    )
+
+
+def _wrong(exercise: Exercise, mistake: str | None, second_line: str, looks: str = _LIKE) -> Verdict:
+    quoted = f"'{mistake}'" if looks == _LIKE else mistake
+    looks = f"{looks}{quoted}." if mistake else " isn't what was asked for."
+    second_line = second_line[:1].upper() + second_line[1:]
+    return Verdict(False, True, mistake, f"{WRONG} {exercise.id}{looks}\n  {second_line}")
+
+
+def _raised(exercise: Exercise, where: str, outcome: Outcome) -> Verdict:
+    error = outcome.error
+    assert error is not None
+    text = f"{error.kind}: {error.text}" if error.text else error.kind
+    line = f" In line {error.line} of your code: {error.code}" if error.code else ""
+    printed = f" (It printed last: {outcome.printed})" if outcome.printed else ""
+    message = f"{WRONG} {exercise.id} stopped with an error, {where}: {text}"
+    return Verdict(False, True, None, f"{message}\n {line}{printed}" if line or printed else message)
+
+
+def _stuck(exercise: Exercise, observed: Observed) -> Verdict:
+    number = len(observed.again or observed.outcomes) - 1
+    outcome = (observed.again or observed.outcomes)[number]
+    where = exercise.probes[number].where
+    printed = f" (It printed last: {outcome.printed})" if outcome.printed else ""
+    if observed.stuck == "ended":
+        stopped, advice = "was stopped", "Look at its loops: does each come nearer to its end?"
+    else:
+        stopped = "can't be stopped"
+        advice = (
+            "It swallows every exception, or waits for something, and still runs: restart the kernel, then look at "
+            "its loops and at bare excepts."
+        )
+    message = f"{WRONG} {exercise.id} took too long, {where}, and {stopped}.\n  {advice}{printed}"
+    return Verdict(False, True, None, message)
