@@ -1,0 +1,116 @@
+"""Put an ensemble together by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import ipywidgets
+from torch import Tensor
+
+from kdcourse.errors import ArgumentError
+from kdcourse.evaluation import member_scores
+from kdcourse.widgets.base import WIDE, CourseWidget, row
+from kdcourse.widgets.temperature import check_names
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class EnsembleExplorer(CourseWidget):
+    """See `ensemble_explorer`. Controls: ``boxes``, one a member, and ``average``."""
+
+    def __init__(
+        self,
+        member_logits: Tensor,
+        labels: Tensor,
+        classes: Sequence[str],
+        names: Sequence[str] | None = None,
+    ) -> None:
+        self._scores = member_scores(member_logits, labels)
+        if member_logits.shape[2] != len(classes):
+            raise ArgumentError(
+                f"member_logits has {member_logits.shape[2]} classes (its last axis); found {len(classes)} names. "
+                "Pass the data set's own classes."
+            )
+        self._names = check_names(names, len(member_logits))
+        self._logits, self._labels = member_logits, labels
+        self.boxes = [
+            ipywidgets.Checkbox(
+                value=True, description=name, indent=False, layout=ipywidgets.Layout(width="auto")
+            )
+            for name in self._names
+        ]
+        self.average = ipywidgets.RadioButtons(
+            options=[("mean of logits", "logits"), ("mean of probabilities", "probabilities")],
+            value="logits",
+            description="Average",
+            style=WIDE,
+        )
+        super().__init__(
+            "Ensemble explorer",
+            "Ensemble explorer: an interactive widget that scores the ensemble of the teachers you tick.",
+            [ipywidgets.HTML("Who votes?"), row(*self.boxes), self.average],
+        )
+        for control in (*self.boxes, self.average):
+            control.observe(self._changed, "value")
+        self._tell()
+
+    @property
+    def chosen(self) -> tuple[int, ...]:
+        """Positions of the members that vote."""
+        return tuple(position for position, box in enumerate(self.boxes) if box.value)
+
+    def figure(self) -> Figure:
+        from kdcourse import figures
+
+        chosen, average = self.chosen, self.average.value
+        if chosen:
+            self._scores = member_scores(self._logits, self._labels, chosen, average)
+        return figures.ensemble_members(self._scores, self._names)
+
+    def draw(self) -> None:
+        super().draw()
+        self._tell()
+
+    def _changed(self, change: object) -> None:
+        if self.chosen:
+            self.redraw()
+        else:
+            self.say(
+                "Tick at least one teacher: an ensemble of none can't vote. The figure shows the last one."
+            )
+
+    def _tell(self) -> None:
+        if not self.chosen:
+            return
+        scores = self._scores
+        apart = (
+            "A single teacher has nobody to disagree with."
+            if scores.mean_disagreement is None
+            else f"Two of them differ on {100 * scores.mean_disagreement:.1f} % of the pictures."
+        )
+        self.say(
+            f"{len(scores.chosen)} voting: accuracy {100 * scores.accuracy:.2f} %, calibration error (ECE) "
+            f"{100 * scores.calibration_error:.2f} points. {apart}"
+        )
+
+
+def ensemble_explorer(
+    member_logits: Tensor,
+    labels: Tensor,
+    classes: Sequence[str],
+    names: Sequence[str] | None = None,
+) -> EnsembleExplorer:
+    """Tick the teachers that vote; see accuracy, calibration error and pairwise disagreement at once.
+
+    Args:
+        member_logits: floating [M, N, C].
+        labels: int64 [N].
+        classes: C names.
+        names: of the teachers; "teacher 1" and so on if left out.
+
+    Raises:
+        ArgumentError: shapes that don't fit together, labels out of range, logits that aren't finite.
+    """
+    return EnsembleExplorer(member_logits, labels, classes, names)

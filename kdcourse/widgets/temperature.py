@@ -1,0 +1,136 @@
+"""Soft targets under one's fingers: a picture, a temperature, and what every teacher says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import ipywidgets
+import torch
+from torch import Tensor
+
+from kdcourse.errors import ArgumentError
+from kdcourse.evaluation import average_members
+from kdcourse.widgets.base import TEMPERATURE, WIDE, CourseWidget, button, row, slider_layout
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class TemperatureExplorer(CourseWidget):
+    """See `temperature_explorer`. Controls: ``index``, ``before``, ``after``, ``temperature``."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        member_logits: Tensor,
+        labels: Tensor,
+        classes: Sequence[str],
+        names: Sequence[str] | None = None,
+    ) -> None:
+        check_pictures(images, labels, classes)
+        ensemble = average_members(member_logits)
+        members = len(member_logits)
+        if member_logits.shape[1:] != (len(images), len(classes)):
+            raise ArgumentError(
+                f"member_logits must be [members, {len(images)}, {len(classes)}], for these pictures and classes; "
+                f"found {list(member_logits.shape)}."
+            )
+        self._names = check_names(names, members)
+        self._images, self._labels, self._classes = images, labels, tuple(classes)
+        self._logits, self._ensemble = member_logits, ensemble
+        self.index = ipywidgets.IntSlider(
+            value=0,
+            min=0,
+            max=max(1, len(images) - 1),
+            description="Picture",
+            style=WIDE,
+            disabled=len(images) == 1,
+            layout=slider_layout(),
+        )
+        self.before = button("◀ Previous", "Show the picture before this one")
+        self.after = button("Next ▶", "Show the picture after this one")
+        self.temperature = ipywidgets.FloatLogSlider(
+            value=1.0, **TEMPERATURE, style=WIDE, layout=slider_layout()
+        )
+        super().__init__(
+            "Temperature explorer",
+            "Temperature explorer: an interactive widget that softens what the teachers say of a picture.",
+            [row(self.index, self.before, self.after), self.temperature],
+        )
+        self.before.on_click(lambda _: self._step(-1))
+        self.after.on_click(lambda _: self._step(1))
+        self.index.observe(self.redraw, "value")
+        self.temperature.observe(self.redraw, "value")
+
+    def figure(self) -> Figure:
+        from kdcourse import figures
+
+        at = min(self.index.value, len(self._images) - 1)
+        rows = {name: logits for name, logits in zip(self._names, self._logits[:, at], strict=True)}
+        if len(rows) > 1:
+            rows["ensemble"] = self._ensemble[at]
+        return figures.softened_bars(
+            self._images[at], rows, int(self._labels[at]), self._classes, self.temperature.value
+        )
+
+    def _step(self, by: int) -> None:
+        self.index.value = (self.index.value + by) % len(self._images)
+
+
+def temperature_explorer(
+    images: Tensor,
+    member_logits: Tensor,
+    labels: Tensor,
+    classes: Sequence[str],
+    names: Sequence[str] | None = None,
+) -> TemperatureExplorer:
+    """Choose a picture and a temperature from 0.5 to 20; see each teacher's softened probabilities.
+
+    With more than one teacher, their ensemble (mean of logits) stands beside them. Every panel tells the
+    entropy in nats.
+
+    Args:
+        images: uint8 [N, 1 or 3, H, W].
+        member_logits: floating [M, N, C], each teacher's.
+        labels: int64 [N].
+        classes: C names.
+        names: of the teachers; "teacher 1" and so on if left out.
+
+    Raises:
+        ArgumentError: shapes that don't fit together, labels out of range, logits that aren't finite.
+    """
+    return TemperatureExplorer(images, member_logits, labels, classes, names)
+
+
+def check_pictures(images: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
+    """Raise ArgumentError unless these are N >= 1 pictures uint8 with a label in the classes each."""
+    if not isinstance(images, Tensor) or images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
+        found = (
+            f"{images.dtype} {list(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        )
+        raise ArgumentError(
+            f"images must be a uint8 tensor [N, 1 or 3, H, W], at least one; found {found}. "
+            "Take them from a Split, before normalise."
+        )
+    if not isinstance(labels, Tensor) or labels.shape != images.shape[:1] or labels.is_floating_point():
+        found = (
+            f"{labels.dtype} {list(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+        )
+        raise ArgumentError(f"labels must be whole numbers [{len(images)}], one a picture; found {found}.")
+    if int(labels.min()) < 0 or int(labels.max()) >= len(classes):
+        raise ArgumentError(
+            f"labels must lie in 0..{len(classes) - 1}, the positions of the class names; found "
+            f"{int(labels.min())} to {int(labels.max())}."
+        )
+
+
+def check_names(names: Sequence[str] | None, members: int, noun: str = "teacher") -> tuple[str, ...]:
+    """One name a member, different from one another and from "ensemble"; made up where there are none."""
+    if names is None:
+        return tuple(f"{noun} {n + 1}" for n in range(members))
+    if len(names) != members or len({*names, "ensemble"}) != members + 1:
+        raise ArgumentError(
+            f"names must be {members} different ones, none of them 'ensemble'; found {list(names)}."
+        )
+    return tuple(names)

@@ -1,0 +1,415 @@
+"""Turn the knobs of distillation and train a student for real."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+from torch import nn
+
+from kdcourse import models
+from kdcourse.data import Dataset
+from kdcourse.distillation import SoftTargets
+from kdcourse.errors import ArgumentError
+from kdcourse.widgets.base import TEMPERATURE, WIDE, TrainingWidget, button, row, slider_layout
+from kdcourse.widgets.jobs import Job
+from kdcourse.widgets.storage import Run, RunFolder, RunSettings
+from kdcourse.widgets.trial import parameters, prepare_targets, train_run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from kdcourse.figures import RunCurve
+    from kdcourse.training import History
+
+_SMALL = 120_000  # parameters of the largest student offered by default
+_DRAWN_EVERY = 0.35  # seconds between two drawings of the live curves
+_LEARNS_FROM = [
+    ("distilled: teacher and labels", "distilled"),
+    ("labels alone", "labels"),
+    ("teacher alone", "teacher"),
+]
+
+
+class DistillationTuner(TrainingWidget):
+    """See `distillation_tuner`.
+
+    Controls: ``objective``, ``temperature``, ``alpha``, ``student``, ``epochs``, ``learning_rate``, ``seed``;
+    ``train``, ``stop``, ``progress``; ``kept`` (the runs to compare), ``delete``, ``really``, ``keep``.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        teacher: nn.Module | SoftTargets,
+        *,
+        runs: Path | str | None = None,
+        students: Sequence[str] | None = None,
+        settings: RunSettings | None = None,
+        examples: Mapping[str, History] | None = None,
+        cache: Path | str | None = None,
+        **options: Any,
+    ) -> None:
+        if not isinstance(data, Dataset) or not isinstance(teacher, nn.Module | SoftTargets):
+            raise ArgumentError(
+                "The tuner needs a Dataset and a teacher (torch.nn.Module or SoftTargets); found "
+                f"{type(data).__name__} and {type(teacher).__name__}."
+            )
+        start = RunSettings() if settings is None else settings
+        names = (
+            [n for n, size in models.names().items() if size <= _SMALL]
+            if students is None
+            else list(students)
+        )
+        if start.student not in names:
+            raise ArgumentError(
+                f"The student to begin with, {start.student!r}, must be one of {', '.join(names)}."
+            )
+        self._data, self._teacher, self._start = data, teacher, start
+        self._targets = teacher if isinstance(teacher, SoftTargets) else None
+        self._cache, self._options, self._examples = cache, options, dict(examples or {})
+        self._folder = RunFolder(runs)
+        self._runs, damaged = self._folder.load()
+        self._live: Run | None = None
+        self._changing = (
+            threading.Lock()
+        )  # `_runs` is replaced by the training's thread and by the front end's
+        self._make_controls(
+            start, [(f"{name} ({parameters(name, data):,} parameters)", name) for name in names]
+        )
+        self._offer(chosen=self._runs[-1:])
+        super().__init__(
+            "Distillation tuner",
+            "Distillation tuner: an interactive widget that trains a student with the settings you choose.",
+            [
+                self.objective,
+                row(self.temperature, self.alpha),
+                row(self.student, self.epochs),
+                row(self.learning_rate, self.seed),
+                row(self.train, self.stop, self.progress),
+                ipywidgets.HTML(
+                    "<b>Your runs</b> with their validation accuracy (choose up to six, with Shift or Ctrl)"
+                ),
+                self.kept,
+                row(self.delete, self.really, self.keep),
+                self.table,
+            ],
+            pause=_DRAWN_EVERY,
+        )
+        self._connect()
+        if damaged:
+            self.say(
+                f"{len(damaged)} stored run{'s' * (len(damaged) > 1)} can't be read and "
+                f"{'were' if len(damaged) > 1 else 'was'} left in {self._folder.path}: {', '.join(damaged)}.",
+                problem=True,
+            )
+
+    # -- controls ----------------------------------------------------------------------------
+
+    def _make_controls(self, start: RunSettings, students: Sequence[tuple[str, str]]) -> None:
+        self.objective = ipywidgets.RadioButtons(
+            options=_LEARNS_FROM, value=start.objective, description="Learn from", style=WIDE
+        )
+        self.temperature = ipywidgets.FloatLogSlider(
+            value=start.temperature, **TEMPERATURE, style=WIDE, layout=slider_layout(), continuous_update=False,
+        )  # fmt: skip
+        self.alpha = ipywidgets.FloatSlider(
+            value=start.alpha,
+            min=0.0,
+            max=1.0,
+            step=0.05,
+            description="alpha",
+            style=WIDE,
+            layout=slider_layout(),
+            continuous_update=False,
+        )
+        self.student = ipywidgets.Dropdown(
+            options=students, value=start.student, description="Student", style=WIDE,
+            layout=ipywidgets.Layout(width="26em"),
+        )  # fmt: skip
+        self.epochs = ipywidgets.IntSlider(
+            value=start.epochs,
+            min=1,
+            max=max(20, start.epochs),
+            description="Epochs",
+            style=WIDE,
+            layout=slider_layout(),
+        )
+        self.learning_rate = ipywidgets.FloatLogSlider(
+            value=start.learning_rate, min=-3, max=0, step=0.05, description="Learning rate",
+            readout_format=".3g", style=WIDE, layout=slider_layout(), continuous_update=False,
+        )  # fmt: skip
+        self.seed = ipywidgets.BoundedIntText(
+            value=start.seed,
+            min=0,
+            max=9999,
+            description="Seed",
+            style=WIDE,
+            layout=ipywidgets.Layout(width="16em"),
+        )
+        self.make_buttons("a fresh student with these settings")
+        self.kept = ipywidgets.SelectMultiple(
+            description="Runs", style=WIDE, rows=6, layout=ipywidgets.Layout(width="auto", max_width="100%")
+        )
+        self.delete = button("Delete the chosen runs…", "Asks before it deletes")
+        self.really = button("Yes, delete them", "Deletes the chosen runs for good", button_style="danger")
+        self.keep = button("No, keep them", "Deletes nothing")
+        self.table = ipywidgets.HTML()
+        self._ask(False)
+
+    def _connect(self) -> None:
+        self.objective.observe(self._enable, "value")
+        self.kept.observe(self._choice_changed, "value")
+        self.train.on_click(lambda _: self.start())
+        self.delete.on_click(lambda _: self._ask(bool(self.kept.value)))
+        self.really.on_click(lambda _: self._delete())
+        self.keep.on_click(lambda _: self._ask(False))
+        self._enable()
+
+    def _enable(self, _change: object = None) -> None:
+        self.temperature.disabled = self.objective.value == "labels"
+        self.alpha.disabled = self.objective.value != "distilled"
+
+    @property
+    def settings(self) -> RunSettings:
+        """What the controls say."""
+        return RunSettings(
+            objective=self.objective.value,
+            student=self.student.value,
+            temperature=float(f"{self.temperature.value:.4g}"),
+            alpha=round(self.alpha.value, 4),
+            epochs=self.epochs.value,
+            learning_rate=float(f"{self.learning_rate.value:.4g}"),
+            batch_size=self._start.batch_size,
+            seed=self.seed.value,
+        )
+
+    # -- training ----------------------------------------------------------------------------
+
+    def start(self) -> Job:
+        """Train with the present settings."""
+        settings, begun = self.settings, list[Run]()
+        self.say(f"Getting ready: {settings.name}.")
+        return self.begin(
+            lambda job: self._train(job, settings, begun), lambda job: self._keep_run(job, settings, begun)
+        )
+
+    def _train(self, job: Job, settings: RunSettings, begun: list[Run]) -> None:
+        if settings.objective != "labels":
+            if self._targets is None:
+                self.say(
+                    "Asking the teacher about every training picture, this once, or reading what it said."
+                )
+            self._targets = prepare_targets(
+                self._targets or self._teacher, self._data, job.check, cache=self._cache
+            )
+            job.check()
+        self.say(f"Training: {settings.name}.")
+
+        def begin(run: Run) -> None:
+            begun.append(run)
+            self._live = run
+
+        train_run(
+            settings,
+            self._data,
+            self._targets,
+            begun=begin,
+            after_step=lambda share: self.advance(job, share),
+            **self._options,
+        )
+
+    def _keep_run(self, job: Job, settings: RunSettings, begun: Sequence[Run]) -> None:
+        """What follows a training: keep the run, say how it ended."""
+        run = begun[0] if begun else None
+        if run is self._live:
+            self._live = None
+        if job.error is not None:
+            self.say_error(job.error, "The training ended early.")
+        elif run is None or not (run.losses or run.epochs):
+            self.say(f"Stopped before the first step, so there is nothing to keep: {settings.name}.")
+        else:
+            run.state = "finished" if job.outcome == "done" else "stopped"
+            self.progress.value = 1.0 if job.outcome == "done" else self.progress.value
+            self.say(f"{run.state.capitalize()}: {settings.name}. Validation accuracy: {_result(run)}.")
+            try:
+                self._folder.save(run)
+            except OSError as error:
+                self.say_error(error, "The run is shown, but could not be kept on disk.")
+            with self._changing:
+                self._runs = [*self._runs, run]
+                chosen = [*self._chosen(), run]
+            self._offer(chosen)
+
+    # -- runs kept ---------------------------------------------------------------------------
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All runs kept, oldest first."""
+        return tuple(self._runs)
+
+    def _chosen(self) -> list[Run]:
+        return [run for run in self._runs if run.identity in self.kept.value]
+
+    def _offer(self, chosen: Sequence[Run]) -> None:
+        self.kept.options = [
+            (f"{_result(run)}: {run.settings.name} ({_when(run)})", run.identity)
+            for run in reversed(self._runs)
+        ]
+        self.kept.value = tuple(run.identity for run in chosen)
+        self._tabulate()
+
+    def _choice_changed(self, _change: object = None) -> None:
+        self._tabulate()
+        self._ask(False)
+        self.redraw()
+
+    def _tabulate(self) -> None:
+        self.table.value = _table(self._chosen())
+        self.delete.disabled = not self.kept.value
+
+    def _ask(self, whether: bool) -> None:
+        for choice in (self.really, self.keep):
+            choice.layout.display = "" if whether else "none"
+        if whether:
+            count = len(self.kept.value)
+            self.say(f"Delete {count} run{'s' * (count != 1)} for good?")
+
+    def _delete(self) -> None:
+        doomed = self._chosen()
+        try:
+            for run in doomed:
+                self._folder.delete(run)
+        except OSError as error:
+            self.say_error(error, "Not every run could be deleted.")
+            return
+        finally:
+            self._ask(False)
+        with self._changing:
+            self._runs = [run for run in self._runs if run not in doomed]
+        self._offer([])
+        self.say(f"{len(doomed)} run{'s' * (len(doomed) != 1)} deleted.")
+
+    def figure(self) -> Figure:
+        from kdcourse import figures
+
+        chosen, live = self._chosen(), self._live
+        shown = chosen[-(figures.MOST_RUNS - (live is not None)) :]
+        curves = {
+            f"{number}: {run.settings.name}": figures.RunCurve(
+                list(run.losses), run.accuracies, "stopped" if run.state == "stopped" else ""
+            )
+            for number, run in enumerate(shown, 1)
+        }
+        if live is not None:
+            curves[f"now: {live.settings.name}"] = figures.RunCurve(
+                list(live.losses), live.accuracies, "training"
+            )
+        if not curves:
+            curves = {name: _curve(history) for name, history in self._examples.items()}
+        if not curves:
+            return figures.card(
+                "No run yet",
+                ["Choose settings and press Train: the student's curves appear here while it learns."],
+            )
+        return figures.run_curves(curves)
+
+
+def distillation_tuner(
+    data: Dataset,
+    teacher: nn.Module | SoftTargets,
+    *,
+    runs: Path | str | None = None,
+    students: Sequence[str] | None = None,
+    settings: RunSettings | None = None,
+    examples: Mapping[str, History] | None = None,
+    cache: Path | str | None = None,
+    **options: Any,
+) -> DistillationTuner:
+    """Choose temperature, alpha, student, epochs, learning rate and objective; train; compare your runs.
+
+    Training happens in the background and can be stopped; one student trains at a time, and the latest request
+    wins. Every run, finished or stopped, is kept on disk and is there again when the notebook is opened anew.
+
+    Args:
+        data: learned from and judged on (validation split).
+        teacher: a trained network or `Ensemble`, asked once; or `SoftTargets` of ``data.train``.
+        runs: folder of the runs; by default ``$KDCOURSE_RUNS`` or the user's data folder, and ``tuner`` in it.
+        students: names of `kdcourse.models.build` to choose from; by default all with up to 120,000 parameters.
+        settings: what the controls begin with.
+        examples: name -> history, shown as long as there is no run.
+        cache: folder of stored soft targets, see `kdcourse.distillation.soft_targets`.
+        options: further arguments of `kdcourse.training.fit`, such as ``optimizer``.
+
+    Raises:
+        ArgumentError: data or teacher of another kind, a student that doesn't exist or isn't offered.
+    """
+    return DistillationTuner(
+        data,
+        teacher,
+        runs=runs,
+        students=students,
+        settings=settings,
+        examples=examples,
+        cache=cache,
+        **options,
+    )
+
+
+def _result(run: Run) -> str:
+    if not run.accuracies:
+        return "no epoch complete"
+    epoch, accuracy = run.accuracies[-1]
+    return f"{100 * accuracy:.2f} % after epoch {epoch}"
+
+
+def _when(run: Run) -> str:
+    return datetime.fromisoformat(run.started).astimezone().strftime("%d %b %H:%M:%S")
+
+
+def _curve(history: History) -> RunCurve:
+    from kdcourse.figures import RunCurve
+
+    return RunCurve(
+        [(record.epoch, record.train_loss) for record in history.epochs],
+        [(r.epoch, r.validation_accuracy) for r in history.epochs if r.validation_accuracy is not None],
+    )
+
+
+def _table(runs: Sequence[Run]) -> str:
+    """The chosen runs as an HTML table; last epoch, never the best one."""
+    if not runs:
+        return ""
+    head = (
+        "",
+        "when",
+        "learns from",
+        "student",
+        "T",
+        "alpha",
+        "rate",
+        "seed",
+        "epochs",
+        "validation accuracy",
+        "",
+    )
+    rows = []
+    for number, run in enumerate(runs, 1):
+        s, accuracy = run.settings, f"{100 * run.accuracies[-1][1]:.2f} %" if run.accuracies else "–"
+        cells = (
+            number, _when(run), dict((value, text) for text, value in _LEARNS_FROM)[s.objective], s.student,
+            "–" if s.objective == "labels" else f"{s.temperature:.3g}",
+            f"{s.alpha:g}" if s.objective == "distilled" else "–",
+            f"{s.learning_rate:.3g}", s.seed, f"{len(run.epochs)} of {s.epochs}", accuracy, run.state,
+        )  # fmt: skip
+        rows.append("".join(f"<td style='padding:0 .6em'>{escape(str(cell))}</td>" for cell in cells))
+    heads = "".join(
+        f"<th scope='col' style='padding:0 .6em;text-align:left'>{escape(text)}</th>" for text in head
+    )
+    body = "".join(f"<tr>{cells}</tr>" for cells in rows)
+    return f"<table><caption>The chosen runs, oldest first</caption><tr>{heads}</tr>{body}</table>"

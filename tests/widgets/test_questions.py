@@ -1,0 +1,148 @@
+"""Quiz and prediction: every option explains itself, every guess is remembered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdcourse import widgets
+from kdcourse.errors import ArgumentError
+from kdcourse.widgets import Option, Question
+from tests.widgets.tiny import bundle_of
+
+RIGHT = Option("a mean of five", True, "Their errors differ & partly cancel.")
+WRONG = Option("the <best> one", False, "The best one keeps its own errors.")
+OTHER = Option("none", False, "Look at the figure again.")
+
+
+def test_every_option_explains_itself_when_chosen() -> None:
+    quiz = widgets.quiz(
+        "03", [Question("Which errs least?", [WRONG, RIGHT]), Question("And now?", [RIGHT, OTHER])]
+    )
+    assert [choice.value for choice in quiz.choices] == [None, None] and quiz.right == 0
+    quiz.choices[0].value = 0
+    assert "✗" in quiz.reasons[0].value and "keeps its own errors" in quiz.reasons[0].value
+    assert quiz.reasons[1].value == "" and "1 of 2 answered, 0 right" in quiz.status.value
+    quiz.choices[0].value = 1
+    quiz.choices[1].value = 0
+    assert "✓" in quiz.reasons[0].value and "differ &amp; partly" in quiz.reasons[0].value
+    assert quiz.right == 2 and "2 of 2 answered, 2 right" in quiz.status.value
+    quiz.choices[1].value = 1
+    assert quiz.right == 1 and 'aria-live="polite"' in quiz.reasons[1].value
+
+
+def test_the_picture_of_a_quiz_holds_its_words_but_no_answer() -> None:
+    quiz = widgets.quiz("03", [Question("Which errs least?", [WRONG, RIGHT])])
+    bundle, metadata = bundle_of(quiz)
+    alt = metadata["image/png"]["alt"]
+    assert "Which errs least?" in alt and "the <best> one" in alt and "cancel" not in alt
+    assert bundle["text/plain"] == "Quiz 03: an interactive widget with 1 question."
+
+
+@pytest.mark.parametrize(
+    ("questions", "message"),
+    [
+        ([], "at least one question"),
+        ([Question("Q", [RIGHT])], "one right and one wrong"),
+        ([Question("Q", [WRONG, OTHER])], "one right and one wrong"),
+        ([Question("Q", [RIGHT, WRONG, WRONG])], "words of its own"),
+        ([Question("Q", [RIGHT, Option("x", False, " ")])], "says why"),
+    ],
+)
+def test_quiz_refuses_questions_that_can_not_be_answered(questions: list[Question], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        widgets.quiz("03", questions)
+
+
+def test_a_number_is_remembered_and_shown_beside_the_truth() -> None:
+    asked = widgets.predict("03-best", "How good is the best?", number=(0, 100, 0.5), unit="%")
+    assert asked.answer.value == 50
+    asked.answer.value = 87.5
+    asked.commit.click()
+    assert "87.5 %" in asked.status.value
+    again = widgets.predict("03-best", "How good is the best?", number=(0, 100, 0.5), unit="%")
+    assert again.answer.value == 87.5 and "so far: 87.5 %" in again.status.value
+    shown = widgets.reveal("03-best", 94.25)
+    assert shown.lines == [
+        "Truth: 94.2 %.",
+        "Your prediction: 87.5 %.",
+        "Your prediction is 6.75 % too low.",
+    ]
+    assert widgets.reveal("03-best", 87.6).lines[2] == "You predicted it."
+    assert "too high" in widgets.reveal("03-best", 10).lines[2]
+    assert "Your prediction: 87.5 %." in bundle_of(shown)[1]["image/png"]["alt"]
+
+
+def test_a_choice_is_remembered_and_may_change() -> None:
+    asked = widgets.predict("05-who", "Who wins?", choices=["plain", "distilled"])
+    asked.commit.click()
+    assert "Choose an answer first" in asked.status.value
+    assert widgets.reveal("05-who", "distilled").lines == ["Truth: distilled.", "No prediction was made."]
+    asked.answer.value = "plain"
+    asked.commit.click()
+    assert widgets.reveal("05-who", "distilled").lines[1:] == [
+        "Your prediction: plain.",
+        "It came out otherwise.",
+    ]
+    asked.answer.value = "distilled"
+    asked.commit.click()
+    assert widgets.reveal("05-who", "distilled").lines[2] == "You predicted it."
+
+
+def test_text_of_predictions_is_the_same_with_and_without_a_guess() -> None:
+    def texts() -> tuple[object, object]:
+        asked = widgets.predict("k", "What?", number=(0, 1, 0.1))
+        return bundle_of(asked)[0]["text/plain"], bundle_of(widgets.reveal("k", 0.3))[0]["text/plain"]
+
+    before = texts()
+    widgets.predict("k", "What?", number=(0, 1, 0.1)).commit.click()
+    assert texts() == before
+
+
+def test_a_damaged_guess_is_told_of_and_left_in_place(tmp_path: Path) -> None:
+    file = tmp_path / "k.json"
+    file.write_text("{")
+    asked = widgets.predict("k", "What?", choices=["a", "b"], folder=tmp_path)
+    shown = widgets.reveal("k", "a", folder=tmp_path)
+    for widget in (asked, shown):
+        assert 'role="alert"' in widget.status.value and "k.json" in widget.status.value
+    assert shown.lines[1] == "No prediction was made." and file.read_text() == "{"
+
+
+def test_a_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    asked = widgets.predict("k", "What?", number=(0, 10, 1), folder=tmp_path / "file" / "x")
+    asked.commit.click()
+    assert "could not be kept on disk" in asked.status.value
+
+
+def test_a_guess_of_another_question_does_not_fit_in() -> None:
+    widgets.predict("k", "How many?", number=(0, 100, 1)).commit.click()
+    assert widgets.predict("k", "How many?", number=(0, 10, 1)).answer.value == 5
+    assert widgets.predict("k", "Which?", choices=["a", "b"]).answer.value is None
+    assert widgets.reveal("k", "b").lines[2] == "It came out otherwise."
+
+
+@pytest.mark.parametrize(
+    ("key", "options", "message"),
+    [
+        ("../k", {"choices": ["a", "b"]}, "names its file"),
+        ("k", {}, "either choices"),
+        ("k", {"choices": ["a", "b"], "number": (0, 1, 0.1)}, "either choices"),
+        ("k", {"choices": ["a"]}, "two different"),
+        ("k", {"choices": ["a", "a"]}, "two different"),
+        ("k", {"number": (1, 0, 0.1)}, "room for a step"),
+        ("k", {"number": (0, 1, 2)}, "room for a step"),
+        ("k", {"number": (0, 1, float("nan"))}, "room for a step"),
+    ],
+)
+def test_predict_refuses_what_can_not_be_asked(key: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        widgets.predict(key, "What?", **options)  # type: ignore[arg-type]
+
+
+def test_reveal_refuses_what_is_no_truth() -> None:
+    for truth in (float("nan"), None, [1]):
+        with pytest.raises(ArgumentError, match="truth must be"):
+            widgets.reveal("k", truth)  # type: ignore[arg-type]
