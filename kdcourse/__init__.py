@@ -2,7 +2,7 @@
 
 The package is laid out as the course is taught, and data flows one way, left to right:
 
-    data -> models -> training -> distillation -> evaluation -> figures -> experiments
+    data -> models -> training -> distillation -> evaluation -> figures -> widgets -> checks -> experiments -> lessons
 
 ``data``
     pictures as tensors in memory, with the views of them that training sees
@@ -16,8 +16,14 @@ The package is laid out as the course is taught, and data flows one way, left to
     accuracy, calibration, agreement, gap recovered, what a model costs
 ``figures``
     one function a figure, from results to matplotlib
+``widgets``
+    what learners turn and press in a notebook, with a figure for where widgets can't run
+``checks``
+    what tells a learner whether an exercise is right, and which mistake it looks like
 ``experiments``
     the whole story: trained teachers, recorded results, the run and its report
+``lessons``
+    claims and figures as lessons state and show them, and the way from their source to the notebooks
 
 ``doctor`` tells whether this machine is ready, ``errors`` holds what the others raise. A room is
 opened when it is first asked for, so that ``import kdcourse`` itself costs next to nothing.
@@ -31,6 +37,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kdcourse import (
+        checks,
         data,
         distillation,
         doctor,
@@ -38,13 +45,16 @@ if TYPE_CHECKING:
         evaluation,
         experiments,
         figures,
+        lessons,
         models,
         training,
+        widgets,
     )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "checks",
     "data",
     "distillation",
     "doctor",
@@ -52,8 +62,10 @@ __all__ = [
     "evaluation",
     "experiments",
     "figures",
+    "lessons",
     "models",
     "training",
+    "widgets",
 ]
 
 

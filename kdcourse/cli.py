@@ -1,7 +1,8 @@
-"""The command line: ``kdcourse run | doctor | teachers | students``."""
+"""The command line: ``kdcourse run | lab | lessons | doctor | teachers | students | bench``."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kdcourse.errors import KdcourseError
+from kdcourse.errors import ArgumentError, KdcourseError
 
 app = typer.Typer(
     name="kdcourse",
@@ -23,6 +24,8 @@ students_app = typer.Typer(
     help="Make the recorded results anew: search settings, then train them over seeds."
 )
 app.add_typer(students_app, name="students", no_args_is_help=True)
+lessons_app = typer.Typer(help="For authors: from the lessons' source to the notebooks that learners open.")
+app.add_typer(lessons_app, name="lessons", no_args_is_help=True)
 
 
 @app.callback()
@@ -129,6 +132,111 @@ def teachers(
     _guarded(work, "The same command goes on where this one stopped.")
 
 
+@app.command(name="soft-targets")
+def soft_targets(
+    folder: Annotated[Path, typer.Argument(help="Where to keep them.")] = Path("data/soft-targets"),
+) -> None:
+    """Ask the course's ensemble about every training picture once, and keep its answers."""
+    from kdcourse.data import fashion_mnist
+    from kdcourse.experiments.recorded import store_soft_targets
+
+    def work() -> None:
+        for file in store_soft_targets(fashion_mnist(), folder):
+            typer.echo(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
+
+    _guarded(work, "Nothing was written.")
+
+
+@app.command()
+def bench(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Benchmarks, or files of them; all for none.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A try of seconds each, to see that they work.")
+    ] = False,
+    repetitions: Annotated[int | None, typer.Option(help="Runs of every side.")] = None,
+    list_them: Annotated[bool, typer.Option("--list", help="Name the benchmarks and run none.")] = False,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE in place of a setting; may be repeated.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the results; benchmarks/results for full runs, else runs/benchmarks."),
+    ] = None,
+) -> None:
+    """Measure speed side by side with what people do today (in a clone of the repository)."""
+
+    def work() -> int:
+        room = _benchmarks()
+        if list_them:
+            typer.echo(room.listing())
+            return 0
+        changes = room.parse(change or [])
+        return int(
+            room.bench(
+                names or [], quick=quick, repetitions=repetitions, out=out, changes=changes, say=typer.echo
+            )
+        )
+
+    raise typer.Exit(_guarded(work, "No process is left behind; results of finished benchmarks are kept."))
+
+
+def _benchmarks() -> Any:
+    """The benchmarks' own command, from the folder beside the package."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "benchmarks" / "bench.py").is_file():
+        raise ArgumentError(
+            f"There are no benchmarks beside {Path(__file__).parent}: they live in the repository, not in the "
+            "installed package. Get them with 'git clone https://github.com/kdcourse/kdcourse', then "
+            "'pip install -e .[bench]' and 'kdcourse bench' in it."
+        )
+    sys.path.insert(0, str(root))
+    return importlib.import_module("benchmarks.bench")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def lab(
+    context: typer.Context,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address only.")] = False,
+) -> None:
+    """Open the lessons in JupyterLab; further options, such as --port=8890, are passed on to it."""
+    from kdcourse.lessons import lab as room
+
+    done = "JupyterLab has ended."
+    raise typer.Exit(_guarded(lambda: room.lab(context.args, browser=not no_browser), done))
+
+
+@lessons_app.command("build")
+def build_lessons(
+    numbers: Annotated[
+        list[str] | None, typer.Argument(help="Of the lessons, such as 04; all for none.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Build even what did not change.")] = False,
+) -> None:
+    """Run the lessons whose source changed, and store them as notebooks with their outputs."""
+    from kdcourse.lessons import build as room
+
+    _guarded(
+        lambda: room.build(numbers or [], force=force, say=typer.echo),
+        "Notebooks that were finished are kept; the same command goes on from here.",
+    )
+
+
+@lessons_app.command("check")
+def check_lessons() -> None:
+    """Say which notebooks are out of step with their source; the exit code is 1 if any is."""
+    from kdcourse.lessons import build as room
+
+    found = _guarded(room.check, "Nothing was changed.")
+    for text in found:
+        typer.echo(text)
+    typer.echo(
+        "Build them: kdcourse lessons build" if found else "All notebooks are in step with their sources."
+    )
+    raise typer.Exit(int(bool(found)))
+
+
 @students_app.command()
 def search(
     folder: Annotated[Path, typer.Argument(help="Where to keep the rows.")] = Path("data/students"),
@@ -156,10 +264,10 @@ def record(
     )
 
 
-def _guarded(work: Callable[[], Any], after_interrupt: str) -> None:
-    """Run ``work``; errors of ours become a line on stderr and exit code 2, Ctrl-C a word and 130."""
+def _guarded(work: Callable[[], Any], after_interrupt: str) -> Any:
+    """What ``work`` returns; errors of ours become a line on stderr and exit code 2, Ctrl-C a word and 130."""
     try:
-        work()
+        return work()
     except KdcourseError as error:
         _fail(str(error))
     except KeyboardInterrupt:

@@ -19,3 +19,7 @@ class CheckpointError(KdcourseError):
 
 class DivergedError(KdcourseError):
     """Training produced a loss that is not a finite number."""
+
+
+class LessonError(KdcourseError):
+    """A lesson's source is malformed, doesn't run, or what it claims doesn't hold."""

@@ -26,7 +26,9 @@ ORDER = [
     "evaluation",
     "figures",
     "widgets",
+    "checks",
     "experiments",
+    "lessons",
     "doctor",
     "cli",
 ]
@@ -76,7 +78,9 @@ def test_every_room_named_exists_and_is_listed() -> None:
 
 
 def test_unknown_name_is_an_attribute_error_that_lists_the_rooms() -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'distilation'; it has data, distillation"):
+    with pytest.raises(
+        AttributeError, match=r"no attribute 'distilation'; it has checks, data, distillation"
+    ):
         _ = kdcourse.distilation  # type: ignore[attr-defined]
     assert not hasattr(kdcourse, "nothing_of_this_name")
 

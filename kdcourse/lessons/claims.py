@@ -1,0 +1,117 @@
+"""Claims: what a lesson says about its results, checked where it is said.
+
+Notebooks are run again on other processors and their outputs compared to the letter. A claim therefore prints
+bounds and coarsely rounded numbers, never all the digits that one machine happened to find.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+from kdcourse.errors import ArgumentError
+
+BUILDING = (
+    "KDCOURSE_LESSON_BUILD"  # set by the builder: claims then refuse numbers that hang on a knife's edge
+)
+_MARGIN = (
+    0.1  # of a rounding step: this close to the border between two roundings, another machine may cross it
+)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A number and what is said of it; made by `at_least`, `at_most` and `between`."""
+
+    value: float
+    holds: bool
+    words: str
+
+
+def at_least(value: float, bound: float, unit: str = "") -> Bound:
+    """Evidence that prints ``at least BOUND`` and must be so."""
+    return Bound(float(value), value >= bound, f"at least {_number(bound, unit)}")
+
+
+def at_most(value: float, bound: float, unit: str = "") -> Bound:
+    """Evidence that prints ``at most BOUND`` and must be so."""
+    return Bound(float(value), value <= bound, f"at most {_number(bound, unit)}")
+
+
+def between(value: float, low: float, high: float, unit: str = "") -> Bound:
+    """Evidence that prints ``between LOW and HIGH`` and must be so."""
+    return Bound(float(value), low <= value <= high, f"between {low:g} and {_number(high, unit)}")
+
+
+def claim(sentence: str, holds: bool, **evidence: float | str | Bound) -> None:
+    """Print a sentence and its evidence if it is true; stop the lesson if it isn't.
+
+        claim("Five teachers together are better than the best of them", ensemble > best,
+              more_right_in_points=at_least(100 * (ensemble - best), 0.3))
+
+    prints::
+
+        Claim holds: Five teachers together are better than the best of them.
+          more right in points: at least 0.3
+
+    Args:
+        sentence: what is claimed, one sentence.
+        holds: whether it is so.
+        evidence: the numbers behind it, by name. A whole number and a string are printed as they are, a `Bound`
+            as its bound; any other number is rounded to one significant figure, since its further digits
+            depend on the machine. Where the lesson is built, a number close to the border between two
+            roundings is refused: elsewhere it would be rounded the other way.
+
+    Raises:
+        AssertionError: the sentence, or a bound among its evidence, isn't true; says the exact numbers.
+        ArgumentError: no sentence; while building, a number that can't be rounded safely.
+    """
+    if not sentence.strip():
+        raise ArgumentError("A claim needs a sentence that says what is true; found none.")
+    exact = {name: part.value if isinstance(part, Bound) else part for name, part in evidence.items()}
+    broken = [
+        f"{_spoken(name)} is {part.value:g}, not {part.words}"
+        for name, part in evidence.items()
+        if isinstance(part, Bound) and not part.holds
+    ]
+    if broken or not holds:
+        found = ", ".join(f"{_spoken(name)} = {_full(value)}" for name, value in exact.items())
+        why = "; ".join(broken) or "its condition is false"
+        raise AssertionError(
+            f"This does not hold here: {sentence.strip()} ({why}; {found or 'no evidence given'})"
+        )
+    print(f"Claim holds: {sentence.strip().rstrip('.')}.")
+    for name, part in evidence.items():
+        print(f"  {_spoken(name)}: {_words(name, part)}")
+
+
+def _words(name: str, part: float | str | Bound) -> str:
+    if isinstance(part, Bound):
+        return part.words
+    if isinstance(part, str):
+        return part
+    if float(part).is_integer() and not isinstance(part, float):
+        return f"{part:,}"
+    value = float(part)
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    step = 10.0 ** math.floor(math.log10(abs(value)))
+    if os.environ.get(BUILDING) and abs((abs(value) / step) % 1 - 0.5) < _MARGIN:
+        raise ArgumentError(
+            f"The evidence {name!r} is {value:g}, which another machine may round the other way. State it as "
+            f"a bound: {name}=at_least(value, ...), at_most or between."
+        )
+    return f"about {round(value / step) * step:g}"
+
+
+def _full(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value:g} {unit}".rstrip()
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,43 @@
+"""nbval as the tests run it: strict, one process a notebook, away from the user's own files."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CELL_SECONDS = 120  # always set: nbval notices a dead kernel only after it, by default after 2,000 s
+# The command line of the surrounding pytest, and its coverage, are not for this one. A kernel under coverage would
+# be slow, and tests elsewhere see to coverage.
+_NOT_PASSED_ON = re.compile(r"PYTEST_|COV_|COVERAGE_")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its exit code, the cells that passed, and all that was printed."""
+
+    code: int
+    passed: int
+    text: str
+
+
+def nbval(notebook: Path, scratch: Path) -> Outcome:
+    """Run every cell of ``notebook`` and compare its outputs with the stored ones, to the letter.
+
+    There is no file of patterns to overlook (``--nbval-sanitize-with``): what such a file is for, timings, paths,
+    memory addresses, may not be in a stored output in the first place.
+    """
+    command = [
+        sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env", f"--nbval-cell-timeout={CELL_SECONDS}",
+        "--override-ini=addopts=", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov", str(notebook),
+    ]  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if not _NOT_PASSED_ON.match(name)}
+    environment |= {"KDCOURSE_RUNS": str(scratch / "runs"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=580)
+    text = done.stdout + done.stderr
+    passed = re.search(r"(\d+) passed", text)
+    return Outcome(done.returncode, int(passed[1]) if passed else 0, text)

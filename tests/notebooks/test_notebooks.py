@@ -1,0 +1,155 @@
+"""Every notebook, run anew and compared with its stored outputs; and those outputs themselves.
+
+Each notebook is a test of its own that runs nbval in a process of its own. So plain `pytest` runs them all, and
+pytest-xdist may hand them out as it likes: nbval's cells, collected by pytest itself, need ``--dist loadfile``,
+without which the cells of one notebook end up in different kernels.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from kdcourse.lessons import build, source
+from tests.lessons import tiny
+from tests.notebooks.running import ROOT, nbval
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def _code(path: Path) -> list[Any]:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def _ignored(cell: Any) -> bool:
+    return "nbval-ignore-output" in cell.metadata.get("tags", [])
+
+
+# -- run and compared ------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@every_notebook
+def test_every_output_is_what_is_stored(path: Path, tmp_path: Path) -> None:
+    outcome = nbval(path, tmp_path)
+    assert outcome.code == 0, outcome.text
+    assert outcome.passed == len(_code(path)), outcome.text
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small notebook, built as the lessons are."""
+    folder = tmp_path_factory.mktemp("small")
+    text, _ = build.make(source.read(tiny.write(folder), tiny.KNOWN))
+    path = folder / "07_twice.ipynb"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_an_unchanged_notebook_passes(small: Path, tmp_path: Path) -> None:
+    outcome = nbval(small, tmp_path)
+    assert (outcome.code, outcome.passed) == (0, len(_code(small))), outcome.text
+
+
+def test_every_change_in_an_output_makes_nbval_fail(small: Path, tmp_path: Path) -> None:
+    text = small.read_text(encoding="utf-8")
+    changes = {
+        '"six times seven: 42\\n"': '"six times seven: 43\\n"',  # a number that is printed
+        '"42"': '"43"',  # a cell's value
+        '"Figure: an empty square"': '"Figure: an empty circle"',  # what stands for a figure
+        'twice: not attempted yet\\n"': 'twice: right\\n"',  # a verdict
+    }
+    for old, new in changes.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    copy = tmp_path / small.name
+    copy.write_text(text, encoding="utf-8")
+    outcome = nbval(copy, tmp_path)
+    assert outcome.code == 1 and f"{len(changes)} failed" in outcome.text, outcome.text
+
+
+# -- what is stored --------------------------------------------------------------------------
+
+
+def test_sources_and_notebooks_are_in_step() -> None:
+    assert NOTEBOOKS, "there are no notebooks: kdcourse lessons build"
+    assert build.check() == []
+
+
+def test_a_change_of_a_source_is_out_of_step(tmp_path: Path) -> None:
+    lessons = tmp_path / "lessons"
+    shutil.copytree(build.LESSONS, lessons)
+    assert build.check(lessons) == []
+    changed = source.sources(lessons)[0]
+    changed.write_text(changed.read_text() + "\n# %%\n1 + 1\n")
+    assert build.check(lessons) == [f"{changed.stem}: the source changed since the notebook was built"]
+
+
+@every_notebook
+def test_code_cells_are_counted_from_one_and_none_is_null(path: Path) -> None:
+    # nbval compares nothing at all for a cell whose count is null.
+    assert [cell.execution_count for cell in _code(path)] == list(range(1, len(_code(path)) + 1))
+
+
+@every_notebook
+def test_nothing_of_one_machine_is_stored(path: Path) -> None:
+    for cell in _code(path):
+        # These tags would make errors pass, or cells go unread.
+        assert not {"raises-exception", "nbval-raises-exception", "nbval-skip"} & set(
+            cell.metadata.get("tags", [])
+        )
+        for output in cell.outputs:
+            assert output.output_type != "error" and output.get("name") != "stderr", cell.source
+            assert build.unstable(output, timings=not _ignored(cell)) is None, cell.source
+    text = path.read_text(encoding="utf-8")
+    assert "model_id" not in text and str(ROOT) not in text and str(Path.home()) + "/" not in text
+    assert path.stat().st_size < 1_000_000
+
+
+@every_notebook
+def test_every_figure_has_alt_text(path: Path) -> None:
+    pictures = [
+        output for cell in _code(path) for output in cell.outputs
+        if any(kind.startswith("image/") for kind in output.get("data", {}))
+    ]  # fmt: skip
+    assert pictures, "a lesson without a single figure"
+    for output in pictures:
+        words = output.metadata["image/png"]["alt"]
+        assert len(words.split()) > 3 and not words.startswith("<")
+        assert len(output.data["text/plain"].split()) > 3
+
+
+@every_notebook
+def test_every_exercise_is_blank_hinted_checked_and_solved(path: Path) -> None:
+    lesson = source.read(build.LESSONS / f"{path.stem}.py")
+    asked = [exercise for exercise in lesson.exercises if exercise.blanks]
+    assert len(asked) >= 3
+    cells = nbformat.read(path, as_version=4).cells
+    places = {
+        cell.metadata["exercise"]: place for place, cell in enumerate(cells) if "exercise" in cell.metadata
+    }
+    for exercise in asked:
+        task, blank, check, solution = cells[places[exercise.id] - 1 : places[exercise.id] + 3]
+        assert task.source.count("<details>") == exercise.hints >= 1
+        assert source.YOUR_TURN in blank.source and "SOLUTION" not in blank.source
+        assert check.outputs[0].text.startswith("Not attempted yet"), check.outputs
+        assert solution.metadata["solution"] == exercise.id
+        code = re.search(r"```python\n(.*)```", solution.source, flags=re.DOTALL)
+        assert solution.source.startswith("<details>") and code is not None
+        compile(code[1], exercise.id, "exec")
+
+
+def test_at_most_two_cells_in_a_hundred_go_uncompared_each_with_its_reason() -> None:
+    listed = build.uncompared()
+    assert all(len(entry.reason.split()) >= 4 for entry in listed)
+    assert len({(entry.lesson, entry.cell) for entry in listed}) == len(listed)
+    cells = [(path.stem, cell) for path in NOTEBOOKS for cell in _code(path)]
+    ignored = {(lesson, cell.id) for lesson, cell in cells if _ignored(cell)}
+    assert ignored == {(entry.lesson, entry.cell) for entry in listed}
+    assert len(ignored) <= 0.02 * len(cells)
