@@ -405,7 +405,8 @@ widgets.reveal("05-pairs-won", won, unit="of 10")
 # %% [markdown]
 # ## And with all the pictures?
 #
-# Now the whole training set, the same temperature and alpha, two epochs: many more steps than before.
+# Now the whole training set, the same temperature and alpha, two epochs. That is not many more steps than before, but
+# nearly every step shows pictures that the student hasn't met. Batches and learning rate are larger, alike for both kinds.
 #
 # **Predict:** what will the teacher be worth now?
 

@@ -328,7 +328,7 @@ widgets.reveal("06-gain", round(100 * gain.mean, 1), unit="points")
 
 
 # %% exercise="recovered"
-def recovered_share(plain: float, distilled: float, teacher: float) -> float:
+def recovered(plain: float, distilled: float, teacher: float) -> float:
     """Share of the gap from plain to teacher that distillation closes; accuracies from 0 to 1."""
     ### BEGIN SOLUTION
     return (distilled - plain) / (teacher - plain)
@@ -336,7 +336,7 @@ def recovered_share(plain: float, distilled: float, teacher: float) -> float:
 
 
 # %%
-checks.check("recovered", recovered_share)
+checks.check("recovered", recovered)
 
 # %%
 teacher_accuracy = record["models"]["ensemble"]["mean"]["accuracy"]

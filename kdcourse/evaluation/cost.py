@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
@@ -99,6 +100,8 @@ def _macs(model: nn.Module, images: Tensor) -> int:
 
 def _time(run: Callable[[], None], threads: int, seconds: float) -> tuple[float, float]:
     """Median and interquartile range of one call, in seconds."""
+    # On its way in, Timer's module looks for a compiler and warns where it finds CUDA's without a GPU.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     from torch.utils.benchmark import Timer
 
     timer = Timer("run()", globals={"run": run}, num_threads=threads)
