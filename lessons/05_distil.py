@@ -406,7 +406,7 @@ widgets.reveal("05-pairs-won", won, unit="of 10")
 # ## And with all the pictures?
 #
 # Now the whole training set, the same temperature and alpha, two epochs. That is not many more steps than before, but
-# nearly every step shows pictures that the student hasn't met. Batches and learning rate are larger, alike for both kinds.
+# nearly every step shows pictures that the student hasn't met. Batches and learning rate are larger, alike for both.
 #
 # **Predict:** what will the teacher be worth now?
 
