@@ -69,7 +69,7 @@ def heat_map(
         figure = new_figure(1.9 + 0.95 * len(temperatures), 1.5 + 0.5 * len(alphas))
         axes = figure.subplots()
         table = [[cells[temperature, alpha] for temperature in temperatures] for alpha in alphas]
-        axes.imshow(
+        colours = axes.imshow(
             table,
             cmap=_COLOURS,
             vmin=low,
@@ -86,7 +86,9 @@ def heat_map(
                         Rectangle(corner, 1, 1, facecolor="white", edgecolor=GREY, hatch="///", linewidth=0)
                     )
                     continue
-                dark = value < (low + high) / 2 or low == high  # all alike are drawn in the darkest
+                dark = (
+                    _luminance(*colours.to_rgba(value)[:3]) < 0.179
+                )  # where white and black stand out alike
                 axes.text(
                     x, y, form(value), ha="center", va="center", color="white" if dark else "black", fontsize=9,
                     fontweight="bold" if (temperature, alpha) == best else "normal",
@@ -104,6 +106,12 @@ def heat_map(
         freeze(figure)
     set_alt_text(figure, _words(title, cells, known, best, temperatures, alphas, form))
     return figure
+
+
+def _luminance(*rgb: float) -> float:
+    """Relative luminance, 0 to 1, of sRGB components 0 to 1 (WCAG 2.2, definition of relative luminance)."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in rgb]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def _best(

@@ -115,6 +115,8 @@ def test_peers_seconds_are_paired_by_repetition() -> None:
 def test_no_process_is_left_behind(how: signal.Signals, tmp_path: Path) -> None:
     note = tmp_path / "pids"
     code = (
+        # Tests that were started in the background may have been told to ignore Ctrl-C.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from benchmarks.harness import run_all; from tests.benchmarks import fake;"
         "benchmark = next(each for each in fake.BENCHMARKS if each.name == 'hanging');"
         f"run_all(benchmark, {MODULE!r}, {{'seed': 0, 'note': {str(note)!r}}}, 1)"

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
 from kdcourse.distillation import GridResult, GridRow, Setting
@@ -41,14 +43,21 @@ def test_cells_without_a_number_are_hatched() -> None:
 
 
 def test_numbers_stand_out_from_their_cells() -> None:
-    for cells in (CELLS, dict.fromkeys(CELLS, 0.5)):
+    """At WCAG's 4.5 to 1, wherever in the colour map a cell lies."""
+    many = {(float(t), float(a)): t + a / 10 for t in range(1, 9) for a in range(9)}
+    for cells in (CELLS, many, dict.fromkeys(CELLS, 0.5)):
         axes = heat_map(cells).axes[0]
         [picture] = axes.images
         for text in axes.texts:
             x, y = (round(place) for place in text.get_position())
-            red, green, blue = picture.to_rgba(picture.get_array()[y, x])[:3]
-            light = 0.2126 * red + 0.7152 * green + 0.0722 * blue
-            assert (light > 0.4) == (text.get_color() == "black")
+            cell = luminance(picture.to_rgba(picture.get_array()[y, x])[:3])
+            ink = luminance(to_rgb(text.get_color()))
+            assert (max(cell, ink) + 0.05) / (min(cell, ink) + 0.05) >= 4.5
+
+
+def luminance(rgb: Sequence[float]) -> float:
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in rgb]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def test_an_empty_table_and_one_value_are_drawn_and_the_file_repeats(tmp_path: Path) -> None:
