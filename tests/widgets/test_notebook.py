@@ -49,6 +49,7 @@ def test_a_notebook_of_all_widgets_passes_strict_nbval_twice(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)  # meant for the tests around this one
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
     NotebookClient(notebook, timeout=500, kernel_name="python3", store_widget_state=False).execute()
 
