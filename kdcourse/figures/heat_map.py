@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -87,7 +88,7 @@ def heat_map(
                     )
                     continue
                 dark = (
-                    _luminance(*colours.to_rgba(value)[:3]) < 0.179
+                    _luminance(*colours.to_rgba(np.array([value]))[0, :3]) < 0.179
                 )  # where white and black stand out alike
                 axes.text(
                     x, y, form(value), ha="center", va="center", color="white" if dark else "black", fontsize=9,
