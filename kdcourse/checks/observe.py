@@ -111,9 +111,11 @@ def _watch(exercise: Exercise, call: Answer, limit: float, rounds: int) -> Obser
     tail = _Tail()
     seen: tuple[list[Outcome], list[Outcome]] = ([], [])
 
-    def work() -> None:
+    def work(abandoned: threading.Event) -> None:
         for number in range(rounds):
             for probe in exercise.probes:
+                if abandoned.is_set():
+                    return
                 _seed(number)
                 tail.forget()
                 seen[number].append(_try(exercise, call, probe, tail))
@@ -334,43 +336,65 @@ class _TimeUp(BaseException):
     """Raised inside an answer whose time is up; not an Exception, so that ``except Exception`` lets it pass."""
 
 
-def _run(work: Callable[[], None], limit: float) -> str:
+def _run(work: Callable[[threading.Event], None], limit: float) -> str:
     """Run ``work`` in a thread of its own: "" when it ended, else "ended" or "running" after a time-out.
 
     A thread on every platform rather than a signal where there is one: an answer that swallows the
-    exception, or hangs outside Python, can be left behind, and its grad mode is its own.
+    exception, or hangs outside Python, can be left behind, and its grad mode is its own. ``work`` gets an
+    event that is set once it is left behind.
     """
     trouble: list[BaseException] = []
+    abandoned, busy = threading.Event(), threading.Lock()
 
     def guarded() -> None:
         try:
-            work()
+            work(abandoned)
         except _TimeUp:
             pass
         except BaseException as error:
             trouble.append(error)
+        finally:
+            busy.release()
 
     worker = threading.Thread(target=guarded, name="kdcourse-check", daemon=True)
+    busy.acquire()
     worker.start()
     try:
-        worker.join(limit)
+        ended = busy.acquire(timeout=limit)
     except BaseException:  # Ctrl-C: the answer ends too
-        _stop(worker)
+        _stop(worker, busy, abandoned)
         raise
-    if not worker.is_alive():
-        if trouble:
-            raise trouble[0]
-        return ""
-    return _stop(worker)
+    if not ended:
+        return _stop(worker, busy, abandoned)
+    worker.join()
+    if trouble:
+        raise trouble[0]
+    return ""
 
 
-def _stop(worker: threading.Thread) -> str:
+def _stop(worker: threading.Thread, busy: threading.Lock, abandoned: threading.Event) -> str:
+    """Raise `_TimeUp` inside ``worker``, which holds ``busy`` as long as it works.
+
+    Between telling the worker and its hearing of it, nothing written in Python is called here: in Python 3.11
+    such a call waits until the exception is delivered wherever calls are traced (a debugger, coverage), and to
+    a worker that sleeps outside Python that may be never.
+    """
+    tell, free = ctypes.pythonapi.PyThreadState_SetAsyncExc, busy.acquire
+    its, mine = ctypes.c_ulong(worker.ident or 0), ctypes.c_ulong(threading.get_ident())
+    time_up, nothing = ctypes.py_object(_TimeUp), ctypes.py_object()
+    abandoned.set()
     # Told again and again: a bare `except` swallows one, but hardly one at every place of its loop.
     for _ in range(int(_GRACE / _PAUSE)):
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(worker.ident or 0), ctypes.py_object(_TimeUp)
-        )
-        worker.join(_PAUSE)
-        if not worker.is_alive():
+        tell(its, time_up)
+        if free(True, _PAUSE):
+            worker.join()
             return "ended"
+    tell(its, nothing)  # takes back what it hasn't heard yet
+    # The interpreter notes only that some thread is to be told, and forgets it when one hears: here, this one.
+    try:
+        tell(mine, time_up)
+        while True:
+            pass
+    except _TimeUp:
+        pass
     return "running"

@@ -265,8 +265,13 @@ def test_an_endless_loop_in_a_later_round_or_with_a_blank_left() -> None:
     assert not verdict(SOFT, blank, limit=0.2).attempted
 
 
-@pytest.mark.timeout(90)  # takes about two seconds; once, on a machine under load, it didn't end
-def test_what_cannot_be_stopped_is_left_behind_with_a_word() -> None:
+def _trace(*_: Any) -> None:
+    """What a debugger or coverage sets: is told of every call."""
+
+
+@pytest.mark.timeout(90)  # takes about two seconds
+@pytest.mark.parametrize("traced", [False, True])
+def test_what_cannot_be_stopped_is_left_behind_with_a_word(traced: bool) -> None:
     stop = threading.Event()
 
     def stubborn(z: Tensor, t: float) -> Tensor:
@@ -275,11 +280,17 @@ def test_what_cannot_be_stopped_is_left_behind_with_a_word() -> None:
                 stop.wait(30)  # waits outside Python: no exception reaches it
         return z
 
-    found = verdict(SOFT, stubborn, limit=0.2)
+    before = sys.gettrace()
+    sys.settrace(_trace if traced else None)
+    try:
+        found = verdict(SOFT, stubborn, limit=0.2)
+    finally:
+        sys.settrace(before)
     (left,) = [thread for thread in threading.enumerate() if thread.name == "kdcourse-check"]
     assert left.daemon
     stop.set()
     left.join(5)
+    assert not left.is_alive()
     assert (
         "took too long, at T = 4, and can't be stopped" in found.message
         and "restart the kernel" in found.message

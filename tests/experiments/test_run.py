@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from kdcourse import cli
@@ -133,13 +134,18 @@ def test_plain_and_distilled_students_start_equal_and_other_seeds_differ(tmp_pat
 def test_a_stored_student_of_another_recipe_or_damaged_is_trained_anew(tmp_path: Path) -> None:
     data, path = tiny.dataset(), tmp_path / "student.safetensors"
     recipe = students.StudentRecipe("pocket_2k", epochs=1, batch_size=16)
-    students.train_student(recipe, data, None, 0, path=path, progress=False)
-    first = path.read_bytes()
-    students.train_student(replace(recipe, learning_rate=0.01), data, None, 0, path=path, progress=False)
-    assert path.read_bytes() != first
-    path.write_bytes(first[: len(first) // 2])
-    students.train_student(recipe, data, None, 0, path=path, progress=False, precision="float32")
-    assert len(path.read_bytes()) == len(first)
+
+    def train(recipe: students.StudentRecipe) -> dict[str, torch.Tensor]:
+        students.train_student(recipe, data, None, 0, path=path, progress=False, precision="float32")
+        return load_file(path)
+
+    def same(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool:
+        return some.keys() == others.keys() and all(torch.equal(some[name], others[name]) for name in some)
+
+    first = train(recipe)
+    assert not same(train(replace(recipe, learning_rate=0.01)), first)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert same(train(recipe), first)
 
 
 @pytest.mark.parametrize(
