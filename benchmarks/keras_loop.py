@@ -19,8 +19,8 @@ from typing import Any
 
 from torch import nn
 
-from benchmarks.harness import Comparison, Measured, Settings, need
-from benchmarks.task import FEWER_PICTURES, QUICK, SETTINGS, Task, distilled, timed
+from benchmarks.harness import Measured, Settings, need
+from benchmarks.task import Task, distilled, for_each_student, timed
 from kdcourse.training.optimizers import one_cycle
 
 REQUIREMENT = "keras>=3.12"
@@ -90,17 +90,9 @@ def by_keras(settings: Settings) -> Measured:
     return timed(train, settings)
 
 
-def _comparison(name: str, student: str, kind: str) -> Comparison:
-    return Comparison(
-        name=name,
-        question=f"How much sooner is {kind} distilled than by Keras' Distiller on PyTorch?",
-        sides={"kdcourse": distilled, "Keras Distiller": by_keras},
-        settings=SETTINGS | {"pictures": FEWER_PICTURES, "student": student, "weight_decay": 0.0},
-        quick=QUICK,
-    )
-
-
-BENCHMARKS = (
-    _comparison("keras_loop_mlp", "mlp_25k", "an MLP student"),
-    _comparison("keras_loop_cnn", "pocket_6k", "a CNN student"),
+BENCHMARKS = for_each_student(
+    "keras_loop",
+    "Keras' Distiller on PyTorch",
+    {"kdcourse": distilled, "Keras Distiller": by_keras},
+    weight_decay=0.0,
 )

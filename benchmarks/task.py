@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.harness import Measured, Settings
+from benchmarks.harness import Comparison, Measured, Settings, Side
 from kdcourse import models
 from kdcourse.data import Dataset, Split, fashion_mnist
 from kdcourse.distillation import distil
@@ -30,6 +30,31 @@ SETTINGS: dict[str, Any] = {
 # Where a peer would take an hour for all of them; both sides' times are in proportion to the pictures.
 FEWER_PICTURES = 10_000
 QUICK: dict[str, Any] = {"epochs": 1, "pictures": 2_048, "test_pictures": 1_000}
+# End of a benchmark's name, as `kdcourse.models` knows it, as readers do.
+STUDENTS = (("mlp", "mlp_25k", "an MLP student"), ("cnn", "pocket_6k", "a CNN student"))
+
+
+def for_each_student(
+    name: str, than_by: str, sides: dict[str, Side], **settings: Any
+) -> tuple[Comparison, ...]:
+    """``sides`` on this task, which a peer takes an hour for with all pictures, once for each student.
+
+    Args:
+        name: of the benchmarks, without the student.
+        than_by: ends the question: How much sooner is a student distilled than by ...?
+        sides: ours first.
+        settings: beside or instead of `SETTINGS`.
+    """
+    return tuple(
+        Comparison(
+            name=f"{name}_{end}",
+            question=f"How much sooner is {words} distilled than by {than_by}?",
+            sides=sides,
+            settings=SETTINGS | {"pictures": FEWER_PICTURES, "student": student} | settings,
+            quick=QUICK,
+        )
+        for end, student, words in STUDENTS
+    )
 
 
 @dataclass(frozen=True)

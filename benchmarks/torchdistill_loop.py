@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness import Comparison, Measured, Settings, need
-from benchmarks.task import FEWER_PICTURES, QUICK, SETTINGS, Task, distilled, timed
+from benchmarks.harness import Measured, Settings, need
+from benchmarks.task import Task, distilled, for_each_student, timed
 from benchmarks.tutorial_loop import Pictures
 from kdcourse.training.optimizers import one_cycle
 
@@ -91,17 +91,9 @@ def torchdistill(settings: Settings) -> Measured:
     return timed(train, settings)
 
 
-def _comparison(name: str, student: str, kind: str) -> Comparison:
-    return Comparison(
-        name=name,
-        question=f"How much sooner is {kind} distilled than by torchdistill's own loop?",
-        sides={"kdcourse": distilled, "torchdistill 1.1.5": torchdistill},
-        settings=SETTINGS | {"pictures": FEWER_PICTURES, "student": student, "weight_decay": 0.0},
-        quick=QUICK,
-    )
-
-
-BENCHMARKS = (
-    _comparison("torchdistill_loop_mlp", "mlp_25k", "an MLP student"),
-    _comparison("torchdistill_loop_cnn", "pocket_6k", "a CNN student"),
+BENCHMARKS = for_each_student(
+    "torchdistill_loop",
+    "torchdistill's own loop",
+    {"kdcourse": distilled, "torchdistill 1.1.5": torchdistill},
+    weight_decay=0.0,
 )

@@ -17,14 +17,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from benchmarks.harness import Comparison, Measured, Settings
+from benchmarks.harness import Measured, Settings
 from benchmarks.task import (
-    FEWER_PICTURES,
-    QUICK,
-    SETTINGS,
     Task,
     distilled,
     distilled_from_fast_teacher,
+    for_each_student,
     timed,
 )
 from kdcourse.data import Dataset, Split
@@ -97,21 +95,12 @@ def tutorial(settings: Settings) -> Measured:
     return timed(train, settings)
 
 
-def _comparison(name: str, student: str, kind: str) -> Comparison:
-    return Comparison(
-        name=name,
-        question=f"How much sooner is {kind} distilled than by the loop that tutorials teach?",
-        sides={
-            "kdcourse": distilled,
-            "kdcourse, fast teacher": distilled_from_fast_teacher,
-            "tutorial loop": tutorial,
-        },
-        settings=SETTINGS | {"pictures": FEWER_PICTURES, "student": student},
-        quick=QUICK,
-    )
-
-
-BENCHMARKS = (
-    _comparison("tutorial_loop_mlp", "mlp_25k", "an MLP student"),
-    _comparison("tutorial_loop_cnn", "pocket_6k", "a CNN student"),
+BENCHMARKS = for_each_student(
+    "tutorial_loop",
+    "the loop that tutorials teach",
+    {
+        "kdcourse": distilled,
+        "kdcourse, fast teacher": distilled_from_fast_teacher,
+        "tutorial loop": tutorial,
+    },
 )

@@ -6,6 +6,7 @@ import importlib
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,12 +34,18 @@ def _main() -> None:
     """Knowledge distillation, taught and measured on this machine."""
 
 
+_Task = Annotated[
+    str, typer.Option(help="'classification' of garments, or 'segmentation' of scenes of them.")
+]
+
+
 @app.command()
 def run(
+    task: _Task = "classification",
     teachers: Annotated[
         str,
         typer.Option(
-            help="'shipped', 'train' (trains five, about an hour on two cores), or a folder of them."
+            help="'shipped', 'train' (trains all of them, about an hour on two cores), or a folder of them."
         ),
     ] = "shipped",
     student: Annotated[
@@ -49,15 +56,22 @@ def run(
         float | None, typer.Option(help="Temperature T of the soft targets, above 0.")
     ] = None,
     alpha: Annotated[float | None, typer.Option(help="Weight of the teacher, above 0, at most 1.")] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the training pictures.")] = 2,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Passes over the training pictures; by default 2, or 10 for segmentation."),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Paired students of each kind; 3 or more for an interval.")] = 3,
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Your own pictures: one folder a class, or train/validation/test folders of those."
+            help="Your own pictures: one folder a class, or train/validation/test folders of those; for "
+            "segmentation, a folder with images and masks."
         ),
     ] = None,
-    size: Annotated[int, typer.Option(help="Your pictures are resized to this many pixels square.")] = 28,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Your pictures are resized to this many pixels square; by default 28, or 64."),
+    ] = None,
     average: Annotated[
         str, typer.Option(help="What the ensemble averages: 'logits' or 'probabilities'.")
     ] = "logits",
@@ -78,7 +92,7 @@ def run(
     if seeds < 1:
         _fail(f"--seeds must be at least 1; found {seeds}.")
     settings = Settings(
-        out=out, teachers=teachers, student=student, temperature=temperature, alpha=alpha, epochs=epochs,
+        task=task, out=out, teachers=teachers, student=student, temperature=temperature, alpha=alpha, epochs=epochs,
         seeds=tuple(range(seeds)), folder=data, size=size, device=device, average=average,
         teacher_epochs=teacher_epochs,
     )  # fmt: skip
@@ -110,24 +124,31 @@ def models() -> None:
     from kdcourse import models as room
 
     for name, parameters in room.names().items():
-        typer.echo(f"{name:<16}{parameters:>12,}")
+        typer.echo(f"{name:<30}{parameters:>12,}")
     typer.echo("torchvision:NAME, for any torchvision classifier, such as torchvision:resnet18")
+
+
+_DataFolder = Annotated[
+    Path | None, typer.Argument(help="Where to keep them; by default the course's own folder in data.")
+]
 
 
 @app.command()
 def teachers(
-    folder: Annotated[Path, typer.Argument(help="Where to keep them.")] = Path("data/teachers"),
+    folder: _DataFolder = None,
+    task: _Task = "classification",
     device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'mps'.")] = "auto",
 ) -> None:
-    """Train the course's five teachers on Fashion-MNIST, going on where an earlier call stopped."""
-    from kdcourse.data import fashion_mnist
-    from kdcourse.experiments.teachers import RECIPES, train_teacher
+    """Train the course's teachers of a task, going on where an earlier call stopped."""
+    from kdcourse.experiments.tasks import task_named
+    from kdcourse.experiments.teachers import train_teacher
 
     def work() -> None:
-        data = fashion_mnist()
-        for recipe in RECIPES:
-            last = train_teacher(recipe, data, folder, device=device)["history"]["epochs"][-1]
-            typer.echo(f"{recipe.name}: validation accuracy {last['validation_accuracy']:.2%}")
+        chosen = task_named(task)
+        data, where = chosen.teacher_data(), folder or Path("data") / chosen.teachers_folder
+        for recipe in chosen.teacher_recipes:
+            last = train_teacher(recipe, data, where, device=device)["history"]["epochs"][-1]
+            typer.echo(f"{recipe.name}: validation {chosen.metric} {last[f'validation_{chosen.metric}']:.2%}")
 
     _guarded(work, "The same command goes on where this one stopped.")
 
@@ -199,12 +220,16 @@ def _benchmarks() -> Any:
 def lab(
     context: typer.Context,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address only.")] = False,
+    notebooks: Annotated[
+        Path | None, typer.Option(help="A copy of the folder notebooks, to work in that one instead.")
+    ] = None,
 ) -> None:
     """Open the lessons in JupyterLab; further options, such as --port=8890, are passed on to it."""
     from kdcourse.lessons import lab as room
 
-    done = "JupyterLab has ended."
-    raise typer.Exit(_guarded(lambda: room.lab(context.args, browser=not no_browser), done))
+    folder = room.NOTEBOOKS if notebooks is None else notebooks.resolve()
+    start = partial(room.lab, context.args, browser=not no_browser, notebooks=folder)
+    raise typer.Exit(_guarded(start, "JupyterLab has ended."))
 
 
 @lessons_app.command("build")
@@ -238,30 +263,31 @@ def check_lessons() -> None:
 
 
 @students_app.command()
-def search(
-    folder: Annotated[Path, typer.Argument(help="Where to keep the rows.")] = Path("data/students"),
-) -> None:
+def search(folder: _DataFolder = None, task: _Task = "classification") -> None:
     """Try every setting of the search on the validation split."""
-    from kdcourse.data import fashion_mnist
-    from kdcourse.experiments.recorded import search as search_settings
+    from kdcourse.experiments import recorded
+    from kdcourse.experiments.tasks import task_named
 
-    _guarded(
-        lambda: search_settings(fashion_mnist(), folder, say=typer.echo),
-        "The same command goes on from here.",
-    )
+    def work() -> None:
+        chosen = task_named(task)
+        where = folder or Path("data") / chosen.students_folder
+        recorded.search(chosen.student_data(), where, say=typer.echo)
+
+    _guarded(work, "The same command goes on from here.")
 
 
 @students_app.command()
-def record(
-    folder: Annotated[Path, typer.Argument(help="Where to keep them.")] = Path("data/students"),
-) -> None:
+def record(folder: _DataFolder = None, task: _Task = "classification") -> None:
     """Train the chosen settings over five seeds, plain and distilled, and ask the test set once."""
-    from kdcourse.data import fashion_mnist
-    from kdcourse.experiments.recorded import record as record_results
+    from kdcourse.experiments import recorded
+    from kdcourse.experiments.tasks import task_named
 
-    _guarded(
-        lambda: record_results(fashion_mnist(), folder, say=typer.echo), "The same command goes on from here."
-    )
+    def work() -> None:
+        chosen = task_named(task)
+        where = folder or Path("data") / chosen.students_folder
+        recorded.record(chosen.student_data(), where, say=typer.echo)
+
+    _guarded(work, "The same command goes on from here.")
 
 
 def _guarded(work: Callable[[], Any], after_interrupt: str) -> Any:

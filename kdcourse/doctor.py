@@ -274,10 +274,11 @@ def data(verify: Callable[[], Iterable[tuple[Path, bool, str, str]]] | None = No
 
 def teachers(folder: Path | None = None) -> list[Finding]:
     """The trained teachers are the ones that were published: ``SHA256SUMS`` beside them says which."""
-    from kdcourse.files import sha256, shipped
+    from kdcourse.errors import CheckpointError
+    from kdcourse.files import CHECKSUMS, read_checksums, sha256, shipped
 
     folder = folder or shipped("teachers")
-    sums = folder / "SHA256SUMS"
+    sums = folder / CHECKSUMS
     if not sums.is_file():
         return [
             Finding(
@@ -287,26 +288,19 @@ def teachers(folder: Path | None = None) -> list[Finding]:
                 "Take the repository's data folder along, or train them: kdcourse run --teachers train",
             )
         ]
-    wrong = []
-    count = 0
-    for number, line in enumerate(sums.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        entry = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line.rstrip())
-        if entry is None:
-            wrong.append(f"SHA256SUMS, line {number} is not '<digest>  <file>': {line!r}")
-            continue
-        expected, name = entry.groups()
-        count += 1
+    cure = "Restore them, git checkout -- data/teachers, or train them: kdcourse run --teachers train"
+    try:
+        listed = read_checksums(folder)
+    except CheckpointError as error:
+        return [Finding("teachers", False, str(error), cure)]
+    wrong = [] if listed else [f"{sums} lists no file"]
+    for name, expected in listed.items():
         path = folder / name
         actual = sha256(path) if path.is_file() else "no file"
         if actual != expected:
             wrong.append(f"{name}: SHA-256 should be {expected}, found {actual}")
-    if not count and not wrong:
-        wrong.append(f"{sums} lists no file")
-    cure = "Restore them, git checkout -- data/teachers, or train them: kdcourse run --teachers train"
     return [Finding("teachers", False, text, cure) for text in wrong] or [
-        Finding("teachers", True, f"{count} files, checksums agree")
+        Finding("teachers", True, f"{len(listed)} files, checksums agree")
     ]
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import hashlib
 import os
+import re
 import tempfile
 import time
 from pathlib import Path
 
+from kdcourse.errors import CheckpointError
+
+CHECKSUMS = "SHA256SUMS"  # lies beside the files that it lists
+_MARK = ".kdcourse-"  # in the names of files that are still being written
 _ABANDONED_AFTER = 24 * 3600  # seconds; no write of one file takes that long
 
 
@@ -17,15 +21,16 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """Write ``content`` so that readers, crashes and full disks meet the old file or the new, never a half.
 
     The content goes to a temporary file in the same folder, is flushed to the disk and then renamed
-    over ``path``. A process that is killed in between leaves that temporary file; a later write of the
-    same ``path`` removes it a day on, when nobody can still be writing it.
+    over ``path``. A process that is killed in between leaves that temporary file; a later write into
+    the same folder removes it a day on, when nobody can still be writing it.
 
     Raises:
         OSError: the folder can't be written, or the disk is full; ``path`` is then as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path.parent)  # first, for the room that it may take
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_MARK}", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -37,7 +42,10 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for left in folder.glob(f".*{_MARK}*.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > _ABANDONED_AFTER:
                 left.unlink()
@@ -47,6 +55,30 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's content, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_checksums(folder: Path) -> dict[str, str]:
+    """File name -> SHA-256 in hexadecimal, from the folder's ``SHA256SUMS``; empty where there is none.
+
+    Raises:
+        CheckpointError: a line that ``sha256sum`` wouldn't write.
+    """
+    path = folder / CHECKSUMS
+    if not path.exists():
+        return {}
+    digests = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        entry = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line)
+        if entry is None:
+            raise CheckpointError(
+                f"{path.name}, line {number} is not '<digest>  <file>': {line!r}. Restore {path} "
+                f"(git checkout -- {path.name} in its folder)."
+            )
+        digest, name = entry.groups()
+        digests[name] = digest
+    return digests
 
 
 def shipped(name: str) -> Path:

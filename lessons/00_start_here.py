@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Lesson 00: Start here
 #
-# Five large networks know ten kinds of clothing very well. In a few minutes you will pour what they know into a
-# network more than a hundred times smaller, on the machine in front of you.
+# Five large networks know ten kinds of clothing very well. In a few minutes you will pour some of what they know into
+# a network far smaller than any of them, on the machine in front of you.
 #
 # ## Objectives
 #
@@ -36,11 +36,14 @@
 #
 # Run one cell after the other with Shift and Enter. Each cell holds one idea.
 #
-# - **Predict** before you look. A guess that you commit to, right or wrong, makes the answer stick.
+# - **Predict** before you look, and press the button: your guess is kept and later shown beside the truth. A guess
+#   that you commit to, right or wrong, makes the answer stick.
 # - An **exercise** leaves a gap in a function: replace the three dots by your own code and run the cell.
 # - The **check** below it says whether it is right, and if it isn't, which mistake it looks like.
 # - **Hints** and the **solution** are folded. Open a hint when you are stuck, the solution when you are done.
 # - Nothing that comes later needs your answer, so an exercise may wait.
+# - A **claim** is a sentence about results that its cell puts to the test on your machine. It is printed with the
+#   numbers behind it; were it false, the lesson would stop there.
 #
 # If a cell stops with an error that is not yours, run `kdcourse doctor` in a terminal: it says what is wrong with
 # the machine and what mends it.
@@ -50,16 +53,16 @@ import torch
 
 from kdcourse import checks, doctor, evaluation, figures, models, training, widgets
 from kdcourse.data import fashion_mnist
-from kdcourse.distillation import Ensemble, distil
-from kdcourse.experiments import teachers
+from kdcourse.distillation import distil
+from kdcourse.experiments import recorded
 from kdcourse.lessons import at_least, at_most, between, claim, show, show_here
 
 # %% [markdown]
 # ## The pictures
 #
 # Fashion-MNIST holds small grey pictures of ten kinds of clothing. One part of them is for training, one for
-# choosing settings (the validation split), and one for the final judgement (the test split), which this course
-# leaves alone until the last lesson.
+# choosing settings (the validation split), and one for the final judgement (the test split), by which
+# nothing in this course is chosen.
 
 # %%
 data = fashion_mnist()
@@ -74,16 +77,14 @@ for name, split in (("training", data.train), ("validation", data.validation), (
 # **ensemble**, and the ensemble is the **teacher** of this course.
 
 # %%
-members = [model for _, model, _ in teachers.load_teachers(teachers.shipped_folder(), data)]
-ensemble = Ensemble(members)
-print(
-    f"{len(members)} teachers, {sum(weight.numel() for weight in ensemble.parameters()):,} parameters together"
-)
+ensemble = recorded.ensemble(data)
+print(f"{len(ensemble.members)} teachers that answer as one")
 
 # %% [markdown]
-# A teacher knows more than the right answer. Here is what the ensemble makes of three pictures. On the left is the
-# label, a single word. The bars are the ensemble's **soft targets**: a probability for every class. The
-# **temperature** T is a knob that you will come to know well; it makes small probabilities visible.
+# A teacher knows more than the right answer. Here is what the ensemble makes of three pictures. Below each stands its
+# label, a single word. The bars are the ensemble's **soft targets**: it has a probability for every class, and the
+# four likeliest are drawn, that of the label dark. The **temperature** T is a knob that you will come to know
+# well; turned up, it makes small probabilities visible.
 
 # %%
 names = ("Trouser", "Shirt", "Ankle boot")
@@ -108,20 +109,22 @@ claim(
 )
 claim(
     "The ensemble finds this shirt as much a coat as a shirt",
-    bool(cool[1].topk(2).values.sum() > 0.9),
-    likeliest_class=at_most(float(cool[1].max()), 0.6),
+    {data.classes[place] for place in cool[1].topk(2).indices.tolist()} == {"Shirt", "Coat"},
+    shirt=at_least(float(cool[1, data.classes.index("Shirt")]), 0.4),
     coat=at_least(float(cool[1, data.classes.index("Coat")]), 0.4),
 )
 
 # %% [markdown]
 # Which other kinds of clothing a shirt resembles, and how much, is knowledge that no label holds. Passing it on to
-# a small network, the **student**, is what distillation means (Hinton, Vinyals, Dean 2015).
+# a small network, the **student**, is what **distillation** means. The idea comes from Buciluă, Caruana and
+# Niculescu-Mizil (2006), the name and the temperature from Hinton, Vinyals and Dean (2015).
 
 # %% [markdown]
 # ## Is my machine ready?
 #
-# The doctor looks at Python, the packages, the pictures, disk and memory. `ok` is fine, `warn` means that the
-# course runs without it, `FAIL` needs mending, and an arrow says how.
+# Before anything is trained, the doctor looks at Python, the packages, the pictures, disk and memory; that takes some
+# seconds. `ok` is fine, `warn` means that the course runs without it, `FAIL` needs mending, and an arrow says
+# how.
 
 # %%
 findings = doctor.checks()
@@ -181,14 +184,15 @@ checks.check("count_parameters", count_parameters)
 # ## A first student
 #
 # The student is a network of two small layers. `torch.manual_seed` makes sure that its weights begin at the same
-# random numbers whenever you run the cell.
+# random numbers whenever you run the cell. `evaluation.cost` counts parameters as you have just done.
 
 # %%
 torch.manual_seed(0)
 student = models.build("mlp_25k")
-student_size = sum(weight.numel() for weight in student.parameters())
-ensemble_size = sum(weight.numel() for weight in ensemble.parameters())
-print(f"student: {student_size:,} parameters")
+student_size, ensemble_size = (
+    evaluation.cost(model, data.image_shape, latency=False).parameters for model in (student, ensemble)
+)
+print(f"ensemble: {ensemble_size:,} parameters\nstudent:  {student_size:,} parameters")
 print(f"the ensemble is {ensemble_size / student_size:.0f} times as large")
 
 # %% [markdown]
@@ -200,7 +204,7 @@ widgets.predict(
     "00-first-student",
     "Of a hundred pictures that it has never seen, how many will the distilled student name correctly?",
     number=(0, 100, 1),
-    unit="of 100",
+    unit="pictures",
 )
 
 # %% [markdown]
@@ -238,9 +242,12 @@ def fraction_correct(logits: torch.Tensor, labels: torch.Tensor) -> float:
 checks.check("fraction_correct", fraction_correct)
 
 # %% [markdown]
-# Now distil. One line asks the ensemble about the training pictures (its answers are kept on disk, so it is asked
-# once) and trains the student to give the same soft answers. `alpha` says how much the teacher counts against the
-# labels.
+# ## Distil
+#
+# One line does it. `distil` takes the ensemble's answers to the training pictures (they come with the course, which
+# saves you the wait) and trains the student to give the same, softened by the temperature. `alpha` says how much
+# the teacher counts; the rest is left to the labels. The other settings were tried out beforehand: lesson 02
+# tells what they mean.
 
 # %%
 settings = {"epochs": 2, "learning_rate": 0.05, "optimizer": "muon", "seed": 0, "progress": False}
@@ -257,7 +264,7 @@ claim(
 )
 
 # %%
-widgets.reveal("00-first-student", round(100 * distilled), unit="of 100")
+widgets.reveal("00-first-student", round(100 * distilled), unit="pictures")
 
 # %% [markdown]
 # ## Did the teacher help?
@@ -279,7 +286,13 @@ plain = evaluation.accuracy(evaluation.predict(twin, data.validation, data), dat
 #
 # <details><summary>Hint 1</summary>
 #
-# A student that got worse has gained a negative number of points.
+# A student that got worse has gained a negative number of points. Which accuracy is taken from which?
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Both accuracies are shares, and a point is a hundredth. How many hundredths are in a share?
 #
 # </details>
 
@@ -304,12 +317,15 @@ show_here(
 )
 
 # %% [markdown]
-# Your two numbers differ a little from those of another machine, and they would differ again with another seed. So
-# this one pair of students proves nothing yet, whichever of them is ahead. In lesson 05 you train enough pairs to
-# tell a gain from luck, and in lesson 06 you learn to say how sure you are.
+# Most likely the two lie close together, and either may be ahead. After so short a training there is little between
+# them, your numbers differ a bit from those of another machine, and they would differ again with another seed. So
+# this one pair proves nothing yet. In [lesson 05](05_distil.ipynb) you train enough pairs to tell a gain from luck, and
+# in [lesson 06](06_evaluate.ipynb) you learn to say how sure you are.
 
 # %% [markdown]
 # ## Quiz
+#
+# Choose an answer, and it says why it is right or wrong. You may change it as often as you like.
 
 # %%
 widgets.quiz(
@@ -344,7 +360,9 @@ widgets.quiz(
                 widgets.Option(
                     "2 percent", False, "2 percent of 0.85 would be 0.017. Differences of shares are points."
                 ),
-                widgets.Option("0.02 points", False, "A point is one in a hundred, so 0.02 makes 2 points."),
+                widgets.Option(
+                    "0.02 percentage points", False, "A point is one in a hundred, so 0.02 makes 2 points."
+                ),
             ],
         ),
         widgets.Question(
@@ -377,7 +395,8 @@ widgets.quiz(
 # - A network's size is its number of **parameters**; the first student has a tiny fraction of the ensemble's.
 # - Whether the teacher helped is asked against a **plain** twin, in **percentage points**, and over several seeds.
 #
-# Next: lesson 01, why one would want a small network at all, and what the large one costs on your machine.
+# Next: [lesson 01](01_why_compress.ipynb), why one would want a small network at all, and what the large one costs on
+# your machine.
 #
 # ## References
 #

@@ -56,7 +56,8 @@ from kdcourse.lessons import at_least, at_most, between, claim, show, show_here
 # like, and should answer as small as it can.
 #
 # Here are the two between which you would have to choose: the ensemble, and a student that was distilled from it
-# beforehand.
+# beforehand, with more patience than yours in lesson 00. It is another network, too: a small convolutional one, which
+# suits pictures better.
 
 # %%
 data = fashion_mnist()
@@ -64,7 +65,7 @@ ensemble = recorded.ensemble(data)
 student, _ = recorded.load(recorded.shipped_folder(), "distilled_seed0", data)
 contestants = {"ensemble": ensemble, "student": student}
 for name, model in contestants.items():
-    print(f"{name}: {sum(weight.numel() for weight in model.parameters()):,} parameters")
+    print(f"{name}: {evaluation.cost(model, data.image_shape, latency=False).parameters:,} parameters")
 
 # %% [markdown]
 # ## Bytes
@@ -77,13 +78,13 @@ teacher = ensemble.members[0]
 weights = teacher.head.weight
 bits = 8 * weights.element_size()
 print(f"{list(weights.shape)} numbers of format {weights.dtype}, {bits} bits each")
-print(f"{weights.numel():,} numbers x {bits} bits / 8 = {weights.numel() * bits // 8:,} bytes")
+print(f"{weights.numel():,} numbers x {bits} bits / 8 = {weights.numel() * bits / 8:,.0f} bytes")
 
 # %% [markdown]
 # ### Exercise: megabytes of weights (easy, 3 minutes)
 #
 # Fill the two gaps: first the bytes that so many parameters of so many bits take, then the same in megabytes. One
-# megabyte (MB) is 10^6 bytes here, as on the label of a disk.
+# megabyte (MB) is a million bytes here, as on the label of a disk; in Python `10**6` or `1e6`.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -93,7 +94,8 @@ print(f"{weights.numel():,} numbers x {bits} bits / 8 = {weights.numel() * bits 
 #
 # <details><summary>Hint 2</summary>
 #
-# Divide by 8 with `/`, not `//`: a parameter of 4 bits takes half a byte, and half bytes add up.
+# Divide by 8 with `/`, not `//`: a parameter of 4 bits takes half a byte, and `//` would throw half bytes away. The
+# second line is one more division.
 #
 # </details>
 
@@ -129,7 +131,7 @@ print(f"the student is {times_smaller:.0f} times smaller")
 # get the ensemble?
 
 # %%
-parameters = sum(weight.numel() for weight in ensemble.parameters())
+parameters = evaluation.cost(ensemble, data.image_shape, latency=False).parameters
 for bits in (32, 16, 8, 4):
     print(f"ensemble at {bits:2} bits: {parameters * bits / 8 / 1e6:5.2f} MB")
 claim(
@@ -147,17 +149,14 @@ claim(
 #
 # A convolution is another matter. It uses the same small window of weights again at every pixel.
 #
-# **Predict** before you count: you have seen by which factor the student is smaller. Does it save as much work?
+# **Predict** before you count: you have seen by which factor the student is smaller. Does its work shrink by the same
+# factor?
 
 # %%
 widgets.predict(
     "01-macs",
-    "Compared with the ensemble, the student's multiplications a picture shrink by a factor that is ...",
-    choices=[
-        "smaller than the factor of its size",
-        "about the factor of its size",
-        "larger than the factor of its size",
-    ],
+    "Does the student save multiplications by the same factor as it saves bytes?",
+    choices=["no, by a smaller factor", "yes, by about the same", "no, by a larger factor"],
 )
 
 # %% [markdown]
@@ -196,7 +195,9 @@ checks.check("conv_macs", conv_macs)
 
 # %% [markdown]
 # `evaluation.cost` counts the MACs of any network, and any part of a network is a network. So let it go through
-# one teacher stage by stage. From stage to stage the picture shrinks and the channels grow.
+# one teacher part by part: the stem, which is its first convolution, then three stages of several convolutions each.
+# From stage to stage the picture shrinks and the channels grow, as the shapes in the code say (channels, height,
+# width).
 
 # %%
 stages = {
@@ -206,9 +207,8 @@ stages = {
     "stage 3": (teacher.stages[2], (64, 7, 7)),
 }
 counted = {name: evaluation.cost(part, shape, latency=False) for name, (part, shape) in stages.items()}
-all_parameters, all_macs = (
-    sum(getattr(cost, what) for cost in counted.values()) for what in ("parameters", "macs")
-)
+all_parameters = sum(cost.parameters for cost in counted.values())
+all_macs = sum(cost.macs for cost in counted.values())
 for name, cost in counted.items():
     print(
         f"{name:8} {cost.parameters:>8,} parameters ({cost.parameters / all_parameters:4.0%})  "
@@ -250,8 +250,8 @@ claim(
 
 # %%
 factor = saved.times_fewer_macs / saved.times_fewer_parameters
-apart = "smaller than" if factor < 0.8 else "larger than" if factor > 1.25 else "about"
-widgets.reveal("01-macs", f"{apart} the factor of its size")
+smaller, same, larger = "no, by a smaller factor", "yes, by about the same", "no, by a larger factor"
+widgets.reveal("01-macs", smaller if factor < 0.8 else larger if factor > 1.25 else same)
 
 # %% [markdown]
 # So "small" is not one thing. Before you compress, ask which cost hurts: the download, the battery, the wait?
@@ -259,9 +259,11 @@ widgets.reveal("01-macs", f"{apart} the factor of its size")
 # ## Working memory
 #
 # While a network answers, memory holds more than its weights: the numbers that go into a layer and those that come
-# out of it. The cell below watches every layer and notes the largest such pair. A layer's input and output may
-# be forgotten once the next layer is done, and the teachers can answer one after the other, so this, plus the
-# weights, is about what answering takes at the least.
+# out of it. They may be forgotten once the next layer is done, and the teachers can answer one after the other. So the
+# weights, plus input and output of the largest layer, are about what answering takes at the least.
+#
+# The function below finds that largest layer. How it watches the layers (by hooks, which PyTorch calls whenever a
+# layer has answered) isn't needed later: look at what is printed, first for one picture, then for many at once.
 
 
 # %%
@@ -325,7 +327,8 @@ show_here(
 # up. That is the **warm-up**, and it doesn't count. Later, a single slow one comes up now and then, when the
 # machine does something else. One such outlier pulls a mean up; the **median**, the value in the middle, stays
 # where it is.
-#
+
+# %% [markdown]
 # ### Exercise: a fair latency (medium, 5 minutes)
 #
 # Write the whole function: leave out the first 3 measurements, then take the median of the others. Where two
@@ -333,14 +336,15 @@ show_here(
 #
 # <details><summary>Hint 1</summary>
 #
-# `seconds[3:]` is a list without its first three values. The order in which they were measured matters for that,
-# and no longer after it.
+# Drop the warm-up first, while the times still stand in the order in which they were measured. A slice of a list,
+# `seconds[start:]`, is a new list.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# Python's `statistics` module, imported above, has a function for the median. By hand: sort, and take the middle.
+# `seconds[3:]` leaves out the first three. Python's `statistics` module, imported above, has a function for the
+# median. By hand: sort, and take the middle.
 #
 # </details>
 
@@ -358,25 +362,29 @@ def median_latency(seconds: list[float]) -> float:
 checks.check("median_latency", median_latency)
 
 # %% [markdown]
-# **Predict:** how many times faster than the ensemble will the student answer, on your machine?
+# **Predict:** how many times faster than the ensemble will the student answer, on one processor core of your machine?
 
 # %%
 widgets.predict(
     "01-faster",
-    "How many times faster than the ensemble does the student answer one picture on this machine?",
+    "How many times faster than the ensemble does the student answer one picture here, on one processor core?",
     number=(1, 300, 1),
     unit="times",
 )
 
 # %% [markdown]
 # `evaluation.cost` measures as you have just done, only longer: warm-up, many calls, the median. Its
-# **throughput** is the pictures a second when many come at once, which is what a shop pays for.
+# **throughput** is the pictures a second when many come at once, which is what a shop pays for. Everybody gets a
+# single processor core, since whatever else your machine is doing disturbs one core less than all of them.
 
 # %%
+threads = torch.get_num_threads()
+torch.set_num_threads(1)
 measured = {
     name: evaluation.cost(model, data.image_shape, batch_size=64, seconds=0.3)
     for name, model in contestants.items()
 }
+torch.set_num_threads(threads)
 saved = evaluation.compare_cost(measured["ensemble"], measured["student"])
 lines = [
     f"{name:8} {cost.latency_ms:8.2f} ms a picture, {cost.throughput:10,.0f} pictures a second"
@@ -403,17 +411,16 @@ widgets.reveal("01-faster", saved.times_faster, unit="times")
 # ## The idea: let the ensemble write the labels
 #
 # At the start of this century Rich Caruana and his group built ensembles of very many models of every kind, which
-# won wherever they were tried (Caruana and others 2004), and were far too large to use. Cristian Buciluă, Rich
-# Caruana and Alexandru Niculescu-Mizil (2006) asked: if the ensemble knows the answers, why not let it write
-# them down for a small network?
+# did better than the best model among them (Caruana and others 2004), and were far too large to use. Cristian Buciluă,
+# Rich Caruana and Alexandru Niculescu-Mizil (2006) asked: if the ensemble knows the answers, why not let it write them
+# down for a small network?
 #
 # 1. Take pictures **without labels**, as many as you can get; these are the **transfer set**.
 # 2. Ask the ensemble about each of them, once.
 # 3. Train a small network to give the same answers.
 #
-# They called it **model compression**. What they compress is not the weights, but what the weights compute. A small
-# network that would have learned too little, or the wrong things, from few labels can learn that from many
-# answers.
+# They called it **model compression**. What they compress is not the weights, but what the weights compute. Labels are
+# few and dear; answers of the ensemble are as many as there are pictures.
 #
 # Try it in its purest form. Below, a few thousand training pictures lose their labels: every one is called class 0.
 
@@ -448,6 +455,10 @@ for learns_from in ("answers", "blotted out labels", "true labels"):
         training.fit(network, labelled if learns_from == "true labels" else unlabelled, **settings)
     logits = evaluation.predict(network, data.validation, data)
     right[learns_from] = 100 * evaluation.accuracy(logits, data.validation.labels)
+show_here(
+    "Right answers to a hundred new pictures",
+    "\n".join(f"{share:5.1f} after learning from {what}" for what, share in right.items()),
+)
 claim(
     "From the ensemble's answers alone a small network learns the task, about as well as from true labels",
     right["answers"] > 75 > right["blotted out labels"] and abs(right["answers"] - right["true labels"]) < 5,
@@ -462,15 +473,15 @@ truth = "more than 75" if share > 75 else "about 40" if share > 25 else "about 1
 widgets.reveal("01-no-labels", truth)
 
 # %% [markdown]
-# Later work found better things to hand on than the ensemble's probabilities: its logits (Ba and Caruana 2014), and
-# probabilities softened by a temperature (Hinton, Vinyals, Dean 2015), who gave the whole idea the name that it
-# has today, **distillation**. Lesson 04 is about them.
+# Later work found better things to hand on than the ensemble's probabilities. Ba and Caruana (2014) took its logits;
+# Hinton, Vinyals and Dean (2015) softened its probabilities by a temperature, and gave the whole idea the name that it
+# has today, **distillation**. [Lesson 04](04_soft_targets.ipynb) is about both.
 #
 # ## The idea in one picture
 #
 # Back to the two contestants. Beforehand, five students were distilled and five plain twins trained, each pair from
-# the same start, with the labels at hand and with all training pictures. Then the test pictures were asked, once, and
-# the answers were kept. How much accuracy does the small size cost?
+# the same start, with the labels at hand and with all training pictures. When nothing was left to choose, they were
+# asked about the test pictures, once, and the answers were kept. How much accuracy does the small size cost?
 
 # %%
 widgets.predict(
@@ -533,15 +544,17 @@ claim(
 #
 # | way | what becomes smaller | goes with distillation? |
 # |---|---|---|
-# | a smaller network | everything | yes: it is the student |
+# | a smaller network | bytes, MACs, memory and time, each by a factor of its own | yes: it is the student |
 # | quantisation | bytes; time too, where the processor knows the format | yes, afterwards or during |
 # | pruning | number of weights; time only where whole channels go | yes, afterwards |
-# | distillation | nothing by itself: it makes the smaller network better | |
+# | distillation | nothing by itself: it makes the smaller network better | – |
 #
 # They add up: Han, Mao and Dally (2016) put pruning and quantisation in a row.
 
 # %% [markdown]
 # ## Quiz
+#
+# Choose an answer, and it says why it is right or wrong.
 
 # %%
 widgets.quiz(

@@ -23,7 +23,7 @@
 #
 # - say what cross-entropy measures, and compute it so that no number overflows;
 # - write a training step, with momentum, and name the four lines of every training loop;
-# - measure accuracy on held-out pictures without spoiling the network or the figure;
+# - measure accuracy on held-out pictures without spoiling the network or the result;
 # - read training curves: overfitting, underfitting, or neither.
 #
 # **Builds on:** [lesson 00](00_start_here.ipynb): logits, parameters, the three splits.
@@ -60,7 +60,8 @@ def first_pictures(count):
 #
 # A network answers with logits, one number a class; softmax makes probabilities of them. Training needs one number
 # that says how wrong these are. The **cross-entropy** looks at the probability p that the label's class got, and
-# nothing else: the loss is -log p. Sure and right costs nothing, unsure a little, sure and wrong a lot.
+# nothing else: the loss is -log p. Sure and right costs nothing, unsure a little, sure and wrong a lot. (`log` is the
+# natural logarithm throughout this course, and its unit is called the **nat**.)
 #
 # Here are three answers to a picture whose label is class 0, as a worked example.
 
@@ -72,7 +73,7 @@ for name, logits in zip(("sure and right", "unsure", "sure and wrong"), answers,
 
 # %% [markdown]
 # **Predict:** a network that has not learned anything yet gives all ten classes about the same probability. What
-# is its cross-entropy? (`log` is the natural logarithm, so the unit is the nat.)
+# is its cross-entropy, then?
 
 # %%
 widgets.predict(
@@ -81,6 +82,13 @@ widgets.predict(
     number=(0, 10, 0.1),
     unit="nats",
 )
+
+# %%
+widgets.reveal("02-untrained", round(math.log(10), 2), unit="nats")
+
+# %% [markdown]
+# Each of the ten classes gets p = 1/10, and -log(1/10) is log(10). So much for the theory. A network fresh from
+# the random number generator prefers this class or that a little, but comes close:
 
 # %%
 torch.manual_seed(0)
@@ -93,11 +101,8 @@ claim(
     pictures_named_correctly=at_most(100 * right, 30, "%"),
 )
 
-# %%
-widgets.reveal("02-untrained", round(math.log(10), 2), unit="nats")
-
 # %% [markdown]
-# Keep this number in mind. A loss that stays there means that nothing is being learned.
+# Keep log(10) in mind. A loss that stays there means that nothing is being learned.
 #
 # ## Logarithms of tiny probabilities
 #
@@ -170,9 +175,11 @@ for step in range(1, 6):
 # %% [markdown]
 # The steps grow shorter as the slope does. A network's loss has long gentle slopes, and every batch of pictures gives
 # a slightly different gradient. **Momentum** (Polyak 1964) helps with both: the weight rolls on. It keeps
-# a **velocity**, which loses a little at every step and gains the new gradient:
+# a **velocity**, which loses a little at every step and gains the new gradient. How much of the old velocity stays is
+# a number from 0 to 1, called momentum as well:
 #
-# velocity = momentum * velocity + gradient, then weight = weight - learning_rate * velocity
+# - velocity = momentum * velocity + gradient
+# - weight = weight - learning_rate * velocity
 #
 # **Predict:** the gradient stays the same for a long time, and momentum is 0.9. How many times as long does a step
 # get as it would be without momentum?
@@ -192,9 +199,13 @@ for _ in range(200):
 widgets.reveal("02-momentum", round(velocity, 3), unit="times")
 
 # %% [markdown]
+# The velocity is the new gradient, plus 0.9 of the one before, plus 0.9 times 0.9 of the one before that, and so on;
+# for equal gradients that adds up to 1 / (1 - 0.9) of them. Where the slope keeps its direction, steps grow long;
+# where it changes from batch to batch, gradients cancel.
+#
 # ### Exercise: a step with momentum (easy, 4 minutes)
 #
-# Fill the two gaps after the two formulas. Give back new tensors; those that came in stay as they are.
+# Put the two formulas into the two gaps. Give back new tensors; those that came in stay as they are.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -244,7 +255,9 @@ for percent in (0, 10, 20, 60, 100):
     )
 
 # %% [markdown]
-# Here is the whole of it. Read it line by line; the comments count the four.
+# Here is the whole of it; the comments count the four lines. `Batches` hands out the pictures in another order each
+# epoch. The optimizer takes the step, with momentum 0.9, as in your exercise but for a refinement by Nesterov; its
+# **weight decay** pulls weights a little towards zero. And before each step the learning rate is set.
 
 
 # %%
@@ -268,6 +281,10 @@ def train_by_hand(model, data, *, epochs, learning_rate):
     return losses
 
 
+# %% [markdown]
+# Now let it train a network with two small layers.
+
+# %%
 few = first_pictures(5000)
 torch.manual_seed(0)
 by_hand = models.build("mlp_25k")
@@ -292,7 +309,7 @@ claim(
 settings = {"batch_size": 100, "learning_rate": 0.1, "seed": 0, "progress": False}
 torch.manual_seed(0)
 by_fit = models.build("mlp_25k")
-training.fit(by_fit, few, epochs=2, precision="float32", **settings)
+training.fit(by_fit, few, epochs=2, precision="float32", **settings)  # float32, as the loop by hand
 apart = max(
     (one.detach() - other.detach()).abs().max().item()
     for one, other in zip(by_hand.parameters(), by_fit.parameters(), strict=True)
@@ -315,7 +332,7 @@ claim(
 # for, unless `torch.no_grad()` tells it not to.
 
 # %%
-shipped = teachers.load_teachers(teachers.shipped_folder(), data)
+shipped = teachers.load_teachers(teachers.shipped_folder(), data)  # the course's five: name, network, notes
 teacher = copy.deepcopy(shipped[0][1])
 pictures = data.normalise(data.validation.images[:64])
 
@@ -331,11 +348,15 @@ asked_in_eval, asked_in_train = changed_by_asking(teacher.eval()), changed_by_as
 claim(
     "Asking a network in train mode changes it, even without a training step; in eval mode it doesn't",
     asked_in_eval == 0 < asked_in_train,
+    batchnorm_layers=sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in teacher.modules()),
     tensors_changed_in_eval_mode=asked_in_eval,
     tensors_changed_in_train_mode=asked_in_train,
 )
 
 # %% [markdown]
+# Each BatchNorm layer keeps three things: the mean and the variance of what it saw, and how many batches it has seen.
+# All of them have changed, in every layer.
+#
 # ### Exercise: accuracy on held-out pictures (medium, 7 minutes)
 #
 # Write the whole function: ask the model in eval mode and without gradient, and return the share of pictures, 0 to 1,
@@ -376,8 +397,10 @@ checks.check("validation_accuracy", validation_accuracy)
 # ## A small teacher, for real
 #
 # Time to train something with eyes. A teacher of this course is a residual network (He and others 2016): three stages
-# of convolutions, each with a shortcut around it. Below is a narrower sister, which sees a part of the pictures, a few
-# times, each time a little shifted or mirrored (**augmentation**).
+# of convolutions, with shortcuts around them. Below is a narrower sister, which sees a part of the pictures, a few
+# times, each time a little shifted or mirrored (**augmentation**). The optimizer is Muon (Jordan and others 2024),
+# with which the teachers were trained, too: it has a velocity as well, but evens it out, so that the step is about
+# as long in every direction of a layer. Such a step takes more time, but fewer are needed.
 #
 # **Predict:** of a hundred pictures that it hasn't seen, how many will it name correctly?
 
@@ -429,7 +452,8 @@ widgets.predict(
 
 # %% [markdown]
 # Three runs of one and the same network: on a few pictures; on the same ones with tiny steps, at a learning rate far
-# too low; and on many more pictures.
+# too low; and on many more pictures. In the figure, each run has its colour and its marker; a solid line is the
+# validation split, a dashed one the training pictures. A step up the left axis multiplies the loss.
 
 # %%
 runs = {
@@ -475,8 +499,8 @@ widgets.reveal("02-few-pictures", turned)
 # %% [markdown]
 # The first is **overfitting**, the second **underfitting**. Look at the accuracy of the overfitting run, too: it hardly
 # suffers. The network makes about as many mistakes as before, but it is ever more **sure** of them, and being sure
-# and wrong is what cross-entropy punishes. A teacher that is sure of everything has little to tell a student; lesson
-# 03 measures this, and lesson 04 softens it.
+# and wrong is what cross-entropy punishes. A teacher that is sure of everything has little to tell a student;
+# [lesson 03](03_ensembles.ipynb) measures this, and [lesson 04](04_soft_targets.ipynb) softens it.
 
 # %%
 best = validation_loss.index(min(validation_loss))
@@ -507,7 +531,7 @@ claim(
 )
 
 # %% [markdown]
-# ### Exercise: a diagnosis (hard, 10 minutes)
+# ### Exercise: a diagnosis (medium, 8 minutes)
 #
 # Write a function that looks at two lists, the training and the validation loss after each epoch, and says
 # `"overfitting"`, `"underfitting"` or `"fits"`. This is its rule, in this order:
@@ -516,6 +540,9 @@ claim(
 #    loss is below the training loss of the epoch that had the smallest validation loss;
 # 2. `"underfitting"`, if the last training loss is still above 90 % of the first one;
 # 3. `"fits"` otherwise.
+#
+# When it passes, try it on the runs above, in a new cell: does it say of each what you would say?
+# `diagnose(few_pictures.column("train_loss"), few_pictures.column("validation_loss"))`
 #
 # <details><summary>Hint 1</summary>
 #
@@ -526,8 +553,8 @@ claim(
 #
 # <details><summary>Hint 2</summary>
 #
-# At least 10 % above: `validation_loss[-1] >= 1.1 * min(validation_loss)`. Two `if`s, each with a `return`, and
-# one `return` after them are enough.
+# At least 10 % above the smallest is at least 1.1 times the smallest. Two `if`s, each with a `return`, and one
+# `return` after them are enough; the first `if` joins its two conditions by `and`.
 #
 # </details>
 
@@ -551,8 +578,9 @@ checks.check("diagnose", diagnose)
 # %% [markdown]
 # ## The course's teachers
 #
-# Five networks were trained in the same way, only for longer: wider, on all training pictures, with augmentation. What
-# happened, epoch by epoch, was stored beside their weights.
+# Five networks were trained as the small one just was, only more: they are wider, learned from all training pictures
+# and for more epochs (teacher 1 for a few more than the others), and patches of their pictures were erased as well.
+# What happened, epoch by epoch, was stored beside their weights.
 #
 # **Predict:** after its first epoch, which pictures did teacher 1 name correctly more often?
 
@@ -588,9 +616,21 @@ widgets.reveal("02-first-epoch", f"the one on {higher} pictures")
 
 # %% [markdown]
 # That is no miracle, for two reasons. The training figure is a mean over the epoch, in which the network began as a
-# beginner; the validation figure is taken at its end. And training pictures were shifted, mirrored and covered, while
-# validation pictures are whole: training was the harder task. Towards the end the lines cross.
-#
+# beginner; the validation figure is taken at its end. And training pictures were shifted, mirrored and partly erased,
+# while validation pictures are whole: training was the harder task. Later the lines cross. Is that overfitting? By the
+# rule of your exercise it isn't.
+
+# %%
+risen = [
+    history.last.validation_loss / min(history.column("validation_loss")) for history in histories.values()
+]
+claim(
+    "None of the five teachers' validation losses ends ten percent above its smallest",
+    max(risen) < 1.1,
+    largest_of_five_in_times_the_smallest_loss=at_most(max(risen), 1.1, "times"),
+)
+
+# %% [markdown]
 # Are these curves those of the weights on your disk? Ask.
 
 # %%
@@ -733,6 +773,8 @@ widgets.quiz(
 #   https://doi.org/10.1214/aoms/1177729586
 # - Boris T. Polyak (1964). Some Methods of Speeding up the Convergence of Iteration Methods. USSR Computational
 #   Mathematics and Mathematical Physics 4. https://doi.org/10.1016/0041-5553(64)90137-5
+# - Ilya Sutskever, James Martens, George Dahl, Geoffrey Hinton (2013). On the Importance of Initialization and Momentum
+#   in Deep Learning (with Nesterov's refinement). https://proceedings.mlr.press/v28/sutskever13.html
 # - Sergey Ioffe, Christian Szegedy (2015). Batch Normalization: Accelerating Deep Network Training by Reducing Internal
 #   Covariate Shift. https://arxiv.org/abs/1502.03167
 # - Kaiming He, Xiangyu Zhang, Shaoqing Ren, Jian Sun (2016). Deep Residual Learning for Image Recognition.

@@ -26,7 +26,8 @@
 # - tell whether a network is as often right as it is sure: its calibration;
 # - weigh what each further member brings against what it costs.
 #
-# **Builds on:** lesson 02 (how a teacher is trained, softmax, cross-entropy); lesson 01 (what the ensemble costs).
+# **Builds on:** [lesson 02](02_train_a_teacher.ipynb) (how a teacher is trained, cross-entropy);
+# [lesson 01](01_why_compress.ipynb) (what the ensemble costs).
 #
 # **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works
 # for {{machine_seconds}}.
@@ -48,8 +49,9 @@ from kdcourse.lessons import at_least, at_most, between, claim, show
 # %% [markdown]
 # ## Five teachers
 #
-# They saw the same training pictures, but each began at other random weights, and they differ in width and in how
-# the pictures were shifted, flipped or partly erased while they learned. All that is on purpose, as you will see.
+# They saw the same training pictures, but each began at other random weights, and they differ in width (a
+# `teacher_wide` is wider than a `teacher`) and in how the pictures were shifted, mirrored or partly erased while they
+# learned. All that is on purpose, as you will see.
 
 # %%
 data = fashion_mnist()
@@ -57,21 +59,24 @@ ensemble = recorded.ensemble(data)
 for recipe in teachers.RECIPES:
     change = recipe.augmentation
     print(
-        f"{recipe.name}: {recipe.model}, seed {recipe.seed}; shifted by up to {change.shift} pixels, "
-        f"{'some' if change.flip else 'none'} mirrored, a patch erased in {100 * change.erase:.0f} of 100"
+        f"{recipe.name}: {recipe.model}, seed {recipe.seed}; shifted by up to {change.shift} px, "
+        f"{'half' if change.flip else 'none'} mirrored, a patch erased in {100 * change.erase:.0f} of 100"
     )
 
 # %% [markdown]
 # ## One picture, five opinions
 #
 # Mostly they agree. Among the first three hundred validation pictures, here is the one on which they are furthest
-# apart (by the mean Kullback-Leibler divergence between two of them). The last panel is their ensemble.
+# apart (by the Kullback-Leibler divergence, which says how different two sets of probabilities are; lesson 04 comes
+# to it). The last panel is their ensemble. Beside each answer stands its entropy in nats: near 0 for a teacher who is
+# sure, larger the more it hesitates.
 
 # %%
 first = data.validation.images[:300]
 opinions = ensemble.member_logits(data.normalise(first)).double()
 log_p = opinions.log_softmax(dim=2)
-divergence = (log_p.exp()[:, None] * (log_p[:, None] - log_p[None])).sum(dim=3).mean(dim=(0, 1))  # [pictures]
+# Between every two teachers, then the mean over all these pairs: one number a picture.
+divergence = (log_p.exp()[:, None] * (log_p[:, None] - log_p[None])).sum(dim=3).mean(dim=(0, 1))
 apart = int(divergence.argmax())
 label = int(data.validation.labels[apart])
 rows = {f"teacher {n + 1}": opinions[n, apart] for n in range(5)} | {
@@ -107,7 +112,7 @@ print("second member:", other.tolist(), "names class", int(other.argmax()))
 print("their average:", average.tolist(), "names class", int(average.argmax()))
 
 # %% [markdown]
-# The one who is surer has more say. That is the difference to a vote.
+# The one who is surer has more say. That is the difference from a vote, in which each member counts the same.
 #
 # ### Exercise: the mean of logits (easy, 3 minutes)
 #
@@ -157,12 +162,12 @@ widgets.predict(
 )
 
 # %% [markdown]
-# This takes the machine a few seconds: five networks, five thousand pictures.
+# Five networks, five thousand pictures: this takes the machine a few seconds, more than all the rest of the lesson.
 
 # %%
 labels = data.validation.labels
 member_logits = torch.stack(
-    [evaluation.predict(member, data.validation, data) for member in ensemble.members]
+    [evaluation.predict(member, data.validation, data, batch_size=256) for member in ensemble.members]
 )
 logits = evaluation.average_members(member_logits, "logits")
 member_right = member_logits.argmax(dim=2) == labels  # [members, pictures]
@@ -175,7 +180,7 @@ claim(
     min(gains) > 0,
     more_pictures_right_than_the_best_member=at_least(min(gains), 5),
     than_the_worst=at_least(max(gains), 25),
-    of=f"{len(labels):,}",
+    all_pictures=f"{len(labels):,}",
 )
 widgets.reveal(
     "03-ensemble", "more often than its best member" if min(gains) > 0 else "as often as its best member"
@@ -183,9 +188,12 @@ widgets.reveal(
 
 # %% [markdown]
 # Is that luck? A fair question. A difference of a few pictures among thousands may turn round on other pictures, and
-# against the best member it is not safe: a paired test (McNemar's, lesson 06) doesn't rule out chance there. So look
-# at a finer measure than right or wrong: the **negative log-likelihood**, minus the logarithm of the probability
-# that the label gets. It sees every change of mind, not only those that tip the answer.
+# against the best member it is not safe: a test ([lesson 06](06_evaluate.ipynb) has it) doesn't rule out chance there.
+# So look at a finer measure than right or wrong: the **negative log-likelihood**, which is the cross-entropy of lesson
+# 02, asked about pictures that were not learned from. It sees every change of mind, not only those that tip the answer.
+#
+# For each member, take its loss less the ensemble's, picture by picture. The mean of these differences comes with a
+# 95 % interval, the range in which other such pictures would probably leave it. Does any of the five intervals reach 0?
 
 
 # %%
@@ -200,8 +208,8 @@ unsafe = sum(evaluation.mcnemar(one, right) > 0.05 for one in member_right)
 claim(
     "The ensemble gives the labels more probability than each member does, by more than chance explains",
     all(difference.low > 0 for difference in differences),
-    smallest_lower_end_of_five_intervals_in_nats=at_least(min(d.low for d in differences), 0.005),
-    members_from_which_right_or_wrong_alone_cannot_tell_it=at_least(unsafe, 1),
+    lowest_end_of_the_five_intervals=at_least(min(d.low for d in differences), 0.005, "nats"),
+    members_whom_right_or_wrong_alone_may_not_tell_from_it=at_least(unsafe, 1),
 )
 
 # %% [markdown]
@@ -248,7 +256,8 @@ widgets.predict(
 # ### Exercise: how often do two members differ? (medium, 7 minutes)
 #
 # `predictions` holds the class that each member names for each picture: [members, pictures]. For every pair of
-# *different* members, take the share of pictures on which they differ; return the mean over the pairs, 0 to 1.
+# *different* members, take the share of pictures on which they differ; return the mean over the pairs, 0 to 1. Two
+# gaps: the list of all pairs (i, j), and what each of them adds to the total.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -258,7 +267,8 @@ widgets.predict(
 #
 # <details><summary>Hint 2</summary>
 #
-# `itertools.combinations(range(3), 2)` gives (0, 1), (0, 2), (1, 2): every pair once, none with itself.
+# `list(itertools.combinations(range(3), 2))` is [(0, 1), (0, 2), (1, 2)]: every pair once, none with itself. Without
+# `list` the pairs could not be counted.
 #
 # </details>
 
@@ -284,8 +294,8 @@ checks.check("pairwise_disagreement", pairwise_disagreement)
 scores = evaluation.member_scores(member_logits, labels)
 errors = 1 - accuracies
 claim(
-    "Two teachers differ on fewer pictures than their two shares of errors together",
-    scores.mean_disagreement < 2 * errors.mean().item(),
+    "Two teachers differ on fewer pictures than a single one of them errs on",
+    scores.mean_disagreement < errors.mean().item(),
     pictures_in_a_hundred_on_which_two_differ=between(100 * scores.mean_disagreement, 3, 4),
     pictures_in_a_hundred_on_which_one_errs=between(100 * errors.mean().item(), 5, 6),
 )
@@ -375,13 +385,13 @@ claim(
 # 3. soften each member, then average.
 #
 # **Softening the mean is not the mean of the softened.** At T = 1 the second and third are one and the same; at any
-# other T all three differ. The distance below is half the sum of absolute differences: the share of probability
-# that lies elsewhere.
+# other T all three differ. By how much? Take half the sum of absolute differences of the ten probabilities: 0 where
+# two ways say the same, 0.1 where a tenth of the probability has moved to other classes.
 
 
 # %%
 def distance(p: torch.Tensor, q: torch.Tensor) -> float:
-    """Mean over the pictures of the probability that lies elsewhere, 0 to 1. p, q [N, C]."""
+    """Mean over the pictures of the share of probability that has moved, 0 to 1. p, q [N, C]."""
     return (p - q).abs().sum(dim=1).mean().item() / 2
 
 
@@ -398,7 +408,7 @@ show(
     figures.against_temperature(
         temperatures,
         {name: [round(value, 6) for value in found] for name, found in distances.items()},
-        quantity="probability that lies elsewhere",
+        quantity="share of probability moved",
         title="Three ways to soften an ensemble",
     ),
     "the distances between three ways of softening an ensemble; ways 2 and 3 coincide at T = 1 alone, and ways 1 and "
@@ -420,6 +430,10 @@ claim(
 )
 
 # %% [markdown]
+# Why do ways 1 and 3 meet? At a high temperature all logits become small, and the softmax of small numbers is nearly a
+# straight line: then it doesn't matter whether one averages before or after. Way 2 averages probabilities at T = 1,
+# where the softmax is anything but straight.
+#
 # This course distils from the first, the mean of logits: one row of numbers a picture is kept, and may be softened by
 # any temperature later.
 
@@ -435,7 +449,7 @@ widgets.ensemble_explorer(member_logits, labels, data.classes)
 # %% [markdown]
 # ## Calibration
 #
-# The second number in the explorer is about honesty. A network's **confidence** is the probability that it gives its
+# The middle panel of the explorer is about honesty. A network's **confidence** is the probability that it gives its
 # own answer. If it says 0.9 a thousand times, nine hundred of those answers should be right. Then it is
 # **calibrated**.
 #
@@ -454,7 +468,7 @@ widgets.predict(
 # Sort the pictures by confidence into `bins` bins of equal width from 0 to 1. In each bin, compare the share of right
 # answers with the mean confidence. The error is the mean of these gaps without their sign, each bin weighing as much
 # as the **share of all pictures** that it holds. An empty bin adds nothing; a confidence of exactly 1 belongs to the
-# last bin. Whole function.
+# last bin. Write the whole function.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -555,8 +569,8 @@ claim(
 # ## The bill
 #
 # Now the price. Five networks are five times the weights, five times the memory, five times the work, for every
-# picture, every day. What does each further member bring? Here is every ensemble that can be made of these five, 31 in
-# all.
+# picture, every day. What does each further member bring? Here is every ensemble that can be made of these five, from
+# single teachers to all of them.
 
 # %%
 by_size = {
@@ -571,25 +585,31 @@ accuracy = {
 loss = {members: [losses(z).mean().item() for z in some] for members, some in averaged.items()}
 show(
     figures.ensemble_sizes({"validation accuracy (%)": accuracy, "loss (nats)": loss}),
-    "accuracy and loss of all 31 ensembles by their number of members; accuracy rises and loss falls with every "
-    "member at first, and hardly any more after the third.",
+    f"accuracy and loss of all {sum(map(len, by_size.values()))} ensembles by their number of members; on average, "
+    "accuracy rises up to the third member and hardly any more after it, and loss falls with every member, each time "
+    "by less.",
 )
 
 # %%
 mean_loss = {members: sum(found) / len(found) for members, found in loss.items()}
 gained = (mean_loss[1] - mean_loss[3]) / (mean_loss[1] - mean_loss[5])
-costs = [evaluation.cost(member, data.image_shape, latency=False) for member in ensemble.members]
-together = evaluation.cost(ensemble, data.image_shape, latency=False)
+steps = [mean_loss[members] - mean_loss[members + 1] for members in range(1, 5)]
+sizes = [sum(weight.numel() for weight in member.parameters()) for member in ensemble.members]
 claim(
-    "Three members bring most of what five bring; every member costs a whole network",
-    gained > 0.7,
+    "Each member brings less than the one before, and three bring most of what five bring",
+    steps == sorted(steps, reverse=True) and gained > 0.7,
     share_of_the_gain_in_loss_that_three_bring=between(100 * gained, 75, 95, "%"),
-    work_of_five_over_that_of_one=between(together.macs / min(c.macs for c in costs), 4.5, 6, "times"),
-    parameters_of_five=between(together.parameters / 1e6, 4, 5, "million"),
+)
+claim(
+    "But every member costs a whole network",
+    sum(sizes) > 4.5 * min(sizes),
+    parameters_of_the_smallest_member=between(min(sizes) / 1e6, 0.8, 0.9, "million"),
+    parameters_of_five=between(sum(sizes) / 1e6, 4, 5, "million"),
 )
 
 # %% [markdown]
-# What that means in milliseconds on your machine, you measured in lesson 01.
+# What that means in work and in milliseconds on your machine, you measured in
+# [lesson 01](01_why_compress.ipynb).
 #
 # Here is the plan, then: let the five work **once**, on the training pictures, and pass on what they say to a single
 # small network. What exactly they have to say beside the right answer, the next lesson looks at.
@@ -697,7 +717,7 @@ widgets.quiz(
 # - Each member costs a whole network and brings less than the one before. That is the bill that distillation is
 #   meant to cut.
 #
-# Next: lesson 04, what the ensemble knows about a picture beside its label.
+# Next: [lesson 04](04_soft_targets.ipynb), what the ensemble knows about a picture beside its label.
 #
 # ## References
 #

@@ -26,8 +26,8 @@
 # - derive the gradient that soft targets send to a student, and what becomes of it when the temperature is high;
 # - show, on paper and in numbers, why the distillation term is multiplied by T squared.
 #
-# **Builds on:** lesson 02 (softmax, cross-entropy and its gradient) and lesson 03 (the ensemble). A derivative or
-# two, taken slowly.
+# **Builds on:** [lesson 02](02_train_a_teacher.ipynb) (softmax, cross-entropy and its gradient) and
+# [lesson 03](03_ensembles.ipynb) (the ensemble). A derivative or two, taken slowly: have paper and pencil ready.
 #
 # **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works
 # for {{machine_seconds}}.
@@ -57,6 +57,7 @@ from kdcourse.lessons import at_least, at_most, between, claim, show
 data = fashion_mnist()
 ensemble = recorded.ensemble(data)
 targets = soft_targets(ensemble, data.train, data)
+# One view, the pictures as they are: nothing was shifted or mirrored.
 teacher_logits = targets.logits(targets.views[0], torch.arange(len(data.train)))
 labels = data.train.labels
 print(f"logits of {teacher_logits.shape[0]:,} pictures, {teacher_logits.shape[1]} classes each")
@@ -66,10 +67,11 @@ print(f"logits of {teacher_logits.shape[0]:,} pictures, {teacher_logits.shape[1]
 #
 # Here are three training pictures with one and the same label. The ensemble calls each of them a shirt, too. They
 # were picked because its *second* thought is strong: one resembles a T-shirt, one a coat, one a dress. The label
-# can't tell them apart. The soft targets can.
+# can't tell them apart. The soft targets can. (*T = 1* above the bars means the ordinary softmax; what T is comes
+# in a moment.)
 
 # %%
-probabilities = softened(teacher_logits, 1)
+probabilities = softened(teacher_logits, 1)  # the ordinary softmax
 shirt = data.classes.index("Shirt")
 called_shirt = (labels == shirt) & (teacher_logits.argmax(dim=1) == shirt)
 lookalikes = [data.classes.index(name) for name in ("T-shirt/top", "Coat", "Dress")]
@@ -105,17 +107,18 @@ widgets.predict(
 )
 
 # %%
-mean_targets = torch.stack([softened(teacher_logits[labels == k], 4).mean(dim=0) for k in range(10)])
-nearest = mean_targets.clone().fill_diagonal_(0).argmax(dim=1)
-for name, other in zip(data.classes, nearest, strict=True):
-    print(f"{name:>11} is most like {data.classes[other]}")
+shares = torch.stack([probabilities[labels == k].mean(dim=0) for k in range(10)])  # a row for each label
+of_nearest, nearest = shares.clone().fill_diagonal_(0).max(dim=1)  # the label's own class left out
+for name, other, share in zip(data.classes, nearest, of_nearest, strict=True):
+    print(f"{name:>11} is most like {data.classes[other]}{', but hardly' if share < 0.001 else ''}")
 
 # %%
 widgets.reveal("04-like-a-shirt", data.classes[nearest[shirt]])
 
 # %% [markdown]
 # Read the list once more. Shoes are near shoes, tops near tops, and nobody told the teachers that there are such
-# groups: they found them because it helps. This is what a student gets beside the label.
+# groups: they found them because it helps. (*But hardly*: less than a thousandth on average. Nothing is much like
+# a trouser or a bag.) This is what a student gets beside the label.
 
 # %% [markdown]
 # ## Too sure to be useful
@@ -142,7 +145,7 @@ claim(
 widgets.reveal("04-nearly-certain", 100 * nearly_certain, unit="of 100")
 
 # %% [markdown]
-# So the knowledge is there, but behind the decimal point. The remedy is to turn down the teacher's certainty before
+# So the knowledge is there, but far behind the decimal point. The remedy is to turn down the teacher's certainty before
 # the student looks, and that is what the temperature is for.
 #
 # ## Temperature
@@ -163,8 +166,8 @@ for temperature in (0.5, 1, 3, 10, 1000):
 # %% [markdown]
 # - $T = 1$ is the ordinary softmax.
 # - Below 1, the largest logit takes everything: at $T \to 0$ only the answer is left, a label.
-# - Above 1, the others rise; at $T \to \infty$ all classes are alike, and nothing is left to learn.
-# - The **order** of the classes never changes, whatever $T$ is.
+# - Above 1, the others rise; at $T \to \infty$ all classes get the same share.
+# - The **order** of the classes never changes, whatever $T > 0$ is.
 #
 # ### Exercise: soften (easy, 4 minutes)
 #
@@ -200,7 +203,7 @@ checks.check("softened_probabilities", softened_probabilities)
 # %% [markdown]
 # ## Behind the decimal point
 #
-# Three pictures on which the ensemble is more than 99.9 % sure. At T = 1 their soft targets are as good as labels.
+# Three pictures on which the ensemble is more than 99.9 % sure. At T = 1 their soft targets say no more than labels.
 # Warmed up, they tell what the ensemble knew all along.
 
 # %%
@@ -231,15 +234,15 @@ claim(
 )
 
 # %% [markdown]
-# Not every picture has as much to tell. The sneaker leans clearly towards the other shoes; for the trouser the others
-# are nearly alike, so its soft targets say little more than its label, at any temperature.
+# Not every picture has as much to tell. The sneaker leans clearly towards the other shoes; for the trouser and
+# the bag the others are nearly alike, so their soft targets say little more than their labels, at any temperature.
 #
 # ## Turn the knob yourself
 #
 # Ten pictures that the teachers have *not* been trained on, the first of each class in the validation split, and
 # all five teachers with their ensemble. Drag T from one end to the other (or press Tab until the slider has the
-# focus, then the arrow keys). Watch for a picture on which the teachers agree at T = 1 and differ in their second
-# thoughts.
+# focus, then the arrow keys). The hatched bar is the class of the label. Watch for a picture on which the teachers
+# agree at T = 1 and differ in their second thoughts.
 
 # %%
 first = torch.stack([(data.validation.labels == k).nonzero()[0, 0] for k in range(10)])
@@ -261,7 +264,7 @@ widgets.temperature_explorer(images, member_logits, data.validation.labels[first
 # %%
 for shares in ([1.0, 0.0], [0.9, 0.1], [0.5, 0.5]):
     nats = -sum(share * math.log(share) for share in shares if share > 0)
-    print(shares, f"{abs(nats):.2f} nats")
+    print(shares, f"{abs(nats):.2f} nats")  # abs turns -0.00 into 0.00
 
 # %% [markdown]
 # ### Exercise: entropy (medium, 5 minutes)
@@ -331,14 +334,18 @@ claim(
 # That is no accident of these pictures: the derivative of the entropy by $T$ is the variance of the logits under
 # $q$, divided by $T^3$, and a variance can't be negative.
 #
-# A good temperature lies somewhere between the ends. Which one, no formula says: in lesson 05 you search for it.
+# A good temperature lies somewhere between the ends. Which one, no formula says: in [lesson 05](05_distil.ipynb) you
+# search for it.
 
 # %% [markdown]
 # ## What the student feels: the gradient
 #
 # A student with logits $z$ is shown the teacher's softened probabilities $p$, made from logits $v$ at the same $T$.
-# Its own are $q$. Its loss for one picture is the cross-entropy $L = -\sum_k p_k \log q_k$. (The Kullback-Leibler
-# divergence is the same up to the teacher's entropy, which the student can't change, so its gradient is the same.)
+# Its own are $q$. Its loss for one picture is the cross-entropy $L = -\sum_k p_k \log q_k$.
+#
+# You will also meet the **Kullback-Leibler divergence**, $\mathrm{KL}(p \,\|\, q) = L - H(p)$: the cross-entropy
+# less the teacher's own entropy. It is 0 when the student says just what the teacher says. The student can't change
+# $H(p)$, so both have the same gradient.
 #
 # How does $L$ change with one logit $z_i$? Two steps:
 #
@@ -421,8 +428,8 @@ checks.check("soft_gradient", soft_gradient)
 # $$\frac{\partial L}{\partial z_i} \approx \frac{1}{C\,T^2}\,(z_i - v_i)$$
 #
 # (equation 4). No softmax is left. It is the gradient of $\frac{1}{2CT^2}\sum_i (z_i - v_i)^2$: at a high temperature
-# the student simply learns to **match the teacher's logits**, as Buciluă, Caruana and Niculescu-Mizil had their
-# small networks do in 2006.
+# the student simply learns to **match the teacher's logits**, as Ba and Caruana had shallow networks do in 2014.
+# (The paper credits the idea to Buciluă, Caruana and Niculescu-Mizil, 2006.)
 #
 # And look at the front: **one over T squared**. One $T$ comes from the chain rule, because $z$ is divided by it on
 # the way in. The other comes from the probabilities, which draw together as $T$ grows, so that less is left of
@@ -432,7 +439,7 @@ checks.check("soft_gradient", soft_gradient)
 # ### Exercise: the gradient when logits are matched (hard, 8 minutes)
 #
 # Multiply the loss by T squared, and the gradient tends to something that doesn't depend on T. Write this limit,
-# for a batch and averaged over it. The logits that you are given need *not* have a mean of 0: subtract each
+# for a batch and averaged over it: [B, C]. The logits that you are given need *not* have a mean of 0: subtract each
 # picture's own mean first. Whole function this time. It gets the temperature as well, so that it can take the place
 # of the last one; should it use it?
 #
@@ -467,8 +474,9 @@ checks.check("matching_logits_gradient", matching_logits_gradient)
 
 # %% [markdown]
 # How high is high? Take an untrained student, two thousand pictures, and the true gradient at each temperature
-# (by autograd, of the course's own `hinton_loss`, which has the factor T squared). Its length and direction are
-# compared with the limit's.
+# (by autograd, of the course's own `hinton_loss`, which has the factor T squared). Two numbers compare it with the
+# limit. Their *distance*, in lengths of the limit: 0 when they are equal, 1 when they are as far apart as the limit is
+# long. And the *cosine* of the angle between them: 1 when they point in the same direction.
 
 # %%
 some = slice(0, 2000)
@@ -512,18 +520,21 @@ claim(
 
 # %% [markdown]
 # So "high" means high beside the logits, and on the way there the distance even grows for a while: the true gradient
-# overshoots before it settles. At the temperatures that people use, 1 to 10 or so, equation 4 is a rough
-# guide rather than the truth, and the difference matters. At a lower temperature the student hardly feels whether
-# a hopeless class has a logit a little or very much below the others. That may be a blessing, since such logits were
-# never pinned down by training and can be noise; or a loss, if they know something. The paper finds middling
-# temperatures best for students too small to copy everything, and takes that as a sign of the former.
+# becomes too long before it settles. At the temperatures that people use, 1 to 10 or so, equation 4 is a rough guide
+# rather than the truth.
+#
+# The difference matters. At a lower temperature the student hardly feels whether a hopeless class has a logit a
+# little or very much below the others. That may be a blessing, since training never pinned such logits down and they
+# can be noise; or a loss, if they know something. The paper finds middling temperatures best for students too small
+# to copy everything, and takes it as a sign that ignoring such logits helps.
 
 # %% [markdown]
 # ## Why T squared
 #
 # Now the term without the factor: the plain cross-entropy with soft targets.
 #
-# **Predict:** the temperature doubles, from 16 to 32. What becomes of the size of its gradient?
+# **Predict:** the temperature doubles, from 16 to 32. What becomes of the size of its gradient? (Equation 4 helps,
+# if 16 is high enough.)
 
 # %%
 choices = {"it stays about the same": 1, "about a half": 2, "about a quarter": 4, "about a sixteenth": 16}
@@ -590,8 +601,8 @@ claim(
 #
 # But the usual objective adds **two** terms, soft targets with weight alpha and labels with weight 1 - alpha.
 # Without T squared their balance tips whenever you touch the temperature, and you would never know whether it was
-# the temperature that helped, or that the labels now counted for more. Here is the soft targets' part of both
-# gradients' sizes when alpha is 0.5.
+# the temperature that helped, or that the labels now counted for more. Here is how much of the pull comes from the
+# soft targets when alpha is 0.5, going by the sizes of the two gradients.
 
 # %%
 at_16 = temperatures.index(16)
@@ -718,7 +729,7 @@ widgets.quiz(
 #   **matches logits**.
 # - **T squared** makes up for what the gradient loses, so that temperature and alpha can be tuned apart.
 #
-# Next: lesson 05, where you put the objective together and distil students by the dozen.
+# Next: [lesson 05](05_distil.ipynb), where you put the objective together and distil students by the dozen.
 #
 # ## References
 #

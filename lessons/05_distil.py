@@ -67,7 +67,7 @@ print(answers)
 # %%
 place = int((data.train.labels == data.classes.index("Shirt")).nonzero()[0])
 picture = data.train.images[place : place + 1]
-teacher_logits = answers.logits(View(), torch.tensor([place]))
+teacher_logits = answers.logits(View(), torch.tensor([place]))  # View(): of the picture as it is
 with torch.no_grad():
     student_logits = student(data.normalise(picture))
 show(
@@ -102,7 +102,8 @@ for name, q in (("the same answer", p), ("nearly the same", torch.tensor([0.6, 0
 # $$T^2 \, \frac{1}{B} \sum_{b=1}^{B} \mathrm{KL}\big(\mathrm{softmax}(v_b / T) \,\|\, \mathrm{softmax}(z_b / T)\big)$$
 #
 # with v the teacher's logits, z the student's and B pictures. Hinton, Vinyals and Dean (2015) put T squared there
-# because softening makes gradients about T squared times smaller, as you saw in lesson 04.
+# because softening makes gradients about T squared times smaller, as you saw in
+# [lesson 04](04_soft_targets.ipynb).
 #
 # ### Exercise: the distillation term (medium, 8 minutes)
 #
@@ -262,7 +263,7 @@ claim(
 # %% [markdown]
 # ## One step
 #
-# Here is one step on the labels alone, as in lesson 02, for you to read:
+# Here is one step on the labels alone, as in [lesson 02](02_train_a_teacher.ipynb), for you to read:
 #
 # ```python
 # student.train()
@@ -275,7 +276,8 @@ claim(
 # ### Exercise: one step of distillation (hard, 10 minutes)
 #
 # Now with a teacher that is asked on the spot. It has to hold still: eval mode (no dropout, BatchNorm statistics
-# fixed), and no gradient. Use the package's
+# fixed), and nothing recorded for a gradient (`detach` comes too late: it forgets what torch has already stored).
+# Use the package's
 # `hinton_loss(student_logits, teacher_logits, labels, temperature=..., alpha=...)` and return the loss as a number.
 #
 # <details><summary>Hint 1</summary>
@@ -320,14 +322,21 @@ def distil_step(
 checks.check("distil_step", distil_step)
 
 # %% [markdown]
-# The package's `distil` is this step in a loop, with the teacher's answers looked up instead of asked for again.
+# The package's `distil` is this step in a loop, with the teacher's answers looked up instead of asked for again. For
+# a student of your own it is one call:
+#
+# ```python
+# history = distil(student, ensemble, data, temperature=2, alpha=0.9, epochs=2, seed=0)
+# ```
+#
 # `distil_grid` goes further: it trains many small students at once, each as if it were alone. You will use it for
 # everything that follows.
 #
 # ## Does it help?
 #
 # First a case with few pictures: one in a hundred of the training set. That is where a small network overfits, and
-# where Hinton, Vinyals and Dean (2015, section 6) found that soft targets help most.
+# where Hinton, Vinyals and Dean (2015, section 6) had soft targets save a network that labels alone let overfit. The
+# teacher has learned from all the pictures, so it can tell the student more than those few labels do.
 
 
 # %%
@@ -385,6 +394,12 @@ show(
     "loss and accuracy of ten plain and ten distilled students over their epochs. The plain ones end with nearly all "
     "training pictures learned by heart, the distilled ones a little higher on the validation pictures.",
 )
+
+# %% [markdown]
+# The dashed losses can't be compared: each is of the student's own objective, and the distilled one has T squared in
+# it. The accuracies can, but the two solid lines lie close together. So look at the pairs: the difference within each
+# pair, the mean of these differences, and a 95 % interval for that mean. An interval above 0 makes luck an unlikely
+# explanation ([lesson 06](06_evaluate.ipynb) has more of it).
 
 # %%
 plain, distilled = accuracies(pairs, 0.0), accuracies(pairs, 0.9)
@@ -448,7 +463,7 @@ claim(
 widgets.reveal("05-all-pictures", "worse than plain")
 
 # %% [markdown]
-# So the same recipe helps in one place and harms in another. Two things changed:
+# So the same recipe helps in one place and harms in another. Two likely reasons:
 #
 # - **Labels became plentiful.** With few of them, the teacher's answer to each picture stands in for many labels
 #   that the student never saw. With all of them, there is little left to stand in for.
@@ -462,7 +477,8 @@ widgets.reveal("05-all-pictures", "worse than plain")
 # ## Temperature by alpha
 #
 # Back to the few pictures. Every cell below is the mean of five students with one temperature and one alpha. In the
-# bottom row alpha is 0: no teacher, so temperature can't matter there, and it had better show.
+# bottom row alpha is 0: no teacher, so temperature can't matter there, and it had better show. Before you look: which
+# corner of the map do you expect to be the best?
 
 # %%
 grid = distil_grid(
@@ -488,8 +504,8 @@ claim(
 )
 
 # %% [markdown]
-# The map is a figure that you can train yourself. Press **Train** and watch it fill in, this time with all
-# pictures; **Stop** keeps what was found. Is its best cell where it was with few?
+# Now train such a map yourself, this time with all pictures. Until you press **Train** it shows the one above; then
+# it fills in epoch by epoch, and **Stop** keeps what was found. Is its best cell where it was with few?
 
 # %%
 widgets.live_heat_map(
@@ -529,14 +545,15 @@ claim(
 
 # %% [markdown]
 # Note what was left alone: the test split. Every choice so far was made on validation pictures; the test pictures are
-# asked once, in lesson 06.
+# asked once, in [lesson 06](06_evaluate.ipynb).
 
 # %% [markdown]
 # ## Pictures without labels
 #
 # At alpha = 1 the labels don't count. So nobody needs to have written any: pictures alone will do, and the teacher
-# answers them. Such pictures are a **transfer set** (Buciluă, Caruana, Niculescu-Mizil 2006). Let a student learn from
-# ten times as many pictures, none of them labelled, in the same number of steps.
+# answers them. Pictures that a teacher answers for its student are a **transfer set**. (Buciluă, Caruana and
+# Niculescu-Mizil made theirs up in 2006, without a single label.) Let a student learn from ten times as many pictures,
+# none of them labelled, in the same number of steps.
 
 # %%
 more, more_answers = first_pictures(10 * len(few.train))
@@ -553,6 +570,9 @@ claim(
 
 # %% [markdown]
 # That is often the strongest reason to distil: pictures are cheap, labels are not, and a teacher never tires.
+#
+# In all fairness: our teacher once learned from these very pictures *with* their labels, so its answers to them are
+# better than its answers to new ones would be. With pictures that it hasn't met, expect somewhat less.
 
 # %% [markdown]
 # ## The very view that the student sees
@@ -659,13 +679,16 @@ claim(
 )
 
 # %% [markdown]
-# The recorded students of lesson 06 have convolutions and longer trainings. They learned from four stored views.
+# The recorded students of [lesson 06](06_evaluate.ipynb) have convolutions and longer trainings. They learned from
+# four stored views.
 
 # %% [markdown]
 # ## Your own student
 #
 # Now it is your turn at the knobs. Set temperature, alpha, student, epochs and learning rate, and press **Train**. The
 # first run here takes seconds. Every run is kept: choose two or more to compare them, also after a restart.
+#
+# A run whose loss runs away is kept as well, marked *diverged*: it tells you where the learning rate is too large.
 #
 # Try to find out, with all the pictures:
 #
@@ -714,17 +737,19 @@ widgets.quiz(
             ],
         ),
         widgets.Question(
-            "Training loss falls nicely, but the student stays as bad as guessing. What do you look at first?",
+            "Nothing crashes, but the training loss hardly falls and the student stays as bad as guessing, whatever "
+            "the learning rate. What do you look at first?",
             options=[
                 widgets.Option(
                     "Whether each batch gets its own pictures' soft targets",
                     True,
-                    "Misaligned targets raise no error. Compare the teacher's answers with the batch's labels.",
+                    "Misaligned targets raise no error, and nothing in a picture predicts another picture's answer. "
+                    "Compare the teacher's answers with the batch's labels.",
                 ),
                 widgets.Option(
-                    "The learning rate",
+                    "The temperature",
                     False,
-                    "A bad learning rate shows in the training loss, which is falling.",
+                    "With its own pictures' soft targets a student beats guessing by far, at T = 1 and at T = 8.",
                 ),
                 widgets.Option(
                     "The number of teachers",
@@ -778,12 +803,12 @@ widgets.quiz(
 # - The **objective** is alpha times the distillation term (T squared times KL, averaged over the batch) plus 1 - alpha
 #   times the labels' cross-entropy.
 # - The teacher is asked in eval mode, without gradient, and its answers are looked up **by picture and view**.
-# - With few labelled pictures this small student gained on every count; with all of them, T = 4 harmed it. Distillation
-#   is a tool with a place, not a spell.
+# - With few labelled pictures this small student gained accuracy; with all of them, T = 4 harmed it. Distillation is a
+#   tool with a place, not a spell.
 # - Compare **paired seeds** at the same budget, choose on validation, confirm on fresh seeds.
 # - At alpha = 1 pictures need **no labels**. With augmentation, the teacher is asked on **the view the student sees**.
 #
-# Next: lesson 06, how to judge students honestly.
+# Next: [lesson 06](06_evaluate.ipynb), how to judge students honestly.
 #
 # ## References
 #

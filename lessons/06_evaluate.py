@@ -36,6 +36,7 @@
 
 # %%
 import dataclasses
+import itertools
 import json
 import math
 from statistics import fmean, stdev
@@ -53,9 +54,9 @@ from kdcourse.training import History
 # ## What was trained
 #
 # The ten students are small convolutional networks, trained by `kdcourse students record`. Plain and distilled ones
-# of a seed began with the same weights and saw the same views in the same order, for the same number of epochs. Their
-# settings were chosen on validation pictures, for either kind separately; the test pictures were asked once, after
-# the last epoch.
+# of a seed began with the same weights and saw the same views in the same order, for the same number of epochs. Only
+# the objective differs: at alpha = 0 the teacher isn't heard. Settings were chosen on validation pictures; the last
+# part of this lesson shows all that was tried. The test pictures were asked once, after the last epoch.
 
 # %%
 data = fashion_mnist()
@@ -68,6 +69,17 @@ for kind, recipe in record["recipes"].items():
 runs = {kind: record["models"][kind]["runs"] for kind in ("plain", "distilled")}
 print(f"seeds: {[run['seed'] for run in runs['plain']]}")
 
+# %% [markdown]
+# **Predict**, before you see any of their results: how many percentage points does distillation add?
+
+# %%
+widgets.predict(
+    "06-gain",
+    "How many points does distillation add on test pictures, on average over the five seeds?",
+    number=(-3, 3, 0.1),
+    unit="points",
+)
+
 # %%
 histories = {
     kind: [History.from_json(json.dumps(run["history"])) for run in runs[kind]]
@@ -75,15 +87,15 @@ histories = {
 }
 show(
     figures.training_curves(histories),
-    "loss and accuracy over the epochs, five seeds of either kind. The training losses are of different objectives; "
-    "the validation curves compare, and lie close together.",
+    "loss and accuracy over the epochs, five seeds of either kind. The training losses are of different objectives and "
+    "can't be compared; the validation curves can, and lie close together.",
 )
 
 # %% [markdown]
 # ## From the weights, not from a table
 #
-# A table is easily out of date, or of something else. The weights came with the course, so ask them. `predict` gives
-# one row of logits for each test picture.
+# A table is easily out of date, or of something else. The students' weights came with the course, so ask them.
+# `predict` gives one row of logits for each test picture.
 
 # %%
 labels = data.test.labels
@@ -116,6 +128,13 @@ claim(
 # endless pictures would show.
 #
 # **Predict:** how wide is that interval for one of our students, from end to end?
+#
+# <details><summary>A way to work it out</summary>
+#
+# A share p of n pictures strays by about $\sqrt{p (1 - p) / n}$, its standard error. The interval reaches about two of
+# them to either side. (Wilson's is more careful where n is small, or p near 0 or 1.)
+#
+# </details>
 
 # %%
 widgets.predict(
@@ -180,15 +199,15 @@ checks.check("discordant_pairs", discordant_pairs)
 
 # %% [markdown]
 # **McNemar's test** (1947) looks at these pictures alone. If both models were equally good, each such picture would
-# fall to either like a coin. The p-value says how rarely coins would come out so unequal. Here it is for each of the
-# five pairs:
+# fall to one or the other like a tossed coin. The **p-value** says how often coins would come out at least as unequal;
+# below 0.05 the difference is commonly called significant. Here it is for each of the five pairs:
 
 # %%
 p_values = [
     evaluation.mcnemar(before, after)
     for before, after in zip(right["plain"], right["distilled"], strict=True)
 ]
-parted = [
+parted = [  # lost and won by the distilled student: what you counted above
     (int((before & ~after).sum()), int((after & ~before).sum()))
     for before, after in zip(right["plain"], right["distilled"], strict=True)
 ]
@@ -208,37 +227,49 @@ claim(
 )
 
 # %% [markdown]
-# So is a small p the proof we want? Try it on two plain students that differ in nothing but their seed.
+# So is a small p the proof we want? Try it on two plain students, which differ in nothing but their seed. Five of them
+# make ten pairs.
 
 # %%
-p_of_twins = evaluation.mcnemar(right["plain"][0], right["plain"][1])
+p_of_twins = [evaluation.mcnemar(one, other) for one, other in itertools.combinations(right["plain"], 2)]
+significant = sum(p < 0.05 for p in p_of_twins)
 claim(
-    "Two plain students of different seeds differ significantly, by the same test",
-    p_of_twins < 0.05,
-    p=at_most(p_of_twins, 0.05),
+    "Some pairs of plain students differ significantly, by the same test",
+    significant >= 2,
+    pairs=len(p_of_twins),
+    significant=at_least(significant, 2),
 )
 
 # %% [markdown]
-# The test isn't wrong: one of these two networks really is a little better than the other. But it speaks of two trained
-# networks and of no others. It can't say whether distilling again would help again, since another seed is another
-# network. For a **method**, seeds are what counts.
+# The test isn't wrong: one of two such networks really is a little better than the other, because its seed was kind
+# to it. But the test speaks of two trained networks and of no others. It can't say whether distilling again would
+# help again, since another seed is another network. For a **method**, seeds are what counts.
 
 # %% [markdown]
 # ## Two methods over paired seeds
 #
-# As in lesson 05: one difference for each seed, their mean, and an interval by Student's t, which allows for the spread
-# being guessed from a few values. Here is the recipe for one list of numbers, worked:
+# As in lesson 05: one difference for each seed, their mean, and an interval by Student's t. Here is the recipe for one
+# list of n numbers, worked:
+#
+# 1. their mean, and their spread (standard deviation, divided by n - 1);
+# 2. the standard error of the mean, which is the spread divided by the root of n;
+# 3. how many standard errors the interval needs on either side. `t_quantile(0.95, n - 1)` says so: about two for many
+#    numbers, and more for few, since their spread is itself a guess.
 
 # %%
 values = [2.0, 3.0, 7.0]
 mean, spread = fmean(values), stdev(values)
-half = evaluation.t_quantile(0.95, len(values) - 1) * spread / math.sqrt(len(values))
-print(f"mean {mean:.1f}, from {mean - half:.1f} to {mean + half:.1f}: three values say little")
+standard_error = spread / math.sqrt(len(values))
+t = evaluation.t_quantile(0.95, len(values) - 1)
+half = t * standard_error
+print(f"mean {mean:.1f}, standard error {standard_error:.1f}, t = {t:.1f}")
+print(f"interval from {mean - half:.1f} to {mean + half:.1f}: three values say little")
 
 # %% [markdown]
 # ### Exercise: is the difference real? (medium, 8 minutes)
 #
-# Now for paired lists of accuracies. Return the mean of distilled - plain and both ends of its 95 % interval.
+# Now for two lists of accuracies, from 0 to 1, paired by seed. Return the mean of distilled - plain and both ends of
+# its 95 % interval, on that same scale.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -269,16 +300,8 @@ def paired_interval(plain: list[float], distilled: list[float]) -> tuple[float, 
 checks.check("paired_interval", paired_interval)
 
 # %% [markdown]
-# **Predict:** five seeds of either kind, the same budget. How many percentage points does distillation add on test
-# pictures?
-
-# %%
-widgets.predict(
-    "06-gain",
-    "How many points does distillation add, on average over seeds?",
-    number=(-3, 3, 0.1),
-    unit="points",
-)
+# Now for the ten students. Here are their five differences on test pictures, and below them, for comparison, five
+# differences between plain students alone: each one's accuracy taken from the next one's.
 
 # %%
 accuracy = {kind: [score.accuracy for score in scores[kind]] for kind in scores}
@@ -307,9 +330,10 @@ claim(
 widgets.reveal("06-gain", round(100 * gain.mean, 1), unit="points")
 
 # %% [markdown]
-# The second row of the figure is worth having in any report: the same comparison between things that don't differ.
-# Don't read its mean, which is 0 here whatever the accuracies, since each plain student stands once on either side.
-# Read how far single rings lie from 0: that is what nothing but luck looks like.
+# The lower row is worth having in any report: the same comparison between things that don't differ. Don't read its
+# mean or its interval here: each plain student stands once on either side, so the mean is 0 whatever the accuracies.
+# Read how far single rings lie from 0. That is what nothing but luck looks like, and one seed of the upper row could
+# have been luck. Five that all lie on one side hardly are.
 
 # %% [markdown]
 # ## The share of the gap
@@ -338,6 +362,10 @@ def recovered(plain: float, distilled: float, teacher: float) -> float:
 # %%
 checks.check("recovered", recovered)
 
+# %% [markdown]
+# Now with all seeds. The teacher is the ensemble of five. It takes long over all test pictures, so here its recorded
+# accuracy has to do; whoever doubts it may ask `recorded.ensemble(data)`.
+
 # %%
 teacher_accuracy = record["models"]["ensemble"]["mean"]["accuracy"]
 gap = evaluation.gap_recovered(accuracy["plain"], accuracy["distilled"], teacher_accuracy)
@@ -349,9 +377,9 @@ claim(
 )
 
 # %% [markdown]
-# The interval of a share needs care: both its parts are uncertain, and they hang together. `gap_recovered` uses
-# Fieller's interval (1954). Where the gap itself might be nothing, any share would be a play with noise, and it
-# refuses:
+# The interval of such a share needs care: the gain and the gap are both uncertain, and not apart from each other,
+# since the plain student is part of both. `gap_recovered` uses Fieller's interval (1954). Where the gap itself might
+# be nothing, any share of it would be noise, and `gap_recovered` refuses:
 
 # %%
 unsure = evaluation.gap_recovered([0.80, 0.82, 0.81], [0.81, 0.82, 0.82], teacher=0.815)
@@ -365,8 +393,9 @@ print(f"reported: {unsure.reported}\n{unsure.reason}")
 # %% [markdown]
 # ## Right as often as confident?
 #
-# A student copies its teacher's confidence too. But the teacher is right more often than the student, so the copy may
-# be surer than it should be. Accuracy doesn't show that; the reliability diagram of lesson 03 does.
+# A student copies its teacher's confidence, too. But the teacher is right more often than the student, so the copy may
+# be surer than it should be. Accuracy doesn't show that; the reliability diagram of lesson 03 does, and its one number,
+# the expected calibration error (ECE).
 
 # %%
 show(
@@ -379,11 +408,12 @@ show(
 
 # %%
 error = {kind: [score.expected_calibration_error for score in scores[kind]] for kind in scores}
-likelihood = {kind: [score.negative_log_likelihood for score in scores[kind]] for kind in scores}
+loss = {kind: [score.negative_log_likelihood for score in scores[kind]] for kind in scores}
 worse = evaluation.paired_difference(error["distilled"], error["plain"])
-lower = evaluation.paired_difference(likelihood["distilled"], likelihood["plain"])
+lower = evaluation.paired_difference(loss["distilled"], loss["plain"])
 claim(
-    "The distilled students' calibration error is larger than the plain ones', although their log-likelihood is better",
+    "The distilled students' calibration error is larger than the plain ones', although their negative log-likelihood "
+    "is lower",
     worse.low > 0 and lower.mean < 0,
     calibration_error_added=at_least(worse.mean, 0.005),
 )
@@ -434,6 +464,7 @@ def agreement_with_teacher(student_logits: torch.Tensor, teacher_logits: torch.T
 checks.check("agreement_with_teacher", agreement_with_teacher)
 
 # %%
+# With the recorded answers of the ensemble, for the same reason as its accuracy.
 recorded_agreement = {kind: [run["test"]["agreement"] for run in runs[kind]] for kind in runs}
 closer = evaluation.paired_difference(recorded_agreement["distilled"], recorded_agreement["plain"])
 claim(
@@ -451,45 +482,56 @@ claim(
 # %% [markdown]
 # ## Where they differ
 #
-# Numbers say how often, pictures say what. Ask the ensemble about the first test pictures (all would take it a
-# while), and browse: who is wrong where, and what did they take it for?
+# Numbers say how often, pictures say what. Ask the ensemble about the first test pictures, and browse: who is wrong
+# where, and what did they take it for? Beside each answer stands its entropy in nats (lesson 04): how undecided it is.
 
 # %%
 few = 1500
-names = {"plain": logits["plain"][0][:few], "distilled": logits["distilled"][0][:few]}
 ensemble = recorded.ensemble(data)
-names = {"teacher": evaluation.predict(ensemble, data.test.images[:few], data)} | names
-widgets.mistake_browser(data.test.images[:few], labels[:few], data.classes, names)
+said = {
+    "teacher": evaluation.predict(ensemble, data.test.images[:few], data),
+    "plain": logits["plain"][0][:few],
+    "distilled": logits["distilled"][0][:few],
+}
+widgets.mistake_browser(data.test.images[:few], labels[:few], data.classes, said)
 
 # %%
 show(
     figures.disagreements(
-        data.test.images[:few], labels[:few], names["teacher"], names["distilled"], data.classes, limit=8
+        data.test.images[:few], labels[:few], said["teacher"], said["distilled"], data.classes, limit=8
     ),
     "the first eight test pictures on which teacher and distilled student name different classes.",
 )
 
 
+# %% [markdown]
+# Where the plain student is wrong and the teacher right, there was something to be learned. How much of it did the
+# distilled student of the same seed learn?
+
+
 # %%
 def count(**filters):
-    return len(evaluation.find_mistakes(labels[:few], names, **filters))
+    return len(evaluation.find_mistakes(labels[:few], said, **filters))
 
 
-hopeless = count(wrong=["teacher", "plain", "distilled"])
-only_teacher = count(wrong=["plain"], right=["teacher"])
-mended_by = count(wrong=["plain"], right=["teacher", "distilled"])
+to_learn = count(wrong=["plain"], right=["teacher"])
+learned = count(wrong=["plain"], right=["teacher", "distilled"])
+lost = count(wrong=["distilled"], right=["teacher", "plain"])
 claim(
-    "Of what the teacher could have taught the plain student, the distilled one learned only a part",
-    0 < mended_by < 0.8 * only_teacher,
-    mistakes_shared_by_all_three=at_least(hopeless, 20),
+    "Of what the teacher could have taught the plain student, the distilled one learned only a part, and it fails on "
+    "other pictures that teacher and plain student get right",
+    0 < learned < 0.8 * to_learn and lost > 0,
+    learned=at_most(100 * learned / to_learn, 80, "%"),
+    wrong_anew=at_least(lost, 5),
+    mistakes_shared_by_all_three=at_least(count(wrong=["teacher", "plain", "distilled"]), 20),
 )
 
 # %%
 shirt = data.classes.index("Shirt")
-commonest = evaluation.confused_pairs(labels[:few], names)[:3]
+commonest = evaluation.confused_pairs(labels[:few], said)[:3]
 claim(
-    "Each of the three commonest mistakes involves a shirt",
-    all(shirt in (label, said) for label, said, _ in commonest),
+    "Each of the three commonest mistakes of teacher and students together involves a shirt",
+    all(shirt in (label, answer) for label, answer, _ in commonest),
     pictures=few,
 )
 
@@ -520,7 +562,7 @@ show_here(
 )
 
 # %%
-spread = {kind: evaluation.mean_interval(accuracy[kind]) for kind in accuracy}
+over_seeds = {kind: evaluation.mean_interval(accuracy[kind]) for kind in accuracy}
 low, high = record["models"]["ensemble"]["interval"]["accuracy"]
 points = [
     figures.CostPoint(
@@ -530,10 +572,10 @@ points = [
 points += [
     figures.CostPoint(
         f"{kind} student",
-        spread[kind].mean,
+        over_seeds[kind].mean,
         small.bytes,
         small.latency_ms,
-        (spread[kind].low, spread[kind].high),
+        (over_seeds[kind].low, over_seeds[kind].high),
         kind,
     )
     for kind in ("plain", "distilled")
@@ -545,14 +587,16 @@ show(
 )
 
 # %% [markdown]
-# Plain and distilled student cost the same to run: what distillation adds, it adds for nothing, once it is trained.
-# Training is where it is paid for: five teachers, and their answers. Whoever has the teacher anyway gets them cheap.
+# The bars are 95 % intervals: over the seeds for the students, over the pictures for the ensemble.
+#
+# Plain and distilled students cost the same to run, so what distillation adds is free from then on. It is paid for
+# in training: somebody has to train five teachers and ask them. Where a good teacher is at hand anyway, that is cheap.
 
 # %% [markdown]
 # ## When it didn't pay
 #
 # Reports tend to show the settings that worked. Here is everything that was tried before the ten students were
-# trained: one seed each, judged on validation pictures, distilled minus the plain student of the same network, views
+# trained: one seed each, judged on validation pictures. Points are distilled minus plain, for the same network, views
 # and epochs.
 
 # %%
@@ -561,91 +605,125 @@ tries = json.loads((folder / recorded.SEARCH).read_text())["rows"]
 
 def kin(row):
     """What a distilled try shares with its plain twin."""
-    return row["recipe"]["model"], row["recipe"]["epochs"], row["recipe"]["views"]
+    recipe = row["recipe"]
+    return recipe["model"], recipe["epochs"], recipe["views"] or 0
 
 
 twins = {kin(row): row["validation_accuracy"] for row in tries if row["recipe"]["alpha"] == 0}
 changes = []
-for row in (row for row in tries if row["recipe"]["alpha"] > 0):
-    recipe, change = row["recipe"], 100 * (row["validation_accuracy"] - twins[kin(row)])
-    changes.append((recipe, change))
-    where = f"{recipe['model']}, {recipe['epochs']} epochs, {recipe['views'] or 'no'} views"
-    print(
-        f"{where}: T = {recipe['temperature']:g}, alpha = {recipe['alpha']:g}: {round(change, 1) + 0:+.1f} points"
-    )
+for row in tries:
+    alpha, temperature = row["recipe"]["alpha"], row["recipe"]["temperature"]
+    if alpha > 0:
+        points = 100 * (row["validation_accuracy"] - twins[kin(row)])
+        changes.append((*kin(row), alpha, temperature, points))
+print("network     epochs  views  alpha  T  points")
+for model, epochs, views, alpha, temperature, change in sorted(changes, reverse=True):
+    shown = round(change, 1) + 0  # not -0.0
+    print(f"{model:10}  {epochs:6}  {views:5}  {alpha:5g}  {temperature:g}  {shown:+6.1f}")
 
 # %%
-small_network = [(recipe, change) for recipe, change in changes if recipe["model"].startswith("mlp")]
+hot = [change for model, *_, temperature, change in changes if model.startswith("mlp") and temperature >= 4]
 claim(
     "Every small MLP distilled at a temperature of 4 or more did worse than its plain twin",
-    all(change < 0 for recipe, change in small_network if recipe["temperature"] >= 4),
-    tries=sum(recipe["temperature"] >= 4 for recipe, _ in small_network),
+    max(hot) < 0,
+    tries=len(hot),
 )
 
 # %% [markdown]
-# The convolutional students mostly gained, the MLPs mostly lost: they have no more capacity to spend on how the teacher
-# ranks the classes far from the answer. At T = 1 without views one MLP gained a little, but that is one seed.
+# The convolutional students gained or stayed level; most MLPs lost. Lesson 05 named a likely reason: at high
+# temperatures the distillation term asks how the teacher ranks classes far from the answer, and a network this small
+# has nothing to spare for that. A likely reason is not a proven one: all of these MLPs also did without labels
+# (alpha = 1).
 #
-# One more number deserves a look. In these tries the settings of the recorded students beat their plain twin by more
-# than the five seeds found afterwards. That is no accident: they were chosen because they came out high.
+# One more thing deserves a look. Some of these tries had the network, temperature and alpha of the recorded students,
+# with fewer or more epochs. What did they promise?
 
 # %%
-promised = max(
-    change for recipe, change in changes
-    if recipe["views"] and (recipe["model"], recipe["temperature"], recipe["alpha"]) == ("pocket_17k", 2.0, 0.9)
-)  # fmt: skip
+recipe = record["recipes"]["distilled"]
+chosen = (recipe["model"], recipe["alpha"], recipe["temperature"])
+promised = [change for model, _, _, *rest, change in changes if (model, *rest) == chosen]
 claim(
-    "What the search promised with one seed was more than what five seeds and the test pictures kept",
-    promised > 100 * gain.mean,
-    promised_in_points=between(promised, 0.9, 1.1),
+    "Each of those tries promised more than five seeds and the test pictures kept",
+    min(promised) > 100 * gain.mean,
+    tries=len(promised),
+    promised_in_points=at_least(min(promised), 0.9),
     kept_in_points=between(100 * gain.mean, 0.3, 0.7),
 )
 
 # %% [markdown]
+# Some of that is chance: every try is a single seed, and you saw how far single seeds stray. But some of it is no
+# accident. Temperature and alpha were chosen **because** one of these tries came out highest of all, and the luck in
+# it doesn't come again with new seeds and new pictures. Results on which a choice was made flatter that choice.
+
+# %% [markdown]
 # ## One learning rate for all?
 #
-# Here is another way to be wrong, this time in favour of the plain student. Take a learning rate that suits it, and use
-# it for a distilled student at T = 8 without labels as well. Is that fair?
+# Here is another way to be wrong, this time in favour of the plain student. Few pictures, five small MLPs of either
+# kind, the distilled ones at T = 8 without labels (alpha = 1). A learning rate is chosen at which the plain ones do
+# well, and all are trained with that. It sounds fair: the same for both.
 #
-# **Predict:** how many points will the distilled students be behind?
+# **Predict:** where will the distilled students end?
 
 # %%
+outcomes = ["ahead", "level, within 2 points", "up to 20 points behind", "more than 20 points behind"]
 widgets.predict(
     "06-learning-rate",
-    "Five students each, few pictures, the learning rate tuned for the plain ones. The distilled ones will be",
-    choices=["ahead", "about level", "a few points behind", "beyond rescue"],
+    "At the plain students' learning rate, the distilled ones will be, on average,",
+    choices=outcomes,
 )
+
+# %% [markdown]
+# As in lesson 05, take one training picture in a hundred, and the teacher's stored answers to them.
 
 # %%
 keep = torch.arange(len(data.train) // 100)
 answers = soft_targets(ensemble, data.train, data, progress=False)
 little = dataclasses.replace(data, train=data.train.subset(keep))
 little_answers = SoftTargets([View()], [answers.logits(View(), keep)], [None], little.train, answers.teacher)
+
+# %% [markdown]
+# Train everything twice: at that learning rate, 0.1, and at a tenth of it.
+
+# %%
 grid = distil_grid(
     (8.0,), (0.0, 1.0), range(5), data=little, teacher=little_answers, learning_rates=(0.01, 0.1), epochs=20,
     batch_size=50, validate=False, progress=False,
 )  # fmt: skip
 
 
-def mean_accuracy(alpha, learning_rate):
-    found = [r for r in grid.table if (r["alpha"], r["learning_rate"]) == (alpha, learning_rate)]
-    return fmean(0.1 if r["diverged"] else r["validation_accuracy"] for r in found)  # 0.1 is guessing
+def accuracies(alpha, learning_rate):
+    """Validation accuracy of each seed, 0 to 1; guessing, 0.1, where the training diverged."""
+    found = [row for row in grid.table if (row["alpha"], row["learning_rate"]) == (alpha, learning_rate)]
+    return [0.1 if row["diverged"] else row["validation_accuracy"] for row in found]
 
 
+behind = 100 * (fmean(accuracies(0.0, 0.1)) - fmean(accuracies(1.0, 0.1)))
 claim(
-    "At the higher learning rate plain students do well and distilled ones break down; at the lower one both learn",
-    mean_accuracy(1.0, 0.1) < mean_accuracy(0.0, 0.1) - 0.2
-    and min(mean_accuracy(0.0, 0.01), mean_accuracy(1.0, 0.01)) > 0.7,
-    points_lost_at_the_higher_rate=at_least(100 * (mean_accuracy(0.0, 0.1) - mean_accuracy(1.0, 0.1)), 20),
+    "At the higher learning rate the distilled students break down, and the plain ones do well",
+    behind > 20 and fmean(accuracies(0.0, 0.1)) > 0.75,
+    points_behind=at_least(behind, 20),
 )
 
 # %%
-widgets.reveal("06-learning-rate", "beyond rescue")
+widgets.reveal("06-learning-rate", outcomes[sum(behind > bound for bound in (-2, 2, 20))])
 
 # %% [markdown]
-# At a high temperature the objective asks for the teacher's logits, which are large; its steps are larger than those
-# of cross-entropy. A fair comparison gives each side the same **effort of tuning**, not the same settings. It cuts both
-# ways: a distilled student tuned for weeks against a plain one with default settings proves nothing either.
+# At a high temperature the objective asks for the teacher's logits, which are large, so its steps are larger than
+# those of cross-entropy. And at the lower rate?
+
+# %%
+other_verdict = evaluation.paired_difference(accuracies(1.0, 0.01), accuracies(0.0, 0.01))
+claim(
+    "At the lower learning rate the same distilled students beat the plain ones",
+    other_verdict.low > 0,
+    seeds=other_verdict.n,
+    points_ahead=at_least(100 * other_verdict.mean, 0.2),
+)
+
+# %% [markdown]
+# One number, chosen for one side, has turned the verdict round. A fair comparison gives each side the same **effort of
+# tuning**, not the same settings. It cuts both ways: a distilled student tuned for weeks against a plain one with
+# default settings proves nothing either.
 
 # %% [markdown]
 # ## A list to keep
@@ -739,6 +817,7 @@ widgets.quiz(
 # - Distilled students **agree** somewhat more with their teacher and are far from copies of it.
 # - Distillation **failed** for the small MLP at high temperature and at a learning rate tuned for others. That belongs
 #   in the report.
+# - A result on which a choice was made **flatters** that choice. Measure again where nothing was chosen.
 #
 # That was the last lesson. Take `kdcourse` to pictures of your own: `kdcourse.data.image_folder` reads them, `distil`
 # works on them as on these.

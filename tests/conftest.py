@@ -20,7 +20,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Coverage of a part of the tests says nothing about the package: gate and table are for all of them."""
     plugin = config.pluginmanager.getplugin("_cov")
     everything = config.args_source is not pytest.Config.ArgsSource.ARGS
-    chosen = config.getoption("keyword") or config.getoption("markexpr") or config.getoption("lf", False)
+    # All but the browser's tests are everything: those add nothing to coverage.
+    marked = config.getoption("markexpr") not in ("", "not browser")
+    chosen = config.getoption("keyword") or marked or config.getoption("lf", False)
     if plugin is not None and (chosen or not everything):
         plugin.options.cov_fail_under = 0
         plugin.options.cov_report = {}

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import kdcourse.data
 from kdcourse import cli, doctor, models
-from kdcourse.experiments import recorded, teachers
+from kdcourse.experiments import recorded, tasks, teachers
 from tests.experiments import tiny
 
 
@@ -17,7 +16,7 @@ def test_models_are_listed_with_their_parameters() -> None:
     told = CliRunner().invoke(cli.app, ["models"])
     assert told.exit_code == 0
     for name, parameters in models.names().items():
-        assert f"{name:<16}{parameters:>12,}" in told.output
+        assert f"{name:<30}{parameters:>12,}" in told.output
     assert "torchvision:NAME" in told.output
 
 
@@ -36,24 +35,32 @@ def test_teachers_and_students_are_trained_by_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(kdcourse.data, "fashion_mnist", tiny.dataset)
     quick = replace(teachers.RECIPES[0], epochs=1, batch_size=16)
-    monkeypatch.setattr(teachers, "RECIPES", (quick,))
     folder = tmp_path / "teachers"
+    recipe = recorded.StudentRecipe("pocket_2k", epochs=1, batch_size=16)
+    course = replace(
+        tasks.CLASSIFICATION,
+        teacher_data=tiny.dataset,
+        student_data=tiny.dataset,
+        teacher_recipes=(quick,),
+        teachers_folder=str(folder),
+        trials=(recorded.Trial("one", "which", recipe),),
+    )
+    monkeypatch.setattr(tasks, "CLASSIFICATION", course)
     told = CliRunner().invoke(cli.app, ["teachers", str(folder)])
     assert told.exit_code == 0, told.output
     assert "teacher_1: validation accuracy" in told.output
     assert (folder / "SHA256SUMS").is_file()
 
-    monkeypatch.setattr(teachers, "shipped_folder", lambda: folder)
-    recipe = recorded.StudentRecipe("pocket_2k", epochs=1, batch_size=16)
-    trial = recorded.Trial("one", "which", recipe)
-    monkeypatch.setattr(
-        recorded.search, "__kwdefaults__", recorded.search.__kwdefaults__ | {"trials": (trial,)}
-    )
     told = CliRunner().invoke(cli.app, ["students", "search", str(tmp_path / "students")])
     assert told.exit_code == 0, told.output
     assert len(json.loads((tmp_path / "students" / "search.json").read_text())["rows"]) == 1
+
+
+def test_a_task_that_does_not_exist_is_told() -> None:
+    for command in (["teachers"], ["students", "record"], ["students", "search"]):
+        told = CliRunner().invoke(cli.app, [*command, "--task", "poetry"])
+        assert told.exit_code == 2 and "must be one of classification, segmentation" in told.output
 
 
 def test_errors_of_ours_are_one_line_and_others_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +71,7 @@ def test_errors_of_ours_are_one_line_and_others_are_not_hidden(monkeypatch: pyte
     def broken() -> None:
         raise ZeroDivisionError("a mistake of the program's")
 
-    monkeypatch.setattr(kdcourse.data, "fashion_mnist", broken)
+    monkeypatch.setattr(tasks, "CLASSIFICATION", replace(tasks.CLASSIFICATION, student_data=broken))
     told = CliRunner().invoke(cli.app, ["students", "record"])
     assert isinstance(told.exception, ZeroDivisionError)
 

@@ -381,19 +381,24 @@ def test_teachers(tmp_path: Path) -> None:
     weights.write_bytes(b"weights")
     digest = hashlib.sha256(b"weights").hexdigest()
     sums = tmp_path / "SHA256SUMS"
-    sums.write_text(f"{digest}  teacher_1.safetensors\n\n{digest} *teacher_1.safetensors\n")
+    (tmp_path / "teacher_2.safetensors").write_bytes(b"weights")
+    sums.write_text(f"{digest}  teacher_1.safetensors\n\n{digest} *teacher_2.safetensors\n")
     (well,) = doctor.teachers(tmp_path)
     assert well.ok is True and well.found == "2 files, checksums agree"
 
     weights.write_bytes(b"Weights")
     other = hashlib.sha256(b"Weights").hexdigest()
-    sums.write_text(f"{digest}  teacher_1.safetensors\n{digest}  teacher_2.safetensors\nnonsense\n")
-    changed, gone, nonsense = doctor.teachers(tmp_path)
-    assert {changed.ok, gone.ok, nonsense.ok} == {False}
+    sums.write_text(f"{digest}  teacher_1.safetensors\n{digest}  teacher_3.safetensors\n")
+    changed, gone = doctor.teachers(tmp_path)
+    assert {changed.ok, gone.ok} == {False}
     assert changed.found == f"teacher_1.safetensors: SHA-256 should be {digest}, found {other}"
     assert gone.found.endswith("found no file")
-    assert "line 3" in nonsense.found and "'nonsense'" in nonsense.found
     assert "git checkout -- data/teachers" in changed.cure
+
+    sums.write_text(f"{digest}  teacher_2.safetensors\nnonsense\n")
+    (nonsense,) = doctor.teachers(tmp_path)
+    assert nonsense.ok is False and "line 2" in nonsense.found and "'nonsense'" in nonsense.found
+    assert "git checkout -- data/teachers" in nonsense.cure
 
     sums.write_text("")
     assert doctor.teachers(tmp_path)[0].ok is False

@@ -3,13 +3,17 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from kdcourse.files import sha256, write_atomically
+from kdcourse.errors import CheckpointError
+from kdcourse.files import CHECKSUMS, read_checksums, sha256, write_atomically
 
 
 def test_content_replaces_what_was_there(tmp_path: Path) -> None:
@@ -92,16 +96,73 @@ def test_many_writers_leave_one_whole_file(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_what_a_killed_writer_left_goes_after_a_day(tmp_path: Path) -> None:
-    old, fresh, other = tmp_path / ".a[1].xyz.tmp", tmp_path / ".a[1].uvw.tmp", tmp_path / ".b.xyz.tmp"
-    for left in (old, fresh, other):
-        left.write_bytes(b"half")
-    for left in (old, other):
+def killed_before_the_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What `write_atomically` leaves of ``path`` when its process is killed just before the rename."""
+    before = set(path.parent.iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(os, "unlink", lambda *_: None)
+        with pytest.raises(KeyboardInterrupt):
+            write_atomically(path, b"half")
+    [left] = set(path.parent.iterdir()) - before
+    return left
+
+
+def test_what_killed_writers_of_any_file_left_goes_after_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, fresh, other = (
+        killed_before_the_end(tmp_path / name, monkeypatch) for name in ("a[1]", "a[1]", "b")
+    )
+    foreign = tmp_path / ".b.xyz.tmp"  # of some other program
+    foreign.write_bytes(b"half")
+    for left in (old, other, foreign):
         os.utime(left, (time.time() - 90_000,) * 2)
     write_atomically(tmp_path / "a[1]", b"whole")
-    assert sorted(os.listdir(tmp_path)) == [".a[1].uvw.tmp", ".b.xyz.tmp", "a[1]"]
+    assert sorted(tmp_path.iterdir()) == sorted([fresh, foreign, tmp_path / "a[1]"])
+
+
+def test_what_killed_writers_left_makes_room_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = killed_before_the_end(tmp_path / "a", monkeypatch)
+    os.utime(left, (time.time() - 90_000,) * 2)
+
+    def make(*_: object, **__: object) -> tuple[int, str]:
+        assert not left.exists()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkstemp", make)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(tmp_path / "b", b"whole")
 
 
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc" * 100_000)
     assert sha256(tmp_path / "file") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+def test_checksums_are_read_as_sha256sum_writes_them(tmp_path: Path) -> None:
+    assert read_checksums(tmp_path) == {}
+    one, other = "0" * 64, "f" * 64
+    (tmp_path / CHECKSUMS).write_bytes(f"{one}  a b.txt\r\n\n{other} *größe\n".encode())
+    assert read_checksums(tmp_path) == {"a b.txt": one, "größe": other}
+
+
+@pytest.mark.parametrize(
+    "line", [b"nonsense", b"0" * 63 + b"  a", b"0" * 64, b"\xff" * 64 + b"  a", b"G" * 64 + b"  a"]
+)
+def test_a_line_that_is_no_checksum_is_named(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / CHECKSUMS).write_bytes(b"0" * 64 + b"  a\n" + line + b"\n")
+    with pytest.raises(CheckpointError, match="SHA256SUMS, line 2 is not '<digest>  <file>'"):
+        read_checksums(tmp_path)
+
+
+def test_checksums_are_read_where_torch_is_missing(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; sys.modules['torch'] = None\n"
+        f"from kdcourse import doctor; print(doctor.teachers(Path({str(tmp_path)!r})))"
+    )
+    (tmp_path / CHECKSUMS).write_text("nonsense\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "line 1 is not" in done.stdout

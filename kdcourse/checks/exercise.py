@@ -60,7 +60,7 @@ class Exercise:
 
     Args:
         id: what ``check`` calls it; for a function, the function's name.
-        lesson: 0 to 6.
+        lesson: 0 to 7.
         title: one line.
         solution: a right answer; its docstring says exactly what is asked. For a value: returns the value.
         probes: what an answer is put to, in the order in which a message looks for the first difference.

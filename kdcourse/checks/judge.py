@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 
 from kdcourse.checks.compare import Difference, difference, same
@@ -12,6 +13,13 @@ from kdcourse.checks.observe import ANSWER, GRADIENT, Observed, Outcome, observe
 # Each begins with words that say it all; the sign repeats them, so that neither needs colour.
 RIGHT, BLANK, WRONG = "Right ✓", "Not attempted yet ○", "Not yet ✗"
 _LIKE = " looks like "
+# What Python says of some slips that every lesson sees, and what they come from.
+_ERRORS = {
+    r"'(builtin_function_or_method|method|function)'": "something is named but not called: are its () missing?",
+    r"operand type\(s\) for \^": "in Python, ** raises to a power.",
+    r"'NoneType'": "something there is None. Methods that work in place, such as sort, return nothing.",
+    r"'bool' object": "a comparison gave a single True or False. Is there a tensor on both of its sides?",
+}
 
 
 def judge(exercise: Exercise, observed: Observed) -> Verdict:
@@ -154,10 +162,12 @@ def _random(exercise: Exercise, observed: Observed) -> bool:
 
 
 def _says_not_implemented(observed: Observed) -> bool:
-    errors = [outcome.error for outcome in observed.outcomes]
-    return any(error is not None and error.kind == "NotImplementedError" for error in errors) or any(
-        value is Ellipsis for outcome in observed.outcomes for value in outcome.parts.values()
-    )
+    errors = [outcome.error for outcome in observed.outcomes if outcome.error is not None]
+    # The learner's own `raise NotImplementedError`; torch raises such errors too, where a tensor's type doesn't fit.
+    return any(
+        error.kind == "NotImplementedError" and (not error.text or "NotImplementedError" in error.code)
+        for error in errors
+    ) or any(value is Ellipsis for outcome in observed.outcomes for value in outcome.parts.values())
 
 
 # -- in words -----------------------------------------------------------------------------------
@@ -190,6 +200,7 @@ def _raised(exercise: Exercise, where: str, outcome: Outcome) -> Verdict:
     assert error is not None
     text = f"{error.kind}: {error.text}" if error.text else error.kind
     line = f" In line {error.line} of your code: {error.code}" if error.code else ""
+    line += next((f" Hint: {hint}" for sign, hint in _ERRORS.items() if re.search(sign, error.text)), "")
     printed = f" (It printed last: {outcome.printed})" if outcome.printed else ""
     message = f"{WRONG} {exercise.id} stopped with an error, {where}: {text}"
     return Verdict(False, True, None, f"{message}\n {line}{printed}" if line or printed else message)

@@ -135,6 +135,12 @@ FRACTION_CORRECT = Exercise(
             "does argmax have to look along?",
         ),
         Mistake(
+            "largest of the whole table",
+            wrong=lambda z, y: (z.argmax() == y).double().mean().item(),
+            hint="without an axis, argmax finds a single place in the whole table; every picture needs an answer of "
+            "its own.",
+        ),
+        Mistake(
             "count for share",
             wrong=lambda z, y: float((z.argmax(1) == y).sum()),
             hint="that is how many are right; which share of the pictures is it?",

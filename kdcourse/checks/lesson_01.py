@@ -24,8 +24,10 @@ WEIGHT_MEGABYTES = Exercise(
         Probe((25_450, 32), "for 25,450 parameters of 32 bits"),
         Probe((8_500_123, 16), "for 8,500,123 parameters of 16 bits"),
         Probe((272_474, 8), "for 272,474 parameters of 8 bits"),
+        Probe((5, 4), "for 5 parameters of 4 bits"),
         Probe((100_001, 4), "for 100,001 parameters of 4 bits", extreme=True),
     ),
+    absolute=1e-12,  # half a byte is 5e-7 MB
     mistakes=(
         Mistake(
             "bits for bytes",
@@ -66,6 +68,16 @@ WEIGHT_MEGABYTES = Exercise(
             "whole bytes a parameter",
             wrong=lambda n, bits: n * (bits // 8) / 1e6,
             hint="a parameter of 4 bits takes half a byte: two share one.",
+        ),
+        Mistake(
+            "whole bytes",
+            wrong=lambda n, bits: n * bits // 8 / 1e6,
+            hint="// throws away the half byte that an odd number of 4-bit parameters needs.",
+        ),
+        Mistake(
+            "rounded",
+            wrong=lambda n, bits: round(n * bits / 8 / 1e6, 2),
+            hint="a small student has hundredths of a megabyte: leave rounding to whoever prints it.",
         ),
     ),
 )
@@ -218,6 +230,16 @@ MEDIAN_LATENCY = Exercise(
             "one dropped",
             wrong=lambda s: median(s[1:]),
             hint="how many of the first measurements count as warm-up?",
+        ),
+        Mistake(
+            "two dropped",
+            wrong=lambda s: median(s[2:]),
+            hint="places in a list are counted from 0: which one does the fourth value have?",
+        ),
+        Mistake(
+            "warm-up alone kept",
+            wrong=lambda s: median(s[:3]),
+            hint="[:3] are the first three, the very ones to leave out.",
         ),
         Mistake(
             "milliseconds",

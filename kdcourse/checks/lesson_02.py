@@ -30,6 +30,10 @@ def _naive_log_softmax(logits: Tensor) -> Tensor:
     return (logits.exp() / logits.exp().sum(dim=1, keepdim=True)).log()
 
 
+def _shifted(logits: Tensor) -> Tensor:
+    return logits - logits.max(dim=1, keepdim=True).values
+
+
 def _pick(rows: Tensor, labels: Tensor) -> Tensor:
     return rows[torch.arange(len(labels)), labels]
 
@@ -45,6 +49,7 @@ CROSS_ENTROPY_BY_HAND = Exercise(
         Probe((numbers(2, 4, 4), torch.tensor([3, 0, 0, 2])), "for 4 pictures of 4 classes"),
         Probe((numbers(3, 1, 6), torch.tensor([4])), "for a batch of one picture"),
         Probe((huge([1, 0, 0], [0, 0, -1]), torch.tensor([0, 2])), "for logits of 10,000", extreme=True),
+        Probe((huge([0, 0, -1]), torch.tensor([2])), "for a logit of -10,000", extreme=True),
     ),
     mistakes=(
         Mistake(
@@ -93,6 +98,22 @@ CROSS_ENTROPY_BY_HAND = Exercise(
             hint="one entry a picture counts, so the mean is over the pictures alone, not over all entries.",
         ),
         Mistake(
+            "maximum of each column",
+            wrong=lambda z, y: F.cross_entropy(z - z.max(dim=0).values, y),
+            hint="softmax stays the same when one number is taken from a whole row; yours takes another one from each "
+            "of its entries. Along which axis does max have to look?",
+        ),
+        Mistake(
+            "one sum for the whole batch",
+            wrong=lambda z, y: -_pick(_shifted(z) - _shifted(z).exp().sum().log(), y).mean(),
+            hint="each picture's probabilities sum to 1 on their own: sum each row, and keep the result [B, 1].",
+        ),
+        Mistake(
+            "log of the sum left out",
+            wrong=lambda z, y: -_pick(_shifted(z) - _shifted(z).exp().sum(dim=1, keepdim=True), y).mean(),
+            hint="what is taken from each row is the logarithm of the sum, not the sum itself.",
+        ),
+        Mistake(
             "bits for nats",
             wrong=lambda z, y: F.cross_entropy(z, y) / math.log(2),
             hint="log is the natural logarithm here.",
@@ -102,6 +123,19 @@ CROSS_ENTROPY_BY_HAND = Exercise(
             wrong=lambda z, y: -_pick(_naive_log_softmax(z), y).mean(),
             hint="right for ordinary logits, but exp(10,000) is infinite. What may be subtracted from a row of logits "
             "without changing its softmax?",
+        ),
+        Mistake(
+            "largest logit not taken away",
+            wrong=lambda z, y: -_pick(z - z.exp().sum(dim=1, keepdim=True).log(), y).mean(),
+            hint="right for ordinary logits, but exp(10,000) is infinite. Take each row's maximum away before exp.",
+        ),
+        Mistake(
+            "one maximum for the whole batch",
+            wrong=lambda z, y: (
+                -_pick(z - z.max() - (z - z.max()).exp().sum(dim=1, keepdim=True).log(), y).mean()
+            ),
+            hint="right for ordinary logits, but where a picture's logits lie far below another's, all its "
+            "exponentials round to 0. Each row has a maximum of its own.",
         ),
         Mistake(
             "log of a softmax that is 0",
@@ -168,6 +202,17 @@ MOMENTUM_STEP = Exercise(
             "learning rate inside the velocity",
             wrong=lambda w, g, v, lr, m: (w - (m * v + lr * g), m * v + lr * g),
             hint="here the velocity adds up plain gradients; where does the learning rate come in?",
+        ),
+        Mistake(
+            "learning rate twice",
+            wrong=lambda w, g, v, lr, m: (w - lr * (m * v + lr * g), m * v + lr * g),
+            hint="the learning rate stands in one of the two formulas only.",
+        ),
+        Mistake(
+            "velocity pointing downhill",
+            wrong=lambda w, g, v, lr, m: (w + m * v - lr * g, m * v - lr * g),
+            hint="here the velocity adds up plain gradients, uphill as they are; learning rate and minus sign come "
+            "in where the weight moves.",
         ),
         Mistake(
             "gradient weighed by 1 - momentum",
@@ -381,6 +426,10 @@ DIAGNOSE = Exercise(
         Probe(([2.0, 1.0, 0.5, 0.2], [2.1, 1.0, 1.06, 1.13]), "where the validation loss rises slowly"),
         Probe(([2.0, 1.0, 1.5, 2.2], [2.1, 1.0, 1.6, 2.3]), "where training comes apart"),
         Probe(([2.0, 1.85, 1.95, 1.9], [2.2, 2.1, 2.0, 1.95]), "where the training loss goes up and down"),
+        Probe(
+            ([2.0, 1.0, 0.5, 0.3, 0.32], [2.1, 1.0, 1.1, 1.2, 1.3]),
+            "where the training loss rises a little in the last epoch",
+        ),
     ),
     mistakes=(
         Mistake(
@@ -428,6 +477,11 @@ DIAGNOSE = Exercise(
             "training compared with its first epoch",
             wrong=lambda t, v: _diagnosis(t, v, falling=lambda t, best: t[-1] < t[0]),
             hint="the last training loss is compared with the one of the best epoch, not with the first.",
+        ),
+        Mistake(
+            "training compared with the epoch before",
+            wrong=lambda t, v: _diagnosis(t, v, falling=lambda t, best: t[-1] < t[-2]),
+            hint="a training loss wobbles too: the last one is compared with that of the best epoch.",
         ),
         Mistake(
             "underfitting at nine tenths fallen",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 
 import torch
@@ -185,6 +187,12 @@ def _neighbours(predictions: Tensor) -> float:
     return (predictions[1:] != predictions[:-1]).double().mean().item()
 
 
+def _pictures_paired(predictions: Tensor) -> float:
+    # Of a single picture there are no pairs: 0.0 / 0 fails in the words in which a learner's sum of shares does.
+    pairs = list(itertools.combinations(predictions.T, 2))
+    return sum(((one != other).double().mean().item() for one, other in pairs), 0.0) / len(pairs)
+
+
 PAIRWISE_DISAGREEMENT = Exercise(
     id="pairwise_disagreement",
     lesson=3,
@@ -247,8 +255,13 @@ PAIRWISE_DISAGREEMENT = Exercise(
         ),
         Mistake(
             "pictures paired",
-            wrong=lambda p: pairwise_disagreement(p.T),
+            wrong=_pictures_paired,
             hint="predictions are [members, pictures]: pairs of members are asked for, not pairs of pictures.",
+        ),
+        Mistake(
+            "last pair only",
+            wrong=lambda p: _pairs(p)[-2, -1].item() / math.comb(len(p), 2),
+            hint="each pair's share is to be added to the total; yours takes the total's place.",
         ),
         Mistake(
             "divided by the members",
@@ -303,6 +316,15 @@ def _equal_counts(confidence: Tensor, correct: Tensor, bins: int = 10) -> float:
         for part in order.tensor_split(bins)
         if len(part)
     )
+
+
+def _middles(confidence: Tensor, correct: Tensor, bins: int = 10) -> float:
+    where = (confidence * bins).long().clamp(max=bins - 1)
+    gaps = [
+        (where == n).double().mean() * (correct[where == n].double().mean() - (n + 0.5) / bins).abs()
+        for n in where.unique()
+    ]
+    return sum(gap.item() for gap in gaps)
 
 
 def _correctness(seed: int, count: int) -> Tensor:
@@ -368,6 +390,11 @@ CALIBRATION_ERROR = Exercise(
             "sum of gaps",
             wrong=_calibration_wrong(lambda shares, gaps, bins: gaps.abs().sum()),
             hint="each bin's gap is to be weighed by its share of the pictures.",
+        ),
+        Mistake(
+            "middle of the bin for its confidence",
+            wrong=_middles,
+            hint="a bin's pictures may crowd at one of its ends: the mean of their confidences is asked for.",
         ),
         Mistake(
             "number of bins ignored",

@@ -98,6 +98,11 @@ DISTILLATION_TERM = Exercise(
             "into any.",
         ),
         Mistake(
+            "KL of raw logits on both sides",
+            wrong=lambda z, v, t: t**2 * _kl(z / t, v / t),
+            hint="kl_div takes log-probabilities and trusts you: dividing logits by T doesn't make them any.",
+        ),
+        Mistake(
             "probabilities where logs belong",
             wrong=lambda z, v, t: (
                 t**2 * F.kl_div((z / t).softmax(1), (v / t).softmax(1), reduction="batchmean")
@@ -244,6 +249,16 @@ OBJECTIVE = Exercise(
             "T for T squared",
             wrong=lambda z, v, y, t, a: _mix(distillation_term(z, v, t) / t, _HARD(z, y), a),
             hint="softening makes the gradients smaller by about 1 / T in two places, not in one.",
+        ),
+        Mistake(
+            "T squared twice",
+            wrong=lambda z, v, y, t, a: _mix(t**2 * distillation_term(z, v, t), _HARD(z, y), a),
+            hint="the distillation term has its factor T squared already.",
+        ),
+        Mistake(
+            "softmax before the cross-entropy",
+            wrong=lambda z, v, y, t, a: _mix(distillation_term(z, v, t), _HARD(z.softmax(1), y), a),
+            hint="F.cross_entropy takes logits and does the softmax itself.",
         ),
         Mistake(
             "T squared on both parts",
@@ -394,8 +409,8 @@ def distil_step(
 ) -> float:
     """Train the student for one step and return the loss that the step began with.
 
-    The student is asked in train mode; the teacher in eval mode, and no gradient reaches it. The loss is `objective`;
-    gradients that are there already don't count.
+    The student is asked in train mode; the teacher in eval mode, and nothing of it is recorded for a gradient. The
+    loss is `objective`; gradients that are there already don't count.
     """
     student.train()
     teacher.eval()
@@ -445,6 +460,7 @@ def _step(
         "answer": loss,
         "the mode it asked the teacher in": teacher.asked,
         "the mode it asked the student in": student.asked,
+        "whether the teacher's pass was recorded": any(teacher.recorded),
         "gradients in the teacher": any(parameter.grad is not None for parameter in teacher.parameters()),
         "the teacher's weights changed": not torch.equal(before, weights(teacher)),
         "the teacher's BatchNorm statistics": statistics(teacher),
@@ -502,6 +518,16 @@ def _cleared_between(student: nn.Module, teacher: nn.Module, images: Tensor, lab
     return loss.item()
 
 
+def _student_unrecorded(student: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor, optimizer: Optimizer,
+                        temperature: float, alpha: float) -> float:  # fmt: skip
+    student.train()
+    teacher.eval()
+    with torch.no_grad():
+        loss = objective(student(images), teacher(images), labels, temperature, alpha)
+    loss.backward()
+    return loss.item()
+
+
 DISTIL_STEP = Exercise(
     id="distil_step",
     lesson=5,
@@ -525,6 +551,18 @@ DISTIL_STEP = Exercise(
             "gradient into the teacher",
             sign=lambda parts: parts["gradients in the teacher"] is True,
             hint="the backward pass left gradients in the teacher too. What keeps torch from recording it?",
+        ),
+        Mistake(
+            "teacher's pass recorded",
+            sign=lambda parts: parts["whether the teacher's pass was recorded"] is True,
+            hint="torch kept all that the teacher computed, for a gradient that nobody wants: memory and time for "
+            "nothing. What keeps it from recording?",
+        ),
+        Mistake(
+            "no way back to the student",
+            wrong=_student_unrecorded,
+            hint="torch finds no way from the loss back to the student's weights. Was the student asked under no_grad "
+            "too, or do its logits stand where the teacher's belong?",
         ),
         Mistake(
             "teacher trained too",

@@ -68,6 +68,16 @@ RECOVERED = Exercise(
             hint="the gain is compared with the gap to the teacher, not with the plain accuracy.",
         ),
         Mistake(
+            "gain as a share of the teacher's accuracy",
+            wrong=lambda plain, distilled, teacher: (distilled - plain) / teacher,
+            hint="a plain student has most of that accuracy already: divide by what was left to gain.",
+        ),
+        Mistake(
+            "brackets missing",
+            wrong=lambda plain, distilled, teacher: distilled - plain / teacher - plain,
+            hint="division comes before subtraction: put brackets around both differences.",
+        ),
+        Mistake(
             "percent for share",
             wrong=lambda plain, distilled, teacher: 100 * (distilled - plain) / (teacher - plain),
             hint="a share of 1 means the whole gap.",
@@ -177,6 +187,11 @@ PAIRED_INTERVAL = Exercise(
             hint="1.96 is for a known spread; a spread guessed from a few seeds makes the interval wider.",
         ),
         Mistake(
+            "one standard error",
+            wrong=lambda plain, distilled: _interval(plain, distilled, quantile=lambda n: 1.0),
+            hint="that covers the true mean too rarely. Student's t says how many standard errors 95 % takes.",
+        ),
+        Mistake(
             "two for t",
             wrong=lambda plain, distilled: _interval(plain, distilled, quantile=lambda n: 2.0),
             hint="twice the standard error is a rule for many seeds; for a few, Student's t is larger.",
@@ -220,11 +235,23 @@ PAIRED_INTERVAL = Exercise(
             hint="n differences have n - 1 degrees of freedom, since their mean is taken from them.",
         ),
         Mistake(
+            "0.975 for 0.95",
+            wrong=lambda plain, distilled: _interval(
+                plain, distilled, quantile=lambda n: t_quantile(0.975, n - 1)
+            ),
+            hint="tables and SciPy count from one end, hence 0.975; t_quantile is told the confidence itself.",
+        ),
+        Mistake(
             "one-sided",
             wrong=lambda plain, distilled: _interval(
                 plain, distilled, quantile=lambda n: t_quantile(0.90, n - 1)
             ),
             hint="5 % are left over on both sides together, 2.5 % on each.",
+        ),
+        Mistake(
+            "points for shares",
+            wrong=lambda plain, distilled: tuple(100 * end for end in paired_interval(plain, distilled)),
+            hint="accuracies come in as shares, and their difference is to go out as one, not in percentage points.",
         ),
         Mistake(
             "sides swapped",
@@ -377,6 +404,21 @@ DISCORDANT_PAIRS = Exercise(
             "where they agree",
             wrong=lambda a, b: (int((a & b).sum()), int((~a & ~b).sum())),
             hint="both right and both wrong: that is where they agree. Where do they part?",
+        ),
+        Mistake(
+            "both right on both sides",
+            wrong=lambda a, b: (int((a & b).sum()),) * 2,
+            hint="that counts pictures that both get right. The other one has to be wrong: ~ turns right to wrong.",
+        ),
+        Mistake(
+            "or for and",
+            wrong=lambda a, b: (int((a | ~b).sum()), int((b | ~a).sum())),
+            hint="| is 'or': it keeps a picture of which either is true. Both must be.",
+        ),
+        Mistake(
+            "won minus lost",
+            wrong=lambda a, b: (int(a.sum()) - int(b.sum()), int(b.sum()) - int(a.sum())),
+            hint="in a sum of differences, pictures won and pictures lost cancel. Count them apart.",
         ),
         Mistake(
             "shares for counts",

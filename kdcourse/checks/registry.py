@@ -10,7 +10,7 @@ from kdcourse.errors import ArgumentError
 
 
 def exercises(lesson: int | None = None) -> dict[str, Exercise]:
-    """Exercises by id, in the order in which the lessons ask them: of one lesson (0 to 6), or all."""
+    """Exercises by id, in the order in which the lessons ask them: of one lesson (0 to 7), or all."""
     return {one.id: one for one in _all() if lesson is None or one.lesson == lesson}
 
 
@@ -30,7 +30,17 @@ def exercise(exercise_id: str) -> Exercise:
 
 @cache
 def _all() -> tuple[Exercise, ...]:
-    from kdcourse.checks import lesson_00, lesson_01, lesson_02, lesson_03, lesson_04, lesson_05, lesson_06
+    from kdcourse.checks import (
+        lesson_00,
+        lesson_01,
+        lesson_02,
+        lesson_03,
+        lesson_04,
+        lesson_05,
+        lesson_06,
+        lesson_07,
+    )
 
-    lessons = (lesson_00, lesson_01, lesson_02, lesson_03, lesson_04, lesson_05, lesson_06)
+    first = (lesson_00, lesson_01, lesson_02, lesson_03)
+    lessons = (*first, lesson_04, lesson_05, lesson_06, lesson_07)
     return tuple(one for lesson in lessons for one in lesson.EXERCISES)

@@ -1,9 +1,29 @@
-"""Pictures and labels in memory: Fashion-MNIST, your own folders, views and batches of them."""
+"""Pictures with labels or masks in memory: Fashion-MNIST, garment scenes, your own folders, views and batches."""
 
 from kdcourse.data.batches import Batch, Batches
 from kdcourse.data.fashion import fashion_mnist
 from kdcourse.data.folder import image_folder
+from kdcourse.data.pets import oxford_pets
+from kdcourse.data.scenes import BACKGROUND, garment_scenes
+from kdcourse.data.segmentation import IGNORE, MaskedSplit, SegmentationDataset
+from kdcourse.data.segmentation_folder import segmentation_folder
 from kdcourse.data.splits import Dataset, Split
 from kdcourse.data.views import Augmentation, View
 
-__all__ = ["Augmentation", "Batch", "Batches", "Dataset", "Split", "View", "fashion_mnist", "image_folder"]
+__all__ = [
+    "BACKGROUND",
+    "IGNORE",
+    "Augmentation",
+    "Batch",
+    "Batches",
+    "Dataset",
+    "MaskedSplit",
+    "SegmentationDataset",
+    "Split",
+    "View",
+    "fashion_mnist",
+    "garment_scenes",
+    "image_folder",
+    "oxford_pets",
+    "segmentation_folder",
+]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kdcourse.data.segmentation import MaskedSplit, SegmentationDataset
 from kdcourse.data.splits import Dataset, Split
 from kdcourse.data.views import Augmentation, View
 from kdcourse.errors import ArgumentError
@@ -20,7 +21,8 @@ _DRAWN_TOGETHER = 1 << 21
 class Batch:
     """What one training step sees.
 
-    ``images`` float32 [B, C, H, W], normalised; ``labels`` int64 [B]; ``index`` int64 [B], the
+    ``images`` float32 [B, C, H, W], normalised; ``labels`` int64 [B], or for segmentation [B, H, W] with
+    `kdcourse.data.IGNORE` where a pixel doesn't count; ``index`` int64 [B], the
     pictures' positions in their split; ``view``, the view that they were taken from. Index and view
     together name a picture exactly, which is what stored soft targets are looked up by.
     """
@@ -60,8 +62,8 @@ class Batches:
 
     def __init__(
         self,
-        split: Split,
-        data: Dataset,
+        split: Split | MaskedSplit,
+        data: Dataset | SegmentationDataset,
         *,
         batch_size: int,
         seed: int,
@@ -74,10 +76,9 @@ class Batches:
     ) -> None:
         if batch_size < 1:
             raise ArgumentError(f"batch_size must be at least 1; found {batch_size}.")
-        for name, value in (("seed", seed), ("view_seed", 0 if view_seed is None else view_seed)):
-            # Views know 32 bits of a seed: beyond them, different seeds would show the same views.
-            if not isinstance(value, int) or not 0 <= value < 2**32:
-                raise ArgumentError(f"{name} must be a whole number from 0 to 2**32 - 1; found {value!r}.")
+        check_seed(seed)
+        if view_seed is not None:
+            check_seed(view_seed, "view_seed")
         if views is not None and views < 1:
             raise ArgumentError(
                 f"views must be at least 1, or None for a new view every epoch; found {views}."
@@ -118,5 +119,15 @@ class Batches:
             chosen = order[first * self.batch_size : last * self.batch_size].view(-1, self.batch_size)
             index = chosen[:, self._rank :: self._world].to(self.labels.device)  # [steps, B]
             drawn = view.apply(self.images[index.flatten()], index.flatten()).view(*index.shape, *shape)
-            for images, labels, places in zip(drawn, self.labels[index], index, strict=True):
-                yield Batch(self._data.normalise(images), labels, places, view)
+            labels = self.labels[index]  # [steps, B], or masks [steps, B, H, W]
+            if labels.ndim > 2:
+                labels = view.apply_to_masks(labels.flatten(0, 1), index.flatten()).view_as(labels)
+            for images, wanted, places in zip(drawn, labels, index, strict=True):
+                yield Batch(self._data.normalise(images), wanted.long(), places, view)
+
+
+def check_seed(seed: object, name: str = "seed") -> None:
+    """Raise `ArgumentError` unless ``seed`` is a whole number from 0 to 2**32 - 1."""
+    # Views know 32 bits of a seed: beyond them, different seeds would show the same views.
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ArgumentError(f"{name} must be a whole number from 0 to 2**32 - 1; found {seed!r}.")

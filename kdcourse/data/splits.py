@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -100,15 +101,9 @@ class Dataset:
                     f"({len(self.classes)} classes); {part} has labels from {low} to {high}."
                 )
         if not self.mean or not self.std:
-            counts = [_histogram(self.train.images, channel) for channel in range(shape[0])]
-            levels = torch.arange(256, dtype=torch.float64) / 255
-            means = [float((count * levels).sum() / count.sum()) for count in counts]
-            stds = [
-                max(float((count * (levels - mean) ** 2).sum() / count.sum()) ** 0.5, 1e-6)
-                for count, mean in zip(counts, means, strict=True)
-            ]
-            object.__setattr__(self, "mean", tuple(means))
-            object.__setattr__(self, "std", tuple(stds))
+            mean, std = channel_statistics(self.train.images)
+            object.__setattr__(self, "mean", mean)
+            object.__setattr__(self, "std", std)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -121,11 +116,28 @@ class Dataset:
 
         Laid out channels last in memory, which convolutions are fastest on.
         """
-        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
-        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
-        # One multiplication and one subtraction in place: this is every batch's largest tensor.
-        scaled = images.float().contiguous(memory_format=torch.channels_last)
-        return scaled.mul_(1 / (255 * std)).sub_(mean / std)
+        return normalised(images, self.mean, self.std)
+
+
+def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """uint8 [N, C, H, W] -> float32 [N, C, H, W], channels last: ``(images / 255 - mean) / std`` a channel."""
+    spread = torch.tensor(std, device=images.device).view(1, -1, 1, 1)
+    centre = torch.tensor(mean, device=images.device).view(1, -1, 1, 1)
+    # One multiplication and one subtraction in place: this is every batch's largest tensor.
+    scaled = images.float().contiguous(memory_format=torch.channels_last)
+    return scaled.mul_(1 / (255 * spread)).sub_(centre / spread)
+
+
+def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of every channel of uint8 [N, C, H, W], on the 0..1 scale."""
+    counts = [_histogram(images, channel) for channel in range(images.shape[1])]
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    means = [float((count * levels).sum() / count.sum()) for count in counts]
+    stds = [
+        max(float((count * (levels - mean) ** 2).sum() / count.sum()) ** 0.5, 1e-6)
+        for count, mean in zip(counts, means, strict=True)
+    ]
+    return tuple(means), tuple(stds)
 
 
 def _histogram(images: Tensor, channel: int, part: int = 10_000) -> Tensor:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from kdcourse.data.segmentation import IGNORE
 from kdcourse.errors import ArgumentError
 
 _WORD = 0xFFFFFFFF
@@ -103,12 +104,33 @@ class View:
         if augmentation is None:
             return images
         draw = _uniforms(self.seed, self.number, index.to(images.device))  # [B, 8]
-        out = _moved(images, augmentation, draw)
+        out, _ = _moved(images, augmentation, draw)
         return _erased(out, augmentation, draw) if augmentation.erase > 0 else out
 
+    def apply_to_masks(self, masks: Tensor, index: Tensor) -> Tensor:
+        """The masks that belong to the pictures as this view shows them: moved and mirrored alike.
 
-def _moved(images: Tensor, augmentation: Augmentation, draw: Tensor) -> Tensor:
-    """Shifted and perhaps mirrored pictures: uint8 [B, C, H, W], drawn numbers [B, 8] -> uint8 [B, C, H, W]."""
+        What comes in from outside is `IGNORE`; an erased rectangle keeps its classes.
+
+        Args:
+            masks: uint8 [B, H, W], the masks at ``index``.
+            index: int64 [B], their positions in the split (not in the batch).
+
+        Returns:
+            uint8 [B, H, W].
+        """
+        if self.augmentation is None:
+            return masks
+        draw = _uniforms(self.seed, self.number, index.to(masks.device))
+        moved, seen = _moved(masks[:, None], self.augmentation, draw)
+        return (moved | (~seen & IGNORE))[:, 0]
+
+
+def _moved(images: Tensor, augmentation: Augmentation, draw: Tensor) -> tuple[Tensor, Tensor]:
+    """Shifted and perhaps mirrored pictures, with zeros from outside, and which pixels came from inside (255 or 0).
+
+    uint8 [B, C, H, W], drawn numbers [B, 8] -> uint8 [B, C, H, W], uint8 [B, 1, H, W]
+    """
     count, channels, height, width = images.shape
     rows = _shifted(height, augmentation.shift, draw[:, 0:1])  # [B, H], where each comes from
     columns = _shifted(width, augmentation.shift, draw[:, 1:2])  # [B, W]
@@ -120,7 +142,7 @@ def _moved(images: Tensor, augmentation: Augmentation, draw: Tensor) -> Tensor:
     wanted = columns.clamp(0, width - 1)[:, None].expand(-1, channels * height, -1)
     inside = torch.where((columns >= 0) & (columns < width), 255, 0).to(torch.uint8)
     seen = _rows(torch.stack([torch.zeros_like(inside), inside], 1), (rows >= 0) & (rows < height))
-    return lines.gather(2, wanted).view(images.shape) & seen[:, None]
+    return lines.gather(2, wanted).view(images.shape) & seen[:, None], seen[:, None]
 
 
 def _erased(images: Tensor, augmentation: Augmentation, draw: Tensor) -> Tensor:

@@ -1,5 +1,15 @@
 """Ensembles, soft targets and what a student is trained to do with them."""
 
+from kdcourse.distillation.dense import (
+    DenseObjective,
+    DenseSource,
+    PixelwiseObjective,
+    channelwise_loss,
+    pairwise_loss,
+    pixel_cross_entropy,
+    pixelwise_loss,
+)
+from kdcourse.distillation.dense_targets import DenseTargets, dense_targets
 from kdcourse.distillation.distil import distil, views_shown
 from kdcourse.distillation.ensemble import (
     Ensemble,
@@ -21,15 +31,21 @@ from kdcourse.distillation.stored_views import ViewsCost, views_cost
 
 __all__ = [
     "CrossEntropyObjective",
+    "DenseObjective",
+    "DenseSource",
+    "DenseTargets",
     "Ensemble",
     "GridResult",
     "GridRow",
     "HintonObjective",
+    "PixelwiseObjective",
     "Setting",
     "SoftTargets",
     "ViewsCost",
     "assert_trained",
     "cache_folder",
+    "channelwise_loss",
+    "dense_targets",
     "distil",
     "distil_grid",
     "entropy",
@@ -37,6 +53,9 @@ __all__ = [
     "hinton_loss",
     "kd_divergence",
     "mean_softened",
+    "pairwise_loss",
+    "pixel_cross_entropy",
+    "pixelwise_loss",
     "soft_targets",
     "softened",
     "softened_mean",

@@ -8,19 +8,21 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from kdcourse.data import Augmentation, Dataset, View
+from kdcourse.data import Augmentation, Dataset, SegmentationDataset, View
+from kdcourse.distillation.dense import PixelwiseObjective
+from kdcourse.distillation.dense_targets import DenseTargets, dense_targets
 from kdcourse.distillation.ensemble import assert_trained
 from kdcourse.distillation.objectives import HintonObjective, check_alpha
 from kdcourse.distillation.soft_targets import SoftTargets, soft_targets
 from kdcourse.distillation.softening import check_temperature
 from kdcourse.errors import ArgumentError
-from kdcourse.training import History, fastest, fit
+from kdcourse.training import History, Objective, fastest, fit
 
 
 def distil(
     student: nn.Module,
-    teacher: nn.Module | SoftTargets,
-    data: Dataset,
+    teacher: nn.Module | SoftTargets | DenseTargets,
+    data: Dataset | SegmentationDataset,
     *,
     temperature: float,
     alpha: float,
@@ -46,12 +48,14 @@ def distil(
       (function matching, Beyer et al. 2022, https://arxiv.org/abs/2106.05237). The dearest.
 
     What was asked once stays on disk (`soft_targets`), so other temperatures, alphas, students and
-    seeds learn from it at no cost. They share ``view_seed`` for that reason.
+    seeds learn from it at no cost. They share ``view_seed`` for that reason. For segmentation it is a map of logits
+    for every picture, too much for a disk: it stays in memory for this call, and to share it among students,
+    make `dense_targets` once and pass them as the teacher. The objective is then `PixelwiseObjective`.
 
     Args:
-        student: a fresh network, float32 [B, C, H, W] -> logits [B, classes].
-        teacher: a trained network or `Ensemble`, or the `SoftTargets` already computed.
-        data: pictures and labels.
+        student: a fresh network, float32 [B, C, H, W] -> logits [B, classes], or [B, classes, H, W].
+        teacher: a trained network or `Ensemble`, or the `SoftTargets` or `DenseTargets` already computed.
+        data: pictures and labels, or masks.
         temperature: T > 0, see `hinton_loss`.
         alpha: weight of the distillation term, 0 (labels alone) to 1 (teacher alone).
         epochs, seed, learning_rate, augmentation, views, view_seed, precision: see `kdcourse.training.fit`.
@@ -78,26 +82,27 @@ def distil(
     shown = views_shown(augmentation, views, view_seed, epochs)
     # Asked on the fly, the teacher sees every view anew; a student of the labels alone asks nobody.
     on_the_fly = (augmentation is not None and views is None) or alpha == 0
-    targets: SoftTargets | nn.Module
-    if on_the_fly and not isinstance(teacher, SoftTargets):
+    progress = bool(options.get("progress", True))
+    objective: Objective
+    if on_the_fly and isinstance(teacher, nn.Module):
         assert_trained(teacher, data.train, data)
-        targets = teacher
+        kind = PixelwiseObjective if isinstance(data, SegmentationDataset) else HintonObjective
+        objective = kind(teacher, temperature=temperature, alpha=alpha)
+    elif isinstance(data, SegmentationDataset):
+        maps = _dense_targets(teacher, data, shown, precision=teacher_precision, progress=progress)
+        objective = PixelwiseObjective(maps, temperature=temperature, alpha=alpha)
     else:
-        targets = stored_targets(
-            teacher,
-            data,
-            shown,
-            precision=teacher_precision,
-            cache=cache,
-            progress=bool(options.get("progress", True)),
+        rows = stored_targets(
+            teacher, data, shown, precision=teacher_precision, cache=cache, progress=progress
         )
+        objective = HintonObjective(rows, temperature=temperature, alpha=alpha)
     return fit(
         student,
         data,
         epochs=epochs,
         seed=seed,
         learning_rate=learning_rate,
-        objective=HintonObjective(targets, temperature=temperature, alpha=alpha),
+        objective=objective,
         augmentation=augmentation,
         views=views,
         view_seed=view_seed,
@@ -107,7 +112,7 @@ def distil(
 
 
 def stored_targets(
-    teacher: nn.Module | SoftTargets,
+    teacher: nn.Module | SoftTargets | DenseTargets,
     data: Dataset,
     shown: tuple[View, ...],
     *,
@@ -120,14 +125,57 @@ def stored_targets(
     Raises:
         ArgumentError: a teacher that was never trained, soft targets of other pictures or that lack a view.
     """
+    if isinstance(teacher, DenseTargets):
+        raise ArgumentError(
+            f"{data.name!r} has one label a picture, and DenseTargets answer for every pixel."
+        )
     if not isinstance(teacher, SoftTargets):
         assert_trained(teacher, data.train, data)
-        if precision == "auto":
-            weight = next(teacher.parameters(), None)
-            precision = fastest(torch.device("cpu") if weight is None else weight.device)
         return soft_targets(
-            teacher, data.train, data, views=shown, cache=cache, precision=precision, progress=progress
+            teacher,
+            data.train,
+            data,
+            views=shown,
+            cache=cache,
+            precision=_precision_of(teacher, precision),
+            progress=progress,
         )
+    _check_targets(teacher, data, shown)
+    return teacher
+
+
+def _dense_targets(
+    teacher: nn.Module | SoftTargets | DenseTargets,
+    data: SegmentationDataset,
+    shown: tuple[View, ...],
+    *,
+    precision: str,
+    progress: bool,
+) -> DenseTargets:
+    """`stored_targets` for segmentation."""
+    if isinstance(teacher, SoftTargets):
+        raise ArgumentError(
+            f"{data.name!r} has a class for every pixel, and SoftTargets answer once a picture."
+        )
+    if not isinstance(teacher, DenseTargets):
+        assert_trained(teacher, data.train, data, pictures=100)
+        precision = _precision_of(teacher, precision)
+        return dense_targets(teacher, data.train, data, views=shown, precision=precision, progress=progress)
+    _check_targets(teacher, data, shown)
+    return teacher
+
+
+def _precision_of(teacher: nn.Module, precision: str) -> str:
+    if precision != "auto":
+        return precision
+    weight = next(teacher.parameters(), None)
+    return fastest(torch.device("cpu") if weight is None else weight.device)
+
+
+def _check_targets(
+    teacher: SoftTargets | DenseTargets, data: Dataset | SegmentationDataset, shown: tuple[View, ...]
+) -> None:
+    """Raise ArgumentError unless these targets belong to ``data.train`` and hold all views."""
     if teacher.split_digest != data.train.digest:
         raise ArgumentError(
             f"The soft targets ({len(teacher)} pictures) were computed for another split than the training "
@@ -140,7 +188,6 @@ def stored_targets(
             f"The soft targets lack {len(lacking)} of the {len(shown)} views that training will show, such as "
             f"{lacking[0]!r}. Compute them with the same augmentation, view_seed and number of views."
         )
-    return teacher
 
 
 def views_shown(

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from kdcourse.data.segmentation import IGNORE, MaskedSplit, SegmentationDataset
 from kdcourse.data.splits import Dataset, Split
 from kdcourse.distillation.softening import at_least_float32, softened
 from kdcourse.errors import ArgumentError
@@ -44,7 +45,7 @@ class Frozen(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """float [B, C, H, W] -> logits [B, classes], without gradient."""
+        """float [B, C, H, W] -> logits [B, classes] or [B, classes, H, W], without gradient."""
         _stay_in_eval_mode(self)
         return _logits(self.network, images)
 
@@ -57,7 +58,7 @@ class Ensemble(nn.Module):
     faster than any way of batching them (``kdcourse bench ensemble_forward`` compares the ways).
 
     Args:
-        members: networks that return logits [B, C] for the same classes; at least one.
+        members: networks that return logits [B, C], or all of them [B, C, H, W], for the same classes; at least one.
         average: what is averaged over the M members.
             ``"logits"``: ``mean_m z_m``, whose softmax is the normalised *geometric* mean of the members'
             probabilities. ``"probabilities"``: ``log(mean_m softmax(z_m))``, whose softmax is their
@@ -101,7 +102,7 @@ class Ensemble(nn.Module):
 
     @torch.no_grad()
     def member_logits(self, images: Tensor) -> Tensor:
-        """float [B, C, H, W] -> every member's logits [M, B, classes], float32 or float64."""
+        """float [B, C, H, W] -> every member's logits [M, B, classes (, H, W)], float32 or float64."""
         if self._together is None or not self._together.is_of(self.members):
             self._together = _Together(self.members)
         if self._together.takes(images):
@@ -120,12 +121,12 @@ class Ensemble(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """float [B, C, H, W] -> logits [B, classes], without gradient."""
+        """float [B, C, H, W] -> logits [B, classes] or [B, classes, H, W], without gradient."""
         return self.combine(self.member_logits(images))
 
     def combine(self, member_logits: Tensor) -> Tensor:
-        """Members' logits [M, B, classes] -> the ensemble's [B, classes]."""
-        _check_members(member_logits)
+        """Members' logits [M, B, classes (, H, W)] -> the ensemble's, without the first axis."""
+        _check_members(member_logits, (3, 5))
         return member_logits.mean(dim=0) if self.average == "logits" else _log_mean_probability(member_logits)
 
 
@@ -236,8 +237,8 @@ def mean_softened(member_logits: Tensor, temperature: float) -> Tensor:
 
 def assert_trained(
     teacher: nn.Module,
-    split: Split,
-    dataset: Dataset,
+    split: Split | MaskedSplit,
+    dataset: Dataset | SegmentationDataset,
     *,
     at_least: float | None = None,
     pictures: int = 1000,
@@ -249,8 +250,9 @@ def assert_trained(
     the loss curve says so.
 
     Args:
-        teacher: returns logits [B, C].
-        split: labelled pictures; ``pictures`` of them, evenly spread, are looked at.
+        teacher: returns logits [B, C], for segmentation [B, C, H, W].
+        split: labelled pictures; ``pictures`` of them, evenly spread, are looked at. Of masks, every pixel that
+            counts is one of its own.
         dataset: says how to normalise.
         at_least: accuracy in [0, 1] to ask for. Left out: a quarter of the way from chance (always naming
             the commonest class) to perfect; an untrained network stays below, since its prediction
@@ -272,14 +274,17 @@ def assert_trained(
     labels = split.labels[index].cpu()
     with asking(teacher) as ask:
         answers = [ask(dataset.normalise(split.images[part])).cpu() for part in index.split(batch_size)]
-    accuracy = float((torch.cat(answers).argmax(dim=1) == labels).double().mean())
-    chance = float(labels.bincount().max()) / len(labels)
+    scored = labels != IGNORE if labels.ndim > 1 else torch.ones_like(labels, dtype=torch.bool)
+    right = torch.cat(answers).argmax(dim=1) == labels
+    accuracy = float(right[scored].double().mean())
+    chance = float(labels[scored].bincount().max()) / int(scored.sum())
+    what = "pictures" if labels.ndim == 1 else "pixels"
     wanted = chance + (1 - chance) / 4 if at_least is None else at_least
     if accuracy < wanted:
         raise ArgumentError(
-            f"The teacher names {accuracy:.1%} of {len(labels)} pictures of {dataset.name!r} correctly, where at least "
-            f"{wanted:.1%} is asked for and always naming the commonest class gives {chance:.1%}: its last layer looks "
-            "untrained, or its classes are in another order. Load trained weights, or train the teacher first."
+            f"The teacher names {accuracy:.1%} of {int(scored.sum())} {what} of {dataset.name!r} correctly, where "
+            f"at least {wanted:.1%} is asked for and always naming the commonest class gives {chance:.1%}: its last "
+            "layer looks untrained, or its classes are in another order. Load trained weights, or train it first."
         )
     return accuracy
 
@@ -363,22 +368,29 @@ def _logits(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def _checked(answer: object, network: nn.Module, images: Tensor) -> Tensor:
-    if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != len(images):
-        found = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-        raise ArgumentError(
-            f"A teacher must return logits [{len(images)}, classes] for {len(images)} pictures; "
-            f"{type(network).__name__} returned {found}. Wrap it in a module that returns its logits alone."
-        )
-    return answer
+    """``answer`` itself, logits [B, C], or [B, C, H, W] for pictures of that height and width."""
+    if (
+        isinstance(answer, Tensor)
+        and answer.ndim in (2, 4)
+        and len(answer) == len(images)
+        and (answer.ndim == 2 or answer.shape[2:] == images.shape[2:])
+    ):
+        return answer
+    found = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+    raise ArgumentError(
+        f"A teacher must return logits [{len(images)}, classes] for {len(images)} pictures (or one for every pixel, "
+        f"[{len(images)}, classes, H, W]); {type(network).__name__} returned {found}. Wrap it in a module that "
+        "returns its logits alone."
+    )
 
 
 def _log_mean_probability(member_logits: Tensor) -> Tensor:
     # In log space: a class that every member thinks impossible keeps its order among the impossible ones.
-    return F.log_softmax(member_logits, dim=-1).logsumexp(dim=0) - math.log(len(member_logits))
+    return F.log_softmax(member_logits, dim=2).logsumexp(dim=0) - math.log(len(member_logits))
 
 
-def _check_members(member_logits: Tensor) -> None:
-    if member_logits.ndim != 3 or len(member_logits) == 0:
+def _check_members(member_logits: Tensor, dimensions: tuple[int, ...] = (3,)) -> None:
+    if member_logits.ndim not in dimensions or len(member_logits) == 0:
         raise ArgumentError(
             "member_logits must be [members, batch, classes] with at least one member; found "
             f"{list(member_logits.shape)}. Ensemble.member_logits returns them so."

@@ -12,10 +12,8 @@ import hashlib
 import io
 import json
 import os
-import time
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +35,6 @@ _CHECKSUM_BYTES = 32
 _NUMPY_TYPES = {torch.float16: np.dtype(np.float16), torch.float32: np.dtype(np.float32)}
 _PROBES = 16  # pictures that stand for all where a stored view is compared with today's teacher
 _DEVICE_COPY_BYTES = 1 << 30
-_ABANDONED_AFTER = 24 * 3600  # seconds; no write of one file takes that long
 
 _Table = npt.NDArray[np.floating]
 
@@ -315,6 +312,11 @@ def _answer(ask: Asker, split: Split, dataset: Dataset, view: View, index: Tenso
     images = dataset.normalise(view.apply(images, index.to(ask.device)))
     with autocast(ask.device, precision):
         logits = ask(images)
+    if logits.ndim != 2:
+        raise ArgumentError(
+            f"Soft targets are logits [B, classes], one row a picture; the teacher returned {list(logits.shape)}. "
+            "For a teacher that answers for every pixel, take dense_targets."
+        )
     logits = logits.float().cpu()
     if not bool(torch.isfinite(logits).all()):
         raise ArgumentError(
@@ -394,7 +396,6 @@ def _store(file: Path, table: Tensor) -> Tensor | None:
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
     content = header.getvalue() + array.tobytes()
     try:
-        _sweep(file.parent)
         write_atomically(file, content + hashlib.sha256(content).digest())
     except OSError as error:
         warnings.warn(
@@ -404,14 +405,6 @@ def _store(file: Path, table: Tensor) -> Tensor | None:
         )
         return None
     return _open(file, len(table))
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes left unfinished, long enough ago that none can still be writing it."""
-    for file in folder.glob(".*.npy.*.tmp"):
-        with suppress(OSError):
-            if time.time() - file.stat().st_mtime > _ABANDONED_AFTER:
-                file.unlink()
 
 
 def _bar(progress: bool, total: int) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from kdcourse import evaluation, figures
+from kdcourse.data import SegmentationDataset
 from kdcourse.experiments.run import Outcome
 from kdcourse.training import History
 
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHOWN = 5  # pictures in the gallery of soft targets
+_MASKS_SHOWN = 10
 
 
 def report_figures(outcome: Outcome) -> dict[str, Figure]:
     """Name -> figure, in the order in which the report shows them."""
+    if isinstance(outcome.data, SegmentationDataset):
+        return _of_masks(outcome, outcome.data)
     data, logits, rows = outcome.data, outcome.test_logits, outcome.results["models"]
     student = logits[f"distilled-seed{rows['distilled']['runs'][0]['seed']}"]
     plain = logits[f"plain-seed{rows['plain']['runs'][0]['seed']}"]
@@ -54,6 +58,55 @@ def report_figures(outcome: Outcome) -> dict[str, Figure]:
     return drawn
 
 
+def _of_masks(outcome: Outcome, data: SegmentationDataset) -> dict[str, Figure]:
+    """The figures of a report on segmentation."""
+    rows, recorded = outcome.results["models"], outcome.results["recorded"]
+    first = {kind: f"{kind}-seed{rows[kind]['runs'][0]['seed']}" for kind in ("plain", "distilled")}
+    names = {"ensemble": "ensemble"} | {f"{kind} student": name for kind, name in first.items()}
+    scores = {shown: outcome.test_scores[name] for shown, name in names.items()}
+    drawn = {
+        "segmentation_curves": figures.segmentation_curves(
+            {f"{kind} student": histories for kind, histories in outcome.histories.items()}
+        )
+    }
+    if recorded:
+        drawn["recorded_curves"] = figures.segmentation_curves(
+            {f"{kind} student": _histories(recorded["models"][kind]) for kind in first}
+        )
+    some = slice(0, _MASKS_SHOWN)
+    drawn["predicted_masks"] = figures.predicted_masks(
+        data.test.images[some],
+        data.test.masks[some],
+        {shown: outcome.test_masks[name][some] for shown, name in names.items()},
+        data.classes,
+    )
+    drawn["precision_recall_curves"] = figures.precision_recall_curves(
+        {shown: found.precision_recall.micro for shown, found in scores.items()}
+    )
+    drawn["iou_bars"] = figures.iou_bars(
+        {
+            "ensemble": scores["ensemble"].iou_per_class,
+            **{
+                f"{kind} student": torch.stack(
+                    [
+                        outcome.test_scores[f"{kind}-seed{run['seed']}"].iou_per_class
+                        for run in rows[kind]["runs"]
+                    ]
+                )
+                for kind in first
+            },
+        },
+        data.classes,
+    )
+    drawn["accuracy_against_cost"] = figures.accuracy_against_cost(
+        [_point(row) for row in rows.values()], score="mean IoU"
+    )
+    drawn["reliability_diagram"] = figures.reliability_diagram(
+        {shown: found.reliability for shown, found in scores.items()}
+    )
+    return drawn
+
+
 def _most_telling(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Pictures of different classes that the ensemble gets right with the least confident softmax: int64 [K].
 
@@ -72,13 +125,13 @@ def _most_telling(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def _point(row: dict[str, Any]) -> figures.CostPoint:
-    interval = row["interval"]["accuracy"]
+    [(metric, interval)] = row["interval"].items()
     return figures.CostPoint(
         label=row["label"],
-        accuracy=row["mean"]["accuracy"],
+        accuracy=row["mean"][metric],
         bytes=row["cost"]["bytes"],
         latency_ms=row["cost"]["latency_ms"],
-        interval=(max(0.0, interval[0]), min(1.0, interval[1])),
+        interval=(max(0.0, interval[0]), min(1.0, interval[1])) if interval else None,
         role=row["role"],
     )
 

@@ -33,7 +33,7 @@ def _recorded(recorded: Mapping[str, Any]) -> list[str]:
     settings, rows, comparison = recorded["settings"], recorded["models"], recorded["comparison"]
     difference, gap = comparison["difference"], comparison["gap_recovered"]
     lines = [
-        f"Recorded: student `{settings['student']}` ({models.names()[settings['student']]:,} parameters), "
+        f"Recorded: student `{settings['student']}` ({models.names('classification')[settings['student']]:,} parameters), "
         f"{settings['epochs']} epochs, {len(settings['seeds'])} paired seeds, test set of Fashion-MNIST.",
         "",
         "| model | accuracy | 95 % interval | NLL | ECE | agreement with the ensemble |",

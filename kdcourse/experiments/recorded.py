@@ -3,7 +3,7 @@
 ``kdcourse students search`` tries settings on the validation split; ``kdcourse students record``
 trains the chosen ones over several seeds and asks the test set once. Both go on where they were
 interrupted, and leave what they found in ``data/students``: of the search every try, whether it
-helped or not.
+helped or not. With ``--task segmentation`` the same, in ``data/segmentation-students``.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from kdcourse import evaluation, models, training
+from kdcourse import models, training
 from kdcourse.data import Dataset
-from kdcourse.distillation import Ensemble, SoftTargets, soft_targets, views_shown
+from kdcourse.distillation import Ensemble, soft_targets, views_shown
 from kdcourse.experiments import table, teachers
 from kdcourse.experiments.students import StudentRecipe, train_student
-from kdcourse.experiments.trials import RECORDED, SEEDS, TRIALS, Trial
-from kdcourse.files import write_atomically
+from kdcourse.experiments.tasks import AnyDataset, Targets, judge, targets_for, task_named, task_of
+from kdcourse.experiments.trials import SEEDS, Trial
+from kdcourse.files import read_checksums, write_atomically
 
 RECORD = "recorded.json"
 SEARCH = "search.json"
@@ -31,24 +31,29 @@ Say = Callable[[str], None]
 
 
 def shipped_folder() -> Path:
-    """Where the recorded students lie: beside the shipped teachers."""
-    return teachers.shipped_folder().parent / "students"
+    """Where the recorded classifiers lie, beside the shipped teachers; of other tasks see `Task.students`."""
+    return task_named("classification").students
 
 
 def search(
-    data: Dataset, folder: Path, *, trials: Sequence[Trial] = TRIALS, say: Say = print
+    data: AnyDataset, folder: Path, *, trials: Sequence[Trial] | None = None, say: Say = print
 ) -> list[dict[str, Any]]:
     """Train every trial once more than never: those already in ``folder/search.json`` are kept.
 
     Only the validation split is asked. Each row is written as soon as its student is done.
 
+    Args:
+        data: the pictures; they tell which task it is.
+        folder: where the rows go, and the students tried.
+        trials: by default those of the task.
+
     Returns:
-        The rows: recipe, seed, validation accuracy and loss of the last epoch, seconds.
+        The rows: recipe, seed, validation figures of the last epoch, seconds.
     """
-    path = folder / SEARCH
+    task, path = task_of(data), folder / SEARCH
     rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
-    teacher = ensemble(data)
-    for trial in trials:
+    targets = _asked_once(task.ensemble(data), data)
+    for trial in task.trials if trials is None else trials:
         key = {
             "why": trial.why,
             "recipe": trial.recipe.settings,
@@ -57,28 +62,29 @@ def search(
         }
         if any(all(row[name] == value for name, value in key.items()) for row in rows):
             continue
-        targets = targets_for(trial.recipe, teacher, data) if trial.recipe.alpha > 0 else None
         student, history = train_student(
-            trial.recipe, data, targets, trial.seed,
+            trial.recipe, data, targets(trial.recipe), trial.seed,
             path=folder / "tries" / f"{trial.name}.safetensors", progress=trial.name,
         )  # fmt: skip
         last = history.last
-        rows.append(
-            key
-            | {
-                "parameters": sum(p.numel() for p in student.parameters()),
-                "validation_accuracy": last.validation_accuracy,
-                "validation_loss": last.validation_loss,
-                "train_accuracy": last.train_accuracy,
-                "seconds": round(sum(history.column("seconds")), 1),
-            }
-        )
+        found = {
+            "parameters": sum(p.numel() for p in student.parameters()),
+            "validation_accuracy": last.validation_accuracy,
+            "validation_loss": last.validation_loss,
+            "train_accuracy": last.train_accuracy,
+            "seconds": round(sum(history.column("seconds")), 1),
+        }
+        if last.validation_iou is not None:
+            found |= {"validation_iou": last.validation_iou, "train_iou": last.train_iou}
+        rows.append(key | found)
         write_atomically(path, json.dumps({"rows": rows}, indent=1) + "\n")
-        say(f"{trial.name}: validation accuracy {last.validation_accuracy:.2%}")
+        say(f"{trial.name}: validation {task.metric} {found[f'validation_{task.metric}']:.2%}")
     return rows
 
 
-def record(data: Dataset, folder: Path, *, seeds: Sequence[int] = SEEDS, say: Say = print) -> dict[str, Any]:
+def record(
+    data: AnyDataset, folder: Path, *, seeds: Sequence[int] = SEEDS, say: Say = print
+) -> dict[str, Any]:
     """Train the chosen plain and distilled recipes over ``seeds`` and ask the test set, once, at the end.
 
     Writes every student's weights, their checksums and ``recorded.json``.
@@ -86,65 +92,66 @@ def record(data: Dataset, folder: Path, *, seeds: Sequence[int] = SEEDS, say: Sa
     Returns:
         The content of ``recorded.json``.
     """
-    teacher = ensemble(data)
-    for seed in seeds:
-        for kind, recipe in RECORDED.items():
+    task = task_of(data)
+    teacher = task.ensemble(data)
+    targets = _asked_once(teacher, data)
+    for kind, recipe in task.recorded.items():
+        for seed in seeds:
             name = f"{kind}_seed{seed}"
-            targets = targets_for(recipe, teacher, data) if recipe.alpha > 0 else None
             train_student(
-                recipe, data, targets, seed, path=folder / f"{name}.safetensors", progress=name
+                recipe, data, targets(recipe), seed, path=folder / f"{name}.safetensors", progress=name
             )  # fmt: skip
     teachers.write_checksums(folder)
     content = measured(data, folder, teacher, seeds)
     write_atomically(folder / RECORD, json.dumps(content, indent=1) + "\n")
     difference = content["comparison"]["difference"]
     say(
-        f"distilled - plain: {difference['mean']:+.2%} ({difference['low']:+.2%} to {difference['high']:+.2%})"
+        f"distilled - plain, {task.metric}: {difference['mean']:+.2%} "
+        f"({difference['low']:+.2%} to {difference['high']:+.2%})"
     )
     return content
 
 
-def measured(data: Dataset, folder: Path, teacher: Ensemble, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
+def measured(
+    data: AnyDataset, folder: Path, teacher: Ensemble, seeds: Sequence[int] = SEEDS
+) -> dict[str, Any]:
     """What the stored students score on the test set, from their weights alone.
 
     Raises:
         CheckpointError: a student missing, damaged or changed since its checksum was written.
     """
-    labels = data.test.labels
-    answers = evaluation.predict(teacher, data.test, data)
+    task, scores = task_of(data), judge(teacher, data)
     rows = {
         "ensemble": table.row(
             f"ensemble of {len(teacher.members)}", "ensemble", teacher.average,
-            [{"seed": None, "test": table.scores(answers, labels, answers), "history": None}], len(labels),
+            [{"seed": None, "test": scores(teacher), "history": None}], len(data.test), task.metric,
         )
     }  # fmt: skip
-    for kind, recipe in RECORDED.items():
+    for kind, recipe in task.recorded.items():
         runs = []
         for seed in seeds:
             student, history = load(folder, f"{kind}_seed{seed}", data)
-            logits = evaluation.predict(student, data.test, data)
-            test = table.scores(logits, labels, answers)
-            runs.append({"seed": seed, "test": test, "history": json.loads(history.to_json())})
-        rows[kind] = table.row(f"{kind} student", kind, recipe.model, runs, len(labels))
+            runs.append({"seed": seed, "test": scores(student), "history": json.loads(history.to_json())})
+        rows[kind] = table.row(f"{kind} student", kind, recipe.model, runs, len(data.test), task.metric)
+    chosen = task.recorded["distilled"]
     return {
-        "command": "kdcourse students record",
-        "settings": RECORDED["distilled"].settings
-        | {"student": RECORDED["distilled"].model, "seeds": list(seeds)},
-        "recipes": {kind: recipe.settings for kind, recipe in RECORDED.items()},
+        "command": task.record_command,
+        "settings": chosen.settings | {"student": chosen.model, "seeds": list(seeds)},
+        "recipes": {kind: recipe.settings for kind, recipe in task.recorded.items()},
         "data": data.train.digest,
         "models": rows,
-        "comparison": table.compare(rows),
+        "comparison": table.compare(rows, task.metric),
     }
 
 
-def load(folder: Path, name: str, data: Dataset) -> tuple[nn.Module, training.History]:
+def load(folder: Path, name: str, data: AnyDataset) -> tuple[nn.Module, training.History]:
     """A stored student and its history.
 
     Raises:
         CheckpointError: the file is missing, damaged or not the one its checksum was made from.
     """
     path = folder / f"{name}.safetensors"
-    teachers.check_digest(path, teachers.read_checksums(folder), "kdcourse students record")
+    teachers.check_digest(path, read_checksums(folder), task_of(data).record_command)
     notes = training.weights.read_tensors(path)[1]
     student = models.build(
         notes["identity"]["recipe"]["model"],
@@ -156,18 +163,18 @@ def load(folder: Path, name: str, data: Dataset) -> tuple[nn.Module, training.Hi
     return student.eval(), training.History.from_json(json.dumps(notes["history"]))
 
 
-def summary(data: Dataset) -> dict[str, Any] | None:
+def summary(data: AnyDataset) -> dict[str, Any] | None:
     """``recorded.json`` where it belongs to these pictures, for the report; else ``None``."""
-    path = shipped_folder() / RECORD
+    path = task_of(data).students / RECORD
     if not path.exists():
         return None
     content: dict[str, Any] = json.loads(path.read_text())
     return content if content["data"] == data.train.digest else None
 
 
-def ensemble(data: Dataset) -> Ensemble:
-    """The shipped teachers as one."""
-    return Ensemble([model for _, model, _ in teachers.load_teachers(teachers.shipped_folder(), data)])
+def ensemble(data: AnyDataset) -> Ensemble:
+    """The shipped teachers of these pictures as one."""
+    return task_of(data).ensemble(data)
 
 
 def store_soft_targets(data: Dataset, folder: Path) -> list[Path]:
@@ -187,8 +194,17 @@ def store_soft_targets(data: Dataset, folder: Path) -> list[Path]:
     return kept
 
 
-def targets_for(recipe: StudentRecipe, teacher: Ensemble, data: Dataset) -> SoftTargets:
-    """The soft targets that a recipe learns from; computed once, then read from disk."""
-    views = views_shown(recipe.augmentation, recipe.views, 0, recipe.epochs)
-    precision = training.fastest(torch.device("cpu"))
-    return soft_targets(teacher, data.train, data, views=views, precision=precision)
+def _asked_once(teacher: Ensemble, data: AnyDataset) -> Callable[[StudentRecipe], Targets | None]:
+    """What a recipe learns from; asked for again only where the views differ from the last recipe's."""
+    held: dict[tuple[str, ...], Targets] = {}
+
+    def targets(recipe: StudentRecipe) -> Targets | None:
+        if recipe.alpha == 0:
+            return None
+        key = tuple(view.key for view in views_shown(recipe.augmentation, recipe.views, 0, recipe.epochs))
+        if key not in held:
+            held.clear()
+            held[key] = targets_for(recipe, teacher, data)
+        return held[key]
+
+    return targets

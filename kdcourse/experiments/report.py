@@ -75,14 +75,15 @@ def text_table(results: Mapping[str, Any]) -> str:
         ArgumentError: results that lack a part.
     """
     results = _checked(results)
-    quality = [["model", "accuracy", "95 % interval", "NLL", "ECE", "agreement", "seeds"]]
+    first = "mean IoU" if _of_masks(results) else "accuracy"
+    quality = [["model", first, "95 % interval", "NLL", "ECE", "agreement", "seeds"]]
     price = [["model", "parameters", "bytes", "MACs", "latency (IQR)", "pictures/s"]]
     for name, model in results["models"].items():
         scores, label = model["mean"], _label(name, model)
         quality.append(
             [
                 label,
-                _percent(scores.get("accuracy")),
+                _percent(_score(model)),
                 _interval(model),
                 _number(scores.get("nll"), "{:.4f}"),
                 _number(scores.get("ece"), "{:.4f}"),
@@ -150,8 +151,14 @@ def _label(name: str, model: Mapping[str, Any]) -> str:
     return str(model.get("label") or name.replace("_", " "))
 
 
-def _accuracy(model: Mapping[str, Any]) -> float:
-    value = model["mean"].get("accuracy")
+def _of_masks(results: Mapping[str, Any]) -> bool:
+    """Whether these are results of segmentation, compared by mean IoU; else of classification, by accuracy."""
+    return any("iou" in model["mean"] for model in results["models"].values())
+
+
+def _score(model: Mapping[str, Any]) -> float:
+    """The figure that models are compared by."""
+    value = model["mean"].get("iou", model["mean"].get("accuracy"))
     return math.nan if value is None else float(value)
 
 
@@ -159,9 +166,7 @@ def _difference(results: Mapping[str, Any]) -> tuple[float, str]:
     """Distilled minus plain, with the verdict: helped, hurt, unclear, or one seed."""
     found = results["comparison"].get("difference")
     if not found or found.get("low") is None or found.get("high") is None:
-        return _accuracy(_of_role(results, "distilled")[0]) - _accuracy(
-            _of_role(results, "plain")[0]
-        ), "one seed"
+        return _score(_of_role(results, "distilled")[0]) - _score(_of_role(results, "plain")[0]), "one seed"
     verdict = "helped" if found["low"] > 0 else "hurt" if found["high"] < 0 else "unclear"
     return float(found["mean"]), verdict
 
@@ -183,9 +188,10 @@ def _lead(results: Mapping[str, Any], where: str = "") -> str:
     plain, distilled = _of_role(results, "plain")[0], _of_role(results, "distilled")[0]
     difference, verdict = _difference(results)
     found = results["comparison"].get("difference") or {}
+    does, labels = ("reaches a mean IoU of", "masks") if _of_masks(results) else ("is right on", "labels")
     start = (
-        f"{where or 'On the test pictures'}, the distilled student is right on {_percent(_accuracy(distilled))}, "
-        f"the same student trained on labels alone on {_percent(_accuracy(plain))}"
+        f"{where or 'On the test pictures'}, the distilled student {does} {_percent(_score(distilled))}, "
+        f"the same student trained on {labels} alone {does.split()[-1]} {_percent(_score(plain))}"
     )
     if verdict == "one seed":
         return (
@@ -264,27 +270,29 @@ def _steps(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     teachers, ensembles = _of_role(results, "teacher"), _of_role(results, "ensemble")
     steps = []
     if teachers:
-        each = sorted(_accuracy(teacher) for teacher in teachers)
-        if len(teachers) == 1:
-            text = f"One teacher is right on {_percent(each[0])} of the test pictures."
+        each = sorted(_score(teacher) for teacher in teachers)
+        spread = _percent(each[0]) + ("" if len(each) == 1 else f" to {_percent(each[-1])}")
+        who = "One teacher" if len(each) == 1 else f"{count_word(len(each)).capitalize()} teachers"
+        if _of_masks(results):
+            text = f"{who} reach{'es' * (len(each) == 1)} a mean IoU of {spread} on the test pictures."
+        elif len(each) == 1:
+            text = f"{who} is right on {spread} of the test pictures."
         else:
-            text = (
-                f"{count_word(len(teachers)).capitalize()} teachers are each right on {_percent(each[0])} to "
-                f"{_percent(each[-1])} of the test pictures."
-            )
+            text = f"{who} are each right on {spread} of the test pictures."
         if ensembles:
-            together = _accuracy(ensembles[0])
+            together = _score(ensembles[0])
             verb = "more than any of them alone" if together > each[-1] else "no more than the best of them"
             what = settings.get("average") or "answers"
             text += f" Their {what}, averaged, make the ensemble: {_percent(together)}, {verb}."
         steps.append(("Teachers", text))
     views = settings.get("views")
     seen = f", in {views:,} views each" if isinstance(views, int) and views > 1 else ""
+    pixels = ", pixel by pixel" if _of_masks(results) else ""
     train = f" about the {data['train']:,} training pictures{seen}" if data.get("train") else ""
     steps.append(
         (
             "Soft targets",
-            f"The {_teacher_word(results)} was asked{train}. Its answers, softened at temperature "
+            f"The {_teacher_word(results)} was asked{train}{pixels}. Its answers, softened at temperature "
             f"{_setting(settings.get('temperature', MISSING))}, are the soft targets.",
         )
     )
@@ -320,7 +328,7 @@ def _percent(value: float | None) -> str:
 
 
 def _interval(model: Mapping[str, Any]) -> str:
-    bounds = (model.get("interval") or {}).get("accuracy")
+    bounds = next(iter((model.get("interval") or {}).values()), None)
     if not bounds or None in bounds:
         return MISSING
     return f"{_points(bounds[0])} to {_points(bounds[1])}"
@@ -352,6 +360,13 @@ _COSTS: list[tuple[str, str, Callable[[Mapping[str, Any]], str]]] = [
     ("Latency", "median (IQR)", _latency),
     ("Throughput", "pictures a second", lambda cost: _number(cost.get("throughput"), "{:,.0f}")),
 ]
+
+
+_MASK_FIGURES = (
+    ("Pixel accuracy", "accuracy"),
+    ("Boundary IoU", "boundary_iou"),
+    ("Average precision", "average_precision"),
+)
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -388,6 +403,19 @@ _CAPTIONS = {
         "The teacher's soft targets, the label's class in bold. A higher temperature lifts the small "
         "probabilities, which say what a picture resembles."
     ),
+    "segmentation_curves": (
+        "Loss and mean IoU by epoch, training and validation. A training loss is that of the model's own "
+        "objective, so only validation losses compare."
+    ),
+    "predicted_masks": (
+        "The first test pictures, not the best ones: the true mask, and what teacher, plain and distilled student "
+        "predict. Black lines are the borders of the true mask."
+    ),
+    "precision_recall_curves": (
+        "Every pixel and class pooled, one threshold after another. A curve further to the upper right is better; "
+        "the average precision is the area below it."
+    ),
+    "iou_bars": "Intersection over union, class by class.",
     "disagreements": "Pictures for which teacher and student name different classes, not chosen in any way.",
 }
 
@@ -410,11 +438,27 @@ _GLOSSARY = (
         "it believes.",
     ),
     (
+        "Intersection over union (IoU)",
+        "Of the pixels that are of a class or are given it, the share that both holds for. Mean IoU is the mean over "
+        "the classes that occur.",
+    ),
+    (
+        "Boundary IoU",
+        "The same, of the pixels near the borders of what is there and of what is predicted.",
+    ),
+    (
+        "Average precision",
+        "The area under the precision-recall curve: of the pixels called a class, the share that is one, at every "
+        "share of the class found.",
+    ),
+    (
         "Gap recovered",
-        "The share of the accuracy between plain student and teacher that distillation wins: (distilled − plain) / "
+        "The share of the score between plain student and teacher that distillation wins: (distilled − plain) / "
         "(teacher − plain). 0: nothing, 1: all of it.",
     ),
 )
+
+_MASK_TERMS = ("Intersection over union (IoU)", "Boundary IoU", "Average precision")
 
 _SETTING_NAMES = {
     "student": "Student",
@@ -449,9 +493,11 @@ def _scrolling(content: str, label: str) -> str:
 
 
 def _main_table(results: Mapping[str, Any]) -> str:
+    masks = _of_masks(results)
     heads = [
-        ("Accuracy", "95 % interval"),
-        ("NLL", "nats"),
+        ("Mean IoU" if masks else "Accuracy", "95 % interval"),
+        *((name, "") for name, _ in _MASK_FIGURES if masks),
+        ("NLL", "nats a pixel" if masks else "nats"),
         ("ECE", ""),
         ("Agreement", f"with the {_teacher_word(results)}"),
         *((name, unit) for name, unit, _ in _COSTS),
@@ -465,7 +511,8 @@ def _main_table(results: Mapping[str, Any]) -> str:
         scores, cost, runs = model["mean"], model.get("cost") or {}, len(model["runs"])
         interval = _interval(model)
         cells = [
-            _text(_percent(scores.get("accuracy"))) + f"<small>{_text(interval)}</small>",
+            _text(_percent(_score(model))) + f"<small>{_text(interval)}</small>",
+            *(_text(_percent(scores.get(key))) for _, key in _MASK_FIGURES if masks),
             _text(_number(scores.get("nll"), "{:.4f}")),
             _text(_number(scores.get("ece"), "{:.4f}")),
             _text(_percent(scores.get("agreement"))),
@@ -499,11 +546,11 @@ def _recorded(results: Mapping[str, Any]) -> str:
         return ""
     rows: list[list[str]] = []
     for role in ("plain", "distilled"):
-        row = [f"Accuracy, {role} student"]
+        row = [f"{'Mean IoU' if _of_masks(results) else 'Accuracy'}, {role} student"]
         for source in (results, recorded):
             model = _of_role(source, role)[0]
             interval = _interval(model)
-            row.append(_percent(_accuracy(model)) + ("" if interval == MISSING else f" ({interval})"))
+            row.append(_percent(_score(model)) + ("" if interval == MISSING else f" ({interval})"))
         rows.append(row)
     differences, gaps = ["Difference, percentage points"], ["Gap recovered"]
     for source in (results, recorded):
@@ -576,7 +623,7 @@ def _glance(results: Mapping[str, Any]) -> str:
     difference, verdict = _difference(results)
     found = comparison.get("difference") or {}
     cards = [
-        ("Distilled student", _percent(_accuracy(distilled)), f"plain student {_percent(_accuracy(plain))}"),
+        ("Distilled student", _percent(_score(distilled)), f"plain student {_percent(_score(plain))}"),
         (
             "Difference",
             f"{100 * difference:+.2f} points",
@@ -656,7 +703,10 @@ def _page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
     about += [
         f"{data[part]:,} {part}" for part in ("train", "validation", "test") if data.get(part) is not None
     ]
-    glossary = "\n".join(f"<dt>{_text(term)}</dt><dd>{_text(words)}</dd>" for term, words in _GLOSSARY)
+    of_masks = _of_masks(results)
+    terms = [(term, words) for term, words in _GLOSSARY if of_masks or term not in _MASK_TERMS]
+    glossary = "\n".join(f"<dt>{_text(term)}</dt><dd>{_text(words)}</dd>" for term, words in terms)
+    alike = "pixels to which a model gives the" if of_masks else "pictures for which a model names the"
     gallery = (
         f'<section aria-labelledby="figures">\n<h2 id="figures">Figures</h2>\n{chr(10).join(figures)}\n</section>'
         if figures
@@ -691,7 +741,7 @@ def _page(results: Mapping[str, Any], figures: Sequence[str]) -> str:
 <section aria-labelledby="table">
 <h2 id="table">All models</h2>
 {_main_table(results)}
-<p class="note">NLL: mean negative log-likelihood of the right class. Agreement: pictures for which a model names the
+<p class="note">NLL: mean negative log-likelihood of the right class. Agreement: {alike}
 same class as the {_teacher_word(results)}. MACs: multiply-accumulates for one picture. Latency: median time for
 one picture, with the range between the quartiles (IQR). Latency and throughput are of this machine.</p>
 <p>{_text(_times(results))}</p>

@@ -7,7 +7,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from torch import Tensor, nn
 import kdcourse
 from kdcourse import data as data_room
 from kdcourse import evaluation, models, training
-from kdcourse.data import Dataset
-from kdcourse.distillation import Ensemble, SoftTargets, assert_trained, soft_targets, views_shown
+from kdcourse.data import Dataset, SegmentationDataset
+from kdcourse.distillation import Ensemble, assert_trained
 from kdcourse.errors import ArgumentError
 from kdcourse.experiments import recorded, teachers
-from kdcourse.experiments.students import LIVE, StudentRecipe, train_student
-from kdcourse.experiments.table import compare, row, scores
+from kdcourse.experiments.students import StudentRecipe, train_student
+from kdcourse.experiments.table import compare, mask_scores, row, scores
+from kdcourse.experiments.tasks import AnyDataset, Targets, Task, targets_for, task_named
+from kdcourse.files import shipped
 
 Say = Callable[[str], None]
 FORMAT = 1
@@ -34,19 +36,21 @@ class Settings:
     """What `kdcourse run` was asked to do; every field is an option of the command.
 
     ``teachers`` is ``shipped``, ``train``, or a folder of teachers trained earlier. ``folder`` names
-    pictures of the user's own; ``None`` is Fashion-MNIST. ``None`` for student, temperature or alpha
-    takes the setting that the recorded search chose.
+    pictures of the user's own (for segmentation, a folder that holds ``images`` and ``masks``); ``None`` is
+    Fashion-MNIST, or scenes of its garments. ``None`` for student, temperature, alpha or epochs takes the setting
+    that the recorded search chose, of epochs as many as fit in minutes.
     """
 
+    task: str = "classification"
     out: Path = Path("kdcourse-report")
     teachers: str = "shipped"
     student: str | None = None
     temperature: float | None = None
     alpha: float | None = None
-    epochs: int = 2
+    epochs: int | None = None
     seeds: Sequence[int] = (0, 1, 2)
     folder: Path | None = None
-    size: int = 28
+    size: int | None = None
     device: str = "auto"
     average: str = "logits"
     teacher_epochs: int | None = None
@@ -55,11 +59,17 @@ class Settings:
 
 @dataclass
 class Outcome:
-    """Everything a report needs: the numbers, and what the figures are drawn from."""
+    """Everything a report needs: the numbers, and what the figures are drawn from.
+
+    Of a classifier that is ``test_logits`` [N, C]; of a segmentation model, whose logits would fill the memory,
+    ``test_scores`` and the masks that it predicts, ``test_masks`` [N, H, W].
+    """
 
     results: dict[str, Any]
-    data: Dataset
+    data: AnyDataset
     test_logits: dict[str, Tensor] = field(default_factory=dict)
+    test_masks: dict[str, Tensor] = field(default_factory=dict)
+    test_scores: dict[str, evaluation.SegmentationScores] = field(default_factory=dict)
     histories: dict[str, list[training.History]] = field(default_factory=dict)
 
 
@@ -75,26 +85,24 @@ def run(settings: Settings, say: Say = print) -> Outcome:
         KdcourseError: settings, pictures or stored files that can't be used, each saying what to do.
     """
     began = time.perf_counter()
+    task = task_named(settings.task)
     _check(settings)
     place = training.placement.Placement(settings.device)
-    data = _load_data(settings, say)
-    recipe = _student_recipe(settings, data)
+    data = _load_data(settings, task, say)
+    recipe = _student_recipe(settings, task, data)
     precision = training.fastest(place.device)
-    members = _teachers(settings, data, place.device, precision, say)
+    members = _teachers(settings, task, data, place.device, precision, say)
     ensemble = Ensemble([model for _, model, _ in members], average=settings.average).to(place.device)  # type: ignore[arg-type]
-    assert_trained(ensemble, data.validation, data)
+    assert_trained(ensemble, data.validation, data, pictures=100 if task.metric == "iou" else 1000)
 
     say("\nSoft targets: the ensemble is asked once about every training picture.")
-    views = views_shown(recipe.augmentation, recipe.views, 0, recipe.epochs)
-    targets = soft_targets(
-        ensemble, data.train, data, views=views, precision=precision, progress=settings.progress
-    )
+    targets = targets_for(recipe, ensemble, data, progress=settings.progress)
     say(f"  {len(targets.views)} view(s) of {len(targets):,} pictures, {targets.nbytes / 1e6:.1f} MB.")
 
     trained = _students(settings, recipe, data, targets, say)
 
     say("\nTest set: every model is asked once, after all choices were made.")
-    outcome = _evaluate(settings, recipe, data, members, ensemble, trained, say)
+    outcome = _evaluate(settings, task, recipe, data, members, ensemble, trained, say)
     say("\nCost: weights, multiply-accumulates and time, measured on this machine.")
     _measure_cost(outcome, data, members, ensemble, trained["distilled"][0][1], settings.progress)
     rows = outcome.results["models"]
@@ -107,6 +115,7 @@ def run(settings: Settings, say: Say = print) -> Outcome:
             "machine": _machine(place.device, precision),
         },
         "command": command(settings),
+        "task": task.name,
         "settings": recipe.settings | {
             "student": recipe.model, "seeds": list(settings.seeds), "average": settings.average,
         },
@@ -118,7 +127,7 @@ def run(settings: Settings, say: Say = print) -> Outcome:
             "test": len(data.test),
         },
         "models": rows,
-        "comparison": compare(rows),
+        "comparison": compare(rows, task.metric),
         "recorded": recorded.summary(data),
     }  # fmt: skip
     outcome.results["made"]["seconds"] = round(time.perf_counter() - began, 1)
@@ -130,7 +139,7 @@ def command(settings: Settings) -> str:
     default = Settings()
     parts = ["kdcourse run"]
     for option, name in (
-        ("--data", "folder"), ("--teachers", "teachers"), ("--student", "student"),
+        ("--task", "task"), ("--data", "folder"), ("--teachers", "teachers"), ("--student", "student"),
         ("--temperature", "temperature"), ("--alpha", "alpha"), ("--epochs", "epochs"),
         ("--device", "device"), ("--average", "average"), ("--teacher-epochs", "teacher_epochs"),
         ("--size", "size"), ("--out", "out"),
@@ -144,7 +153,7 @@ def command(settings: Settings) -> str:
 
 
 def _check(settings: Settings) -> None:
-    if settings.epochs < 1:
+    if settings.epochs is not None and settings.epochs < 1:
         raise ArgumentError(f"--epochs must be at least 1; found {settings.epochs}.")
     if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
         raise ArgumentError(f"seeds must be different numbers, at least one; found {list(settings.seeds)}.")
@@ -158,15 +167,27 @@ def _check(settings: Settings) -> None:
     if settings.average not in ("logits", "probabilities"):
         raise ArgumentError(f"--average must be 'logits' or 'probabilities'; found {settings.average!r}.")
     if settings.student is not None:
+        known = models.names()
+        fitting = models.names(settings.task)  # type: ignore[arg-type]
+        if settings.student in known and settings.student not in fitting:
+            raise ArgumentError(
+                f"--student {settings.student} is no model for {settings.task}. Take one of {', '.join(fitting)}."
+            )
         with torch.device("meta"):  # a wrong name should be told now, not after the teachers
             models.build(settings.student)
 
 
-def _load_data(settings: Settings, say: Say) -> Dataset:
+def _load_data(settings: Settings, task: Task, say: Say) -> AnyDataset:
+    data: AnyDataset
     if settings.folder is None:
-        data = data_room.fashion_mnist()
+        data = task.student_data()
+    elif task.metric == "iou":
+        size = settings.size or 64
+        data = data_room.segmentation_folder(
+            settings.folder / "images", settings.folder / "masks", size=(size, size)
+        )
     else:
-        data = data_room.image_folder(settings.folder, size=settings.size)
+        data = data_room.image_folder(settings.folder, size=settings.size or 28)
     channels, height, width = data.image_shape
     say(
         f"{data.name}: {len(data.train):,} pictures to train on, {len(data.validation):,} for validation, "
@@ -180,16 +201,18 @@ def batch_size_for(pictures: int) -> int:
     return max(16, min(256, 1 << max(0, (pictures // 40).bit_length() - 1)))
 
 
-def _student_recipe(settings: Settings, data: Dataset) -> StudentRecipe:
-    chosen = LIVE
+def _student_recipe(settings: Settings, task: Task, data: AnyDataset) -> StudentRecipe:
+    chosen = task.live
+    # Of pixels a small batch holds many already.
+    batch_size = batch_size_for(len(data.train)) if isinstance(data, Dataset) else chosen.batch_size
     return StudentRecipe(
         model=settings.student or chosen.model,
-        epochs=settings.epochs,
+        epochs=settings.epochs or chosen.epochs,
         temperature=chosen.temperature if settings.temperature is None else settings.temperature,
         alpha=chosen.alpha if settings.alpha is None else settings.alpha,
         augmentation=chosen.augmentation,
         views=chosen.views,
-        batch_size=batch_size_for(len(data.train)),
+        batch_size=batch_size,
         learning_rate=chosen.learning_rate,
         optimizer=chosen.optimizer,
         weight_decay=chosen.weight_decay,
@@ -197,11 +220,18 @@ def _student_recipe(settings: Settings, data: Dataset) -> StudentRecipe:
 
 
 def _teachers(
-    settings: Settings, data: Dataset, device: torch.device, precision: str, say: Say
+    settings: Settings, task: Task, data: AnyDataset, device: torch.device, precision: str, say: Say
 ) -> list[tuple[str, nn.Module, dict[str, Any]]]:
     if settings.teachers == "train":
         folder = settings.out / "teachers"
-        recipes = teachers.recipes_for(settings.teacher_epochs, batch_size_for(len(data.train)))
+        recipes = [
+            replace(
+                recipe,
+                epochs=settings.teacher_epochs or recipe.epochs,
+                batch_size=min(recipe.batch_size, batch_size_for(len(data.train))),
+            )
+            for recipe in task.teacher_recipes
+        ]
         say(
             f"\nTeachers: training {len(recipes)}, kept in {folder}; an interrupted run goes on where it stopped."
         )
@@ -211,7 +241,7 @@ def _teachers(
             )
         names: Sequence[str] | None = [recipe.name for recipe in recipes]
     else:
-        folder = teachers.shipped_folder() if settings.teachers == "shipped" else Path(settings.teachers)
+        folder = shipped(task.teachers_folder) if settings.teachers == "shipped" else Path(settings.teachers)
         names = None
         say("\nTeachers, as trained and stored:")
     found = teachers.load_teachers(folder, data, names)
@@ -220,13 +250,13 @@ def _teachers(
         model.to(device)
         say(
             f"  {name}: {sum(p.numel() for p in model.parameters()):,} parameters, "
-            f"{last['epoch']} epochs, validation accuracy {last['validation_accuracy']:.2%}"
+            f"{last['epoch']} epochs, validation {task.metric_name} {last[f'validation_{task.metric}']:.2%}"
         )
     return found
 
 
 def _students(
-    settings: Settings, recipe: StudentRecipe, data: Dataset, targets: SoftTargets, say: Say
+    settings: Settings, recipe: StudentRecipe, data: AnyDataset, targets: Targets, say: Say
 ) -> dict[str, list[tuple[int, nn.Module, training.History]]]:
     say(
         f"\nStudents: {recipe.model}, {len(settings.seeds)} seed(s), {recipe.epochs} epoch(s), "
@@ -250,53 +280,75 @@ def _students(
 
 def _evaluate(
     settings: Settings,
+    task: Task,
     recipe: StudentRecipe,
-    data: Dataset,
+    data: AnyDataset,
     members: list[tuple[str, nn.Module, dict[str, Any]]],
     ensemble: Ensemble,
     trained: Mapping[str, list[tuple[int, nn.Module, training.History]]],
     say: Say,
 ) -> Outcome:
-    labels = data.test.labels
-    logits = {name: evaluation.predict(model, data.test, data) for name, model, _ in members}
-    # The ensemble's answer follows from its members', who have just been asked.
-    logits["ensemble"] = ensemble.combine(torch.stack([logits[name] for name, _, _ in members]))
+    asked: dict[str, nn.Module] = {name: model for name, model, _ in members}
+    asked["ensemble"] = ensemble
+    asked |= {f"{kind}-seed{seed}": student for kind, runs in trained.items() for seed, student, _ in runs}
+    outcome = Outcome({}, data)
+    found = _ask_about_masks(outcome, data, asked) if task.metric == "iou" else _ask(outcome, data, asked)
     rows: dict[str, Any] = {}
     for name, _, notes in members:
-        test = scores(logits[name], labels, logits["ensemble"])
         seed = notes.get("settings", {}).get("seed")
         rows[name] = row(
             name.replace("_", " "), "teacher", notes["model"],
-            [{"seed": seed, "test": test, "history": notes["history"]}], len(labels),
+            [{"seed": seed, "test": found[name], "history": notes["history"]}], len(data.test), task.metric,
         )  # fmt: skip
     rows["ensemble"] = row(
         f"ensemble of {len(members)}", "ensemble", settings.average,
-        [{"seed": None, "test": scores(logits["ensemble"], labels, logits["ensemble"]), "history": None}],
-        len(labels),
+        [{"seed": None, "test": found["ensemble"], "history": None}], len(data.test), task.metric,
     )  # fmt: skip
-    outcome = Outcome({"models": rows}, data, logits)
     for kind in ("plain", "distilled"):
-        runs = []
         outcome.histories[kind] = [history for _, _, history in trained[kind]]
-        for seed, student, history in trained[kind]:
-            answer = evaluation.predict(student, data.test, data)
-            logits[f"{kind}-seed{seed}"] = answer
-            runs.append(
-                {
-                    "seed": seed,
-                    "test": scores(answer, labels, logits["ensemble"]),
-                    "history": json.loads(history.to_json()),
-                }
-            )
-        rows[kind] = row(f"{kind} student", kind, recipe.model, runs, len(labels))
+        runs = [
+            {"seed": seed, "test": found[f"{kind}-seed{seed}"], "history": json.loads(history.to_json())}
+            for seed, _, history in trained[kind]
+        ]
+        rows[kind] = row(f"{kind} student", kind, recipe.model, runs, len(data.test), task.metric)
     for entry in rows.values():
-        say(f"  {entry['label']}: {entry['mean']['accuracy']:.2%}")
+        say(f"  {entry['label']}: {entry['mean'][task.metric]:.2%}")
+    outcome.results["models"] = rows
     return outcome
+
+
+def _ask(
+    outcome: Outcome, data: AnyDataset, asked: Mapping[str, nn.Module]
+) -> dict[str, dict[str, float | None]]:
+    """Ask every classifier about the test pictures: its figures by name; the logits are kept for the figures."""
+    assert isinstance(data, Dataset)
+    ensemble, logits = asked["ensemble"], outcome.test_logits
+    assert isinstance(ensemble, Ensemble)
+    for name, model in asked.items():
+        if name == "ensemble":
+            # Its answer follows from its members', who have just been asked.
+            logits[name] = ensemble.combine(torch.stack(list(logits.values())))
+        else:
+            logits[name] = evaluation.predict(model, data.test, data)
+    labels = data.test.labels
+    return {name: scores(logits[name], labels, logits["ensemble"]) for name in asked}
+
+
+def _ask_about_masks(
+    outcome: Outcome, data: AnyDataset, asked: Mapping[str, nn.Module]
+) -> dict[str, dict[str, float | None]]:
+    """Ask every segmentation model about the test pictures: its figures by name; masks and scores are kept."""
+    assert isinstance(data, SegmentationDataset)
+    for name, model in asked.items():
+        outcome.test_scores[name] = evaluation.evaluate_segmentation(model, data.test, data)
+        outcome.test_masks[name] = evaluation.predict_masks(model, data.test, data)
+    masks = outcome.test_masks
+    return {name: mask_scores(outcome.test_scores[name], masks[name], masks["ensemble"]) for name in asked}
 
 
 def _measure_cost(
     outcome: Outcome,
-    data: Dataset,
+    data: AnyDataset,
     members: list[tuple[str, nn.Module, dict[str, Any]]],
     ensemble: Ensemble,
     student: nn.Module,

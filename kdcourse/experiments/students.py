@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from kdcourse import models, training
-from kdcourse.data import Augmentation, Dataset
-from kdcourse.distillation import SoftTargets, distil
+from kdcourse.data import Augmentation, Dataset, SegmentationDataset
+from kdcourse.distillation import DenseTargets, SoftTargets, distil
 from kdcourse.errors import CheckpointError
 
 
@@ -53,8 +53,8 @@ LIVE = StudentRecipe("pocket_17k", epochs=2, temperature=2.0, alpha=0.9)
 
 def train_student(
     recipe: StudentRecipe,
-    data: Dataset,
-    targets: SoftTargets | None,
+    data: Dataset | SegmentationDataset,
+    targets: SoftTargets | DenseTargets | None,
     seed: int,
     *,
     path: Path | None = None,
@@ -71,8 +71,8 @@ def train_student(
 
     Args:
         recipe: how to train.
-        data: pictures and labels.
-        targets: the teacher's soft targets; may be ``None`` with ``alpha=0``.
+        data: pictures and labels, or masks.
+        targets: the teacher's answers; may be ``None`` with ``alpha=0``.
         seed: of initial weights and of the order of the pictures.
         path: where the finished student is stored, its checkpoint beside it while it trains.
         device, precision, progress, after_step: see `kdcourse.training.fit`.
@@ -131,7 +131,7 @@ def train_student(
     return student, history
 
 
-def _build(recipe: StudentRecipe, data: Dataset, seed: int) -> nn.Module:
+def _build(recipe: StudentRecipe, data: Dataset | SegmentationDataset, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     return models.build(
         recipe.model,

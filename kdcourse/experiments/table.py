@@ -11,11 +11,14 @@ from torch import Tensor
 from kdcourse import evaluation
 
 
-def compare(models: Mapping[str, Any]) -> dict[str, Any]:
-    """Distilled against plain by seed, gap recovered, and how much smaller and faster the student is."""
-    plain = [run["test"]["accuracy"] for run in models["plain"]["runs"]]
-    distilled = [run["test"]["accuracy"] for run in models["distilled"]["runs"]]
-    teacher = models["ensemble"]["mean"]["accuracy"]
+def compare(models: Mapping[str, Any], metric: str = "accuracy") -> dict[str, Any]:
+    """Distilled against plain by seed, gap recovered, and how much smaller and faster the student is.
+
+    ``metric``: the figure that counts, ``accuracy`` or, of masks, ``iou``.
+    """
+    plain = [run["test"][metric] for run in models["plain"]["runs"]]
+    distilled = [run["test"][metric] for run in models["distilled"]["runs"]]
+    teacher = models["ensemble"]["mean"][metric]
     comparison: dict[str, Any] = {
         "difference": asdict(evaluation.paired_difference(distilled, plain)) if len(plain) > 1 else None,
         "gap_recovered": asdict(evaluation.gap_recovered(plain, distilled, teacher)),
@@ -44,20 +47,44 @@ def scores(logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> dic
     }
 
 
-def row(label: str, role: str, model: str, runs: list[dict[str, Any]], pictures: int) -> dict[str, Any]:
-    """One model's line of the results: its runs, their mean and the accuracy's 95 % interval.
+def mask_scores(
+    found: evaluation.SegmentationScores, masks: Tensor, teacher_masks: Tensor
+) -> dict[str, float | None]:
+    """The figures of one segmentation model that reports keep; masks [N, H, W] are its own and the teacher's."""
+    return {
+        "iou": found.mean_iou,
+        "accuracy": found.pixel_accuracy,
+        "boundary_iou": found.boundary_iou,
+        "dice": found.dice,
+        "average_precision": found.average_precision,
+        "nll": found.negative_log_likelihood,
+        "ece": found.expected_calibration_error,
+        "agreement": evaluation.mask_agreement(masks, teacher_masks),
+    }
+
+
+def row(
+    label: str,
+    role: str,
+    model: str,
+    runs: list[dict[str, Any]],
+    pictures: int,
+    metric: str = "accuracy",
+) -> dict[str, Any]:
+    """One model's line of the results: its runs, their mean and the metric's 95 % interval.
 
     Over seeds (Student's t) where there are several; else over the draw of the ``pictures`` that the
-    test set is made of (Wilson).
+    test set is made of (Wilson), which only an accuracy of pictures has.
     """
     keys = runs[0]["test"].keys()
     values = {key: [run["test"][key] for run in runs] for key in keys}
     mean = {key: None if None in column else sum(column) / len(column) for key, column in values.items()}
+    spread: evaluation.Interval | None = None
     if len(runs) > 1:
-        spread = evaluation.mean_interval(values["accuracy"])
-    else:
+        spread = evaluation.mean_interval(values[metric])
+    elif metric == "accuracy":
         spread = evaluation.wilson_interval(round(values["accuracy"][0] * pictures), pictures)
     return {
         "label": label, "role": role, "model": model, "runs": runs, "mean": mean,
-        "interval": {"accuracy": [spread.low, spread.high]},
+        "interval": {metric: [spread.low, spread.high] if spread else None},
     }  # fmt: skip

@@ -1,10 +1,10 @@
-"""The course's five teachers: how each is trained, where it is stored, how it is loaded."""
+"""The course's teachers, five classifiers and three U-Nets: how each is trained, stored and loaded."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,9 @@ import torch
 from torch import nn
 
 from kdcourse import models, training
-from kdcourse.data import Augmentation, Dataset
+from kdcourse.data import Augmentation, Dataset, SegmentationDataset
 from kdcourse.errors import CheckpointError
-from kdcourse.files import sha256, shipped, write_atomically
-
-CHECKSUMS = "SHA256SUMS"
+from kdcourse.files import CHECKSUMS, read_checksums, sha256, shipped, write_atomically
 
 
 @dataclass(frozen=True)
@@ -44,13 +42,12 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe("teacher_5", "teacher", 5, Augmentation(erase=0.3, erase_sides=(6, 14))),
 )
 
-
-def recipes_for(epochs: int | None = None, batch_size: int | None = None) -> tuple[Recipe, ...]:
-    """`RECIPES`, with another number of epochs or pictures a step where given."""
-    return tuple(
-        replace(recipe, epochs=epochs or recipe.epochs, batch_size=batch_size or recipe.batch_size)
-        for recipe in RECIPES
-    )
+# Scenes aren't erased: a grey patch would hide garments whose class the mask still asks for.
+SEGMENTATION_RECIPES: tuple[Recipe, ...] = (
+    Recipe("unet_1", "unet", 1, Augmentation(shift=0, erase=0.0), epochs=12, batch_size=16),
+    Recipe("unet_2", "unet_wide", 2, Augmentation(shift=4, erase=0.0), epochs=12, batch_size=16),
+    Recipe("unet_3", "unet", 3, Augmentation(shift=4, erase=0.0), epochs=12, batch_size=16),
+)
 
 
 def shipped_folder() -> Path:
@@ -60,7 +57,7 @@ def shipped_folder() -> Path:
 
 def train_teacher(
     recipe: Recipe,
-    data: Dataset,
+    data: Dataset | SegmentationDataset,
     folder: Path,
     *,
     device: str = "auto",
@@ -114,13 +111,13 @@ def train_teacher(
 
 
 def load_teachers(
-    folder: Path, data: Dataset, names: Sequence[str] | None = None
+    folder: Path, data: Dataset | SegmentationDataset, names: Sequence[str] | None = None
 ) -> list[tuple[str, nn.Module, dict[str, Any]]]:
     """Load stored teachers: name, model in eval mode, notes.
 
     Raises:
-        CheckpointError: a teacher missing, damaged, changed since its checksum was written, or
-            trained for other classes than ``data`` has.
+        CheckpointError: a damaged list of checksums; a teacher missing, damaged, changed since its
+            checksum was written, or trained for other classes than ``data`` has.
     """
     expected = read_checksums(folder)
     wanted = list(names) if names is not None else sorted(Path(file).stem for file in expected)
@@ -161,20 +158,11 @@ def write_checksums(folder: Path) -> None:
     write_atomically(folder / CHECKSUMS, "".join(f"{sha256(p)}  {p.name}\n" for p in files))
 
 
-def read_checksums(folder: Path) -> dict[str, str]:
-    """File name -> SHA-256, from ``SHA256SUMS``; empty where there is none."""
-    path = folder / CHECKSUMS
-    if not path.exists():
-        return {}
-    pairs = (line.split(maxsplit=1) for line in path.read_text().splitlines() if line.strip())
-    return {name.strip().lstrip("*"): digest for digest, name in pairs}
-
-
-def _build(name: str, data: Dataset) -> nn.Module:
+def _build(name: str, data: Dataset | SegmentationDataset) -> nn.Module:
     return models.build(name, num_classes=len(data.classes), in_channels=data.image_shape[0])
 
 
-def _settings(recipe: Recipe, data: Dataset) -> dict[str, Any]:
+def _settings(recipe: Recipe, data: Dataset | SegmentationDataset) -> dict[str, Any]:
     settings = asdict(recipe)
     settings["augmentation"] = recipe.augmentation.key
     settings["data"] = data.train.digest[:16]

@@ -62,3 +62,21 @@ RECORDED: dict[str, StudentRecipe] = {
     "plain": replace(_gentle(_CNN), epochs=16),
     "distilled": replace(_gentle(_SOFT), alpha=0.9, epochs=16),
 }
+
+
+_UNET = StudentRecipe("pocket_unet", epochs=10, batch_size=16)
+_SOFT_UNET = replace(_UNET, temperature=2.0, alpha=0.9)
+
+SEGMENTATION_TRIALS: tuple[Trial, ...] = (
+    # Here too the plain student gets its own best settings first.
+    Trial("plain", "optimizer", _UNET),
+    Trial(
+        "plain-adamw", "optimizer", replace(_UNET, optimizer="adamw", learning_rate=1e-2, weight_decay=1e-2)
+    ),
+    Trial("plain-lr0.1", "learning rate", replace(_UNET, learning_rate=0.1)),
+    Trial("T2-a0.9-lr0.1", "learning rate", replace(_SOFT_UNET, learning_rate=0.1)),
+    *(Trial(f"T{t:g}-a0.9", "temperature", replace(_SOFT_UNET, temperature=t)) for t in (1.0, 2.0, 4.0)),
+    *(Trial(f"T2-a{alpha:g}", "alpha", replace(_SOFT_UNET, alpha=alpha)) for alpha in (0.5, 1.0)),
+)
+
+SEGMENTATION_RECORDED: dict[str, StudentRecipe] = {"plain": _UNET, "distilled": _SOFT_UNET}

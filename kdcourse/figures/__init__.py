@@ -9,14 +9,20 @@ from kdcourse.figures.card import card
 from kdcourse.figures.curves import training_curves
 from kdcourse.figures.ensemble_sizes import ensemble_sizes
 from kdcourse.figures.heat_map import grid_heat_map, heat_map
+from kdcourse.figures.iou_bars import iou_bars
 from kdcourse.figures.members import ensemble_members
 from kdcourse.figures.output import png, save
 from kdcourse.figures.pairs import paired_differences
 from kdcourse.figures.pictures import disagreements, soft_target_gallery
+from kdcourse.figures.precision_recall import precision_recall_curves
+from kdcourse.figures.predicted_masks import predicted_masks
 from kdcourse.figures.runs import MOST_RUNS, RunCurve, run_curves
+from kdcourse.figures.scenes import scene_examples
+from kdcourse.figures.segmentation_curves import segmentation_curves
 from kdcourse.figures.softening import softened_bars
 from kdcourse.figures.style import alt_text, set_alt_text
 from kdcourse.figures.temperature import against_temperature
+from kdcourse.figures.threshold import threshold_view
 from kdcourse.figures.trade_off import CostPoint, accuracy_against_cost
 from kdcourse.figures.views_trade_off import ViewsPoint, views_trade_off
 
@@ -37,15 +43,21 @@ __all__ = [
     "grid_heat_map",
     "growth",
     "heat_map",
+    "iou_bars",
     "paired_differences",
     "png",
+    "precision_recall_curves",
+    "predicted_masks",
     "reliability_diagram",
     "run_curves",
     "save",
+    "scene_examples",
+    "segmentation_curves",
     "set_alt_text",
     "side_by_side",
     "soft_target_gallery",
     "softened_bars",
+    "threshold_view",
     "training_curves",
     "views_trade_off",
 ]

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from kdcourse.errors import ArgumentError
 from kdcourse.figures.style import (
     GREY,
+    LogTicks,
     freeze,
     listed,
     looks,
@@ -93,7 +94,7 @@ def side_by_side(sides: Sequence[SideTimes], question: str) -> Figure:
             axes.set_xscale("log")
             # Room for what is written behind the longest bar.
             axes.set_xlim(begin, longest * (longest / begin) ** 0.42)
-            axes.xaxis.set_major_locator(LogLocator(subs=(1.0,)))
+            axes.xaxis.set_major_locator(LogTicks())
             axes.xaxis.set_minor_formatter(NullFormatter())
         else:
             axes.set_xlim(0, 1.42 * longest)
@@ -163,6 +164,7 @@ def growth(
         axes.set(xscale="log", yscale="log", xlabel=f"{unit} (logarithmic)", ylabel="seconds (logarithmic)")
         axes.margins(x=0.16, y=0.16)
         for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogTicks())
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
             axis.set_minor_formatter(NullFormatter())
         axes.legend(loc="lower right")

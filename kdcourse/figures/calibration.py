@@ -92,7 +92,7 @@ def reliability_diagram(models: Mapping[str, Reliability]) -> Figure:
                 bottom=0.5,  # a bin with one picture would have no height on a logarithmic axis
             )
             below.set_yscale("log")
-            below.set_ylim(0.5, 2 * most)
+            below.set_ylim(0.5, max(2 * most, 20))  # two labels at least, 1 and 10
             below.yaxis.set_major_locator(LogLocator(numticks=4))
             below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             below.yaxis.set_minor_locator(NullLocator())

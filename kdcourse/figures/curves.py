@@ -42,17 +42,28 @@ def training_curves(curves: Mapping[str, Sequence[History]]) -> Figure:
     Raises:
         ArgumentError: no model, a model without histories or epochs, seeds of different lengths.
     """
+    return draw_curves(curves, "accuracy", "Accuracy", "accuracy (%)")
+
+
+def draw_curves(
+    curves: Mapping[str, Sequence[History]],
+    quantity: str,
+    title: str,
+    axis: str,
+    kind: str = "Training curves",
+) -> Figure:
+    """Loss, and beside it a rate 0 to 1 whose columns are ``train_QUANTITY`` and ``validation_QUANTITY``."""
     _check(curves)
     with styled():
         figure = new_figure(9.0, 4.0 + 0.22 * math.ceil((len(curves) + 3) / 3))
-        loss, accuracy = figure.subplots(1, 2)
+        loss, rate = figure.subplots(1, 2)
         styles = looks(list(curves))
         for (_, histories), look in zip(curves.items(), styles, strict=True):
             epochs = histories[0].column("epoch")
             every = max(1, len(epochs) // 10)
-            for axes, quantity, scale in ((loss, "loss", 1.0), (accuracy, "accuracy", 100.0)):
+            for axes, column, scale in ((loss, "loss", 1.0), (rate, quantity, 100.0)):
                 for part, line in (("train", (0, (4, 2))), ("validation", "-")):
-                    values = scale * _values(histories, f"{part}_{quantity}")
+                    values = scale * _values(histories, f"{part}_{column}")
                     known = np.isfinite(values).all(axis=0)
                     if not known.any():
                         continue
@@ -73,9 +84,9 @@ def training_curves(curves: Mapping[str, Sequence[History]]) -> Figure:
                         )
         _loss_scale(loss, curves)
         loss.set(title="Loss", ylabel="loss (nats)")
-        accuracy.set(title="Accuracy", ylabel="accuracy (%)")
+        rate.set(title=title, ylabel=axis)
         longest = max(len(histories[0]) for histories in curves.values())
-        for axes in (loss, accuracy):
+        for axes in (loss, rate):
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
             if longest == 1:
@@ -91,7 +102,7 @@ def training_curves(curves: Mapping[str, Sequence[History]]) -> Figure:
         if any(len(histories) > 1 for histories in curves.values()):
             handles.append(Patch(facecolor=GREY, alpha=0.25, label="range of the seeds around their mean"))
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
-        set_alt_text(figure, _describe(curves))
+        set_alt_text(figure, _describe(curves, quantity, title, kind))
         freeze(figure)
     return figure
 
@@ -145,8 +156,9 @@ def _legend_name(name: str, histories: Sequence[History]) -> str:
     return shorten(name, 24) if seeds == 1 else f"{shorten(name, 20)} ({seeds} seeds)"
 
 
-def _describe(curves: Mapping[str, Sequence[History]]) -> str:
-    parts = [f"Training curves, loss and accuracy by epoch, of {listed(list(curves))}."]
+def _describe(curves: Mapping[str, Sequence[History]], quantity: str, title: str, kind: str) -> str:
+    name_of = title[:1].lower() + title[1:]
+    parts = [f"{kind}, loss and {name_of} by epoch, of {listed(list(curves))}."]
     for name, histories in curves.items():
         epochs, seeds = len(histories[0]), len(histories)
         text = (
@@ -155,14 +167,12 @@ def _describe(curves: Mapping[str, Sequence[History]]) -> str:
         )
         found = []
         for part, word in (("train", "training"), ("validation", "validation")):
-            accuracy = _values(histories, f"{part}_accuracy")[:, -1]
+            rate = _values(histories, f"{part}_{quantity}")[:, -1]
             loss = _values(histories, f"{part}_loss")[:, -1]
-            if np.isfinite(accuracy).all() and np.isfinite(loss).all():
-                spread = (
-                    "" if seeds == 1 else f" (seeds {percent(accuracy.min())} to {percent(accuracy.max())})"
-                )
+            if np.isfinite(rate).all() and np.isfinite(loss).all():
+                spread = "" if seeds == 1 else f" (seeds {percent(rate.min())} to {percent(rate.max())})"
                 found.append(
-                    f"{word} accuracy {percent(accuracy.mean())}{spread}, {word} loss {significant(loss.mean())}"
+                    f"{word} {name_of} {percent(rate.mean())}{spread}, {word} loss {significant(loss.mean())}"
                 )
         parts.append(f"{text} {'; '.join(found)}.")
     return " ".join(parts)

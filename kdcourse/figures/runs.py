@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ class RunCurve:
     """What is known of a run so far.
 
     ``losses`` are (epochs since the beginning, loss of its own objective), in order; ``accuracies`` are (epoch,
-    validation accuracy 0 to 1). ``note`` says how far it is: "stopped", "training", or nothing.
+    validation accuracy 0 to 1). ``note`` says how far it is: "stopped", "training", "diverged", or nothing.
     """
 
     losses: Sequence[tuple[float, float]]
@@ -39,7 +39,8 @@ class RunCurve:
 def run_curves(runs: Mapping[str, RunCurve]) -> Figure:
     """Training loss and validation accuracy of up to six runs, whether finished, stopped or under way.
 
-    Losses are each run's own objective, so only their course compares; accuracies compare.
+    Losses are each run's own objective, so only their course compares; accuracies compare. A diverged run ends in a
+    cross, and leaves the figure through its top rather than flatten the others.
 
     Raises:
         ArgumentError: no run, or more than six.
@@ -78,9 +79,16 @@ def run_curves(runs: Mapping[str, RunCurve]) -> Figure:
                 linestyle="--" if run.note else "-",
             )
             handles.append(line)
+        top = _top(runs.values())
+        for run, look in zip(runs.values(), styles, strict=True):
+            if top is not None and run.note == "diverged" and run.losses:
+                x, y = run.losses[-1]
+                loss.plot(
+                    [x], [min(y, top)], color=look.colour, marker="X", markersize=9, clip_on=False, zorder=5
+                )
         loss.set(title="Training loss, each of its own objective", xlabel="epoch", ylabel="loss (nats)")
         loss.set_xlim(left=0)
-        loss.set_ylim(bottom=0)
+        loss.set_ylim(0, top)
         accuracy.set(title="Accuracy on the validation pictures", xlabel="epoch", ylabel="accuracy (%)")
         low, high = accuracy.get_ylim()
         if high > 100:
@@ -91,12 +99,25 @@ def run_curves(runs: Mapping[str, RunCurve]) -> Figure:
     return figure
 
 
+def _top(runs: Iterable[RunCurve]) -> float | None:
+    """Where the axis of losses ends if a run diverged: above the others' losses, or else its own smallest."""
+    runs = [run for run in runs if run.losses]
+    wild = [min(y for _, y in run.losses) for run in runs if run.note == "diverged"]
+    calm = [y for run in runs if run.note != "diverged" for _, y in run.losses]
+    return 1.3 * max(calm or wild) or None if wild else None
+
+
 def _describe(runs: Mapping[str, RunCurve]) -> str:
     parts = [f"Training loss and validation accuracy of {count_word(len(runs))} run{'s' * (len(runs) != 1)}."]
     for name, run in runs.items():
         told = [f"{run.note}"] if run.note else []
         if run.losses:
-            told.append(f"training loss now {significant(run.losses[-1][1])}")
+            loss = run.losses[-1][1]
+            told.append(
+                f"training loss at last {loss:.3g}"
+                if run.note == "diverged"
+                else f"training loss now {significant(loss)}"
+            )
         if run.accuracies:
             epoch, share = run.accuracies[-1]
             told.append(

@@ -6,6 +6,7 @@ labelled directly is.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import Locator, MaxNLocator
 
 from kdcourse.errors import ArgumentError
 
@@ -165,6 +167,31 @@ def alt_text(figure: Figure) -> str:
             "Give it some with set_alt_text(figure, text)."
         )
     return text
+
+
+# -- axes ------------------------------------------------------------------------------------
+
+
+class LogTicks(Locator):
+    """Round numbers along a logarithmic axis: powers of ten, and between them as few others as leave two to read."""
+
+    def __init__(self, most: int = 5) -> None:
+        self.most = most  # labels that have room beside one another
+
+    def __call__(self) -> Sequence[float]:
+        assert self.axis is not None
+        return self.tick_values(*self.axis.get_view_interval())
+
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
+        low, high = sorted((vmin, vmax))
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7)):
+            ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]
+            inside = [tick for tick in ticks if low <= tick <= high]
+            if len(inside) >= 2:
+                return inside[:: math.ceil(len(inside) / self.most)]
+        # Less than a decade by far: round numbers at equal distances are as good.
+        return [float(tick) for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
 
 
 # -- words and numbers -----------------------------------------------------------------------

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from kdcourse.errors import ArgumentError
 from kdcourse.figures.style import (
     GREY,
+    LogTicks,
     freeze,
     listed,
     looks,
@@ -71,8 +72,8 @@ def against_temperature(
         axes.xaxis.set_minor_locator(NullLocator())
         if logarithmic:
             axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator())
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: significant(value, 1)))
+            axes.yaxis.set_major_locator(LogTicks())
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
             axes.yaxis.set_minor_formatter(NullFormatter())
         else:
             lowest = min(min(values) for values in series.values())

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from matplotlib.transforms import Bbox
 
 from kdcourse.errors import ArgumentError
 from kdcourse.figures.style import (
     GREY,
+    LogTicks,
     byte_size,
     count_word,
     freeze,
@@ -44,12 +45,16 @@ class CostPoint:
     role: str = ""
 
 
-def accuracy_against_cost(points: Sequence[CostPoint]) -> Figure:
-    """Accuracy against the size of the weights and against the time for one picture.
+def accuracy_against_cost(points: Sequence[CostPoint], *, score: str = "accuracy") -> Figure:
+    """Accuracy, or another score, against the size of the weights and against the time for one picture.
 
     Both costs are on logarithmic axes; the bars are the points' intervals. Every model is labelled
     at its point; models of one role that lie almost on one spot share a label, "five teachers". The
     second panel is left out where no model was timed.
+
+    Args:
+        points: the models.
+        score: what their ``accuracy`` is a share of, such as "mean IoU".
 
     Raises:
         ArgumentError: no point, an accuracy or interval outside 0 to 1, a cost that is not above 0.
@@ -65,13 +70,13 @@ def accuracy_against_cost(points: Sequence[CostPoint]) -> Figure:
         every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (title, cost, unit) in zip(every, panels, strict=True):
             _draw(axes, [(point, x) for point in points if (x := cost(point)) is not None])
-            axes.set_title(f"Accuracy against {title}")
+            axes.set_title(f"{score[:1].upper()}{score[1:]} against {title}")
             axes.set_xlabel(f"{title} (logarithmic)")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _, unit=unit: unit(value)))
-        every[0].set_ylabel("test accuracy (%)")
+        every[0].set_ylabel(f"test {score} (%)")
         low, high = every[0].get_ylim()
         every[0].set_ylim(low - 0.08 * (high - low), high + 0.12 * (high - low))
-        set_alt_text(figure, _describe(points))
+        set_alt_text(figure, _describe(points, score))
         freeze(figure)
         # Pixels are known only now.
         for axes, (_, cost, _) in zip(every, panels, strict=True):
@@ -123,9 +128,7 @@ def _draw(axes: Axes, placed: Sequence[tuple[CostPoint, float]]) -> None:
     # Room for the labels beside the outermost points.
     margin = 10 ** max(0.25, 0.22 * decades)
     axes.set_xlim(min(costs) / margin, max(costs) * margin)
-    axes.xaxis.set_major_locator(
-        LogLocator(subs=(1.0,) if decades + 2 * math.log10(margin) > 1.6 else (1.0, 3.0))
-    )
+    axes.xaxis.set_major_locator(LogTicks())
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
@@ -222,8 +225,10 @@ def _milliseconds(value: float) -> str:
     return f"{value:,.10g} ms"
 
 
-def _describe(points: Sequence[CostPoint]) -> str:
-    parts = ["Accuracy on the test pictures against size of the weights and time for one picture."]
+def _describe(points: Sequence[CostPoint], score: str) -> str:
+    parts = [
+        f"{score[:1].upper()}{score[1:]} on the test pictures against size of the weights and time for one picture."
+    ]
     for point in points:
         interval = ""
         if point.interval is not None:

@@ -20,12 +20,16 @@ def command(arguments: Sequence[str] = (), *, browser: bool = True, notebooks: P
     Args:
         arguments: passed on to JupyterLab, such as ``--port=8890``.
         browser: whether to open it in the browser.
-        notebooks: their folder.
+        notebooks: their folder, or a copy of it.
 
     Raises:
         LessonError: no notebooks, or no JupyterLab; says what to do.
     """
     if not (notebooks / FIRST).is_file():
+        if notebooks != NOTEBOOKS:
+            raise LessonError(
+                f"{notebooks} holds no lessons: there is no {FIRST}. Name a copy of the repository's folder notebooks."
+            )
         if (notebooks.parent / "lessons").is_dir():
             raise LessonError(f"{notebooks} holds no lessons yet. Build them: kdcourse lessons build")
         raise LessonError(

@@ -3,12 +3,14 @@
 from kdcourse.models.convolutional import DepthwiseCNN, PocketCNN, ResidualTeacher
 from kdcourse.models.mlp import MLP
 from kdcourse.models.registry import build, names, torchvision_names
+from kdcourse.models.unet import UNet
 
 __all__ = [
     "MLP",
     "DepthwiseCNN",
     "PocketCNN",
     "ResidualTeacher",
+    "UNet",
     "build",
     "names",
     "torchvision_names",

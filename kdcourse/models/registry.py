@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import Any
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import nn
@@ -13,40 +13,73 @@ from torch import nn
 from kdcourse.errors import ArgumentError
 from kdcourse.models.convolutional import DepthwiseCNN, PocketCNN, ResidualTeacher
 from kdcourse.models.mlp import MLP
+from kdcourse.models.torchvision_zoo import build_segmenter
+from kdcourse.models.unet import UNet
 
 TORCHVISION = "torchvision:"
+Task = Literal["classification", "segmentation"]
 
-_BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
-    "teacher": ResidualTeacher,
-    "teacher_wide": partial(ResidualTeacher, widths=(32, 64, 192)),
-    "pocket_2k": partial(PocketCNN, widths=(4, 8, 16), depths=(0, 0, 0)),
-    "pocket_6k": partial(PocketCNN, widths=(8, 16, 16), depths=(1, 1, 0)),
-    "pocket_17k": partial(PocketCNN, widths=(16, 32), depths=(1, 1)),
-    "pocket_60k": partial(PocketCNN, widths=(16, 32, 48), depths=(1, 2, 1)),
-    "pocket_200k": partial(PocketCNN, widths=(24, 48, 96), depths=(1, 2, 1)),
-    "depthwise_4k": partial(DepthwiseCNN, widths=(16, 24, 32, 32)),
-    "depthwise_16k": partial(DepthwiseCNN, widths=(24, 48, 64, 64, 64)),
-    "mlp_25k": partial(MLP, hidden=(32,)),
-    "mlp_109k": partial(MLP, hidden=(128, 64)),
-    "mlp_200k": partial(MLP, hidden=(200, 200)),
+
+class _Entry(NamedTuple):
+    builder: Callable[..., nn.Module]  # (num_classes, in_channels, **options)
+    task: Task = "classification"
+
+
+_ENTRIES: Mapping[str, _Entry] = {
+    "teacher": _Entry(ResidualTeacher),
+    "teacher_wide": _Entry(partial(ResidualTeacher, widths=(32, 64, 192))),
+    "pocket_2k": _Entry(partial(PocketCNN, widths=(4, 8, 16), depths=(0, 0, 0))),
+    "pocket_6k": _Entry(partial(PocketCNN, widths=(8, 16, 16), depths=(1, 1, 0))),
+    "pocket_17k": _Entry(partial(PocketCNN, widths=(16, 32), depths=(1, 1))),
+    "pocket_60k": _Entry(partial(PocketCNN, widths=(16, 32, 48), depths=(1, 2, 1))),
+    "pocket_200k": _Entry(partial(PocketCNN, widths=(24, 48, 96), depths=(1, 2, 1))),
+    "depthwise_4k": _Entry(partial(DepthwiseCNN, widths=(16, 24, 32, 32))),
+    "depthwise_16k": _Entry(partial(DepthwiseCNN, widths=(24, 48, 64, 64, 64))),
+    "mlp_25k": _Entry(partial(MLP, hidden=(32,))),
+    "mlp_109k": _Entry(partial(MLP, hidden=(128, 64))),
+    "mlp_200k": _Entry(partial(MLP, hidden=(200, 200))),
+    "unet": _Entry(UNet, "segmentation"),
+    "unet_wide": _Entry(partial(UNet, widths=(16, 32, 64, 112, 192)), "segmentation"),
+    "pocket_unet": _Entry(partial(UNet, widths=(8, 12, 16, 20, 20), depth=1), "segmentation"),
+    "lraspp_mobilenet_v3_large": _Entry(
+        partial(build_segmenter, "lraspp_mobilenet_v3_large"), "segmentation"
+    ),
+    "deeplabv3_mobilenet_v3_large": _Entry(
+        partial(build_segmenter, "deeplabv3_mobilenet_v3_large"), "segmentation"
+    ),
 }
 
 
-def names() -> dict[str, int]:
-    """Every built-in model with its number of parameters (10 classes, one channel, 28x28).
+def names(task: Task | None = None) -> dict[str, int]:
+    """Every built-in model with its number of parameters.
 
     Besides these, ``torchvision:NAME`` builds any torchvision classifier, its stem fitted to small
     pictures; `torchvision_names` lists them.
+
+    Args:
+        task: ``classification`` for those that return logits [B, C], ``segmentation`` for those that
+            return [B, C, H, W]; ``None`` for all.
+
+    Returns:
+        Name -> parameters: of a classifier for 10 classes, one channel, 28x28; of a segmenter for 11
+        classes (background and ten garments) and three channels.
+
+    Raises:
+        ArgumentError: another task.
     """
-    return dict(_counts())
+    if task is not None and task not in get_args(Task):
+        raise ArgumentError(
+            f"task must be one of {', '.join(get_args(Task))}, or None for all; found {task!r}."
+        )
+    return {name: _count(name) for name, entry in _ENTRIES.items() if task in (None, entry.task)}
 
 
 @cache
-def _counts() -> tuple[tuple[str, int], ...]:
+def _count(name: str) -> int:
+    builder, task = _ENTRIES[name]
     with torch.device("meta"):
-        return tuple(
-            (name, sum(p.numel() for p in build().parameters())) for name, build in _BUILDERS.items()
-        )
+        model = builder(11, 3) if task == "segmentation" else builder()
+    return sum(p.numel() for p in model.parameters())
 
 
 def torchvision_names() -> list[str]:
@@ -76,14 +109,15 @@ def build(
         options: passed on to the model's class, such as ``widths=(8, 16)``.
 
     Returns:
-        A module float32 [B, in_channels, H, W] -> logits [B, num_classes], in training mode.
+        A module in training mode, float32 [B, in_channels, H, W] -> logits [B, num_classes], or
+        [B, num_classes, H, W] from a model for segmentation.
 
     Raises:
         ArgumentError: a name or an option that doesn't exist, or fewer than 2 classes.
     """
     if num_classes < 2 or in_channels < 1:
         raise ArgumentError(
-            "A classifier needs num_classes of at least 2 and in_channels of at least 1; found "
+            "A model needs num_classes of at least 2 and in_channels of at least 1; found "
             f"num_classes={num_classes}, in_channels={in_channels}."
         )
     if name.startswith(TORCHVISION):
@@ -96,12 +130,12 @@ def build(
             size=size,
             **options,
         )
-    if name not in _BUILDERS:
+    if name not in _ENTRIES:
         raise ArgumentError(
-            f"There is no model {name!r}. Choose one of {', '.join(_BUILDERS)}, "
+            f"There is no model {name!r}. Choose one of {', '.join(_ENTRIES)}, "
             "or torchvision:NAME, such as torchvision:resnet18."
         )
-    builder = _BUILDERS[name]
+    builder = _ENTRIES[name].builder
     known = inspect.signature(builder).parameters
     for option in options:
         if option not in known:

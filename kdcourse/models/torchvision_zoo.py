@@ -1,4 +1,4 @@
-"""Any torchvision classifier, its first convolution fitted to small pictures."""
+"""Any torchvision classifier and two of its segmenters, their first convolution fitted to small pictures."""
 
 from __future__ import annotations
 
@@ -72,6 +72,63 @@ def build_torchvision(
     return _LogitsOnly(model) if name in ("googlenet", "inception_v3") else model
 
 
+class TorchvisionSegmenter(nn.Module):
+    """One of torchvision's segmentation networks, as a module that returns its logits alone.
+
+    Maps float32 [B, C, H, W] to logits [B, classes, H, W]; torchvision itself returns them in a dict.
+    ``network`` is torchvision's own module, so weights stored for it can be loaded there.
+
+    Raises:
+        ArgumentError: when called in training mode with so little that BatchNorm is left one value a channel:
+            DeepLab, which pools a picture to one pixel, with a single picture.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float32 [B, C, H, W] -> logits [B, classes, H, W], enlarged bilinearly from the coarse ones."""
+        try:
+            logits: Tensor = self.network(images)["out"]
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ArgumentError(
+                f"{type(self.network).__name__} can't be trained on {list(images.shape)}: where a picture is down to "
+                "one pixel, BatchNorm needs at least two pictures. Take a batch_size of 2 or more."
+            ) from error
+        return logits
+
+
+def build_segmenter(name: str, num_classes: int, in_channels: int, *, stem_stride: int = 1) -> nn.Module:
+    """torchvision's LR-ASPP (Howard et al. 2019) or DeepLab v3 (Chen et al. 2017) on MobileNet v3, untrained.
+
+    Nothing is downloaded. The stem is made for pictures of about 520 pixels, of which features keep every
+    sixteenth; small ones would be left with 4x4. So, as for classifiers, the first convolution keeps the
+    resolution unless told otherwise, and features keep every eighth pixel.
+
+    Args:
+        name: ``lraspp_mobilenet_v3_large`` or ``deeplabv3_mobilenet_v3_large``.
+        num_classes, in_channels: of the logits and of the pictures.
+        stem_stride: 1 for small pictures, 2 as published: a quarter of the work.
+
+    Raises:
+        ArgumentError: another stride.
+
+    Sources: https://arxiv.org/abs/1905.02244, section 6.4; https://arxiv.org/abs/1706.05587, section 3.
+    """
+    from torchvision.models import segmentation as zoo
+
+    if stem_stride not in (1, 2):
+        raise ArgumentError(
+            f"stem_stride must be 1, for small pictures, or 2, as published; found {stem_stride!r}."
+        )
+    network = getattr(zoo, name)(weights=None, weights_backbone=None, num_classes=num_classes)
+    _fit_stem(network, name, in_channels, stem_stride)
+    return TorchvisionSegmenter(network)
+
+
 def _fit_patches(model: Any, name: str, in_channels: int, size: int | tuple[int, int]) -> None:
     """Rebuild a vision transformer's first layer for small pictures.
 
@@ -92,7 +149,7 @@ def _fit_patches(model: Any, name: str, in_channels: int, size: int | tuple[int,
     model.encoder.pos_embedding = nn.Parameter(torch.empty(1, model.seq_length, units).normal_(std=0.02))
 
 
-def _fit_stem(model: nn.Module, name: str, in_channels: int) -> None:
+def _fit_stem(model: nn.Module, name: str, in_channels: int, stride: int = 1) -> None:
     first = next(((p, m) for p, m in model.named_modules() if isinstance(m, nn.Conv2d)), None)
     if first is None:
         raise ArgumentError(
@@ -104,7 +161,7 @@ def _fit_stem(model: nn.Module, name: str, in_channels: int) -> None:
         in_channels,
         module.out_channels,
         3 if big else module.kernel_size,  # type: ignore[arg-type]
-        stride=1,
+        stride=stride,
         padding=1 if big else module.padding,  # type: ignore[arg-type]
         bias=module.bias is not None,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,26 @@ from kdcourse.training.history import History
 from kdcourse.training.placement import Placement
 from kdcourse.training.weights import check_finite, check_weights, read_tensors, write_tensors
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass
 class Position:
-    """Where a run stands: the next epoch and step, and this process's sums over the epoch under way."""
+    """Where a run stands: the next epoch and step, and this process's sums over the epoch under way.
+
+    ``counts``: see `kdcourse.training.tally`.
+    """
 
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
-    correct: int = 0
     seen: int = 0
     seconds: float = 0.0
+    counts: list[int] = field(default_factory=list)
+
+    def add(self, counts: Tensor) -> None:
+        """Add a batch's counts."""
+        self.counts = [before + new for before, new in zip(self.counts, counts.tolist(), strict=True)]
 
 
 def save_checkpoint(
@@ -38,7 +45,7 @@ def save_checkpoint(
 
     Every process must call it; the main one writes.
     """
-    loss_sum, correct, seen = place.total(position.loss_sum, position.correct, position.seen)
+    loss_sum, seen, *counts = place.total([position.loss_sum, position.seen, *position.counts])
     if not place.is_main:
         return
     tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.state_dict().items()}
@@ -57,7 +64,9 @@ def save_checkpoint(
         {
             "format": _FORMAT,
             "history": history.to_json(),
-            "position": vars(replace(position, loss_sum=loss_sum, correct=correct, seen=seen)),
+            "position": vars(
+                replace(position, loss_sum=loss_sum, seen=int(seen), counts=[int(count) for count in counts])
+            ),
             "optimizer_numbers": numbers,
             "channels_last": [name for name, tensor in tensors.items() if _is_channels_last(tensor)],
         },
@@ -117,9 +126,8 @@ def load_checkpoint(
         if f"random.{device}" in tensors:
             write(tensors[f"random.{device}"])
     if not place.is_main:
-        position = replace(
-            position, loss_sum=0.0, correct=0, seen=0
-        )  # the main process holds all that was summed
+        # The main process holds all that was summed.
+        position = replace(position, loss_sum=0.0, seen=0, counts=[0] * len(position.counts))
     return history, position
 
 

@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
-from kdcourse.data import Dataset
+from kdcourse.data import Dataset, SegmentationDataset
 from kdcourse.errors import ArgumentError, DivergedError
 from kdcourse.training.checkpoint import Position
 
@@ -32,11 +32,12 @@ def own_random_numbers(train: Callable[_Arguments, _Result]) -> Callable[_Argume
     return seeded
 
 
-def check_model(model: nn.Module, data: Dataset, device: torch.device) -> None:
+def check_model(model: nn.Module, data: Dataset | SegmentationDataset, device: torch.device) -> None:
     """Try ``model`` on a picture or two, so that a misfit is named before any training.
 
     Raises:
-        ArgumentError: pictures that it can't take, or answers other than logits [B, C] for all classes.
+        ArgumentError: pictures that it can't take, or answers other than logits for all classes, [B, C] or, where every
+            pixel has one, [B, C, H, W].
     """
     weight = next(model.parameters(), None)
     images = data.normalise(data.train.images[:2].to(device))
@@ -52,13 +53,19 @@ def check_model(model: nn.Module, data: Dataset, device: torch.device) -> None:
             f"{type(model).__name__} can't take the pictures of {data.name!r}, float32 {list(images.shape)}: {error}. "
             "Build it for their size and channels, or resize them."
         ) from error
-    wanted = f"logits [{len(images)}, {len(data.classes)}]"
+    per_pixel = list(data.image_shape[1:]) if isinstance(data, SegmentationDataset) else []
+    wanted = f"logits {[len(images), len(data.classes), *per_pixel]}"
     if not isinstance(logits, Tensor):
         raise ArgumentError(
             f"{type(model).__name__} must return {wanted} for {len(images)} pictures; found a "
             f"{type(logits).__name__}. Wrap it in a module that returns its logits alone."
         )
-    if logits.ndim != 2 or len(logits) != len(images) or logits.shape[1] < len(data.classes):
+    shape = list(logits.shape)
+    if (
+        len(shape) != 2 + len(per_pixel)
+        or shape[1] < len(data.classes)
+        or [shape[0], *shape[2:]] != [len(images), *per_pixel]
+    ):
         raise ArgumentError(
             f"{type(model).__name__} must return {wanted} for {len(images)} pictures of {len(data.classes)} classes; "
             f"found {list(logits.shape)}. Build it with num_classes={len(data.classes)}."

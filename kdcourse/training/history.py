@@ -13,7 +13,8 @@ class EpochRecord:
 
     Training figures are means over the epoch's batches, as the model changed; validation figures
     are of the model at the epoch's end, by cross-entropy. They are NaN-free: an epoch that was not
-    validated holds ``None``.
+    validated holds ``None``. For segmentation accuracy is the share of right pixels, and ``train_iou`` and
+    ``validation_iou`` are mean intersections over union; for pictures with one label they are ``None``.
     """
 
     epoch: int
@@ -23,6 +24,8 @@ class EpochRecord:
     validation_accuracy: float | None
     learning_rate: float
     seconds: float
+    train_iou: float | None = None
+    validation_iou: float | None = None
 
 
 @dataclass

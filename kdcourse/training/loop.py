@@ -11,7 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdcourse.data import Augmentation, Batch, Batches, Dataset, Split
+from kdcourse.data import (
+    IGNORE,
+    Augmentation,
+    Batch,
+    Batches,
+    Dataset,
+    MaskedSplit,
+    SegmentationDataset,
+    Split,
+)
 from kdcourse.errors import ArgumentError
 from kdcourse.models.mode import evaluating
 from kdcourse.training.checkpoint import Position, load_checkpoint, save_checkpoint
@@ -20,19 +29,26 @@ from kdcourse.training.history import EpochRecord, History
 from kdcourse.training.optimizers import make_optimizer, one_cycle
 from kdcourse.training.placement import Placement
 from kdcourse.training.precision import autocast, fastest
+from kdcourse.training.tally import Rates, Tally, tally_for
 
 Objective = Callable[[Tensor, Batch], Tensor]
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
-    """The plain objective: cross-entropy of ``logits`` [B, C] with the labels, nats, batch mean."""
-    return F.cross_entropy(logits, batch.labels)
+    """The plain objective: cross-entropy in nats of ``logits`` [B, C] with the labels, mean over the batch.
+
+    For segmentation of ``logits`` [B, C, H, W] with the masks, mean over the pixels that aren't `IGNORE`; 0 where
+    there is none.
+    """
+    if batch.labels.ndim == 1:
+        return _cross_entropy(logits, batch.labels, "mean")
+    return _cross_entropy(logits, batch.labels, "sum") / (batch.labels != IGNORE).sum().clamp(min=1)
 
 
 @own_random_numbers
 def fit(
     model: nn.Module,
-    data: Dataset,
+    data: Dataset | SegmentationDataset,
     *,
     epochs: int,
     batch_size: int = 256,
@@ -58,12 +74,12 @@ def fit(
     Everything random follows from ``seed`` (order, views, dropout) and from the model's initial weights.
 
     Args:
-        model: float32 [B, C, H, W] -> logits [B, num_classes].
-        data: pictures and labels; validated on ``data.validation`` after every epoch.
+        model: float32 [B, C, H, W] -> logits [B, num_classes], for segmentation [B, num_classes, H, W].
+        data: pictures and labels, or masks; validated on ``data.validation`` after every epoch.
         epochs, batch_size: how long, in passes over the data, and pictures a step.
         learning_rate: the peak of a one-cycle schedule (`one_cycle`).
         seed: of the order of the pictures, of their views and of dropout.
-        objective: ``(logits [B, C] float32, batch) -> scalar`` to minimise.
+        objective: ``(logits float32, batch) -> scalar`` to minimise.
         optimizer, weight_decay: see `make_optimizer`.
         warm_up: share of all steps over which the learning rate rises.
         augmentation, views, view_seed: see `Batches`.
@@ -108,7 +124,8 @@ def fit(
         "warm_up": warm_up, "augmentation": augmentation.key if augmentation else None, "views": views,
         "view_seed": view_seed, "data": data.train.digest[:16],
     }  # fmt: skip
-    history, at = History(dict(settings)), Position()
+    tally = tally_for(data)
+    history, at = History(dict(settings)), Position(counts=[0] * tally.size)
     if checkpoint is not None and Path(checkpoint).exists():
         history, at = load_checkpoint(Path(checkpoint), model, stepper, settings, place)
         precision = history.settings["precision"]  # the same arithmetic after the break as before it
@@ -141,8 +158,8 @@ def fit(
 
                 at.step += 1
                 at.loss_sum += finite(loss.item(), "loss", at, rate) * len(batch)
-                at.correct += int((logits.argmax(1) == batch.labels).sum())
                 at.seen += len(batch)
+                at.add(tally.count(logits.detach(), batch.labels))
                 bar.update()
                 if checkpoint is not None and checkpoint_every and at.step % checkpoint_every == 0:
                     at.seconds = time.perf_counter() - began
@@ -151,40 +168,94 @@ def fit(
                     after_step(at.epoch, at.step)
 
             rate = learning_rate_at(at.epoch, batches.steps - 1)
-            held_out: tuple[float | None, float | None] = (None, None)
+            held_out: tuple[float | None, Rates | None] = (None, None)
             if validate or at.epoch == epochs - 1:
-                held_out = evaluate_split(model, data.validation, data, precision)
+                held_out = _evaluate(model, data.validation, data, precision, tally)
                 finite(held_out[0], "validation loss", at, rate)
-            loss_sum, correct, seen = place.total(at.loss_sum, at.correct, at.seen)
+            loss_sum, seen, *counts = place.total([at.loss_sum, at.seen, *at.counts])
             seconds = time.perf_counter() - began
             history.epochs.append(
-                EpochRecord(at.epoch + 1, loss_sum / seen, correct / seen, *held_out, rate, seconds)
+                _record(
+                    at.epoch, loss_sum / seen, tally.rates(torch.tensor(counts)), *held_out, rate, seconds
+                )
             )
             bar.set_postfix_str(_summary(history.last))
-            at = Position(epoch=at.epoch + 1)
+            at = Position(epoch=at.epoch + 1, counts=[0] * tally.size)
             if checkpoint is not None:
                 save_checkpoint(Path(checkpoint), model, stepper, history, at, place)
     model.eval()
     return history
 
 
-@torch.no_grad()
 def evaluate_split(
-    model: nn.Module, split: Split, data: Dataset, precision: str = "float32", batch_size: int = 1000
+    model: nn.Module,
+    split: Split | MaskedSplit,
+    data: Dataset | SegmentationDataset,
+    precision: str = "float32",
+    batch_size: int = 1000,
 ) -> tuple[float, float]:
-    """Cross-entropy (nats, mean) and accuracy (0 to 1) of ``model`` on ``split``; the model's mode is kept."""
+    """Cross-entropy (nats, mean) and accuracy (0 to 1, for masks mean IoU) of ``model`` on ``split``.
+
+    The model's mode is kept. ``batch_size`` is meant for 28x28 pictures; of larger ones fewer are taken at a time.
+    """
+    loss, rates = _evaluate(model, split, data, precision, tally_for(data), batch_size)
+    return loss, rates.accuracy if rates.iou is None else rates.iou
+
+
+@torch.no_grad()
+def _evaluate(
+    model: nn.Module,
+    split: Split | MaskedSplit,
+    data: Dataset | SegmentationDataset,
+    precision: str,
+    tally: Tally,
+    batch_size: int = 1000,
+) -> tuple[float, Rates]:
+    """Cross-entropy (nats, mean over labels or scored pixels) and rates of ``model`` on ``split``."""
     weight = next(model.parameters())
-    device, loss, correct = weight.device, 0.0, 0
+    device, loss, scored = weight.device, 0.0, 0
+    counts = torch.zeros(tally.size, dtype=torch.int64)
+    height, width = split.images.shape[2:]
+    batch_size = max(1, min(batch_size, batch_size * 28 * 28 // (height * width)))
     with evaluating(model):
         for images, labels in zip(
             split.images.split(batch_size), split.labels.split(batch_size), strict=True
         ):
-            images, labels = images.to(device), labels.to(device)
+            images, labels = images.to(device), labels.to(device).long()
             with autocast(device, precision):
                 logits = model(data.normalise(images).to(weight.dtype))
-            loss += F.cross_entropy(logits.to(weight.dtype), labels, reduction="sum").item()
-            correct += int((logits.argmax(1) == labels).sum())
-    return loss / len(split), correct / len(split)
+            loss += _cross_entropy(logits.to(weight.dtype), labels, "sum").item()
+            scored += labels.numel() if labels.ndim == 1 else int((labels != IGNORE).sum())
+            counts += tally.count(logits, labels)
+    return loss / scored, tally.rates(counts)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
+    # Labels hold neither value: a `Dataset` has classes from 0 on.
+    ignored = IGNORE if labels.ndim > 1 else -100
+    return F.cross_entropy(logits, labels, ignore_index=ignored, reduction=reduction)
+
+
+def _record(
+    epoch: int,
+    loss: float,
+    rates: Rates,
+    held_out_loss: float | None,
+    held_out: Rates | None,
+    rate: float,
+    seconds: float,
+) -> EpochRecord:
+    return EpochRecord(
+        epoch + 1,
+        loss,
+        rates.accuracy,
+        held_out_loss,
+        None if held_out is None else held_out.accuracy,
+        rate,
+        seconds,
+        rates.iou,
+        None if held_out is None else held_out.iou,
+    )
 
 
 def describe(objective: Objective) -> str:
@@ -198,6 +269,8 @@ def describe(objective: Objective) -> str:
 
 def _summary(record: EpochRecord) -> str:
     text = f"loss {record.train_loss:.3f}"
-    if record.validation_accuracy is not None:
+    if record.validation_iou is not None:
+        text += f", validation IoU {record.validation_iou:.3f}"
+    elif record.validation_accuracy is not None:
         text += f", validation {record.validation_accuracy:.2%}"
     return text

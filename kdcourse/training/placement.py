@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -65,13 +66,13 @@ class Placement:
         else:
             self._accelerator.backward(loss)
 
-    def total(self, loss: float, correct: int, seen: int) -> tuple[float, int, int]:
+    def total(self, sums: Sequence[float]) -> list[float]:
         """Sums over all processes."""
         if self.world == 1:
-            return loss, correct, seen
-        parts = torch.tensor([loss, correct, seen], dtype=torch.float64, device=self.device)
-        sums = self._accelerator.reduce(parts, reduction="sum")
-        return float(sums[0]), int(sums[1]), int(sums[2])
+            return list(sums)
+        parts = torch.tensor(sums, dtype=torch.float64, device=self.device)
+        added: list[float] = self._accelerator.reduce(parts, reduction="sum").tolist()
+        return added
 
     def agree(self, choice: str) -> str:
         """The main process's choice, in every process."""

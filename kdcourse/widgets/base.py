@@ -28,8 +28,9 @@ TEMPERATURE: dict[str, Any] = {  # twenty steps to each doubling from 0.5 on: 1,
     "readout_format": ".3g",
 }
 WIDE = {"description_width": "9em"}
-# Options longer than a line wrap, where they would lie one upon the other.
+# Options longer than a line wrap, where they would lie one upon the other; sentences that wrap stay one paragraph.
 _CHOICES = """<style>
+.kdcourse .widget-html-content { line-height: 1.5; }
 .kdcourse-choices label {
   display: flex !important; align-items: flex-start; height: auto !important; white-space: normal; line-height: 1.5;
 }
@@ -68,7 +69,9 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
         self._drawing = Worker("kdcourse drawing", pause=pause)
         self.draw()
         heading = ipywidgets.HTML(f'<div role="heading" aria-level="4"><b>{escape(title)}</b></div>')
+        _leave_no_tooltip_null(controls)
         super().__init__([heading, *controls, self.status, self.picture, self.words])
+        self.add_class("kdcourse")
 
     def figure(self) -> Figure:
         """The figure for the present state of the controls, with its alt text."""
@@ -199,6 +202,14 @@ class TrainingWidget(CourseWidget):
             if job is self._job:  # else a later one is under way already
                 self.stop.disabled = True
                 self.redraw()
+
+
+def _leave_no_tooltip_null(controls: Sequence[ipywidgets.Widget]) -> None:
+    """ipywidgets 8 shows the word "null" where the pointer rests on the label of a control without a tooltip."""
+    for control in controls:
+        if hasattr(control, "description") and getattr(control, "tooltip", "") is None:
+            control.tooltip = ""
+        _leave_no_tooltip_null(getattr(control, "children", ()))
 
 
 def button(text: str, tip: str, **options: Any) -> ipywidgets.Button:

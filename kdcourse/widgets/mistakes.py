@@ -43,7 +43,9 @@ class MistakeBrowser(CourseWidget):
                 options=[_ANY, _WRONG, _RIGHT],
                 value=_ANY,
                 description=f"{name} is",
+                tooltips=[f"{name} is {choice}" for choice in (_ANY, _WRONG, _RIGHT)],
                 style={**WIDE, "button_width": "5em"},
+                layout=ipywidgets.Layout(margin="2px 2em 2px 2px"),  # else the models' buttons touch
             )
             for name in self._logits
         }

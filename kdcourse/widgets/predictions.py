@@ -158,7 +158,7 @@ def reveal(key: str, truth: float | str, *, unit: str = "", folder: Path | str |
 
     Args:
         key: as in `predict`.
-        truth: a number (shown with three significant digits) or the right choice.
+        truth: a number (a whole one is shown as it is, another with three significant digits) or the right choice.
         unit: of the number; that of the guess if left out.
         folder: as in `predict`.
 
@@ -203,7 +203,10 @@ def _said(value: float | str, unit: str) -> str:
 
     if isinstance(value, str):
         return value
-    return f"{significant(value)} {unit}".strip()
+    value = float(f"{value:.10g}")  # 100 * 0.57 is 56.99999999999999
+    short = f"{value:,.10f}".rstrip("0")  # 0.5 rather than 0.500
+    number = f"{value:,.0f}" if value.is_integer() else min(significant(value), short, key=len)
+    return f"{number} {unit}".strip()
 
 
 def _compared(guess: float | str, truth: float | str, unit: str) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ipywidgets
 
 from kdcourse.errors import ArgumentError
 from kdcourse.widgets.base import CourseWidget, choice_style, radio_buttons
+from kdcourse.widgets.storage import Guess, GuessFolder, kept_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,14 +37,20 @@ class Question:
 
 
 class Quiz(CourseWidget):
-    """See `quiz`. ``choices`` are the questions' radio buttons, ``reasons`` the explanations below them."""
+    """See `quiz`.
 
-    def __init__(self, name: str, questions: Sequence[Question]) -> None:
+    ``choices`` are the questions' radio buttons, whose values are places in `Question.options`; ``reasons`` are the
+    explanations below them.
+    """
+
+    def __init__(self, name: str, questions: Sequence[Question], *, folder: Path | str | None = None) -> None:
         _check(name, questions)
         self._name, self._questions = name, tuple(questions)
+        self._folder = GuessFolder(kept_folder() / "quizzes" if folder is None else folder)
+        before = [self._chosen_before(number) for number in range(len(questions))]
         self.choices = [
-            radio_buttons([(option.text, number) for number, option in enumerate(question.options)])
-            for question in questions
+            radio_buttons([(question.options[place].text, place) for place in _shown_order(question)], chosen)
+            for question, chosen in zip(questions, before, strict=True)
         ]
         self.reasons = [ipywidgets.HTML() for _ in questions]
         parts: list[ipywidgets.Widget] = [choice_style()]
@@ -60,6 +69,8 @@ class Quiz(CourseWidget):
         # The picture holds the same words; beside the questions themselves it would say everything twice.
         self.picture.layout.display = self.words.layout.display = "none"
         for number, choice in enumerate(self.choices):
+            if choice.value is not None:
+                self._explain(number)
             choice.observe(lambda change, number=number: self._answered(number), "value")
 
     @property
@@ -75,14 +86,23 @@ class Quiz(CourseWidget):
 
         lines = []
         for number, question in enumerate(self._questions, 1):
-            lines += [f"{number}. {question.text}", *(f"     ○ {option.text}" for option in question.options)]
+            options = [question.options[place].text for place in _shown_order(question)]
+            lines += [f"{number}. {question.text}", *(f"     ○ {text}" for text in options)]
         return figures.card(f"Quiz {self._name}", lines)
 
     def _answered(self, number: int) -> None:
-        chosen: Any = self.choices[number].value
+        chosen = self.choices[number].value
         if chosen is None:
             return
-        option = self._questions[number].options[chosen]
+        self._explain(number)
+        text = self._questions[number].options[chosen].text
+        try:
+            self._folder.save(Guess(self._key(number), text))
+        except OSError as error:
+            self.say_error(error, "Your answer could not be kept on disk.")
+
+    def _explain(self, number: int) -> None:
+        option = self._questions[number].options[self.choices[number].value]
         verdict = "✓ Right." if option.right else "✗ Not this one."
         self.reasons[
             number
@@ -90,18 +110,47 @@ class Quiz(CourseWidget):
         answered = sum(choice.value is not None for choice in self.choices)
         self.say(f"{answered} of {len(self.choices)} answered, {self.right} right.")
 
+    def _key(self, number: int) -> str:
+        return f"{self._name}-{number + 1}"
 
-def quiz(name: str, questions: Sequence[Question]) -> Quiz:
+    def _chosen_before(self, number: int) -> int | None:
+        """Which option was chosen the last time, if it can be read and the question still has it."""
+        try:
+            before = self._folder.load(self._key(number))
+        except ArgumentError:  # a ValueError too, but the caller's own mistake
+            raise
+        except (OSError, ValueError):
+            return None  # an answer is chosen again with one click
+        texts = [option.text for option in self._questions[number].options]
+        return texts.index(str(before.guess)) if before is not None and before.guess in texts else None
+
+
+def quiz(name: str, questions: Sequence[Question], *, folder: Path | str | None = None) -> Quiz:
     """A few questions; each option says why it is right or wrong as soon as it is chosen.
 
+    Options are shown in an order that depends on their words alone, so that authors may write the right one first.
+    What was chosen is remembered and shown again, after a restart too.
+
     Args:
-        name: of the quiz, such as the lesson's number.
+        name: of the quiz, such as the lesson's number; letters, digits, _ and -.
         questions: at least one.
+        folder: where answers are kept; by default ``$KDCOURSE_RUNS`` or the user's data folder, and ``quizzes`` in
+            it.
 
     Raises:
-        ArgumentError: no question, a question without a right and a wrong option, an option without words.
+        ArgumentError: a name that can't name a file, no question, a question without a right and a wrong option, an
+            option without words.
     """
-    return Quiz(name, questions)
+    return Quiz(name, questions, folder=folder)
+
+
+def _shown_order(question: Question) -> list[int]:
+    """Places in ``question.options``, mixed, and mixed alike wherever the question is shown."""
+
+    def digest(place: int) -> str:
+        return hashlib.sha256(f"{question.text}\n{question.options[place].text}".encode()).hexdigest()
+
+    return sorted(range(len(question.options)), key=digest)
 
 
 def _check(name: str, questions: Sequence[Question]) -> None:

@@ -1,4 +1,4 @@
-"""What a learner made and the course remembers: runs of the tuner, predictions. JSON files, written whole."""
+"""What a learner made and the course remembers: runs of the tuner, predictions, answers. JSON, written whole."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OBJECTIVES: tuple[str, ...] = get_args(Objective)
 
 
 def kept_folder() -> Path:
-    """Where runs and predictions are kept: ``$KDCOURSE_RUNS`` or the user's data folder."""
+    """Where runs, predictions and answers to quizzes are kept: ``$KDCOURSE_RUNS`` or the user's data folder."""
     from platformdirs import user_data_dir
 
     return Path(os.environ.get("KDCOURSE_RUNS") or Path(user_data_dir("kdcourse")) / "runs")
@@ -65,7 +65,8 @@ class Run:
     """A student's training, as far as it got.
 
     ``losses`` are (epochs since the beginning, mean loss of the run's own objective since the last entry);
-    ``epochs`` the complete ones; ``state`` is "training", "finished" or "stopped"; ``started`` is UTC, ISO 8601.
+    ``epochs`` the complete ones; ``state`` is "training", "finished", "stopped" or "diverged"; ``started`` is UTC,
+    ISO 8601.
     """
 
     settings: RunSettings
@@ -114,7 +115,9 @@ class Run:
             for value in (record.epoch, record.train_loss, record.train_accuracy):
                 math.isfinite(value)  # a TypeError where it is no number
             _ = record.validation_accuracy is None or math.isfinite(record.validation_accuracy)
-        if run.state not in ("finished", "stopped") or not re.fullmatch("[0-9a-f]{8}", run.identity):
+        if run.state not in ("finished", "stopped", "diverged") or not re.fullmatch(
+            "[0-9a-f]{8}", run.identity
+        ):
             raise ValueError(f"its state is {run.state!r}, its identity {run.identity!r}")
         datetime.fromisoformat(run.started)
         return run
@@ -153,7 +156,7 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class Guess:
-    """A learner's prediction: a choice in words or a number with its unit."""
+    """A learner's prediction or answer: a choice in words or a number with its unit."""
 
     key: str
     guess: float | str
@@ -161,7 +164,7 @@ class Guess:
 
 
 class GuessFolder:
-    """Predictions by key, one file each."""
+    """Predictions, or answers to quizzes, by key, one file each."""
 
     def __init__(self, folder: Path | str | None = None) -> None:
         self.path = kept_folder() / "predictions" if folder is None else Path(folder)
@@ -200,8 +203,8 @@ class GuessFolder:
     def _file(self, key: str) -> Path:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", key):
             raise ArgumentError(
-                f"The key of a prediction names its file: letters, digits, _ and - only; found {key!r}. "
-                "Use something like '03-best-member'."
+                f"The key of a prediction names its file, as does the name of a quiz: letters, digits, _ and - only; "
+                f"found {key!r}. Use something like '03-best-member'."
             )
         return self.path / f"{key}.json"
 

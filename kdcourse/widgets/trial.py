@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from kdcourse.distillation import (
     assert_trained,
     soft_targets,
 )
-from kdcourse.errors import ArgumentError
+from kdcourse.errors import ArgumentError, DivergedError
 from kdcourse.training import EpochRecord, Objective, evaluate_split, fit, one_cycle
 from kdcourse.widgets.storage import Run, RunSettings
 
@@ -46,7 +47,8 @@ def train_run(
         settings: what to train, and how.
         data: its training split is learned from, its validation split judged on.
         targets: soft targets of ``data.train``; None will do for the objective "labels".
-        begun: called with the run before the first step; the run then fills while training goes on.
+        begun: called with the run before the first step; the run then fills while training goes on, and
+            however that ends, keeps what was seen until then.
         after_step: called with the share of the work done, 0 to 1; what it raises ends the training.
         options: further arguments of `kdcourse.training.fit`.
 
@@ -55,26 +57,32 @@ def train_run(
 
     Raises:
         ArgumentError: settings out of range, soft targets of other pictures.
-        DivergedError: the loss stopped being a finite number.
+        DivergedError: the loss stopped being a finite number; the run's state is then "diverged".
     """
     run = Run(settings, data.name)
     student = fresh_student(settings.student, data, settings.seed)
     warm_up = options.get("warm_up", 0.2)
     watched = _Watch(_objective(settings, data, targets), student, data, run, warm_up, after_step)
     begun(run)
-    history = fit(
-        student,
-        data,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        seed=settings.seed,
-        objective=watched,
-        validate=False,  # the watch does so, to show it at once; fit itself after the last epoch
-        progress=False,
-        after_step=watched.after_step,
-        **{"precision": "float32", **options},
-    )
+    try:
+        history = fit(
+            student,
+            data,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            seed=settings.seed,
+            objective=watched,
+            validate=False,  # the watch does so, to show it at once; fit itself after the last epoch
+            progress=False,
+            after_step=watched.after_step,
+            **{"precision": "float32", **options},
+        )
+    except BaseException as error:
+        watched.finish_curve()
+        if isinstance(error, DivergedError):
+            run.state = "diverged"
+        raise
     run.epochs.append(history.last)
     run.state = "finished"
     return run
@@ -144,6 +152,7 @@ class _Watch:
         self._steps = len(data.train) // batch
         self._every = max(1, min(self._steps, self._steps * run.settings.epochs // _POINTS))
         self._since: list[float] = []
+        self._done = 0
         self._began = time.perf_counter()
         self._reset()
 
@@ -161,18 +170,30 @@ class _Watch:
 
     def after_step(self, epoch: int, step: int) -> None:
         total, done = self._steps * self._run.settings.epochs, epoch * self._steps + step
+        self._done = done
         if done % self._every == 0 or done == total:
-            self._run.losses.append((done / self._steps, sum(self._since) / len(self._since)))
-            self._since = []
+            self.finish_curve()
         if step == self._steps:
             if done < total:
                 self._judge(epoch, done / (total + 1))
             self._reset()
         self._tell(done / total)
 
+    def finish_curve(self) -> None:
+        """Add what was seen since the last point; of a loss that is no finite number nothing can be drawn."""
+        seen = [value for value in self._since if math.isfinite(value)]
+        if seen:
+            self._run.losses.append((self._done / self._steps, sum(seen) / len(seen)))
+        self._since = []
+
     def _judge(self, epoch: int, progress: float) -> None:
         """Write the record that fit itself will write, validation included, only after the last epoch."""
         loss, accuracy = evaluate_split(self._student, self._data.validation, self._data)
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"The validation loss became {loss} after epoch {epoch + 1}: the run has diverged. Try a third of the "
+                "learning rate."
+            )
         self._run.epochs.append(
             EpochRecord(
                 epoch + 1,

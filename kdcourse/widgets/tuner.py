@@ -62,7 +62,7 @@ class DistillationTuner(TrainingWidget):
             )
         start = RunSettings() if settings is None else settings
         names = (
-            [n for n, size in models.names().items() if size <= _SMALL]
+            [n for n, size in models.names("classification").items() if size <= _SMALL]
             if students is None
             else list(students)
         )
@@ -229,22 +229,27 @@ class DistillationTuner(TrainingWidget):
         run = begun[0] if begun else None
         if run is self._live:
             self._live = None
+        kept = run is not None and bool(run.losses or run.epochs or run.state == "diverged")
         if job.error is not None:
-            self.say_error(job.error, "The training ended early.")
-        elif run is None or not (run.losses or run.epochs):
+            what = f"Kept as far as it got: {settings.name}." if kept else "The training ended early."
+            self.say_error(job.error, what)
+        elif not kept:
             self.say(f"Stopped before the first step, so there is nothing to keep: {settings.name}.")
-        else:
+        if run is None or not kept:
+            return
+        if run.state != "diverged":
             run.state = "finished" if job.outcome == "done" else "stopped"
+        if job.error is None:
             self.progress.value = 1.0 if job.outcome == "done" else self.progress.value
             self.say(f"{run.state.capitalize()}: {settings.name}. Validation accuracy: {_result(run)}.")
-            try:
-                self._folder.save(run)
-            except OSError as error:
-                self.say_error(error, "The run is shown, but could not be kept on disk.")
-            with self._changing:
-                self._runs = [*self._runs, run]
-                chosen = [*self._chosen(), run]
-            self._offer(chosen)
+        try:
+            self._folder.save(run)
+        except OSError as error:
+            self.say_error(error, "The run is shown, but could not be kept on disk.")
+        with self._changing:
+            self._runs = [*self._runs, run]
+            chosen = [*self._chosen(), run]
+        self._offer(chosen)
 
     # -- runs kept ---------------------------------------------------------------------------
 
@@ -302,7 +307,7 @@ class DistillationTuner(TrainingWidget):
         shown = chosen[-(figures.MOST_RUNS - (live is not None)) :]
         curves = {
             f"{number}: {run.settings.name}": figures.RunCurve(
-                list(run.losses), run.accuracies, "stopped" if run.state == "stopped" else ""
+                list(run.losses), run.accuracies, "" if run.state == "finished" else run.state
             )
             for number, run in enumerate(shown, 1)
         }
@@ -334,7 +339,8 @@ def distillation_tuner(
     """Choose temperature, alpha, student, epochs, learning rate and objective; train; compare your runs.
 
     Training happens in the background and can be stopped; one student trains at a time, and the latest request
-    wins. Every run, finished or stopped, is kept on disk and is there again when the notebook is opened anew.
+    wins. Every run, finished, stopped or diverged, is kept on disk and is there again when the notebook is opened
+    anew.
 
     Args:
         data: learned from and judged on (validation split).
@@ -362,10 +368,12 @@ def distillation_tuner(
 
 
 def _result(run: Run) -> str:
-    if not run.accuracies:
-        return "no epoch complete"
-    epoch, accuracy = run.accuracies[-1]
-    return f"{100 * accuracy:.2f} % after epoch {epoch}"
+    if run.accuracies:
+        epoch, accuracy = run.accuracies[-1]
+        reached = f"{100 * accuracy:.2f} % after epoch {epoch}"
+    else:
+        reached = "no epoch complete"
+    return f"diverged, {reached}" if run.state == "diverged" else reached
 
 
 def _when(run: Run) -> str:

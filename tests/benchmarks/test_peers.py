@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks import bare_pytorch, keras_loop, task, torchdistill_loop, tutorial_loop
-from benchmarks.harness import NotInstalledError, Settings, need
+from benchmarks.harness import NotInstalledError, Settings, Side, need
 from benchmarks.task import SETTINGS, Task
 from kdcourse.distillation import hinton_loss
 from kdcourse.training import loop
@@ -161,3 +161,16 @@ def test_what_a_full_run_loads_is_settled_by_its_settings(monkeypatch: pytest.Mo
     assert (len(first.data.train), len(first.data.validation), len(first.data.test)) == (30, 20, 12)
     assert tiny.same_state(again.student, first.student.state_dict())
     assert not tiny.same_state(other.student, first.student.state_dict())
+
+
+def test_a_peer_is_met_with_an_mlp_and_with_a_cnn_student() -> None:
+    sides: dict[str, Side] = {"kdcourse": task.distilled, "peer": task.distilled}
+    mlp, cnn = task.for_each_student("peer_loop", "the peer", sides, weight_decay=0.0)
+    assert (mlp.name, cnn.name) == ("peer_loop_mlp", "peer_loop_cnn")
+    assert mlp.question == "How much sooner is an MLP student distilled than by the peer?"
+    assert cnn.question == "How much sooner is a CNN student distilled than by the peer?"
+    assert (mlp.settings["student"], cnn.settings["student"]) == ("mlp_25k", "pocket_6k")
+    for comparison in (mlp, cnn):
+        assert list(comparison.sides) == ["kdcourse", "peer"]
+        assert comparison.settings["weight_decay"] == 0 and comparison.settings["pictures"] == 10_000
+        assert comparison.quick == task.QUICK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from typing import Any
@@ -69,6 +70,7 @@ def looped_accuracy(logits: Tensor, labels: Tensor) -> float:
 wrong(
     "fraction_correct",
     largest_over_the_wrong_axis=lambda z, y: float((z.max(0).indices == y).float().mean()),
+    largest_of_the_whole_table=lambda z, y: (y == z.flatten().max(0).indices).sum().item() / len(y),
     count_for_share=lambda z, y: sum(float(a == b) for a, b in zip(z.argmax(-1), y, strict=True)),
     percent_for_share=lambda z, y: looped_accuracy(z, y) * 100.0,
     errors_for_hits=lambda z, y: 1.0 - looped_accuracy(z, y),
@@ -112,6 +114,8 @@ wrong(
     always_four_bytes=lambda n, b: n * 32 / 8 / 10**6,
     multiplied_by_eight=lambda n, b: 8 * n * b / 10**6,
     whole_bytes_a_parameter=lambda n, b: float(n * int(b / 8)) / 10**6,
+    whole_bytes=lambda n, b: math.floor(n * b / 8) / 10**6,
+    rounded=lambda n, b: float(f"{n * b / 8e6:.2f}"),
 )
 right(
     "weight_megabytes",
@@ -163,10 +167,12 @@ wrong(
     **{"warm-up kept": lambda s: float(np.median(s))},
     mean_for_median=lambda s: sum(s[3:]) / len(s[3:]),
     **{"mean with warm-up": lambda s: sum(s) / len(s)},
+    **{"warm-up alone kept": lambda s: sorted(s[:3])[1]},
     fastest_for_typical=lambda s: sorted(s[3:])[0],
     lower_of_two_in_the_middle=lambda s: torch.tensor(s[3:]).median().item(),
     sorted_before_dropping=lambda s: float(np.median(np.sort(s)[3:])),
     upper_of_two_in_the_middle=lambda s: statistics.median_high(s[3:]),
+    two_dropped=lambda s: middle([s[0], *s]),
     milliseconds=lambda s: middle(s) * 1e3,
     inputs_changed=sorts_its_input,
 )
@@ -203,6 +209,11 @@ def log_of_softmax(logits: Tensor, labels: Tensor) -> Tensor:
     return -p.log().gather(1, labels[:, None]).mean()
 
 
+def against_the_largest_of_all(z: Tensor, y: Tensor) -> Tensor:
+    z = z - torch.max(z)
+    return -(z - torch.log(z.exp().sum(-1, keepdim=True)))[range(len(y)), y].mean()
+
+
 wrong(
     "cross_entropy_by_hand",
     sum_for_mean=lambda z, y: looped_cross_entropy(z, y) * len(y),
@@ -212,6 +223,18 @@ wrong(
     every_label_for_every_picture=lambda z, y: (-torch.log_softmax(z, dim=1)[:, y]).mean(),
     all_classes_averaged=lambda z, y: -F.log_softmax(z, dim=-1).mean(),
     divided_by_the_classes_too=lambda z, y: -(F.one_hot(y, z.shape[1]) * z.log_softmax(1)).mean(),
+    maximum_of_each_column=lambda z, y: gathered_cross_entropy(z - z.amax(0), y),
+    one_sum_for_the_whole_batch=lambda z, y: (
+        looped_cross_entropy(z - z.amax(1, keepdim=True), y)
+        + (z - z.amax(1, keepdim=True)).logsumexp((0, 1))
+        - (z - z.amax(1, keepdim=True)).logsumexp(1).mean()
+    ),
+    log_of_the_sum_left_out=lambda z, y: (
+        (z - z.amax(1, keepdim=True)).exp().sum(1).mean()
+        - F.one_hot(y, z.shape[1]).mul(z - z.amax(1, keepdim=True)).sum(1).mean()
+    ),
+    largest_logit_not_taken_away=lambda z, y: (z.exp().sum(1).log() - z.gather(1, y[:, None])[:, 0]).mean(),
+    one_maximum_for_the_whole_batch=against_the_largest_of_all,
     bits_for_nats=lambda z, y: looped_cross_entropy(z, y) * math.log2(math.e),
     overflow=naive_exp,
     log_of_a_softmax_that_is_0=log_of_softmax,
@@ -245,6 +268,8 @@ wrong(
     gradient_for_velocity=lambda w, g, v, lr, m: (w - g * lr, g + v * m),
     old_velocity_used=lambda w, g, v, lr, m: (w - v * lr, g + v * m),
     velocity_not_handed_on=lambda w, g, v, lr, m: (step(w, g, v, lr, m)[0], v),
+    learning_rate_twice=lambda w, g, v, lr, m: (w - v * m * lr - g * lr * lr, v * m + g * lr),
+    velocity_pointing_downhill=lambda w, g, v, lr, m: (w + v * m - g * lr, v * m - g * lr),
     learning_rate_inside_the_velocity=lambda w, g, v, lr, m: (w - v * m - g * lr, v * m + g * lr),
     **{
         "gradient weighed by 1 - momentum": lambda w, g, v, lr, m: (
@@ -366,6 +391,12 @@ def against_first(train: list[float], val: list[float]) -> str:
     return "underfitting" if train[-1] > 0.9 * train[0] else "fits"
 
 
+def against_the_epoch_before(t: list[float], v: list[float]) -> str:
+    if v[-1] / min(v) >= 1.1 and t[-1] - t[-2] < 0:
+        return "overfitting"
+    return "underfitting" if t[-1] / t[0] > 0.9 else "fits"
+
+
 wrong(
     "diagnose",
     underfitting_asked_first=underfitting_first,
@@ -375,6 +406,7 @@ wrong(
     words_swapped=lambda t, v: {"overfitting": "underfitting", "underfitting": "overfitting"}.get(
         by_rule(t, v), "fits"
     ),
+    training_compared_with_the_epoch_before=against_the_epoch_before,
     never_underfits=lambda t, v: "overfitting" if by_rule(t, v) == "overfitting" else "fits",
 )
 right("diagnose", by_rule, by_rule_in_a_loop)
@@ -432,6 +464,22 @@ def all_pairs(p: Any) -> list[float]:
     return [float((p[i] != p[j]).mean()) for i in range(len(p)) for j in range(i + 1, len(p))]
 
 
+def overwritten(p: Tensor) -> float:
+    pairs = list(itertools.combinations(range(len(p)), 2))
+    total = 0.0
+    for i, j in pairs:
+        total = (p[i] != p[j]).float().mean().item()
+    return total / len(pairs)
+
+
+def columns_for_rows(p: Tensor) -> float:
+    pairs = list(itertools.combinations(range(p.shape[1]), 2))
+    total = 0.0
+    for i, j in pairs:
+        total += (p[:, i] != p[:, j]).float().mean().item()
+    return total / len(pairs)
+
+
 wrong(
     "pairwise_disagreement",
     pairs_of_a_member_with_itself=lambda p: float(np.mean([[(a != b).float().mean() for a in p] for b in p])),
@@ -441,6 +489,8 @@ wrong(
     all_compared_with_the_first=lambda p: float(np.mean([(p[0] != q).float().mean() for q in p[1:]])),
     any_disagreement=lambda p: float(np.mean([len(set(column)) > 1 for column in p.T.tolist()])),
     count_for_share=lambda p: statistics.mean(all_pairs(p)) * p.size(1),
+    pictures_paired=columns_for_rows,
+    last_pair_only=overwritten,
 )
 right(
     "pairwise_disagreement",
@@ -470,6 +520,17 @@ def by_counting(confidence: Tensor, correct: Tensor, bins: int = 10) -> float:
     return float((hits - sure).abs().sum() / len(confidence))
 
 
+def against_the_middles(c: Tensor, k: Tensor, bins: int = 10) -> float:
+    error = 0.0
+    for b in range(bins):
+        inside = (c > b / bins) & (c <= (b + 1) / bins)
+        if inside.any():
+            error += float(
+                inside.float().mean() * (k[inside].float().mean() - (2 * b + 1) / (2 * bins)).abs()
+            )
+    return error
+
+
 wrong(
     "calibration_error",
     bins_not_weighted=lambda c, k, bins=10: float(np.mean([abs(g) for _, g in in_bins(c, k, bins)])),
@@ -480,5 +541,6 @@ wrong(
     largest_gap=lambda c, k, bins=10: max(abs(g) for _, g in in_bins(c, k, bins)),
     squared_gaps=lambda c, k, bins=10: sum(n * g * g for n, g in in_bins(c, k, bins)) / len(c),
     number_of_bins_ignored=lambda c, k, bins=10: edges(c, k, 10),
+    middle_of_the_bin_for_its_confidence=against_the_middles,
 )
 right("calibration_error", edges, by_counting)

@@ -176,6 +176,7 @@ wrong(
     sum_for_mean=lambda z, v, t: kl(z, v, t, reduction="sum") * t**2,
     KL_sides_swapped=lambda z, v, t: kd(v, z, t),
     KL_on_raw_logits=lambda z, v, t: F.kl_div(z / t, F.softmax(v / t, 1), reduction="batchmean") * t**2,
+    KL_of_raw_logits_on_both_sides=lambda z, v, t: (torch.exp(v / t) * (v - z) / t).sum(1).mean() * t**2,
     softmax_over_the_wrong_axis=lambda z, v, t: (
         F.kl_div(F.log_softmax(z / t, 0), F.softmax(v / t, 0), reduction="batchmean") * t**2
     ),
@@ -224,9 +225,13 @@ wrong(
     ),
     KL_sides_swapped=lambda z, v, y, t, a: a * kd(v, z, t) + (1 - a) * F.cross_entropy(z, y),
     labels_against_the_teacher=lambda z, v, y, t, a: a * kd(z, v, t) + (1 - a) * F.cross_entropy(v, y),
+    T_squared_twice=lambda z, v, y, t, a: a * t**2 * kd(z, v, t) + (1 - a) * F.cross_entropy(z, y),
     **{
         "T squared dropped at alpha = 1": no_square_at_one,
         "labels' part softened": lambda z, v, y, t, a: a * kd(z, v, t) + (1 - a) * F.cross_entropy(z / t, y),
+        "softmax before the cross-entropy": lambda z, v, y, t, a: (
+            a * kd(z, v, t) + (1 - a) * F.cross_entropy(F.softmax(z, -1), y)
+        ),
     },
 )
 right("objective", full, full_with_shortcuts)
@@ -374,8 +379,31 @@ def no_backward(
     return loss.item()
 
 
+def detaches(student: Any, teacher: Any, x: Tensor, y: Tensor, optimizer: Any, t: float, a: float) -> float:
+    student.train()
+    loss = full(student(x), teacher.eval()(x).detach(), y, t, a)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def arguments_swapped(
+    student: Any, teacher: Any, x: Tensor, y: Tensor, optimizer: Any, t: float, a: float
+) -> float:
+    student.train()
+    with torch.no_grad():
+        v = teacher.eval()(x)
+    loss = full(v, student(x).detach(), y, t, a)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
 wrong(
     "distil_step",
+    no_way_back_to_the_student=arguments_swapped,
     teacher_in_train_mode=teacher_as_it_came,
     gradient_into_the_teacher=through_teacher,
     no_step=never_steps,
@@ -385,6 +413,7 @@ wrong(
     weights_swapped=lambda s, v, x, y, o, t, a: one_step(s, v, x, y, o, t, 1 - a),
 )
 ANSWERS.wrong["distil_step"] += [
+    ("teacher's pass recorded", detaches),
     ("old gradients kept", never_clears),
     ("old gradients kept", clears_afterwards),
 ]
@@ -401,8 +430,10 @@ wrong(
     relative_gain=lambda p, d, t: d / p - 1,
     percent_for_share=lambda p, d, t: (d - p) / (t - p) * 100,
     harm_hidden=lambda p, d, t: (d - p) / (t - p) if d > p else 0.0,
+    brackets_missing=lambda p, d, t: d - p / t - p,
     **{
         "share of the teacher's accuracy": lambda p, d, t: 1 - (t - d) / t,
+        "gain as a share of the teacher's accuracy": lambda p, d, t: d / t - p / t,
         "cut to 0..1": lambda p, d, t: float(np.clip((d - p) / (t - p), 0, 1)),
     },
 )
@@ -456,9 +487,14 @@ wrong(
     sides_swapped=lambda p, d: by_scipy(d, p),
     mean_in_the_middle=lambda p, d: (by_scipy(p, d)[1], by_scipy(p, d)[0], by_scipy(p, d)[2]),
     wrong_length=lambda p, d: by_scipy(p, d)[1:],
+    points_for_shares=lambda p, d: tuple(100 * end for end in by_scipy(p, d)),
+    one_standard_error=lambda p, d: around(x := differences(p, d), stats.sem(x)),
     **{
         "n for n - 1 in the spread": lambda p, d: around(
             x := differences(p, d), t_of(len(x) - 1) * x.std() / len(x) ** 0.5
+        ),
+        "0.975 for 0.95": lambda p, d: around(
+            x := differences(p, d), t_of(len(x) - 1, 0.9875) * stats.sem(x)
         ),
         "one-sided": lambda p, d: around(x := differences(p, d), t_of(len(x) - 1, 0.95) * stats.sem(x)),
     },
@@ -504,6 +540,9 @@ wrong(
     where_they_agree=lambda a, b: (int(torch.logical_and(a, b).sum()), int(torch.logical_not(a | b).sum())),
     shares_for_counts=lambda a, b: tuple(float(n) / a.numel() for n in looped_pairs(a, b)),
     both_directions_together=lambda a, b: (int((a ^ b).sum()),) * 2,
+    both_right_on_both_sides=lambda a, b: (int((a * b).sum()), int((b * a).sum())),
+    or_for_and=lambda a, b: (int((a | ~b).sum()), int((b | ~a).sum())),
+    won_minus_lost=lambda a, b: (int((a.int() - b.int()).sum()), int((b.int() - a.int()).sum())),
     number_left_in_a_tensor=lambda a, b: ((a & ~b).sum(), (b & ~a).sum()),
     wrong_type=lambda a, b: int((a != b).sum()),
 )

@@ -7,11 +7,12 @@ from collections import Counter
 import pytest
 
 from kdcourse.checks import exercises, judge, observe
-from tests.checks import answers_00_to_03, answers_04_to_06
+from tests.checks import answers_00_to_03, answers_04_to_06, answers_07
 from tests.checks.answers import Answer, verdict
 
-WRONG = answers_00_to_03.ANSWERS.wrong | answers_04_to_06.ANSWERS.wrong
-RIGHT = answers_00_to_03.ANSWERS.right | answers_04_to_06.ANSWERS.right
+GIVEN = (answers_00_to_03.ANSWERS, answers_04_to_06.ANSWERS, answers_07.ANSWERS)
+WRONG = {name: given for answers in GIVEN for name, given in answers.wrong.items()}
+RIGHT = {name: given for answers in GIVEN for name, given in answers.right.items()}
 EXERCISES = exercises()
 
 ASKED = {
@@ -22,6 +23,7 @@ ASKED = {
     4: ["softened_probabilities", "entropy_nats", "soft_gradient", "matching_logits_gradient"],
     5: ["distillation_term", "objective", "targets_for_batch", "distil_step"],
     6: ["recovered", "paired_interval", "agreement_with_teacher", "discordant_pairs"],
+    7: ["class_iou", "iou_over_classes", "pixel_term", "precision_recall_at"],
 }
 
 

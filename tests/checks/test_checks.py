@@ -89,6 +89,14 @@ def test_blanks_of_a_pair_and_of_code_without_a_source() -> None:
     assert has_blank(scope["answer"]) and not verdict(SOFT, scope["answer"]).attempted
 
 
+def test_what_torch_has_not_implemented_is_an_error_of_the_attempt() -> None:
+    def mean_of_trues(z: Tensor, y: Tensor) -> float:
+        return (z.argmax(1) == y).mean().item()
+
+    found = verdict("fraction_correct", mean_of_trues)
+    assert found.attempted and "stopped with an error" in found.message and ".mean()" in found.message
+
+
 def test_dots_in_an_index_are_no_blank_and_a_right_answer_may_keep_one() -> None:
     def indexed(z: Tensor, t: float) -> Tensor:
         e = torch.exp((z - z.amax(1, keepdim=True)) / t)
@@ -201,6 +209,21 @@ def test_an_error_is_shown_as_the_learners_own() -> None:
     assert "mat1 and mat2 shapes cannot be multiplied (4x3 and 4x3)" in first
     line = inner.__code__.co_firstlineno + 1
     assert second == f"  In line {line} of your code: return z @ z (It printed last: first / scaling 4.0)"
+
+
+@pytest.mark.parametrize(
+    ("slip", "hint"),
+    [
+        (lambda z, y: sum(row.sum for row in z), "not called"),
+        (lambda z, y: 0.5 ^ 2, "** raises"),
+        (lambda z, y: len([3, 1].sort()), "such as sort"),  # type: ignore[func-returns-value,arg-type]
+        (lambda z, y: (z.max(dim=1) == y).double(), "single True or False"),
+    ],
+)
+def test_common_slips_get_a_hint_beside_the_error(slip: Callable[..., Any], hint: str) -> None:
+    found = verdict("fraction_correct", slip)
+    assert found.attempted and not found.right and len(found.message.splitlines()) == 2
+    assert " Hint: " in found.message and hint in found.message.split(" Hint: ")[1]
 
 
 @pytest.mark.parametrize(
@@ -494,6 +517,42 @@ def test_solutions_agree_with_the_package() -> None:
     student = z.clone().requires_grad_()
     distillation.kd_divergence(student, v, temperature=3.0).backward()
     assert torch.allclose(9 * ours["soft_gradient"](z, v, 3.0), student.grad, atol=1e-6)
+
+
+def test_solutions_of_lesson_07_agree_with_the_package() -> None:
+    from kdcourse import distillation, evaluation
+
+    classes, generator = 5, torch.Generator().manual_seed(0)
+    z, v = (3 * torch.randn(4, classes, 6, 7, generator=generator) for _ in range(2))
+    masks = v.argmax(1).masked_fill(torch.rand(4, 6, 7, generator=generator) < 0.2, 255)
+    masks[masks == 3] = 1  # a class that is predicted and isn't there
+    ours = {name: one.solution for name, one in exercises(7).items()}
+    near = pytest.approx
+    each = evaluation.iou_per_class(z.argmax(1), masks, classes)
+    assert [ours["class_iou"](z.argmax(1), masks, k) for k in range(classes)] == near(each.tolist())
+    score = evaluation.SegmentationTally(classes)
+    score.update(z, masks)
+    assert ours["iou_over_classes"](score.scores().confusion) == near(score.scores().mean_iou)
+    loss = distillation.pixelwise_loss(z, v, masks, temperature=3.0, alpha=1.0)
+    assert ours["pixel_term"](z, v, masks, 3.0).item() == near(loss.item(), rel=1e-5)
+    scored = masks != 255
+    curve = evaluation.precision_recall(z, masks).per_class[1]
+    point = ours["precision_recall_at"](z.softmax(1)[:, 1][scored], masks[scored] == 1, 0.4)
+    assert point == near(curve.at(0.4))
+
+
+def test_the_teacher_is_told_apart_from_the_student_whatever_else_is_wrong() -> None:
+    def half_cut(z: Tensor, v: Tensor, m: Tensor, t: float) -> Tensor:
+        term = exercise("pixel_term").solution(z, v, m, t)
+        return term.detach() + 0.5 * (term - term.detach())
+
+    def off_and_undetached(z: Tensor, v: Tensor, m: Tensor, t: float) -> Tensor:
+        return exercise("pixel_term").solution(z, v, m, t) + v.mean()
+
+    found = verdict("pixel_term", half_cut)
+    assert found.mistake is None and "its gradient is not" in found.message
+    found = verdict("pixel_term", off_and_undetached)
+    assert found.mistake is None and "teacher" not in found.message and "a number" in found.message
 
 
 def test_the_first_check_brings_no_compiler_of_torch() -> None:

@@ -476,7 +476,7 @@ class TestWriting:
         assert len(targets) == 70
 
     def test_what_killed_processes_left_is_swept_up(self, data: Dataset, tmp_path: Path) -> None:
-        old, new = tmp_path / ".x.npy.abc.tmp", tmp_path / ".x.npy.def.tmp"
+        old, new = tmp_path / ".x.npy.kdcourse-abc.tmp", tmp_path / ".x.npy.kdcourse-def.tmp"
         old.write_bytes(b"half")
         new.write_bytes(b"another process is writing this")
         os.utime(old, (time.time() - 2 * 86400,) * 2)

@@ -10,28 +10,59 @@ import torch
 from kdcourse.data import View, fashion_mnist
 from kdcourse.distillation import soft_targets
 from kdcourse.errors import CheckpointError
-from kdcourse.experiments import recorded, teachers, trials
+from kdcourse.experiments import recorded, tasks, teachers, trials
 from kdcourse.experiments.students import StudentRecipe
+from kdcourse.experiments.tasks import AnyDataset
 from tests.experiments import tiny
 
 QUICK = StudentRecipe("pocket_2k", epochs=2, batch_size=16)
 
 
+UNET = StudentRecipe("pocket_unet", epochs=2, batch_size=16)
+
+
+def miniature(
+    name: str, data: AnyDataset, teacher: teachers.Recipe, student: StudentRecipe, folder: Path
+) -> tasks.Task:
+    """The course in miniature: one quick teacher of tiny pictures, in the place of the shipped ones."""
+    teachers.train_teacher(teacher, data, folder / "teachers", progress=False)
+    return replace(
+        tasks.task_named(name),
+        teachers_folder=str(folder / "teachers"),
+        students_folder=str(folder / "students"),
+        recorded={"plain": student, "distilled": replace(student, temperature=2.0, alpha=1.0)},
+    )
+
+
+@pytest.fixture(params=["classification", "segmentation"])
+def course(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[AnyDataset, Path]:
+    """Either task in miniature: its pictures, and where its students go."""
+    monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path / "cache"))
+    name, folder = request.param, tmp_path / "data"
+    if name == "classification":
+        data: AnyDataset = tiny.dataset()
+        teacher, student = replace(teachers.RECIPES[0], epochs=4, batch_size=16), QUICK
+    else:
+        data = tiny.scenes()
+        teacher = replace(teachers.SEGMENTATION_RECIPES[0], model="pocket_unet", epochs=8, learning_rate=0.02)
+        student = UNET
+    monkeypatch.setattr(tasks, name.upper(), miniature(name, data, teacher, student, folder))
+    return data, folder / "students"
+
+
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A course in miniature: one quick teacher of tiny pictures, in the place of the shipped five."""
     monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "data" / "teachers"
-    recipe = replace(teachers.RECIPES[0], epochs=4, batch_size=16)
-    teachers.train_teacher(recipe, tiny.dataset(), folder, progress=False)
-    monkeypatch.setattr(teachers, "shipped_folder", lambda: folder)
-    quick = {"plain": QUICK, "distilled": replace(QUICK, temperature=2.0, alpha=1.0)}
-    monkeypatch.setattr(recorded, "RECORDED", quick)
+    teacher = replace(teachers.RECIPES[0], epochs=4, batch_size=16)
+    course = miniature("classification", tiny.dataset(), teacher, QUICK, tmp_path / "data")
+    monkeypatch.setattr(tasks, "CLASSIFICATION", course)
     return tmp_path / "data" / "students"
 
 
-def test_results_are_recorded_with_weights_that_bear_them_out(shipped: Path) -> None:
-    data = tiny.dataset()
+def test_results_are_recorded_with_weights_that_bear_them_out(course: tuple[AnyDataset, Path]) -> None:
+    data, shipped = course
     content = recorded.record(data, shipped, seeds=(0, 1), say=lambda _: None)
     assert json.loads((shipped / "recorded.json").read_text()) == content
     assert {path.name for path in shipped.glob("*.safetensors")} == {
@@ -39,7 +70,11 @@ def test_results_are_recorded_with_weights_that_bear_them_out(shipped: Path) -> 
     }
     assert recorded.measured(data, shipped, recorded.ensemble(data), seeds=(0, 1)) == content
     assert recorded.summary(data) == content
-    assert recorded.summary(tiny.dataset(train=99)) is None
+    assert recorded.summary(replace(data, train=data.validation)) is None
+    teacher, plain = content["models"]["ensemble"]["mean"], content["models"]["plain"]["mean"]
+    assert teacher["agreement"] == 1.0 >= plain["agreement"] > 0
+    low, high = content["models"]["plain"]["interval"][tasks.task_of(data).metric]
+    assert low <= plain[tasks.task_of(data).metric] <= high
 
     before = {path: path.stat().st_mtime_ns for path in shipped.glob("*.safetensors")}
     recorded.record(data, shipped, seeds=(0, 1), say=lambda _: None)
@@ -51,11 +86,12 @@ def test_results_are_recorded_with_weights_that_bear_them_out(shipped: Path) -> 
         recorded.load(shipped, "plain_seed1", data)
 
 
-def test_the_search_keeps_every_try_and_repeats_none(shipped: Path) -> None:
-    data = tiny.dataset()
+def test_the_search_keeps_every_try_and_repeats_none(course: tuple[AnyDataset, Path]) -> None:
+    data, shipped = course
+    chosen = tasks.task_of(data).recorded
     tries = (
-        trials.Trial("plain", "which", QUICK),
-        trials.Trial("T2", "which", replace(QUICK, temperature=2.0, alpha=1.0)),
+        trials.Trial("plain", "which", chosen["plain"]),
+        trials.Trial("T2", "which", chosen["distilled"]),
     )
     told: list[str] = []
     rows = recorded.search(data, shipped, trials=tries[:1], say=told.append)

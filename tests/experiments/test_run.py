@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from kdcourse import cli
 from kdcourse.errors import ArgumentError, CheckpointError
 from kdcourse.experiments import run as story
-from kdcourse.experiments import students
+from kdcourse.experiments import students, tasks, teachers
 from tests.experiments import tiny
 
 QUIET = "--epochs 2 --seeds 2 --teachers train --teacher-epochs 4"
@@ -61,6 +62,48 @@ def test_the_command_tells_the_whole_story_on_pictures_of_ones_own(tmp_path: Pat
             assert now["test"] == pytest.approx(first["test"], abs=1e-6)
 
 
+def test_the_command_tells_the_story_of_masks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = replace(teachers.SEGMENTATION_RECIPES[0], model="pocket_unet", learning_rate=0.02)
+    course = replace(
+        tasks.SEGMENTATION,
+        teacher_recipes=(quick, replace(quick, name="unet_2", seed=2)),
+        student_data=tiny.scenes,
+    )
+    monkeypatch.setattr(tasks, "SEGMENTATION", course)
+    out = tmp_path / "out"
+    arguments = [
+        "run", "--task", "segmentation", "--out", str(out), "--epochs", "2", "--seeds", "2",
+        "--teachers", "train", "--teacher-epochs", "8",
+    ]  # fmt: skip
+    told = CliRunner().invoke(cli.app, arguments)
+    assert told.exit_code == 0, told.output
+    assert "validation mean IoU" in told.output
+    assert re.search(r"model +mean IoU +95 % interval", told.output)
+    results = json.loads((out / "results.json").read_text())
+    assert list(results["models"]) == ["unet_1", "unet_2", "ensemble", "plain", "distilled"]
+    assert results["command"].startswith("kdcourse run --task segmentation")
+    for row in results["models"].values():
+        assert {"parameters", "bytes", "macs", "latency_ms", "throughput"} <= row["cost"].keys()
+        for one in row["runs"]:
+            assert 0 <= one["test"]["iou"] <= 1 and 0 <= one["test"]["average_precision"] <= 1
+    assert results["models"]["ensemble"]["mean"]["agreement"] == 1
+    assert results["models"]["plain"]["interval"]["iou"] is not None
+    assert results["models"]["ensemble"]["interval"]["iou"] is None
+    page = (out / "report.html").read_text()
+    assert "reaches a mean IoU of" in page and "Boundary IoU" in page and "is right on" not in page
+    drawn = {path.stem for path in (out / "figures").glob("*.png")}
+    assert drawn == {
+        "segmentation_curves", "predicted_masks", "precision_recall_curves", "iou_bars", "accuracy_against_cost",
+        "reliability_diagram",
+    }  # fmt: skip
+
+    stored = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    assert len(stored) == 2 + 2 * 2
+    again = CliRunner().invoke(cli.app, arguments)
+    assert again.exit_code == 0, again.output
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == stored
+
+
 def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +144,10 @@ def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
         ("--device tpu", "device must be auto, cpu, cuda or mps; found 'tpu'"),
         ("--teachers nowhere", "no trained teachers in nowhere"),
         ("--average median", "average must be"),
+        ("--task poetry", "--task must be one of classification, segmentation; found 'poetry'"),
+        ("--task segmentation --student pocket_6k", "pocket_6k is no model for segmentation"),
+        ("--student unet", "unet is no model for classification"),
+        ("--task segmentation --data nowhere", "nowhere"),
     ],
 )
 def test_wrong_options_are_refused_with_a_reason_and_write_nothing(

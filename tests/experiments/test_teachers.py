@@ -88,6 +88,9 @@ def test_missing_changed_and_foreign_teachers_are_named(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(CheckpointError, match="no file found"):
         teachers.load_teachers(tmp_path, data)
+    (tmp_path / "SHA256SUMS").write_text("nonsense\n")
+    with pytest.raises(CheckpointError, match="line 1 is not"):
+        teachers.load_teachers(tmp_path, data)
 
 
 def test_the_shipped_teachers_are_what_the_course_says() -> None:

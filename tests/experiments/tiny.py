@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from kdcourse.data import Dataset, Split
+from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split
 
 CLASSES = ("a <b>dot</b>", "noise & co", "stripes")
 
@@ -33,6 +33,22 @@ def dataset(train: int = 96, held_out: int = 30) -> Dataset:
         return Split(torch.from_numpy(images)[:, None], torch.from_numpy(labels).long())
 
     return Dataset("tiny", CLASSES, split(train, 0), split(held_out, 1), split(held_out, 2))
+
+
+def scenes(train: int = 64, held_out: int = 24) -> SegmentationDataset:
+    """16x16 pictures in which quarters are red, green or neither, and their masks."""
+
+    def split(count: int, seed: int) -> MaskedSplit:
+        generator = torch.Generator().manual_seed(seed)
+        masks = torch.randint(3, (count, 2, 2), generator=generator).to(torch.uint8)
+        masks = masks.repeat_interleave(8, 1).repeat_interleave(8, 2)
+        noise = torch.randint(60, (count, 3, 16, 16), generator=generator)
+        colour = torch.stack([masks == 1, masks == 2, masks == 3], 1) * 150
+        return MaskedSplit((noise + colour).to(torch.uint8), masks)
+
+    return SegmentationDataset(
+        "tiny scenes", ("ground", "red", "green"), split(train, 0), split(held_out, 1), split(held_out, 2)
+    )
 
 
 def folder(root: Path, count: int = 150) -> Path:

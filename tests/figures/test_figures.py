@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib
 import pytest
 import torch
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
@@ -22,12 +23,17 @@ from kdcourse.errors import ArgumentError
 from kdcourse.evaluation import Reliability, reliability
 from kdcourse.figures import (
     CostPoint,
+    GrowthPoint,
+    SideTimes,
     accuracy_against_cost,
+    against_temperature,
     alt_text,
     disagreements,
+    growth,
     reliability_diagram,
     save,
     set_alt_text,
+    side_by_side,
     soft_target_gallery,
     training_curves,
 )
@@ -374,6 +380,51 @@ def test_teachers_far_apart_are_named_one_by_one_and_without_times_there_is_one_
     assert len(figure.axes) == 1
     assert [note.get_text() for note in labels_of(figure)[0]] == ["teacher 0", "teacher 1", "teacher 2"]
     inside(accuracy_against_cost([CostPoint("the only one", 1.0, 1)]))
+
+
+def read_along(axis: Axis) -> list[str]:
+    """The labels of an axis that are drawn and cover no other."""
+    low, high = sorted(axis.get_view_interval())
+    drawn = [
+        tick.label1
+        for tick in axis.get_major_ticks()
+        if low <= tick.get_loc() <= high and tick.label1.get_text()
+    ]
+    for one, other in itertools.combinations(drawn, 2):
+        assert not one.get_window_extent().overlaps(other.get_window_extent()), (one, other)
+    return [label.get_text() for label in drawn]
+
+
+@pytest.mark.parametrize(
+    ("begin", "span"), [(1e-3, 1.0), (2.1, 1.0), (6.9, 1.4), (1.05, 3.0), (3.1, 7.0), (2.1, 12.0), (9.9, 1e5)]
+)
+def test_costs_can_be_read_along_their_axes(begin: float, span: float) -> None:
+    points = [CostPoint("a", 0.9, 1e4 * begin, begin), CostPoint("b", 0.91, 1e4 * begin * span, begin * span)]
+    for axes in accuracy_against_cost(points).axes:
+        labels = read_along(axes.xaxis)
+        assert len(set(labels)) == len(labels) >= 2, labels
+
+
+@pytest.mark.parametrize(("low", "span"), [(2.1, 1.1), (1.05, 3.0), (3.1, 11.0), (2.1, 30.0), (6.9, 1e4)])
+def test_every_other_logarithmic_axis_can_be_read(low: float, span: float) -> None:
+    high = low * span
+    bars = side_by_side([SideTimes("a", low, (low, low)), SideTimes("b", high, (high, high))], "Which?").axes[
+        0
+    ]
+    points = [GrowthPoint(100 * low, low, (low, low)), GrowthPoint(100 * high, high, (high, high))]
+    grown = growth(points, "How?", unit="pictures").axes[0]
+    warm = against_temperature(
+        [1, 2], {"a": [low, high]}, quantity="nats", title="How?", logarithmic=True
+    ).axes[0]
+    for axis in (bars.xaxis, grown.xaxis, grown.yaxis, warm.xaxis, warm.yaxis):
+        labels = read_along(axis)
+        assert len(set(labels)) == len(labels) >= 2, labels
+
+
+def test_counts_of_few_pictures_can_be_read() -> None:
+    _, labels, logits = pictures(2, 4)
+    below = reliability_diagram({"a": reliability(logits, labels)}).axes[1]
+    assert read_along(below.yaxis) == ["1", "10"]
 
 
 # -- bad arguments ---------------------------------------------------------------------------

@@ -127,6 +127,24 @@ def test_runs_are_told_whatever_their_state() -> None:
         run_curves({str(n): CURVE for n in range(7)})
 
 
+def test_a_diverged_run_leaves_the_others_their_room() -> None:
+    wild = RunCurve([(0.5, 2.0), (1.0, 3e4), (1.5, 1e31)], [(1, 0.1)], "diverged")
+    figure = run_curves({"a": CURVE, "b": wild})
+    loss = figure.axes[0]
+    assert loss.get_ylim() == (0, pytest.approx(2.6))
+    cross = loss.lines[-1]
+    assert list(cross.get_xdata()) == [1.5] and list(cross.get_ydata()) == [pytest.approx(2.6)]
+    assert "b: diverged, training loss at last 1e+31, validation accuracy 10.00 %" in alt_text(figure)
+    assert any("b (diverged)" in text.get_text() for text in figure.legends[0].get_texts())
+    for losses, end in ((wild.losses, 2.6), ([(0.1, 5.0)], 6.5)):
+        alone = run_curves({"b": RunCurve(losses, [], "diverged")})
+        assert alone.axes[0].get_ylim() == (0, pytest.approx(end))
+    at_once = run_curves({"b": RunCurve([], [], "diverged")})
+    assert len(at_once.axes[0].lines) == 1 and "b: diverged." in alt_text(at_once)
+    without = run_curves({"a": CURVE, "b": RunCurve(wild.losses, [], "stopped")})
+    assert without.axes[0].get_ylim()[1] > 1e31
+
+
 def test_a_card_needs_a_title() -> None:
     assert alt_text(card("A", ["b", "c"])) == "A b c"
     with pytest.raises(ArgumentError, match="needs a title"):

@@ -20,6 +20,7 @@ def notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "notebooks"
     folder.mkdir()
     (folder / lab.FIRST).write_text("{}")
+    monkeypatch.setattr(lab, "NOTEBOOKS", folder)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     return folder
 
@@ -36,6 +37,8 @@ def test_what_is_missing_is_said_with_its_cure(notebooks: Path, monkeypatch: pyt
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(LessonError, match=r"-m pip install jupyterlab"):
         lab.command(notebooks=notebooks)
+    with pytest.raises(LessonError, match=f"elsewhere holds no lessons: there is no {lab.FIRST}"):
+        lab.command(notebooks=notebooks.parent / "elsewhere")
     (notebooks / lab.FIRST).unlink()
     with pytest.raises(LessonError, match=r"(?s)not part of the installed package.*git clone"):
         lab.command(notebooks=notebooks)
@@ -68,14 +71,23 @@ def test_ctrl_c_is_left_to_jupyterlab(notebooks: Path) -> None:
     assert started == [lab.command(["--debug"], notebooks=notebooks)]
 
 
-def test_the_command_passes_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_passes_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(lab, "lab", lambda arguments, browser: seen.append((list(arguments), browser)) or 3)
+    monkeypatch.setattr(
+        lab,
+        "lab",
+        lambda arguments, browser, notebooks: seen.append((list(arguments), browser, notebooks)) or 3,
+    )
     told = CliRunner().invoke(cli.app, ["lab", "--no-browser", "--port=8890", "--ip", "0.0.0.0"])
     assert told.exit_code == 3
-    assert seen == [(["--port=8890", "--ip", "0.0.0.0"], False)]
+    monkeypatch.chdir(tmp_path)
+    CliRunner().invoke(cli.app, ["lab", "--notebooks", "mine"])
+    assert seen == [
+        (["--port=8890", "--ip", "0.0.0.0"], False, lab.NOTEBOOKS),
+        ([], True, tmp_path.resolve() / "mine"),
+    ]
 
-    def missing(arguments: Sequence[str], browser: bool) -> int:
+    def missing(arguments: Sequence[str], browser: bool, notebooks: Path) -> int:
         raise LessonError("JupyterLab is not installed.")
 
     monkeypatch.setattr(lab, "lab", missing)

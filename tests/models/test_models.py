@@ -10,7 +10,7 @@ from torch import nn
 from kdcourse import models
 from kdcourse.errors import ArgumentError
 
-NAMES = sorted(models.names())
+NAMES = sorted(models.names("classification"))
 SMALL_PICTURES = [
     pytest.param((8, 8), id="8x8"),
     pytest.param((17, 12), id="17x12"),
@@ -34,7 +34,7 @@ def trains(model: nn.Module, channels: int, height: int, width: int, classes: in
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_tell_how_many_parameters_are_built(name: str) -> None:
-    told = models.names()[name]
+    told = models.names("classification")[name]
     assert told == count(models.build(name))
     if size := re.search(r"_(\d+)k$", name):
         assert told == pytest.approx(1000 * int(size[1]), rel=0.15)
@@ -46,7 +46,7 @@ def test_names_can_be_changed_by_nobody() -> None:
 
 
 def test_sizes_that_the_course_asks_for() -> None:
-    told = models.names()
+    told = models.names("classification")
     students = [count for name, count in told.items() if not name.startswith("teacher")]
     assert min(students) < 3_000 and 180_000 < max(students) < 250_000
     teachers = [count for name, count in told.items() if name.startswith("teacher")]
@@ -135,6 +135,80 @@ def test_an_mlp_of_other_pictures() -> None:
     with pytest.raises(ArgumentError, match=r"784 numbers each; found 1024 \(shape \[1, 32, 32\]\)"):
         models.build("mlp_25k")(torch.zeros(2, 1, 32, 32))
     assert models.build("mlp_25k")(torch.zeros(0, 1, 28, 28)).shape == (0, 10)
+
+
+SEGMENTERS = ["lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large"]
+
+
+def test_names_by_task() -> None:
+    classifiers, segmenters = models.names("classification"), models.names("segmentation")
+    assert set(SEGMENTERS) <= set(segmenters) and "pocket_2k" in classifiers
+    assert models.names() == classifiers | segmenters and not set(classifiers) & set(segmenters)
+    with pytest.raises(
+        ArgumentError, match=r"classification, segmentation, or None for all; found 'detection'"
+    ):
+        models.names("detection")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_torchvision_segmenters_train_without_a_download(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise AssertionError("asked for the network")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
+    model = models.build(name, num_classes=11, in_channels=3)
+    assert model.training and count(model) == models.names("segmentation")[name]
+    logits = model(torch.randn(2, 3, 64, 64))
+    assert logits.dtype == torch.float32 and logits.shape == (2, 11, 64, 64)
+    (logits * torch.randn(2, 11, 64, 64)).sum().backward()
+    for part, parameter in model.named_parameters():
+        assert parameter.grad is not None and bool(parameter.grad.isfinite().all()), part
+    model.eval()
+    with torch.no_grad():
+        assert model(torch.randn(1, 3, 64, 64)).shape == (1, 11, 64, 64)
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_torchvision_segmenters_answer_at_the_pictures_size(name: str) -> None:
+    coarse: list[tuple[int, ...]] = []
+    with torch.device("meta"):
+        for stride, channels in ((1, 1), (2, 4)):
+            model = models.build(name, num_classes=3, in_channels=channels, stem_stride=stride)
+            model.network.backbone.register_forward_hook(
+                lambda _, __, maps: coarse.append(tuple(list(maps.values())[-1].shape[2:]))
+            )
+            assert model(torch.empty(2, channels, 65, 48)).shape == (2, 3, 65, 48)
+    assert coarse == [(9, 6), (5, 3)]
+    with pytest.raises(ArgumentError, match=r"stem_stride must be 1.* found 3"):
+        models.build(name, stem_stride=3)
+    with pytest.raises(ArgumentError, match=f"'{name}' has no option 'colour'; it takes stem_stride"):
+        models.build(name, colour=1)
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_a_segmenter_as_published_is_torchvisions(name: str) -> None:
+    """So that weights trained elsewhere can be loaded into it."""
+    from torchvision.models import segmentation as zoo
+
+    theirs = getattr(zoo, name)(weights=None, weights_backbone=None, num_classes=21).eval()
+    ours = models.build(name, num_classes=21, in_channels=3, stem_stride=2).eval()
+    ours.network.load_state_dict(theirs.state_dict())
+    images = torch.randn(1, 3, 40, 40)
+    with torch.no_grad():
+        assert torch.equal(ours(images), theirs(images)["out"])
+
+
+def test_deeplab_cannot_be_trained_on_one_picture() -> None:
+    model = models.build("deeplabv3_mobilenet_v3_large", num_classes=2, in_channels=3)
+    with pytest.raises(
+        ArgumentError, match=r"DeepLabV3 can't be trained on \[1, 3, 32, 32\].*batch_size of 2"
+    ):
+        model(torch.randn(1, 3, 32, 32))
+    with pytest.raises(RuntimeError, match="channels"):  # other mistakes keep their own words
+        model(torch.randn(2, 1, 32, 32))
+    small = models.build("lraspp_mobilenet_v3_large", num_classes=2, in_channels=3)
+    assert small(torch.randn(1, 3, 32, 32)).shape == (1, 2, 32, 32)
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "shufflenet_v2_x0_5", "mnasnet0_5", "resnet18"])

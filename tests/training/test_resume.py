@@ -113,7 +113,7 @@ def after_the_rename(number: int) -> dict[str, Any]:
 
 
 def during_validation(number: int) -> dict[str, Any]:
-    loop.evaluate_split = on_call(number, loop.evaluate_split, die)  # type: ignore[assignment]
+    loop._evaluate = on_call(number, loop._evaluate, die)  # type: ignore[assignment]
     return {}
 
 

@@ -40,6 +40,48 @@ def test_the_picture_of_a_quiz_holds_its_words_but_no_answer() -> None:
     assert bundle["text/plain"] == "Quiz 03: an interactive widget with 1 question."
 
 
+def test_answers_are_remembered_and_may_change(tmp_path: Path) -> None:
+    def asked(first: Question) -> widgets.Quiz:
+        return widgets.quiz("03", [first, Question("And now?", [RIGHT, OTHER])], folder=tmp_path)
+
+    quiz = asked(Question("Which errs least?", [WRONG, RIGHT]))
+    quiz.choices[0].value = 0
+    quiz.choices[0].value = 1
+    again = asked(Question("Which errs least?", [WRONG, RIGHT]))
+    assert [choice.value for choice in again.choices] == [1, None]
+    assert "✓" in again.reasons[0].value and again.reasons[1].value == ""
+    assert "1 of 2 answered, 1 right" in again.status.value
+    # The lesson has changed since: an option that is gone isn't chosen, one that moved still is.
+    assert asked(Question("Which errs least?", [RIGHT, OTHER])).choices[0].value == 0
+    assert asked(Question("Which errs least?", [Option("all", True, "Yes."), OTHER])).choices[0].value is None
+    assert bundle_of(again)[0]["image/png"] == bundle_of(widgets.quiz("03", again._questions))[0]["image/png"]
+
+
+def test_an_answer_that_can_not_be_kept_is_told_and_a_damaged_one_asked_for_again(tmp_path: Path) -> None:
+    questions = [Question("Which errs least?", [WRONG, RIGHT])]
+    (tmp_path / "03-1.json").write_text("{")
+    assert widgets.quiz("03", questions, folder=tmp_path).choices[0].value is None
+    quiz = widgets.quiz("03", questions, folder=tmp_path / "03-1.json" / "x")
+    quiz.choices[0].value = 1
+    assert "✓" in quiz.reasons[0].value and "could not be kept on disk" in quiz.status.value
+
+
+def test_the_order_of_options_says_nothing_of_the_right_one() -> None:
+    quizzes = [
+        widgets.quiz("03", [Question(f"Question {number}?", [RIGHT, WRONG, OTHER])]) for number in range(30)
+    ]
+    first = [quiz.choices[0].options[0] for quiz in quizzes]
+    assert {*first} == {(RIGHT.text, 0), (WRONG.text, 1), (OTHER.text, 2)}
+    again = widgets.quiz("03", [Question("Question 7?", [OTHER, RIGHT, WRONG])])
+    assert [text for text, _ in again.choices[0].options] == [
+        text for text, _ in quizzes[7].choices[0].options
+    ]
+    alt = bundle_of(again)[1]["image/png"]["alt"]
+    assert [*sorted((RIGHT.text, WRONG.text, OTHER.text), key=alt.index)] == [
+        text for text, _ in again.choices[0].options
+    ]
+
+
 @pytest.mark.parametrize(
     ("questions", "message"),
     [
@@ -72,6 +114,18 @@ def test_a_number_is_remembered_and_shown_beside_the_truth() -> None:
     assert widgets.reveal("03-best", 87.6).lines[2] == "You predicted it."
     assert "too high" in widgets.reveal("03-best", 10).lines[2]
     assert "Your prediction: 87.5 %." in bundle_of(shown)[1]["image/png"]["alt"]
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (88, "88 of 100"), (9.0, "9 of 100"), (0, "0 of 100"), (1234, "1,234 of 100"), (100 * 0.57, "57 of 100"),
+        (87.96, "88.0 of 100"), (0.256, "0.256 of 100"), (0.5, "0.5 of 100"),
+    ],
+)  # fmt: skip
+def test_whole_numbers_are_shown_plainly(number: float, said: str) -> None:
+    widgets.predict("k", "How many?", number=(0, 100, 1), unit="of 100").commit.click()
+    assert widgets.reveal("k", number).lines[:2] == [f"Truth: {said}.", "Your prediction: 50 of 100."]
 
 
 def test_a_choice_is_remembered_and_may_change() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from kdcourse import widgets
+from tests.widgets.tiny import CLASS_NAMES, task
 
 
 def test_every_public_name_is_there() -> None:
@@ -21,3 +22,16 @@ def test_without_ipywidgets_the_way_out_is_told() -> None:
         '    pip install "kdcourse[notebooks]"',
         "and restart the kernel.",
     ]
+
+
+def test_no_control_shows_the_word_null_for_a_tooltip_and_choices_say_whose_they_are() -> None:
+    images, labels, members = task()
+    explorer = widgets.temperature_explorer(images, members, labels, CLASS_NAMES)
+    browser = widgets.mistake_browser(
+        images, labels, CLASS_NAMES, {"teacher": members[0], "student": members[1]}
+    )
+    toggles = list(browser.filters.values())
+    assert [one.tooltips[1] for one in toggles] == ["teacher is wrong", "student is wrong"]
+    sliders = [explorer.temperature, explorer.index, browser.index, browser.temperature, *toggles]
+    # Under ipywidgets 7 such controls have no tooltip of this name, and show none.
+    assert all(getattr(one, "tooltip", "") == "" and one.description for one in sliders)

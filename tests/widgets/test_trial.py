@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,22 @@ def test_a_run_refuses_what_can_not_be_learned_from() -> None:
         train_run(SMALL, data, None)
     with pytest.raises(ArgumentError, match="There is no model"):
         train_run(replace(SMALL, student="mlp"), data, targets())
-    with pytest.raises(DivergedError):
-        train_run(replace(SMALL, learning_rate=1e30, objective="labels"), data, None, optimizer="sgd")
+
+
+@pytest.mark.parametrize("where", ["at once", "in validation"])
+def test_a_run_that_diverges_keeps_what_was_seen(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Run] = []
+    settings = replace(SMALL, objective="labels", learning_rate=1e30 if where == "at once" else 0.05)
+    if where == "in validation":
+        monkeypatch.setattr("kdcourse.widgets.trial.evaluate_split", lambda *given: (float("inf"), 0.1))
+    with pytest.raises(DivergedError, match="third of the learning rate"):
+        train_run(settings, dataset(), None, begun=begun.append, optimizer="sgd")
+    (run,) = begun
+    assert run.state == "diverged" and run.epochs == []
+    assert run.losses and all(math.isfinite(loss) for _, loss in run.losses)
+    if where == "in validation":
+        assert [x for x, _ in run.losses] == [0.25, 0.5, 0.75, 1.0]
+    assert Run.from_json(run.to_json()) == run
 
 
 def test_targets_are_taken_or_asked_for_and_the_asking_can_be_stopped(tmp_path: Path) -> None:

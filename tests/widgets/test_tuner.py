@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def test_controls_become_settings() -> None:
         "mlp_25k (2,212 parameters)",
         "mlp_25k",
     ) in widget.student.options  # for 8x8 pictures of 4 classes
-    assert all("teacher" not in name for name, _ in widget.student.options)
+    assert all("teacher" not in name and "unet" not in name for name, _ in widget.student.options)
 
 
 @pytest.mark.parametrize("objective", ["labels", "teacher"])
@@ -195,6 +196,45 @@ def test_what_goes_wrong_in_the_background_is_told_in_the_widget() -> None:
     widget = tuner(replace(QUICK, learning_rate=1.0), optimizer="no such")
     trained(widget)
     assert "The training ended early" in widget.status.value and widget._live is None
+
+
+def test_a_run_that_diverges_is_kept_shown_and_compared() -> None:
+    widget = tuner(replace(QUICK, epochs=5))
+    trained(widget)
+    finished = widget.runs[0]
+    widget.objective.value, widget.temperature.value, widget.learning_rate.value = "teacher", 20.0, 1.0
+    trained(widget)
+    good, bad = widget.runs
+    assert good == finished and bad.state == "diverged" and bad.settings.objective == "teacher"
+    assert bad.losses and all(isfinite(loss) for _, loss in bad.losses) and len(bad.epochs) < 5
+    assert (
+        "Kept as far as it got" in widget.status.value and "third of the learning rate" in widget.status.value
+    )
+    assert 'role="alert"' in widget.status.value and widget.stop.disabled and widget.progress.value < 1
+    assert widget.kept.options[0][0].startswith("diverged") and len(widget.kept.value) == 2
+    assert ">diverged<" in widget.table.value and ">finished<" in widget.table.value
+    assert "teacher alone T=20" in alt(widget) and "diverged, training loss at last" in alt(widget)
+    assert RunFolder().load() == ([good, bad], [])
+    widget.close()
+    again = tuner()
+    assert again.runs == (good, bad) and "diverged" in alt(again)
+
+
+def test_a_training_that_ends_in_another_error_keeps_its_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    widget = tuner(ENDLESS)
+    advance, told = widget.advance, []
+
+    def fail_in_the_third_epoch(job: Any, share: float) -> None:
+        told.append(share)
+        if len(told) == 10:
+            raise MemoryError("no room left")
+        advance(job, share)
+
+    monkeypatch.setattr(widget, "advance", fail_in_the_third_epoch)
+    trained(widget)
+    (run,) = widget.runs
+    assert run.state == "stopped" and len(run.epochs) == 2 and "no room left" in widget.status.value
+    assert run.losses[-1][0] == 2.5 and RunFolder().load() == ([run], [])
 
 
 def test_a_teacher_is_asked_once_for_all_runs() -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from kdcourse import models
 from kdcourse.data import Augmentation, Dataset
+from kdcourse.data.batches import check_seed
 from kdcourse.distillation.distil import stored_targets, views_shown
 from kdcourse.distillation.grid.board import Board
 from kdcourse.distillation.grid.losses import Axes
@@ -153,9 +154,7 @@ def _check(axes: Axes) -> None:
     for alpha in axes.alphas:
         check_alpha(alpha)
     for seed in axes.seeds:
-        # torch.manual_seed comes before Batches has a chance to complain.
-        if not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise ArgumentError(f"seeds must be whole numbers from 0 to 2**32 - 1; found {seed!r}.")
+        check_seed(seed)  # torch.manual_seed comes before Batches has a chance to complain
     for rate in axes.learning_rates:
         if not 0 < rate < float("inf"):
             raise ArgumentError(f"learning_rates must be positive numbers; found {rate}.")
