@@ -131,7 +131,8 @@ def spots_of(masks: Tensor, classes: Sequence[str]) -> list[list[tuple[int, int,
     small = masks[:, ::step, ::step]
     things = torch.tensor([name.lower() not in _GROUNDS for name in classes])
     wanted = (small != IGNORE) & things[small.clamp(max=len(classes) - 1).long()]
-    depth = sum((~boundary(small, small != IGNORE, d)).to(torch.int16) for d in range(1, 13))
+    everything = torch.ones_like(small, dtype=torch.bool)
+    depth = sum((~boundary(small, everything, d)).to(torch.int16) for d in range(1, 13))
     assert isinstance(depth, Tensor)
     region = _regions(small)
     found: list[list[tuple[int, int, int]]] = [[] for _ in masks]
@@ -187,6 +188,12 @@ def legend_of(
             Patch(facecolor="white", edgecolor="black", hatch="xxxx", linewidth=0.6, label="left out")
         )
     return patches
+
+
+def legend_columns(patches: Sequence[Patch], width: float) -> int:
+    """How many entries of a legend fit side by side into so many inches."""
+    longest = max((len(str(patch.get_label())) for patch in patches), default=0)
+    return max(1, min(len(patches), int(width / (0.62 + 0.08 * longest))))
 
 
 # -- what goes in -------------------------------------------------------------------------------

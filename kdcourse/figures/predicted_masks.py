@@ -14,6 +14,7 @@ from kdcourse.evaluation import mean_iou
 from kdcourse.figures.masks import (
     check_scenes,
     class_colours,
+    legend_columns,
     legend_of,
     number_regions,
     outline,
@@ -68,7 +69,7 @@ def predicted_masks(
     side = min(1.7, 9.5 / columns)
     with styled():
         legend = legend_of(list(rows.values()), classes, colours)
-        across = max(1, min(len(legend), int((side * columns + 1.0) / 1.75)))
+        across = legend_columns(legend, side * columns + 1.0)
         height = side * images.shape[2] / images.shape[3]
         figure = new_figure(
             side * columns + 1.05,

@@ -14,6 +14,7 @@ from kdcourse.errors import ArgumentError
 from kdcourse.figures.masks import (
     check_scenes,
     class_colours,
+    legend_columns,
     legend_of,
     number_regions,
     outline,
@@ -57,7 +58,7 @@ def scene_examples(images: Tensor, masks: Tensor, classes: Sequence[str], *, col
     side = min(2.4, 9.4 / columns)
     with styled():
         legend = legend_of([masks.cpu()], classes, colours, ground=False)
-        across = max(1, min(len(legend), int(max(4.0, side * columns) / 1.7)))
+        across = legend_columns(legend, max(4.0, side * columns))
         height = side * images.shape[2] / images.shape[3]
         figure = new_figure(
             max(4.0, side * columns + 0.2),

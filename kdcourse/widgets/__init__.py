@@ -19,6 +19,7 @@ from kdcourse.widgets.predictions import predict, reveal
 from kdcourse.widgets.quiz import Option, Question, quiz
 from kdcourse.widgets.storage import RunSettings
 from kdcourse.widgets.temperature import temperature_explorer
+from kdcourse.widgets.threshold import threshold_explorer
 from kdcourse.widgets.tuner import distillation_tuner
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "quiz",
     "reveal",
     "temperature_explorer",
+    "threshold_explorer",
 ]

@@ -283,6 +283,23 @@ def test_a_stated_duration_stays_while_it_is_about_right(tmp_path: Path) -> None
         room._limit(lesson, 61, 60)
 
 
+def test_the_lesson_on_segmentation_may_take_four_minutes(tmp_path: Path) -> None:
+    lesson = source.read(tiny.write(tmp_path, name="07_segmentation"))
+    assert [room._limit(lesson, seconds, 0) for seconds in (50, 61, 130, 239)] == [60, 120, 240, 240]
+    with pytest.raises(LessonError, match="ran for 241 s, where 240 s is the most"):
+        room._limit(lesson, 241, 0)
+    notebook = room.learners_notebook(lesson)
+    room._fill(notebook, lesson, 240)
+    assert "machine: under 4 minutes." in notebook.cells[0].source
+
+
+def test_the_code_of_a_quiz_is_folded_away(tmp_path: Path) -> None:
+    text = tiny.changed("# %%\n7 * 6\n", '# %%\nwidgets.quiz("07", [])\n\n# %%\n7 * 6\n')
+    cells = room.learners_notebook(_lesson(tmp_path, text)).cells
+    folded = [cell.source for cell in cells if cell.metadata.get("jupyter", {}).get("source_hidden")]
+    assert folded == ['widgets.quiz("07", [])']
+
+
 def test_only_the_lessons_asked_for(tmp_path: Path) -> None:
     tiny.write(tmp_path)
     tiny.write(tmp_path, name="03_other")

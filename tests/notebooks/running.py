@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CELL_SECONDS = 120  # always set: nbval notices a dead kernel only after it, by default after 2,000 s
+CELL_SECONDS = 240  # always set: nbval notices a dead kernel only after it, by default after 2,000 s
 # The command line of the surrounding pytest, and its coverage, are not for this one. A kernel under coverage would
 # be slow, and tests elsewhere see to coverage.
 _NOT_PASSED_ON = re.compile(r"PYTEST_|COV_|COVERAGE_")

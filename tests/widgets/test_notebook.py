@@ -38,9 +38,10 @@ CELLS = [
     "widgets.quiz('03', [widgets.Question('Which?', [widgets.Option('this', True, 'Yes.'), "
     "widgets.Option('that', False, 'No.')])])",
     "tuner.epochs.value = 20\ntuner.train.click()\ntuner.temperature.value = 9.0",
+    "from tests.widgets.tiny import scenes\nwidgets.threshold_explorer(*scenes())",
     "ipywidgets.Widget.close_all()\n[thread.name for thread in threading.enumerate() if 'kdcourse' in thread.name]",
 ]
-SHOWN = (1, 2, 3, 4, 6, 8, 9, 10, 11)
+SHOWN = (1, 2, 3, 4, 6, 8, 9, 10, 11, 13)
 
 
 @pytest.mark.slow
@@ -61,7 +62,7 @@ def test_a_notebook_of_all_widgets_passes_strict_nbval_twice(
         assert "interactive widget" in output.data["text/plain"] and "\n" not in output.data["text/plain"]
     assert outputs[5][0].data["text/plain"] == "'finished'"
     assert outputs[7][0].text == "4 False\n"
-    assert outputs[13][0].data["text/plain"] == "[]"
+    assert outputs[14][0].data["text/plain"] == "[]"
     assert not outputs[12] and all(output.output_type != "stream" for output in (*outputs[4], *outputs[5]))
 
     path = tmp_path / "widgets.ipynb"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from kdcourse import widgets
-from tests.widgets.tiny import CLASS_NAMES, task
+from tests.widgets.tiny import CLASS_NAMES, scenes, task
 
 
 def test_every_public_name_is_there() -> None:
@@ -30,8 +30,11 @@ def test_no_control_shows_the_word_null_for_a_tooltip_and_choices_say_whose_they
     browser = widgets.mistake_browser(
         images, labels, CLASS_NAMES, {"teacher": members[0], "student": members[1]}
     )
+    pictures, masks, logits, classes = scenes()
+    masked = widgets.threshold_explorer(pictures, masks, logits, classes)
     toggles = list(browser.filters.values())
     assert [one.tooltips[1] for one in toggles] == ["teacher is wrong", "student is wrong"]
     sliders = [explorer.temperature, explorer.index, browser.index, browser.temperature, *toggles]
+    sliders += [masked.model, masked.label, masked.index, masked.threshold]
     # Under ipywidgets 7 such controls have no tooltip of this name, and show none.
     assert all(getattr(one, "tooltip", "") == "" and one.description for one in sliders)
