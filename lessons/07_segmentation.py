@@ -43,8 +43,9 @@ from kdcourse import checks, evaluation, figures, models, widgets
 from kdcourse.data import IGNORE, garment_scenes
 from kdcourse.distillation import dense_targets, distil
 from kdcourse.experiments import recorded
+from kdcourse.experiments.tasks import task_of
 from kdcourse.lessons import at_least, at_most, between, claim, show
-from kdcourse.training import History, fit
+from kdcourse.training import fit
 
 # %% [markdown]
 # ## Scenes of garments
@@ -61,7 +62,9 @@ show(
     "six training scenes and, below each, its mask laid over it. Garments hide parts of one another, and shapes "
     "lie about that are no garments.",
 )
-print(f"{len(data.train):,} scenes to train on, {len(data.validation)} for validation, {len(data.test)} for the test")
+print(
+    f"{len(data.train):,} scenes to train on, {len(data.validation)} for validation, {len(data.test)} for the test"
+)
 print(f"{len(data.classes)} classes: {', '.join(data.classes)}")
 
 # %% [markdown]
@@ -208,20 +211,23 @@ claim(
 )
 
 # %% [markdown]
-# An ensemble averages logits pixel by pixel, as it did for whole pictures.
+# An ensemble averages logits pixel by pixel, as it did for whole pictures. These three aren't alike: one is wider, and
+# one never saw shifted scenes in training, and is the weakest for it.
 
 # %%
-members = {
-    f"teacher {number}": evaluation.predict_masks(model, data.test, data)
-    for number, model in enumerate(ensemble.members, start=1)
-}
-teacher_masks = evaluation.predict_masks(ensemble, data.test, data)
-alone = [evaluation.mean_iou(masks, truth, len(data.classes)) for masks in members.values()]
-together = evaluation.mean_iou(teacher_masks, truth, len(data.classes))
+some = data.test.subset(torch.arange(200))
+
+
+def iou_of(model):
+    """Mean IoU on 200 test scenes."""
+    return evaluation.mean_iou(evaluation.predict_masks(model, some, data), some.masks, len(data.classes))
+
+
+alone, together = [iou_of(model) for model in ensemble.members], iou_of(ensemble)
 claim(
-    "Together the teachers are better than the best of them",
-    together > max(alone),
-    mean_iou_of_the_ensemble=f"about {together:.1f}",
+    "Together the teachers are better than they are on average, but hardly better than the best of them",
+    together > sum(alone) / len(alone) + 0.02 and together < max(alone) + 0.02,
+    mean_iou_of_the_ensemble=between(together, 0.5, 0.6),
 )
 
 # %% [markdown]
@@ -235,7 +241,8 @@ claim(
 # ### Exercise: the distillation term for pixels (hard, 12 minutes)
 #
 # $T^2 \, \text{KL}(p \,\|\, q)$ at every pixel with a mask other than `IGNORE`, averaged over these pixels. Logits are
-# `[B, C, H, W]`: the classes lie along dimension 1.
+# `[B, C, H, W]`: the classes lie along dimension 1. The teacher is asked, not trained: no gradient may flow to it, so
+# `.detach()` its logits.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -269,11 +276,7 @@ def pixel_term(
 checks.check("pixel_term", pixel_term)
 
 # %% [markdown]
-# In the package this is `pixelwise_loss`, with the labels' share added. Two further objectives look at more than one
-# pixel at a time: `pairwise_loss` (Liu et al. 2019) asks which places of a picture look alike to the teacher, and
-# `channelwise_loss` (Shu et al. 2021) where in the picture a class is strongest.
-#
-# Does the scale hold? Here is the same batch as it is, and cut to a quarter of its area:
+# In the package this is `pixelwise_loss`, with the labels' share added. Does the scale hold? Here is the same batch as it is, and cut to a quarter of its area:
 
 # %%
 from kdcourse.distillation import pixelwise_loss
@@ -289,6 +292,29 @@ claim(
 )
 
 # %% [markdown]
+# Two further objectives look at more than one pixel at a time. `pairwise_loss` (Liu et al. 2019) asks which places of
+# a picture look alike to the teacher. `channelwise_loss` (Shu et al. 2021) takes the softmax the other way: not over
+# the classes of a pixel, but over the places of a picture, one class at a time. It asks **where** a class is strongest.
+#
+# Which of them helps this student? Here is all that was tried, on validation scenes, one seed each:
+
+# %%
+tries = json.loads((task_of(data).students / "search.json").read_text())["rows"]
+print("T   alpha  channel-wise  learning rate  optimizer  validation IoU")
+for row in tries:
+    how = row["recipe"]
+    print(
+        f"{how['temperature']:g}   {how['alpha']:<5g}  {how.get('channelwise', 0):<12g}  {how['learning_rate']:<13g}  "
+        f"{how['optimizer']:9}  {row['validation_iou']:.3f}"
+    )
+
+# %% [markdown]
+# At alpha = 0 and channel-wise 0 the student is plain. Pixel by pixel, distillation helped at T = 1 alone, and at T = 4
+# it did harm. (Lesson 05 met this too: a small student has nothing to spare for the teacher's fine distinctions.) The
+# channel-wise term helped most. One seed can't tell close ones apart, so the choice between them is partly luck; the
+# five seeds at the end of this lesson are new ones for all but one.
+
+# %% [markdown]
 # ## Train both students
 #
 # The same network twice, from the same weights, over the same scenes in the same order: once on the masks alone, once
@@ -298,7 +324,11 @@ claim(
 # **Predict** before you start: which will have the higher validation IoU after ten epochs, and by how much?
 
 # %%
-outcomes = ["plain is ahead", "distilled is ahead by less than 2 points", "distilled is ahead by 2 points or more"]
+outcomes = [
+    "plain is ahead",
+    "distilled is ahead by less than 2 points",
+    "distilled is ahead by 2 points or more",
+]
 widgets.predict("07-gain", "Validation IoU after ten epochs (1 point is 0.01):", choices=outcomes)
 
 # %% [markdown]
@@ -329,10 +359,9 @@ plain_history = fit(plain, data, seed=0, progress=False, **settings)
 
 # %%
 distilled = fresh_student()
-distilled_history = distil(
-    distilled, targets, data, temperature=recipe["temperature"], alpha=recipe["alpha"], seed=0,
-    progress=False, **settings,
-)  # fmt: skip
+teaching = {key: recipe[key] for key in ("temperature", "alpha", "channelwise")}
+print(teaching)
+distilled_history = distil(distilled, targets, data, **teaching, seed=0, progress=False, **settings)
 
 # %%
 histories = {"plain": plain_history, "distilled": distilled_history}
@@ -360,21 +389,23 @@ widgets.reveal("07-gain", outcomes[0 if ahead < 0 else 1 if ahead < 2 else 2])
 # %%
 ten = slice(0, 10)
 predicted = {
-    "teachers": teacher_masks,
+    "teachers": evaluation.predict_masks(ensemble, data.test, data),
     "plain": evaluation.predict_masks(plain, data.test, data),
     "distilled": evaluation.predict_masks(distilled, data.test, data),
 }
 show(
     figures.predicted_masks(
-        data.test.images[ten], truth[ten], {name: masks[ten] for name, masks in predicted.items()}, data.classes
+        data.test.images[ten],
+        truth[ten],
+        {name: masks[ten] for name, masks in predicted.items()},
+        data.classes,
     ),
-    "ten test pictures, their true masks and three predicted ones. All find where garments are; the students name "
-    "wrong ones more often, and their borders are rougher.",
+    "ten test pictures, their true masks and three predicted ones. All mark where garments are; the students name "
+    "wrong ones far more often, and their borders are rougher.",
 )
 
 # %% [markdown]
-# Shape and place are found early: even the students seldom miss a garment altogether. **Which** garment it is, is the
-# harder part.
+# Where there is a garment, even the students see. **Which** garment it is, is the harder part.
 
 # %%
 named = {name: (masks > 0) == (truth > 0) for name, masks in predicted.items()}
@@ -382,8 +413,9 @@ garment_or_not = {name: right.double().mean().item() for name, right in named.it
 which = {name: (masks == truth)[truth > 0].double().mean().item() for name, masks in predicted.items()}
 claim(
     "The distilled student knows garment from ground far better than one garment from another",
-    garment_or_not["distilled"] > 0.9 > which["distilled"],
-    garment_or_ground_right=at_least(garment_or_not["distilled"], 0.9),
+    garment_or_not["distilled"] > 0.88 and which["distilled"] < 0.5,
+    pixels_with_garment_or_ground_right=at_least(garment_or_not["distilled"], 0.88),
+    pixels_of_garments_with_the_garment_right=at_most(which["distilled"], 0.5),
 )
 
 # %% [markdown]
@@ -434,6 +466,14 @@ checks.check("precision_recall_at", precision_recall_at)
 
 # %% [markdown]
 # Now the curves of all three, all classes pooled.
+#
+# **Predict:** the distilled student has the better masks. Has it the better curve, too?
+
+# %%
+curve_outcomes = ["clearly better", "about the same", "clearly worse"]
+widgets.predict(
+    "07-curve", "The distilled student's average precision, beside the plain one's:", choices=curve_outcomes
+)
 
 # %%
 scores = {
@@ -445,10 +485,24 @@ show(
     figures.precision_recall_curves({name: found.precision_recall.micro for name, found in scores.items()}),
     "precision against recall for teachers, plain and distilled student. The teachers' curve lies highest.",
 )
+precision = {name: found.average_precision for name, found in scores.items()}
 claim(
-    "The teachers' average precision is the highest",
-    scores["teachers"].average_precision
-    > max(scores["plain"].average_precision, scores["distilled"].average_precision),
+    "The teachers' average precision is far the highest",
+    precision["teachers"] > 0.05 + max(precision["plain"], precision["distilled"]),
+)
+apart = precision["distilled"] - precision["plain"]
+widgets.reveal("07-curve", curve_outcomes[0 if apart > 0.01 else 1 if apart > -0.01 else 2])
+
+# %% [markdown]
+# Hardly a difference, though the masks are better. The channel-wise term says where in a picture a class is strongest.
+# It never asks how sure one should be, so confidence is left to drift:
+
+# %%
+claim(
+    "The distilled student's confidence is further from its accuracy than the plain one's",
+    scores["distilled"].expected_calibration_error > scores["plain"].expected_calibration_error + 0.01,
+    calibration_error_of_the_plain_one=at_most(scores["plain"].expected_calibration_error, 0.045),
+    calibration_error_of_the_distilled_one=at_least(scores["distilled"].expected_calibration_error, 0.045),
 )
 
 # %% [markdown]
@@ -475,11 +529,14 @@ widgets.threshold_explorer(
 # %%
 show(
     figures.iou_bars({name: found.iou_per_class for name, found in scores.items()}, data.classes),
-    "IoU of every class for teachers, plain and distilled student. Background and trousers are the best, shirts the "
-    "worst of all three.",
+    "IoU of every class for teachers, plain and distilled student. Background is best, then trousers; shirts and "
+    "coats are among the worst.",
 )
-worst = {name: data.classes[int(found.iou_per_class.argmin())] for name, found in scores.items()}
-print(f"worst class: {worst}")
+shirt = data.classes.index("Shirt")
+claim(
+    "A shirt is among the two worst classes of all three",
+    all(shirt in found.iou_per_class.argsort()[:2] for found in scores.values()),
+)
 
 # %% [markdown]
 # The classes that look alike are the hard ones, as in every lesson before: a shirt, a coat and a pullover differ in a
@@ -513,13 +570,119 @@ claim(
     "Over five paired seeds the distilled students have the higher mean IoU",
     gain.low > 0,
     seeds=gain.n,
-    points=between(100 * gain.mean, 0.0, 10.0),
+    points=between(100 * gain.mean, 1, 3),
 )
 
 # %%
 gap = evaluation.gap_recovered(iou["plain"], iou["distilled"], record["models"]["ensemble"]["mean"]["iou"])
 claim(
-    "Distillation recovered a share of the gap to the ensemble that the interval keeps above 0",
-    gap.reported and gap.low > 0,
+    "Distillation recovered a small share of the gap to the ensemble, and the interval keeps it above 0",
+    gap.reported and gap.low > 0 and gap.value < 0.15,
     gap_recovered=f"{gap.value:.2f} ({gap.low:.2f} to {gap.high:.2f})",
 )
+
+# %% [markdown]
+# Real, and small. Why so small? Two reasons stand out.
+#
+# - A label for a picture is one fact. A mask is thousands, and these are exact: our program drew them. The less labels
+#   leave to be guessed, the less there is for soft targets to tell.
+# - The student is forty times smaller and has seen each of its scenes ten times. It is still far from what it could
+#   learn from masks alone.
+#
+# Where masks are few or drawn by hand in a hurry, the teacher would have more to add. Try it: give both students fewer
+# scenes, with `data.train.subset`, and compare over seeds.
+
+# %% [markdown]
+# ## Recap
+#
+# - Segmentation asks for a class at every pixel. Accuracy over pixels flatters whoever likes the background; mean IoU
+#   counts misses and false alarms of every class that occurs.
+# - Hinton's objective works pixel by pixel, averaged over the pixels that count. Other objectives compare places, or
+#   where in a picture a class is strongest.
+# - A precision-recall curve shows a model at every threshold; a mask shows it at one.
+# - Where labels are plain and plentiful, soft targets have less to add. Say how much, with an interval.
+#
+# ## Quiz
+
+# %%
+widgets.quiz(
+    "07",
+    [
+        widgets.Question(
+            "A class occurs neither in the true masks nor in the predicted ones. What is its part in the mean IoU?",
+            options=[
+                widgets.Option("None: it is left out", True, "It says nothing about the model."),
+                widgets.Option("It counts as 0", False, "A perfect prediction would then score below 1."),
+                widgets.Option(
+                    "It counts as 1", False, "Then a model would be rewarded for classes that never come up."
+                ),
+            ],
+        ),
+        widgets.Question(
+            "The distillation term is summed over pixels and divided by the number of pictures. What goes wrong?",
+            options=[
+                widgets.Option(
+                    "Its scale grows with the size of the pictures",
+                    True,
+                    "On pictures twice as wide and high it would be four times as large, and drown the labels' term.",
+                ),
+                widgets.Option(
+                    "Nothing, a factor doesn't matter", False, "Against the labels' term it does."
+                ),
+                widgets.Option(
+                    "The teacher's weights change",
+                    False,
+                    "A frozen teacher stays as it is, whatever the scale.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "You raise the threshold for a class. What can happen to its recall?",
+            options=[
+                widgets.Option(
+                    "It falls or stays", True, "Fewer pixels are called positive, so none more is found."
+                ),
+                widgets.Option(
+                    "It rises", False, "To find more pixels, the threshold would have to come down."
+                ),
+                widgets.Option(
+                    "Anything",
+                    False,
+                    "That is true of precision, which may go either way; recall can only fall.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "Pixel accuracy rises, mean IoU falls. How can that be?",
+            options=[
+                widgets.Option(
+                    "A common class got better, a rare one worse",
+                    True,
+                    "Accuracy counts pixels, mean IoU counts classes alike.",
+                ),
+                widgets.Option("It can't", False, "It can: think of the lazy mask of this lesson."),
+                widgets.Option(
+                    "The borders got rougher", False, "That alone would make both of them fall a little."
+                ),
+            ],
+        ),
+    ],
+)
+
+# %% [markdown]
+# ## References
+#
+# - Xiao, H., Rasul, K. and Vollgraf, R. (2017). Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
+#   Algorithms. https://arxiv.org/abs/1708.07747
+# - Ronneberger, O., Fischer, P. and Brox, T. (2015). U-Net: Convolutional Networks for Biomedical Image Segmentation.
+#   https://arxiv.org/abs/1505.04597
+# - Hinton, G., Vinyals, O. and Dean, J. (2015). Distilling the Knowledge in a Neural Network.
+#   https://arxiv.org/abs/1503.02531
+# - Liu, Y., Chen, K., Liu, C., Qin, Z., Luo, Z. and Wang, J. (2019). Structured Knowledge Distillation for Semantic
+#   Segmentation. https://arxiv.org/abs/1903.04197
+# - Shu, C., Liu, Y., Gao, J., Yan, Z. and Shen, C. (2021). Channel-wise Knowledge Distillation for Dense Prediction.
+#   https://arxiv.org/abs/2011.13256
+# - Cheng, B., Girshick, R., Dollár, P., Berg, A. C. and Kirillov, A. (2021). Boundary IoU: Improving Object-Centric
+#   Image Segmentation Evaluation. https://arxiv.org/abs/2103.16562
+# - Everingham, M., Eslami, S. M. A., Van Gool, L., Williams, C. K. I., Winn, J. and Zisserman, A. (2015). The PASCAL
+#   Visual Object Classes Challenge: A Retrospective. https://doi.org/10.1007/s11263-014-0733-5

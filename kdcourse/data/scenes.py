@@ -79,9 +79,7 @@ def garment_scenes(
     )
 
 
-def _compose_split(
-    source: Split, count: int, size: int, garments: tuple[int, int], seed: int
-) -> MaskedSplit:
+def _compose_split(source: Split, count: int, size: int, garments: tuple[int, int], seed: int) -> MaskedSplit:
     images, masks = [], []
     for part in range(math.ceil(count / _PART)):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + part)
@@ -107,7 +105,9 @@ def _compose(
         cover = cover * (slot < wanted).view(-1, 1, 1, 1)
         colour = _uniform((_PART, 3, 1, 1), 0.35, 1.0, generator)
         canvas = canvas * (1 - cover) + colour * (0.15 + 0.85 * cloth) * cover
-        mask = torch.where(cover[:, 0] > 0.5, (source.labels[chosen] + 1).to(torch.uint8).view(-1, 1, 1), mask)
+        mask = torch.where(
+            cover[:, 0] > 0.5, (source.labels[chosen] + 1).to(torch.uint8).view(-1, 1, 1), mask
+        )
     return _photographed(canvas, generator), mask
 
 
@@ -143,7 +143,9 @@ def _ground(size: int, generator: torch.Generator) -> Tensor:
     for cells, strength in ((3, 0.25), (8, 0.15), (24, 0.1)):
         blotches = _uniform((_PART, 3, cells, cells), -strength, strength, generator)
         colour = colour + F.interpolate(blotches, (size, size), mode="bilinear", align_corners=False)
-    stripes = torch.sin(_across(x, y, generator) * _uniform(_EACH, 5, 30, generator) + _uniform(_EACH, 0, 6, generator))
+    stripes = torch.sin(
+        _across(x, y, generator) * _uniform(_EACH, 5, 30, generator) + _uniform(_EACH, 0, 6, generator)
+    )
     colour = colour + stripes * _uniform(_EACH, 0, 0.2, generator)
     for _ in range(_CLUTTER):
         # A superellipse |x|^p + |y|^p < 1 is a disc at p = 2 and nearly a box at p = 8.
@@ -151,7 +153,9 @@ def _ground(size: int, generator: torch.Generator) -> Tensor:
         along, beside = _turned(x, y, generator)
         wide, high = _uniform(_EACH, 0.05, 0.5, generator), _uniform(_EACH, 0.03, 0.3, generator)
         inside = (along / wide).abs() ** power + (beside / high).abs() ** power < 1
-        paint = _uniform((_PART, 3, 1, 1), 0.1, 1.0, generator) + stripes * _uniform(_EACH, -0.2, 0.2, generator)
+        paint = _uniform((_PART, 3, 1, 1), 0.1, 1.0, generator) + stripes * _uniform(
+            _EACH, -0.2, 0.2, generator
+        )
         colour = torch.where(inside, paint, colour)
     return colour.clamp(0, 1)
 

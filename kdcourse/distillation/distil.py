@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kdcourse.data import Augmentation, Dataset, SegmentationDataset, View
-from kdcourse.distillation.dense import PixelwiseObjective
+from kdcourse.distillation.dense import DenseObjective
 from kdcourse.distillation.dense_targets import DenseTargets, dense_targets
 from kdcourse.distillation.ensemble import assert_trained
 from kdcourse.distillation.objectives import HintonObjective, check_alpha
@@ -28,6 +28,8 @@ def distil(
     alpha: float,
     epochs: int,
     seed: int,
+    pairwise: float = 0.0,
+    channelwise: float = 0.0,
     learning_rate: float = 0.1,
     augmentation: Augmentation | None = None,
     views: int | None = None,
@@ -50,7 +52,7 @@ def distil(
     What was asked once stays on disk (`soft_targets`), so other temperatures, alphas, students and
     seeds learn from it at no cost. They share ``view_seed`` for that reason. For segmentation it is a map of logits
     for every picture, too much for a disk: it stays in memory for this call, and to share it among students,
-    make `dense_targets` once and pass them as the teacher. The objective is then `PixelwiseObjective`.
+    make `dense_targets` once and pass them as the teacher. The objective is then `DenseObjective`.
 
     Args:
         student: a fresh network, float32 [B, C, H, W] -> logits [B, classes], or [B, classes, H, W].
@@ -58,6 +60,7 @@ def distil(
         data: pictures and labels, or masks.
         temperature: T > 0, see `hinton_loss`.
         alpha: weight of the distillation term, 0 (labels alone) to 1 (teacher alone).
+        pairwise, channelwise: weights of the further terms of `DenseObjective`, for segmentation alone.
         epochs, seed, learning_rate, augmentation, views, view_seed, precision: see `kdcourse.training.fit`.
         teacher_precision: in which a teacher is asked whose answers are stored: ``float32``, ``bfloat16``, which
             rounds them to three digits, or ``auto`` for the faster of the two here.
@@ -80,17 +83,29 @@ def distil(
             "student with kdcourse.models.build, or copy.deepcopy the network to distil it into its own twin."
         )
     shown = views_shown(augmentation, views, view_seed, epochs)
+    if (pairwise or channelwise) and not isinstance(data, SegmentationDataset):
+        raise ArgumentError(
+            f"pairwise and channelwise compare maps, and {data.name!r} has one label a picture; found weights of "
+            f"{pairwise} and {channelwise}. Leave them at 0."
+        )
     # Asked on the fly, the teacher sees every view anew; a student of the labels alone asks nobody.
-    on_the_fly = (augmentation is not None and views is None) or alpha == 0
+    alone = alpha == pairwise == channelwise == 0
+    on_the_fly = (augmentation is not None and views is None) or alone
     progress = bool(options.get("progress", True))
     objective: Objective
     if on_the_fly and isinstance(teacher, nn.Module):
         assert_trained(teacher, data.train, data)
-        kind = PixelwiseObjective if isinstance(data, SegmentationDataset) else HintonObjective
-        objective = kind(teacher, temperature=temperature, alpha=alpha)
+        if isinstance(data, SegmentationDataset):
+            objective = DenseObjective(
+                teacher, temperature=temperature, alpha=alpha, pairwise=pairwise, channelwise=channelwise
+            )
+        else:
+            objective = HintonObjective(teacher, temperature=temperature, alpha=alpha)
     elif isinstance(data, SegmentationDataset):
         maps = _dense_targets(teacher, data, shown, precision=teacher_precision, progress=progress)
-        objective = PixelwiseObjective(maps, temperature=temperature, alpha=alpha)
+        objective = DenseObjective(
+            maps, temperature=temperature, alpha=alpha, pairwise=pairwise, channelwise=channelwise
+        )
     else:
         rows = stored_targets(
             teacher, data, shown, precision=teacher_precision, cache=cache, progress=progress

@@ -149,9 +149,9 @@ class PrecisionRecallTally:
             self.count(chunk.logit() if probabilities else log_odds(chunk), labels)
 
     def count(self, odds: Tensor, labels: Tensor) -> None:
-        """Count log-odds of every class, float64 [C, M], of M pixels whose classes are ``labels`` int64 [M]."""
+        """Count log-odds of every class, floating [C, M], of M pixels whose classes are ``labels`` int64 [M]."""
         most = _CELLS // 2
-        cells = (odds / _STEP).clamp_(-most, most).floor().int()
+        cells = (odds / _STEP).clamp_(-most, most).round_().int()
         cells += most + _CELLS * torch.arange(self.classes, dtype=torch.int32)[:, None]
         self._all += torch.bincount(cells.flatten(), minlength=len(self._all))
         self._own += torch.bincount(cells.gather(0, labels[None])[0], minlength=len(self._own))

@@ -32,8 +32,9 @@ def with_results(text: str, folder: Path) -> str:
 def _recorded(recorded: Mapping[str, Any]) -> list[str]:
     settings, rows, comparison = recorded["settings"], recorded["models"], recorded["comparison"]
     difference, gap = comparison["difference"], comparison["gap_recovered"]
+    size = models.names("classification")[settings["student"]]
     lines = [
-        f"Recorded: student `{settings['student']}` ({models.names('classification')[settings['student']]:,} parameters), "
+        f"Recorded: student `{settings['student']}` ({size:,} parameters), "
         f"{settings['epochs']} epochs, {len(settings['seeds'])} paired seeds, test set of Fashion-MNIST.",
         "",
         "| model | accuracy | 95 % interval | NLL | ECE | agreement with the ensemble |",

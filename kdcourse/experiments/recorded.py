@@ -199,7 +199,7 @@ def _asked_once(teacher: Ensemble, data: AnyDataset) -> Callable[[StudentRecipe]
     held: dict[tuple[str, ...], Targets] = {}
 
     def targets(recipe: StudentRecipe) -> Targets | None:
-        if recipe.alpha == 0:
+        if not recipe.asks:
             return None
         key = tuple(view.key for view in views_shown(recipe.augmentation, recipe.views, 0, recipe.epochs))
         if key not in held:

@@ -216,6 +216,7 @@ def _student_recipe(settings: Settings, task: Task, data: AnyDataset) -> Student
         learning_rate=chosen.learning_rate,
         optimizer=chosen.optimizer,
         weight_decay=chosen.weight_decay,
+        channelwise=chosen.channelwise,
     )
 
 

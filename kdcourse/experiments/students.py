@@ -23,7 +23,8 @@ class StudentRecipe:
     """Everything that a student's training depends on but its seed and its teacher.
 
     ``alpha=0`` is the plain student: the labels alone. The distilled one differs from it in
-    ``temperature`` and ``alpha`` and in nothing else, unless a search on validation says so.
+    ``temperature`` and ``alpha`` (of masks, perhaps ``channelwise``, the weight of `channelwise_loss`) and in
+    nothing else, unless a search on validation says so.
     """
 
     model: str
@@ -36,15 +37,22 @@ class StudentRecipe:
     learning_rate: float = 0.05
     optimizer: str = "muon"
     weight_decay: float = 5e-3
+    channelwise: float = 0.0
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The recipe as plain JSON."""
-        return asdict(self) | {"augmentation": self.augmentation.key if self.augmentation else None}
+        """The recipe as plain JSON; a channel-wise term that isn't there is left out."""
+        found = asdict(self) | {"augmentation": self.augmentation.key if self.augmentation else None}
+        return found if self.channelwise else {k: v for k, v in found.items() if k != "channelwise"}
+
+    @property
+    def asks(self) -> bool:
+        """Whether a teacher has a part in it."""
+        return self.alpha > 0 or self.channelwise > 0
 
     def plain(self) -> StudentRecipe:
         """The same training on the labels alone."""
-        return replace(self, temperature=1.0, alpha=0.0)
+        return replace(self, temperature=1.0, alpha=0.0, channelwise=0.0)
 
 
 # What `kdcourse run` trains while you watch: the recorded search's choice, cut to fit in minutes.
@@ -72,7 +80,7 @@ def train_student(
     Args:
         recipe: how to train.
         data: pictures and labels, or masks.
-        targets: the teacher's answers; may be ``None`` with ``alpha=0``.
+        targets: the teacher's answers; may be ``None`` for a plain student.
         seed: of initial weights and of the order of the pictures.
         path: where the finished student is stored, its checkpoint beside it while it trains.
         device, precision, progress, after_step: see `kdcourse.training.fit`.
@@ -85,7 +93,7 @@ def train_student(
         "recipe": recipe.settings,
         "seed": seed,
         "data": data.train.digest[:16],
-        "teacher": targets.teacher[:16] if targets is not None and recipe.alpha > 0 else None,
+        "teacher": targets.teacher[:16] if targets is not None and recipe.asks else None,
         "classes": list(data.classes),
     }
     if path is not None and path.exists():
@@ -118,8 +126,16 @@ def train_student(
         "checkpoint": checkpoint,
         "after_step": after_step,
     }
-    if recipe.alpha > 0 and targets is not None:
-        history = distil(student, targets, data, temperature=recipe.temperature, alpha=recipe.alpha, **shared)
+    if recipe.asks and targets is not None:
+        history = distil(
+            student,
+            targets,
+            data,
+            temperature=recipe.temperature,
+            alpha=recipe.alpha,
+            channelwise=recipe.channelwise,
+            **shared,
+        )
     else:
         history = training.fit(student, data, **shared)
     student.cpu()

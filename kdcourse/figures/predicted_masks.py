@@ -45,6 +45,9 @@ def predicted_masks(
     Black lines in a predicted mask are the borders of the true one: colour that runs over them is wrong. A region
     carries the number of its class where there is room for it. More than ten pictures go on in a second block.
 
+    The printed IoU is `mean_iou` of that picture alone: a class of which a few stray pixels are called counts as 0,
+    so that it is mostly lower than it looks, and lower than that of all pictures together.
+
     Args:
         images: uint8 [K, 1 or 3, H, W]; ten are good to read.
         truth: whole numbers [K, H, W], `kdcourse.data.IGNORE` for pixels to be left out.

@@ -381,7 +381,9 @@ def _limit(lesson: Lesson, seconds: float, said_before: int) -> int:
             return limit
     most = MOST_SECONDS_OF.get(lesson.name, MOST_SECONDS)
     if seconds > most:
-        raise LessonError(f"{lesson.name} ran for {seconds:.0f} s, where {most} s is the most. Train less in it.")
+        raise LessonError(
+            f"{lesson.name} ran for {seconds:.0f} s, where {most} s is the most. Train less in it."
+        )
     return next(limit for limit in MACHINE_SECONDS if seconds <= limit)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kdcourse.errors import LessonError
-from kdcourse.lessons.build import NOTEBOOKS
+from kdcourse.lessons.build import NOTEBOOKS as NOTEBOOKS
 
 FIRST = "00_start_here.ipynb"
 

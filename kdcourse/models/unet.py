@@ -19,11 +19,13 @@ class UNet(nn.Module):
     convolutions, so that the output has the input's size, and bilinear upsampling in place of transposed
     convolutions.
 
-    float32 [B, in_channels, H, W], H and W at least 2 ** (len(widths) - 1) -> logits [B, num_classes, H, W].
+    float32 [B, in_channels, H, W], H and W at least stride * 2 ** (len(widths) - 1) -> logits [B, num_classes, H, W].
 
     Args:
         widths: channels at each level, finest first.
         depth: 3x3 convolutions at each level, on the way down and on the way up.
+        stride: of the first convolution. At 2 every level works on half the height and width, for about a third of
+            the time, and the logits are enlarged at the end: what is smaller than two pixels is lost.
     """
 
     def __init__(
@@ -33,15 +35,18 @@ class UNet(nn.Module):
         *,
         widths: Sequence[int] = (12, 24, 48, 96, 192),
         depth: int = 2,
+        stride: int = 1,
     ) -> None:
         super().__init__()
-        if len(widths) < 2 or min(widths) < 1 or depth < 1:
+        if len(widths) < 2 or min(widths) < 1 or depth < 1 or stride < 1:
             raise ArgumentError(
-                "UNet needs at least two widths and a depth of at least 1, such as widths=(16, 32, 64), depth=2; "
-                f"found widths={tuple(widths)}, depth={depth}."
+                "UNet needs at least two widths, and a depth and a stride of at least 1, such as widths=(16, 32, 64), "
+                f"depth=2, stride=1; found widths={tuple(widths)}, depth={depth}, stride={stride}."
             )
+        self.stride = stride
         self.down = nn.ModuleList(
-            _level(inputs, outputs, depth) for inputs, outputs in pairwise((in_channels, *widths))
+            _level(inputs, outputs, depth, 1 if place else stride)
+            for place, (inputs, outputs) in enumerate(pairwise((in_channels, *widths)))
         )
         coarse_to_fine = widths[::-1]
         self.up = nn.ModuleList(
@@ -50,7 +55,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(widths[0], num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        smallest = 2 ** (len(self.down) - 1)
+        size, smallest = x.shape[2:], self.stride * 2 ** (len(self.down) - 1)
         if min(x.shape[2:]) < smallest:
             raise ArgumentError(
                 f"This UNet of {len(self.down)} levels needs pictures of at least {smallest}x{smallest} pixels; found "
@@ -61,17 +66,22 @@ class UNet(nn.Module):
             x = level(F.max_pool2d(x, 2) if seen else x)
             seen.append(x)
         for level, beside in zip(self.up, seen[-2::-1], strict=True):
-            x = F.interpolate(x, beside.shape[2:], mode="bilinear", align_corners=False)
-            x = level(torch.cat([x, beside], 1))
-        return self.head(x)
+            x = level(torch.cat([_resized(x, beside.shape[2:]), beside], 1))
+        return _resized(self.head(x), size)
 
 
-def _level(inputs: int, outputs: int, depth: int) -> nn.Sequential:
-    """``depth`` times convolution, norm, ReLU: [B, inputs, H, W] -> [B, outputs, H, W]."""
+def _resized(x: Tensor, size: torch.Size) -> Tensor:
+    return x if x.shape[2:] == size else F.interpolate(x, size, mode="bilinear", align_corners=False)
+
+
+def _level(inputs: int, outputs: int, depth: int, stride: int = 1) -> nn.Sequential:
+    """``depth`` times convolution (the first with ``stride``), norm, ReLU: [B, inputs, H, W] -> [B, outputs, H, W]."""
     layers: list[nn.Module] = []
-    for channels in (inputs, *[outputs] * (depth - 1)):
+    for place in range(depth):
         layers += [
-            nn.Conv2d(channels, outputs, 3, padding=1, bias=False),
+            nn.Conv2d(
+                outputs if place else inputs, outputs, 3, 1 if place else stride, padding=1, bias=False
+            ),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
         ]

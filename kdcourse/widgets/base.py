@@ -31,6 +31,7 @@ WIDE = {"description_width": "9em"}
 # Options longer than a line wrap, where they would lie one upon the other; sentences that wrap stay one paragraph.
 _CHOICES = """<style>
 .kdcourse .widget-html-content { line-height: 1.5; }
+.kdcourse [aria-level="5"] { margin-top: 0.6em; }
 .kdcourse-choices label {
   display: flex !important; align-items: flex-start; height: auto !important; white-space: normal; line-height: 1.5;
 }

@@ -145,7 +145,8 @@ class ThresholdExplorer(CourseWidget):
             label=label,
             classes=self._classes,
         )
-        drawn.axes[-1].set_title(f"{shorten(model, 16)}, over all pictures")
+        # The words alone: set_title would undo the figure's style.
+        drawn.axes[-1].title.set_text(f"{shorten(model, 16)}, over all pictures")
         figures.set_alt_text(drawn, f"{model}, picture {at}: {figures.alt_text(drawn)}")
         return drawn
 

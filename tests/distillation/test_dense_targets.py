@@ -77,7 +77,16 @@ def test_a_student_learns_from_the_teacher_alone(teacher: nn.Module) -> None:
     data, student = dataset(), net(3)
     history = distil(student, teacher, data, alpha=1.0, learning_rate=0.05, **(SETTINGS | {"epochs": 8}))
     assert history.last.validation_iou is not None and history.last.validation_iou > 0.9
-    assert history.settings["objective"].startswith("pixelwise(temperature=2, alpha=1")
+    assert history.settings["objective"].startswith("dense(temperature=2, alpha=1")
+
+
+def test_further_terms_are_for_masks_alone(teacher: nn.Module) -> None:
+    data = dataset()
+    history = distil(net(3), teacher, data, alpha=0.0, channelwise=3.0, pairwise=2.0, **SETTINGS)
+    assert "pairwise=2, patch=4, channelwise=3" in history.settings["objective"]
+    few = tiny.dataset()
+    with pytest.raises(ArgumentError, match="compare maps"):
+        distil(tiny.Teacher(), tiny.quarter_reader(), few, alpha=0.5, channelwise=1.0, **SETTINGS)
 
 
 @pytest.mark.parametrize("views", [None, 2])
@@ -115,10 +124,7 @@ def test_an_ensemble_averages_pixel_by_pixel(teacher: nn.Module, average: str) -
     members = ensemble.member_logits(images)
     assert members.shape == (2, 20, 3, 8, 8)
     found = ensemble(images).softmax(1)
-    if average == "probabilities":
-        expected = members.softmax(2).mean(0)
-    else:
-        expected = members.mean(0).softmax(1)
+    expected = members.softmax(2).mean(0) if average == "probabilities" else members.mean(0).softmax(1)
     assert torch.allclose(found, expected, atol=1e-6)
     assert isinstance(data.train, MaskedSplit)
     targets = dense_targets(ensemble, data.train, data, progress=False)

@@ -139,10 +139,11 @@ def test_the_soft_targets_that_came_along_are_the_shipped_ensembles(tmp_path: Pa
     torch.testing.assert_close(targets.logits(View(), index), answers, atol=0.02, rtol=0.01)
 
 
-def test_the_recorded_results_are_those_of_the_stored_weights() -> None:
+@pytest.mark.parametrize("name", ["classification", "segmentation"])
+def test_the_recorded_results_are_those_of_the_stored_weights(name: str) -> None:
     """The whole test set, all students again: what ``recorded.json`` says is what the weights do."""
-    data = fashion_mnist()
-    folder = recorded.shipped_folder()
+    task = tasks.task_named(name)
+    data, folder = task.student_data(), task.students
     content = json.loads((folder / "recorded.json").read_text())
     again = recorded.measured(data, folder, recorded.ensemble(data))
     assert again["data"] == content["data"]

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from kdcourse import evaluation
-from kdcourse.data import fashion_mnist
+from kdcourse.data import fashion_mnist, garment_scenes
 from kdcourse.distillation import Ensemble
 from kdcourse.errors import CheckpointError
-from kdcourse.experiments import teachers
+from kdcourse.experiments import tasks, teachers
+from kdcourse.files import shipped
 from tests.experiments.tiny import dataset
 
 QUICK = replace(teachers.RECIPES[0], epochs=2, batch_size=16)
@@ -110,3 +111,28 @@ def test_the_shipped_teachers_are_what_the_course_says() -> None:
     together = evaluation.accuracy(evaluation.predict(ensemble, some, data), some.labels)
     assert min(each) > 0.93
     assert together > sum(each) / len(each)
+
+
+def test_the_shipped_segmentation_teachers_are_what_the_course_says() -> None:
+    """Three, small on disk, each its recipe's; on 100 test scenes clearly good, together better than most."""
+    folder = shipped(tasks.SEGMENTATION.teachers_folder)
+    data = garment_scenes(scenes=(100, 100, 100))
+    found = teachers.load_teachers(folder, data)
+    assert [name for name, _, _ in found] == [recipe.name for recipe in teachers.SEGMENTATION_RECIPES]
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 8e6
+    for recipe, (_, model, notes) in zip(teachers.SEGMENTATION_RECIPES, found, strict=True):
+        assert notes["settings"]["seed"] == recipe.seed
+        assert notes["settings"]["augmentation"] == recipe.augmentation.key
+        assert len(notes["history"]["epochs"]) == recipe.epochs
+        assert 1e6 <= sum(p.numel() for p in model.parameters()) <= 2e6
+    models = [model for _, model, _ in found]
+    each = [evaluation.evaluate_segmentation(model, data.test, data).mean_iou for model in models]
+    together = evaluation.evaluate_segmentation(Ensemble(models), data.test, data).mean_iou
+    assert min(each) > 0.4
+    assert together > sum(each) / len(each)
+
+
+def test_all_that_was_trained_fits_into_twenty_megabytes() -> None:
+    folders = ("teachers", "students", "soft-targets", "segmentation-teachers", "segmentation-students")
+    kept = [path for name in folders for path in shipped(name).rglob("*") if "tries" not in path.parts]
+    assert sum(path.stat().st_size for path in kept) < 20e6

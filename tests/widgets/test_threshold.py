@@ -53,6 +53,15 @@ def test_a_point_is_what_counting_gives(name: str, label: int, threshold: float)
         assert point.picture_iou == pytest.approx(here, nan_ok=True)
 
 
+def test_a_probability_of_just_the_threshold_is_called() -> None:
+    _, masks, logits, _ = scenes()
+    curve = evaluation.precision_recall(logits["teachers"], masks).per_class[1]
+    probability = torch.tensor([[0.25, 0.5], [0.75, 0.5]], dtype=torch.float64)
+    mask = torch.tensor([[1, 1], [1, 255]], dtype=torch.uint8)
+    assert point_at(0.5, curve, probability, mask, 1).picture_iou == pytest.approx(2 / 3)
+    assert point_at(0.75, curve, probability, mask, 1).picture_iou == pytest.approx(1 / 3)
+
+
 def test_probabilities_are_the_softmax_over_the_classes_and_never_round_to_one() -> None:
     logits = torch.tensor([[[0.0, 30.0]], [[math.log(3), 0.0]], [[0.0, 0.0]]])
     assert class_probability(logits, 1)[0, 0].item() == pytest.approx(0.6)
@@ -100,6 +109,8 @@ def test_it_opens_on_a_garment_and_says_so_in_words() -> None:
     text = alt(widget)
     assert text.startswith("teachers, picture 1: <dress> at threshold 0.50: in this picture ")
     assert "&lt;dress&gt;" in widget.words.value
+    title = widget.figure().axes[-1].title
+    assert title.get_text() == "teachers, over all pictures" and title.get_weight() == "bold"
 
 
 def test_threshold_model_class_and_picture_move_figure_and_words_together() -> None:
