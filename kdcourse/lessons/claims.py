@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import textwrap
 from dataclasses import dataclass
 
 from kdcourse.errors import ArgumentError
@@ -81,7 +82,9 @@ def claim(sentence: str, holds: bool, **evidence: float | str | Bound) -> None:
         raise AssertionError(
             f"This does not hold here: {sentence.strip()} ({why}; {found or 'no evidence given'})"
         )
-    print(f"Claim holds: {sentence.strip().rstrip('.')}.")
+    words = f"Claim holds: {sentence.strip().rstrip('.')}."
+    # JupyterLab breaks longer lines in the middle of a word.
+    print(textwrap.fill(words, 95, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
     for name, part in evidence.items():
         print(f"  {_spoken(name)}: {_words(name, part)}")
 

@@ -87,6 +87,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     environment = {name: value for name, value in os.environ.items() if not _NOT_PASSED_ON.match(name)}
     environment |= {name: str(folder) for name, folder in folders.items()}
     environment |= {"JUPYTER_TOKEN": token, "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": str(ROOT)}
+    # The browser wants a core too: threads that spin while they wait for one slow a lesson down several times.
+    environment.setdefault("OMP_NUM_THREADS", "1")
     log = home / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
