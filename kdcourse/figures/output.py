@@ -8,20 +8,32 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from matplotlib.figure import Figure
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from kdcourse.errors import ArgumentError
 from kdcourse.figures.style import DPI, alt_text, styled
 from kdcourse.files import write_atomically
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as PNG at 100 dpi, its alt text in the ``Description`` field."""
+def png(figure: Figure, dpi: int = DPI, colours: int | None = None) -> bytes:
+    """The figure as PNG at 100 dpi or as given, its alt text in the ``Description`` field.
+
+    ``colours``: so many at most, 256 or fewer, chosen to suit. A figure full of photographs takes a third of the
+    bytes with 256.
+    """
     buffer = io.BytesIO()
     with styled():
         figure.savefig(
-            buffer, format="png", dpi=DPI, metadata={"Description": alt_text(figure), "Software": None}
+            buffer, format="png", dpi=dpi, metadata={"Description": alt_text(figure), "Software": None}
         )
-    return buffer.getvalue()
+    if colours is None:
+        return buffer.getvalue()
+    notes, smaller = PngInfo(), io.BytesIO()
+    notes.add_itxt("Description", alt_text(figure))
+    picture = Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+    picture.save(smaller, format="png", dpi=(dpi, dpi), pnginfo=notes, optimize=True)
+    return smaller.getvalue()
 
 
 def svg(figure: Figure, title: str) -> bytes:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-def show(figure: Figure, words: str) -> None:
+def show(figure: Figure, words: str, *, photographs: bool = False) -> None:
     """Display a figure with its alt text, and ``words`` below it.
 
     The figure's own alt text goes along as the picture's ``alt``. JupyterLab doesn't read that out, so ``words``,
@@ -24,6 +24,8 @@ def show(figure: Figure, words: str) -> None:
     Args:
         figure: one of `kdcourse.figures`, or any that `kdcourse.figures.set_alt_text` was called on.
         words: a sentence or two.
+        photographs: whether the figure is full of them: it is then stored in 256 colours at 80 dpi, or the
+            notebook would get large.
 
     Raises:
         ArgumentError: a figure without alt text, or no words.
@@ -36,7 +38,8 @@ def show(figure: Figure, words: str) -> None:
     words = " ".join(words.split())
     if not words:
         raise ArgumentError("show needs words for those who can't see the figure; found none.")
-    bundle = {"image/png": base64.b64encode(png(figure)).decode("ascii"), "text/plain": f"Figure: {words}"}
+    picture = png(figure, dpi=80, colours=256) if photographs else png(figure)
+    bundle = {"image/png": base64.b64encode(picture).decode("ascii"), "text/plain": f"Figure: {words}"}
     display(bundle, metadata={"image/png": {"alt": alt_text(figure)}}, raw=True)
     print(f"Figure: {words}")
 

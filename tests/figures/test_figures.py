@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import pickle
 import subprocess
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
+from kdcourse import figures
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation import Reliability, reliability
 from kdcourse.figures import (
@@ -471,3 +473,16 @@ def test_what_will_not_do_is_named(call: Callable[[], Any], says: str) -> None:
 def test_shortening() -> None:
     assert shorten("a  b\nc", 9) == "a b c"
     assert shorten("abcdefghij", 5) == "abcd…"
+
+
+def test_a_png_of_few_colours_is_smaller_and_keeps_its_size_and_words() -> None:
+    figure = figures.soft_target_gallery(
+        torch.randint(256, (2, 1, 28, 28), generator=torch.Generator().manual_seed(0)).to(torch.uint8),
+        torch.randn(2, 3, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 2]), ("a", "b", "c"),
+    )  # fmt: skip
+    whole, few = figures.png(figure), figures.png(figure, colours=16)
+    assert len(few) < 0.7 * len(whole) and few == figures.png(figure, colours=16)
+    one, other = (Image.open(io.BytesIO(content)) for content in (whole, few))
+    assert one.size == other.size and len(other.getcolors()) <= 16
+    assert other.text["Description"] == figures.alt_text(figure)
+    assert Image.open(io.BytesIO(figures.png(figure, dpi=50))).size[0] == one.size[0] // 2

@@ -1,0 +1,690 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Lesson 07: A class for every pixel
+#
+# So far one picture had one label. Now every pixel gets one: which garment, or none? Three U-Nets answer well
+# together. You will distil them into a student that is forty times smaller than one of them, and look, pixel by pixel,
+# at what it learned and where it fails.
+#
+# ## Objectives
+#
+# By the end of this lesson you can
+#
+# - say why pixel accuracy flatters, and compute intersection over union (IoU), absent classes included;
+# - write Hinton's objective for pixels, averaged as it should be;
+# - read loss and IoU curves, a precision-recall curve, and masks side by side;
+# - say where a small student fails, and how much of the gap to its teachers it recovered.
+#
+# **Builds on:** [lesson 05](05_distil.ipynb) (the objective), [lesson 06](06_evaluate.ipynb) (paired seeds, gap
+# recovered).
+#
+# **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works
+# for {{machine_seconds}}.
+#
+# Words that are new to you are in the [glossary](glossary.md).
+
+# %%
+import json
+
+import torch
+
+from kdcourse import checks, evaluation, figures, models, widgets
+from kdcourse.data import IGNORE, garment_scenes
+from kdcourse.distillation import dense_targets, distil
+from kdcourse.experiments import recorded
+from kdcourse.experiments.tasks import task_of
+from kdcourse.lessons import at_least, at_most, between, claim, show
+from kdcourse.training import fit
+
+# %% [markdown]
+# ## Scenes of garments
+#
+# Real photographs with a class for every pixel are large to download. So the course makes its own scenes: two to five
+# garments of Fashion-MNIST, coloured, scaled, turned, one over the other, on a cluttered ground, in uneven light and
+# with noise. Training, validation and test scenes are made of different garments. The **mask** says for each pixel
+# which class is in sight.
+
+# %%
+data = garment_scenes(scenes=(2000, 500, 500))
+show(
+    figures.scene_examples(data.train.images[:8], data.train.masks[:8], data.classes, columns=8),
+    "eight training scenes and, below each, its mask laid over it. Garments hide parts of one another, and shapes "
+    "lie about that are no garments.",
+    photographs=True,
+)
+print(
+    f"{len(data.train):,} scenes to train on, {len(data.validation)} for validation, {len(data.test)} for the test"
+)
+print(f"{len(data.classes)} classes: {', '.join(data.classes)}")
+
+# %% [markdown]
+# For pictures of your own there is `kdcourse.data.segmentation_folder`, and with a network `oxford_pets` fetches real
+# photographs of cats and dogs. Both return what `garment_scenes` returns, so that everything below works on them too.
+
+# %% [markdown]
+# ## What is a good mask?
+#
+# The first idea is accuracy, over pixels: the share of pixels that get their class.
+#
+# **Predict:** what pixel accuracy does a "model" reach that calls every pixel of every test scene background?
+
+# %%
+widgets.predict(
+    "07-lazy",
+    "Pixel accuracy of calling everything background:",
+    number=(0, 100, 1),
+    unit="%",
+)
+
+# %%
+truth = data.test.masks
+lazy = torch.zeros_like(truth)
+lazy_accuracy = evaluation.pixel_accuracy(lazy, truth)
+claim(
+    "Calling everything background is right for most pixels",
+    lazy_accuracy > 0.5,
+    pixel_accuracy=f"about {lazy_accuracy:.1f}",
+)
+widgets.reveal("07-lazy", round(100 * lazy_accuracy), unit="%")
+
+# %% [markdown]
+# **Intersection over union** (IoU, also the Jaccard index) doesn't fall for this. For one class, take the pixels that
+# truly have it and those that were given it:
+#
+# $$\text{IoU} = \frac{|\text{both}|}{|\text{either}|}$$
+#
+# Misses and false alarms both make it smaller. Pixels are counted over all pictures together; **mean IoU** is the mean
+# over the classes. A pixel that nobody can name, such as the border of a pet's fur, is marked 255 in the true mask,
+# and left out of everything.
+#
+# ### Exercise: IoU of one class (easy, 6 minutes)
+#
+# Both masks hold whole numbers, of any shape. Leave out the pixels where `truth` is `IGNORE`. Where a class is in
+# neither mask, there is nothing to divide: return NaN, `float("nan")`.
+#
+# <details><summary>Hint 1</summary>
+#
+# `predicted & true` is where both hold, `predicted | true` where either does.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# First cut both masks to the pixels that count: `counts = truth != IGNORE`, then `truth[counts]`.
+#
+# </details>
+
+
+# %% exercise="class_iou"
+def class_iou(prediction: torch.Tensor, truth: torch.Tensor, label: int) -> float:
+    """Intersection over union of one class; NaN where it is in neither mask."""
+    counts = truth != IGNORE
+    ### BEGIN SOLUTION
+    predicted = prediction[counts] == label
+    ### END SOLUTION
+    ### BEGIN SOLUTION
+    true = truth[counts] == label
+    ### END SOLUTION
+    either = (predicted | true).sum().item()
+    if either == 0:
+        return float("nan")
+    ### BEGIN SOLUTION
+    return (predicted & true).sum().item() / either
+    ### END SOLUTION
+
+
+# %%
+checks.check("class_iou", class_iou)
+
+# %% [markdown]
+# Now the mean. A **confusion matrix** counts pixels: its row is the true class, its column the predicted one. All IoUs
+# can be read off it.
+#
+# What about a class that occurs neither in the truth nor in the prediction? It says nothing about the model. Counting
+# it as 0 would punish a perfect prediction, and counting it as 1 would reward a poor one. So it is left out.
+#
+# ### Exercise: mean IoU (medium, 8 minutes)
+#
+# From a confusion matrix to the mean IoU over the classes that occur.
+#
+# <details><summary>Hint 1</summary>
+#
+# Right pixels lie on the diagonal. A class's row sums to its true pixels, its column to its predicted ones.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The right ones are in both sums, so subtract them once to get the union.
+#
+# </details>
+
+
+# %% exercise="iou_over_classes"
+def iou_over_classes(confusion: torch.Tensor) -> float:
+    """Mean IoU of an integer confusion matrix [C, C], a row a true class; absent classes left out."""
+    ### BEGIN SOLUTION
+    right = confusion.diagonal().double()
+    union = confusion.sum(0) + confusion.sum(1) - right
+    occurs = union > 0
+    return (right[occurs] / union[occurs]).mean().item()
+    ### END SOLUTION
+
+
+# %%
+checks.check("iou_over_classes", iou_over_classes)
+
+# %%
+lazy_iou = evaluation.mean_iou(lazy, truth, len(data.classes))
+claim(
+    "Mean IoU doesn't fall for the lazy mask: ten of its eleven classes score 0",
+    lazy_iou < 0.1,
+    mean_iou=at_most(lazy_iou, 0.1),
+)
+
+# %% [markdown]
+# ## The teachers
+#
+# Three **U-Nets** (Ronneberger et al. 2015). On the way down they halve the picture four times, to see the whole; on
+# the way up they return to its full size, with the detail of each level handed across. They were trained on 5,000
+# scenes by `kdcourse teachers --task segmentation`, and came with the course.
+
+# %%
+ensemble = recorded.ensemble(data)
+sizes = {name: models.names("segmentation")[name] for name in ("unet", "unet_wide", "pocket_unet")}
+for name, parameters in sizes.items():
+    print(f"{name:12} {parameters:>9,} parameters")
+claim(
+    "The student is at least forty times smaller than one teacher",
+    sizes["unet"] >= 40 * sizes["pocket_unet"],
+    times_smaller_than_the_smallest_teacher=at_least(sizes["unet"] / sizes["pocket_unet"], 40),
+)
+
+# %% [markdown]
+# An ensemble averages logits pixel by pixel, as it did for whole pictures. These three aren't alike: one is wider, and
+# one never saw shifted scenes in training, and is the weakest for it.
+
+# %%
+some = data.test.subset(torch.arange(200))
+
+
+def iou_of(model):
+    """Mean IoU on 200 test scenes."""
+    return evaluation.mean_iou(evaluation.predict_masks(model, some, data), some.masks, len(data.classes))
+
+
+alone, together = [iou_of(model) for model in ensemble.members], iou_of(ensemble)
+claim(
+    "Together the teachers are better than they are on average, but hardly better than the best of them",
+    together > sum(alone) / len(alone) + 0.02 and together < max(alone) + 0.02,
+    mean_iou_of_the_ensemble=between(together, 0.5, 0.6),
+)
+
+# %% [markdown]
+# ## The objective, pixel by pixel
+#
+# Every pixel is a small picture of its own: it has a label, and the teacher has logits for it. So take Hinton's
+# objective at each pixel, and average. Over what? The loss must not change its scale with the size of a picture or
+# with how many pixels are left out, or a learning rate that suits one batch would not suit the next. So: over the
+# pixels that count, of all pictures of the batch together.
+#
+# ### Exercise: the distillation term for pixels (hard, 12 minutes)
+#
+# $T^2 \, \text{KL}(p \,\|\, q)$ at every pixel with a mask other than `IGNORE`, averaged over these pixels. Logits are
+# `[B, C, H, W]`: the classes lie along dimension 1. The teacher is asked, not trained: no gradient may flow to it, so
+# `.detach()` its logits.
+#
+# <details><summary>Hint 1</summary>
+#
+# `log_softmax(..., dim=1)` of both, after dividing by T. KL at a pixel is the sum over classes of
+# `p * (log p - log q)`.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `F.kl_div(log_q, log_p, reduction="none", log_target=True)` has the terms; `.sum(dim=1)` gives one number a pixel,
+# `[B, H, W]`, which `masks != IGNORE` can choose from.
+#
+# </details>
+
+
+# %% exercise="pixel_term"
+def pixel_term(
+    student_logits: torch.Tensor, teacher_logits: torch.Tensor, masks: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """T^2 KL(teacher || student), averaged over the pixels whose mask isn't IGNORE. Logits [B, C, H, W]."""
+    ### BEGIN SOLUTION
+    log_q = torch.log_softmax(student_logits / temperature, dim=1)
+    log_p = torch.log_softmax(teacher_logits.detach() / temperature, dim=1)
+    kl = torch.nn.functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(dim=1)
+    return temperature**2 * kl[masks != IGNORE].mean()
+    ### END SOLUTION
+
+
+# %%
+checks.check("pixel_term", pixel_term)
+
+# %% [markdown]
+# In the package this is `pixelwise_loss`, with the labels' share added. Does the scale hold? Here is the same batch as it is, and cut to a quarter of its area:
+
+# %%
+from kdcourse.distillation import pixelwise_loss
+
+generator = torch.Generator().manual_seed(0)
+z, v = (torch.randn(4, 11, 64, 64, generator=generator) for _ in range(2))
+masks = data.train.masks[:4].long()
+large = pixelwise_loss(z, v, masks, temperature=2.0, alpha=1.0)
+small = pixelwise_loss(z[..., :32, :32], v[..., :32, :32], masks[..., :32, :32], temperature=2.0, alpha=1.0)
+claim(
+    "A quarter of the pixels, the same loss to within 5 %",
+    abs(large.item() - small.item()) < 0.05 * large.item(),
+)
+
+# %% [markdown]
+# Two further objectives look at more than one pixel at a time. `pairwise_loss` (Liu et al. 2019) asks which places of
+# a picture look alike to the teacher. `channelwise_loss` (Shu et al. 2021) takes the softmax the other way: not over
+# the classes of a pixel, but over the places of a picture, one class at a time. It asks **where** a class is strongest.
+#
+# Which of them helps this student? Here is all that was tried, on validation scenes, one seed each:
+
+# %%
+tries = json.loads((task_of(data).students / "search.json").read_text())["rows"]
+print("T   alpha  channel-wise  learning rate  optimizer  validation IoU")
+for row in tries:
+    how = row["recipe"]
+    print(
+        f"{how['temperature']:g}   {how['alpha']:<5g}  {how.get('channelwise', 0):<12g}  {how['learning_rate']:<13g}  "
+        f"{how['optimizer']:9}  {row['validation_iou']:.3f}"
+    )
+
+# %% [markdown]
+# At alpha = 0 and channel-wise 0 the student is plain. Pixel by pixel, distillation helped at T = 1 alone, and at T = 4
+# it did harm. (Lesson 05 met this too: a small student has nothing to spare for the teacher's fine distinctions.) The
+# channel-wise term helped most. One seed can't tell close ones apart, so the choice between them is partly luck; the
+# five seeds at the end of this lesson are new ones for all but one.
+
+# %% [markdown]
+# ## Train both students
+#
+# The same network twice, from the same weights, over the same scenes in the same order: once on the masks alone, once
+# on the teachers' answers too. The settings were chosen on validation scenes, by the same effort for both
+# (`kdcourse students search --task segmentation`).
+#
+# **Predict** before you start: which will have the higher validation IoU after ten epochs, and by how much?
+
+# %%
+outcomes = [
+    "plain is ahead",
+    "distilled is ahead by less than 2 points",
+    "distilled is ahead by 2 points or more",
+]
+widgets.predict("07-gain", "Validation IoU after ten epochs (1 point is 0.01):", choices=outcomes)
+
+# %% [markdown]
+# First the teachers answer for every pixel of the training scenes, once.
+
+# %%
+targets = dense_targets(ensemble, data.train, data, progress=False)
+print(f"{targets}, {targets.nbytes / 1e6:.0f} MB in memory")
+
+# %% [markdown]
+# Then the students learn. It takes about a minute each; a star beside the cell says that it is working.
+
+# %%
+recipe = recorded.summary(data)["recipes"]["distilled"]
+settings = {
+    key: recipe[key] for key in ("epochs", "batch_size", "learning_rate", "optimizer", "weight_decay")
+}
+print(f"{recipe['model']}: {settings}")
+
+
+def fresh_student():
+    torch.manual_seed(0)
+    return models.build(recipe["model"], num_classes=len(data.classes), in_channels=3)
+
+
+plain = fresh_student()
+plain_history = fit(plain, data, seed=0, progress=False, **settings)
+
+# %%
+distilled = fresh_student()
+teaching = {key: recipe[key] for key in ("temperature", "alpha", "channelwise")}
+print(teaching)
+distilled_history = distil(distilled, targets, data, **teaching, seed=0, progress=False, **settings)
+
+# %%
+histories = {"plain": plain_history, "distilled": distilled_history}
+show(
+    figures.segmentation_curves(histories),
+    "loss and mean IoU over ten epochs, training and validation. The training losses are of different objectives "
+    "and can't be compared; validation loss is cross-entropy for both.",
+)
+ahead = 100 * (distilled_history.last.validation_iou - plain_history.last.validation_iou)
+for name, history in histories.items():
+    claim(
+        f"The {name} student still learns at the end: its validation IoU is highest in the last three epochs",
+        max(history.column("validation_iou")[-3:]) == max(history.column("validation_iou")),
+    )
+
+# %%
+widgets.reveal("07-gain", outcomes[0 if ahead < 0 else 1 if ahead < 2 else 2])
+
+# %% [markdown]
+# ## Look at masks
+#
+# Numbers hide what a model does. Here are ten test pictures, the first ten and not the best ones: truth, teachers,
+# plain student, distilled student. Black lines are the true borders.
+
+# %%
+ten = slice(0, 10)
+predicted = {
+    "teachers": evaluation.predict_masks(ensemble, data.test, data),
+    "plain": evaluation.predict_masks(plain, data.test, data),
+    "distilled": evaluation.predict_masks(distilled, data.test, data),
+}
+show(
+    figures.predicted_masks(
+        data.test.images[ten],
+        truth[ten],
+        {name: masks[ten] for name, masks in predicted.items()},
+        data.classes,
+    ),
+    "ten test pictures, their true masks and three predicted ones. All mark where garments are; the students name "
+    "wrong ones far more often, and their borders are rougher.",
+    photographs=True,
+)
+
+# %% [markdown]
+# Where there is a garment, even the students see. **Which** garment it is, is the harder part.
+
+# %%
+named = {name: (masks > 0) == (truth > 0) for name, masks in predicted.items()}
+garment_or_not = {name: right.double().mean().item() for name, right in named.items()}
+which = {name: (masks == truth)[truth > 0].double().mean().item() for name, masks in predicted.items()}
+claim(
+    "The distilled student knows garment from ground far better than one garment from another",
+    garment_or_not["distilled"] > 0.88 and which["distilled"] < 0.5,
+    pixels_with_garment_or_ground_right=at_least(garment_or_not["distilled"], 0.88),
+    pixels_of_garments_with_the_garment_right=at_most(which["distilled"], 0.5),
+)
+
+# %% [markdown]
+# ## Precision and recall
+#
+# A mask needs a decision at each pixel, but a model gives probabilities. Take one class, and call a pixel positive
+# where its probability is at least some **threshold**:
+#
+# - **precision**: of the pixels called positive, the share that is;
+# - **recall**: of the pixels that are, the share called positive.
+#
+# A high threshold is cautious: precise, and it misses much. A low one finds nearly all, and more besides. The curve of
+# all thresholds shows what a model knows whichever one you will need; the area below it is the **average precision**.
+#
+# ### Exercise: one point of the curve (medium, 6 minutes)
+#
+# Where nothing is called positive, nothing called so is wrong: precision is then 1.
+#
+# <details><summary>Hint 1</summary>
+#
+# `called = probability >= threshold`. Then count where `called` and `positive` both hold.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Both shares have that count on top. Below it stand all that were called, or all that are positive.
+#
+# </details>
+
+
+# %% exercise="precision_recall_at"
+def precision_recall_at(
+    probability: torch.Tensor, positive: torch.Tensor, threshold: float
+) -> tuple[float, float]:
+    """Precision and recall of ``probability >= threshold``; float [N], and bool [N] with at least one True."""
+    called = probability >= threshold
+    ### BEGIN SOLUTION
+    both = (called & positive).sum().item()
+    precision = both / called.sum().item() if called.any() else 1.0
+    recall = both / positive.sum().item()
+    return precision, recall
+    ### END SOLUTION
+
+
+# %%
+checks.check("precision_recall_at", precision_recall_at)
+
+# %% [markdown]
+# Now the curves of all three, all classes pooled.
+#
+# **Predict:** the distilled student has the better masks. Has it the better curve, too?
+
+# %%
+curve_outcomes = ["clearly better", "about the same", "clearly worse"]
+widgets.predict(
+    "07-curve", "The distilled student's average precision, beside the plain one's:", choices=curve_outcomes
+)
+
+# %%
+scores = {
+    "teachers": evaluation.evaluate_segmentation(ensemble, data.test, data),
+    "plain": evaluation.evaluate_segmentation(plain, data.test, data),
+    "distilled": evaluation.evaluate_segmentation(distilled, data.test, data),
+}
+show(
+    figures.precision_recall_curves({name: found.precision_recall.micro for name, found in scores.items()}),
+    "precision against recall for teachers, plain and distilled student. The teachers' curve lies highest.",
+)
+precision = {name: found.average_precision for name, found in scores.items()}
+claim(
+    "The teachers' average precision is far the highest",
+    precision["teachers"] > 0.05 + max(precision["plain"], precision["distilled"]),
+)
+apart = precision["distilled"] - precision["plain"]
+widgets.reveal("07-curve", curve_outcomes[0 if apart > 0.01 else 1 if apart > -0.01 else 2])
+
+# %% [markdown]
+# Hardly a difference, though the masks are better. The channel-wise term says where in a picture a class is strongest.
+# It never asks how sure one should be, so confidence is left to drift:
+
+# %%
+claim(
+    "The distilled student's confidence is further from its accuracy than the plain one's",
+    scores["distilled"].expected_calibration_error > scores["plain"].expected_calibration_error + 0.01,
+    calibration_error_of_the_plain_one=at_most(scores["plain"].expected_calibration_error, 0.045),
+    calibration_error_of_the_distilled_one=at_least(scores["distilled"].expected_calibration_error, 0.045),
+)
+
+# %% [markdown]
+# Choose a threshold yourself. Slide it, and watch the mask, its IoU and the point on the curve move together. Which
+# threshold has the best IoU? Is it a half?
+
+# %%
+few = slice(0, 20)
+widgets.threshold_explorer(
+    data.test.images[few],
+    truth[few],
+    {
+        name: evaluation.predict_logits(model, data.test.images[few], data)
+        for name, model in (("teachers", ensemble), ("plain", plain), ("distilled", distilled))
+    },
+    data.classes,
+)
+
+# %% [markdown]
+# ## Where does the student fail?
+#
+# Class by class:
+
+# %%
+show(
+    figures.iou_bars({name: found.iou_per_class for name, found in scores.items()}, data.classes),
+    "IoU of every class for teachers, plain and distilled student. Background is best, then trousers; shirts and "
+    "coats are among the worst.",
+)
+shirt = data.classes.index("Shirt")
+claim(
+    "A shirt is among the two worst classes of all three",
+    all(shirt in found.iou_per_class.argsort()[:2] for found in scores.values()),
+)
+
+# %% [markdown]
+# The classes that look alike are the hard ones, as in every lesson before: a shirt, a coat and a pullover differ in a
+# collar and a row of buttons, which at this size is a handful of pixels.
+#
+# And where in the picture? **Boundary IoU** (Cheng et al. 2021) asks the same question of the pixels near borders
+# alone.
+
+# %%
+claim(
+    "Near borders, all of them are worse than over whole masks",
+    all(found.boundary_iou < found.mean_iou for found in scores.values()),
+)
+
+# %% [markdown]
+# ## Five seeds
+#
+# One pair of students proves nothing, as you know. `kdcourse students record --task segmentation` has trained five
+# pairs just as you trained one, and asked the test scenes once, at the end.
+
+# %%
+record = recorded.summary(data)
+runs = {kind: record["models"][kind]["runs"] for kind in ("plain", "distilled")}
+iou = {kind: [run["test"]["iou"] for run in runs[kind]] for kind in runs}
+show(
+    figures.paired_differences({"distilled - plain, mean IoU": (iou["plain"], iou["distilled"])}),
+    "difference in mean IoU, seed by seed, with the mean and its 95 % interval.",
+)
+gain = evaluation.paired_difference(iou["distilled"], iou["plain"])
+claim(
+    "Over five paired seeds the distilled students have the higher mean IoU",
+    gain.low > 0,
+    seeds=gain.n,
+    points=between(100 * gain.mean, 1, 3),
+)
+
+# %%
+gap = evaluation.gap_recovered(iou["plain"], iou["distilled"], record["models"]["ensemble"]["mean"]["iou"])
+claim(
+    "Distillation recovered a small share of the gap to the ensemble, and the interval keeps it above 0",
+    gap.reported and gap.low > 0 and gap.value < 0.15,
+    gap_recovered=f"{gap.value:.2f} ({gap.low:.2f} to {gap.high:.2f})",
+)
+
+# %% [markdown]
+# Real, and small. Why so small? Two reasons stand out.
+#
+# - A label for a picture is one fact. A mask is thousands, and these are exact: our program drew them. The less labels
+#   leave to be guessed, the less there is for soft targets to tell.
+# - The student is forty times smaller and has seen each of its scenes ten times. It is still far from what it could
+#   learn from masks alone.
+#
+# Where masks are few or drawn by hand in a hurry, the teacher would have more to add. Try it: give both students fewer
+# scenes, with `data.train.subset`, and compare over seeds.
+
+# %% [markdown]
+# ## Recap
+#
+# - Segmentation asks for a class at every pixel. Accuracy over pixels flatters whoever likes the background; mean IoU
+#   counts misses and false alarms of every class that occurs.
+# - Hinton's objective works pixel by pixel, averaged over the pixels that count. Other objectives compare places, or
+#   where in a picture a class is strongest.
+# - A precision-recall curve shows a model at every threshold; a mask shows it at one.
+# - Where labels are plain and plentiful, soft targets have less to add. Say how much, with an interval.
+#
+# ## Quiz
+
+# %%
+widgets.quiz(
+    "07",
+    [
+        widgets.Question(
+            "A class occurs neither in the true masks nor in the predicted ones. What is its part in the mean IoU?",
+            options=[
+                widgets.Option("None: it is left out", True, "It says nothing about the model."),
+                widgets.Option("It counts as 0", False, "A perfect prediction would then score below 1."),
+                widgets.Option(
+                    "It counts as 1", False, "Then a model would be rewarded for classes that never come up."
+                ),
+            ],
+        ),
+        widgets.Question(
+            "The distillation term is summed over pixels and divided by the number of pictures. What goes wrong?",
+            options=[
+                widgets.Option(
+                    "Its scale grows with the size of the pictures",
+                    True,
+                    "On pictures twice as wide and high it would be four times as large, and drown the labels' term.",
+                ),
+                widgets.Option(
+                    "Nothing, a factor doesn't matter", False, "Against the labels' term it does."
+                ),
+                widgets.Option(
+                    "The teacher's weights change",
+                    False,
+                    "A frozen teacher stays as it is, whatever the scale.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "You raise the threshold for a class. What can happen to its recall?",
+            options=[
+                widgets.Option(
+                    "It falls or stays", True, "Fewer pixels are called positive, so none more is found."
+                ),
+                widgets.Option(
+                    "It rises", False, "To find more pixels, the threshold would have to come down."
+                ),
+                widgets.Option(
+                    "Anything",
+                    False,
+                    "That is true of precision, which may go either way; recall can only fall.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "Pixel accuracy rises, mean IoU falls. How can that be?",
+            options=[
+                widgets.Option(
+                    "A common class got better, a rare one worse",
+                    True,
+                    "Accuracy counts pixels, mean IoU counts classes alike.",
+                ),
+                widgets.Option("It can't", False, "It can: think of the lazy mask of this lesson."),
+                widgets.Option(
+                    "The borders got rougher", False, "That alone would make both of them fall a little."
+                ),
+            ],
+        ),
+    ],
+)
+
+# %% [markdown]
+# ## References
+#
+# - Xiao, H., Rasul, K. and Vollgraf, R. (2017). Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
+#   Algorithms. https://arxiv.org/abs/1708.07747
+# - Ronneberger, O., Fischer, P. and Brox, T. (2015). U-Net: Convolutional Networks for Biomedical Image Segmentation.
+#   https://arxiv.org/abs/1505.04597
+# - Hinton, G., Vinyals, O. and Dean, J. (2015). Distilling the Knowledge in a Neural Network.
+#   https://arxiv.org/abs/1503.02531
+# - Liu, Y., Chen, K., Liu, C., Qin, Z., Luo, Z. and Wang, J. (2019). Structured Knowledge Distillation for Semantic
+#   Segmentation. https://arxiv.org/abs/1903.04197
+# - Shu, C., Liu, Y., Gao, J., Yan, Z. and Shen, C. (2021). Channel-wise Knowledge Distillation for Dense Prediction.
+#   https://arxiv.org/abs/2011.13256
+# - Cheng, B., Girshick, R., Dollár, P., Berg, A. C. and Kirillov, A. (2021). Boundary IoU: Improving Object-Centric
+#   Image Segmentation Evaluation. https://arxiv.org/abs/2103.16562
+# - Everingham, M., Eslami, S. M. A., Van Gool, L., Williams, C. K. I., Winn, J. and Zisserman, A. (2015). The PASCAL
+#   Visual Object Classes Challenge: A Retrospective. https://doi.org/10.1007/s11263-014-0733-5
