@@ -373,7 +373,7 @@ def _checked(answer: object, network: nn.Module, images: Tensor) -> Tensor:
         isinstance(answer, Tensor)
         and answer.ndim in (2, 4)
         and len(answer) == len(images)
-        and (answer.ndim == 2 or answer.shape[2:] == images.shape[2:])
+        and (answer.ndim == 2 or (answer.shape[1] > 1 and answer.shape[2:] == images.shape[2:]))
     ):
         return answer
     found = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
