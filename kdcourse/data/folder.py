@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ SPLIT_NAMES = {
 }
 
 Fit = Literal["crop", "pad", "stretch"]
+
+Asked = TypeVar("Asked")
+Result = TypeVar("Result")
 
 
 def image_folder(
@@ -256,30 +259,36 @@ def _read_all(
         except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
             return f"{path}: {type(error).__name__}: {error}"
 
-    broken = []
-    pictures: list[NDArray[np.uint8]] = []
-    # Pillow lets other threads run while it decodes and resizes.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        bar = tqdm(total=len(paths), desc="Reading pictures", unit="picture", delay=1, disable=not progress)
-        with bar:
-            for result in pool.map(read, paths):
-                if isinstance(result, str):
-                    broken.append(result)
-                else:
-                    pictures.append(result)
-                bar.update()
-    if broken:
-        more = f"\n  and {len(broken) - 5} more" if len(broken) > 5 else ""
-        raise DataError(
-            f"{len(broken)} of {len(paths)} pictures can't be read. Replace or delete them:\n  "
-            + "\n  ".join(broken[:5])
-            + more
-        )
+    pictures = list(_each_read(read, paths, "pictures can't be read. Replace or delete them", progress))
     depth = max(len(picture) for picture in pictures)
     stacked = np.empty((len(pictures), depth, *size), np.uint8)
     for at, picture in enumerate(pictures):
         stacked[at] = picture  # a grey one fills all three channels of a set that has colour
     return stacked
+
+
+def _each_read(
+    read: Callable[[Asked], Result | str], files: Sequence[Asked], complaint: str, progress: bool
+) -> Iterator[Result]:
+    """What ``read`` makes of each file, in order and several at a time; a line of text from it says what is wrong.
+
+    Raises:
+        DataError: after the last one, with how many were wrong, the complaint and the first of the lines.
+    """
+    broken = []
+    # Pillow lets other threads run while it decodes and resizes.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        bar = tqdm(total=len(files), desc="Reading pictures", unit="picture", delay=1, disable=not progress)
+        with bar:
+            for result in pool.map(read, files):
+                if isinstance(result, str):
+                    broken.append(result)
+                else:
+                    yield result
+                bar.update()
+    if broken:
+        more = f"\n  and {len(broken) - 5} more" if len(broken) > 5 else ""
+        raise DataError(f"{len(broken)} of {len(files)} {complaint}:\n  " + "\n  ".join(broken[:5]) + more)
 
 
 def _read(

@@ -6,7 +6,6 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,9 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from tqdm.auto import tqdm
 
-from kdcourse.data.folder import SPLIT_NAMES, SUFFIXES, Fit, _checked_size, _entries, _folders, _plain
+from kdcourse.data.folder import (
+    SPLIT_NAMES,
+    SUFFIXES,
+    Fit,
+    _checked_size,
+    _each_read,
+    _entries,
+    _folders,
+    _plain,
+)
 from kdcourse.data.segmentation import IGNORE, MaskedSplit, SegmentationDataset
 from kdcourse.errors import ArgumentError, DataError
 
@@ -348,25 +355,10 @@ def _read_all(
     """
     pictures, masks = np.empty((count, 3, *size), np.uint8), np.empty((count, *size), np.uint8)
     found: list[set[int]] = []
-    broken = []
-    # Pillow lets other threads run while it decodes and resizes.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        bar = tqdm(total=count, desc="Reading pictures", unit="picture", delay=1, disable=not progress)
-        with bar:
-            for at, result in enumerate(pool.map(read, range(count))):
-                if isinstance(result, str):
-                    broken.append(result)
-                else:
-                    pictures[at], masks[at] = result[:2]
-                    found.append(result[2])
-                bar.update()
-    if broken:
-        more = f"\n  and {len(broken) - 5} more" if len(broken) > 5 else ""
-        raise DataError(
-            f"{len(broken)} of {count} pictures or their masks can't be used. Repair, replace or delete them:\n  "
-            + "\n  ".join(broken[:5])
-            + more
-        )
+    complaint = "pictures or their masks can't be used. Repair, replace or delete them"
+    for at, (picture, mask, values) in enumerate(_each_read(read, range(count), complaint, progress)):
+        pictures[at], masks[at] = picture, mask
+        found.append(values)
     return pictures, masks, found
 
 

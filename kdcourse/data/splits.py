@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,12 +31,7 @@ class Split:
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
-        if images.dtype != torch.uint8 or images.ndim != 4:
-            raise DataError(
-                "The pictures of a split must be a uint8 tensor [N, C, H, W]; found "
-                f"{images.dtype} {list(images.shape)}. Scale to 0..255, add the missing axes "
-                "and convert with .to(torch.uint8)."
-            )
+        check_images(images)
         if labels.dtype != torch.int64 or labels.ndim != 1:
             raise DataError(
                 "The labels of a split must be an int64 tensor [N]; found "
@@ -44,10 +40,6 @@ class Split:
         if len(images) != len(labels):
             raise DataError(
                 f"A split needs one label a picture; found {len(images)} pictures and {len(labels)} labels."
-            )
-        if len(images) == 0:
-            raise DataError(
-                "A split needs at least one picture; found none. Check the folder or the indices it was made from."
             )
 
     def __len__(self) -> int:
@@ -60,50 +52,50 @@ class Split:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of shape, pictures and labels: names the content, wherever it came from."""
-        sha = hashlib.sha256(repr((tuple(self.images.shape), "uint8/int64")).encode())
-        sha.update(self.images.cpu().contiguous().numpy().data)
-        sha.update(self.labels.cpu().contiguous().numpy().data)
-        return sha.hexdigest()
+        return content_digest("uint8/int64", self.images, self.labels)
+
+
+class HasImages(Protocol):
+    """A split of either kind: `Split`, or `kdcourse.data.MaskedSplit`."""
+
+    @property
+    def images(self) -> Tensor:
+        """uint8 [N, C, H, W]."""
+
+
+AnySplit = TypeVar("AnySplit", bound=HasImages)
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """Train, validation and test split of one task, with its class names.
-
-    ``mean`` and ``std`` (one number a channel, on the 0..1 scale, of the training pictures) are
-    what `normalise` uses; left out, they are computed from ``train``.
-
-    Raises:
-        DataError: labels outside the classes, or splits whose pictures differ in shape.
-    """
+class ThreeSplits(ABC, Generic[AnySplit]):
+    """What `Dataset` and `kdcourse.data.SegmentationDataset` have in common: all but what may be a label."""
 
     name: str
     classes: tuple[str, ...]
-    train: Split
-    validation: Split
-    test: Split
+    train: AnySplit
+    validation: AnySplit
+    test: AnySplit
     mean: tuple[float, ...] = field(default=())
     std: tuple[float, ...] = field(default=())
 
     def __post_init__(self) -> None:
         shape = self.image_shape
         for part in ("train", "validation", "test"):
-            split: Split = getattr(self, part)
+            split: AnySplit = getattr(self, part)
             if tuple(split.images.shape[1:]) != shape:
                 raise DataError(
                     f"All pictures of {self.name!r} must have one shape; train has {shape}, "
                     f"{part} has {tuple(split.images.shape[1:])}. Resize one of them."
                 )
-            low, high = int(split.labels.min()), int(split.labels.max())
-            if low < 0 or high >= len(self.classes):
-                raise DataError(
-                    f"Labels of {self.name!r} must lie in 0..{len(self.classes) - 1} "
-                    f"({len(self.classes)} classes); {part} has labels from {low} to {high}."
-                )
+            self._check_labels(part, split)
         if not self.mean or not self.std:
             mean, std = channel_statistics(self.train.images)
             object.__setattr__(self, "mean", mean)
             object.__setattr__(self, "std", std)
+
+    @abstractmethod
+    def _check_labels(self, part: str, split: AnySplit) -> None:
+        """Raise DataError unless what is to be predicted in ``split``, called ``part``, fits the classes."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -116,16 +108,53 @@ class Dataset:
 
         Laid out channels last in memory, which convolutions are fastest on.
         """
-        return normalised(images, self.mean, self.std)
+        spread = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
+        centre = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
+        # One multiplication and one subtraction in place: this is every batch's largest tensor.
+        scaled = images.float().contiguous(memory_format=torch.channels_last)
+        return scaled.mul_(1 / (255 * spread)).sub_(centre / spread)
 
 
-def normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """uint8 [N, C, H, W] -> float32 [N, C, H, W], channels last: ``(images / 255 - mean) / std`` a channel."""
-    spread = torch.tensor(std, device=images.device).view(1, -1, 1, 1)
-    centre = torch.tensor(mean, device=images.device).view(1, -1, 1, 1)
-    # One multiplication and one subtraction in place: this is every batch's largest tensor.
-    scaled = images.float().contiguous(memory_format=torch.channels_last)
-    return scaled.mul_(1 / (255 * spread)).sub_(centre / spread)
+class Dataset(ThreeSplits[Split]):
+    """Train, validation and test split of one task, with its class names.
+
+    ``mean`` and ``std`` (one number a channel, on the 0..1 scale, of the training pictures) are
+    what `normalise` uses; left out, they are computed from ``train``.
+
+    Raises:
+        DataError: labels outside the classes, or splits whose pictures differ in shape.
+    """
+
+    def _check_labels(self, part: str, split: Split) -> None:
+        low, high = int(split.labels.min()), int(split.labels.max())
+        if low < 0 or high >= len(self.classes):
+            raise DataError(
+                f"Labels of {self.name!r} must lie in 0..{len(self.classes) - 1} "
+                f"({len(self.classes)} classes); {part} has labels from {low} to {high}."
+            )
+
+
+def check_images(images: Tensor) -> None:
+    """Raise DataError unless ``images`` are pictures that a split may hold."""
+    if images.dtype != torch.uint8 or images.ndim != 4:
+        raise DataError(
+            "The pictures of a split must be a uint8 tensor [N, C, H, W]; found "
+            f"{images.dtype} {list(images.shape)}. Scale to 0..255, add the missing axes "
+            "and convert with .to(torch.uint8)."
+        )
+    if images.numel() == 0:
+        raise DataError(
+            "A split needs at least one picture; found none. Check the folder or the indices it was made from."
+        )
+
+
+def content_digest(kind: str, images: Tensor, labels: Tensor) -> str:
+    """SHA-256 of the shape of the pictures, of ``kind``, and of both tensors' values."""
+    # Stored soft targets and results are known by it: another string here, and none of them would be found.
+    sha = hashlib.sha256(repr((tuple(images.shape), kind)).encode())
+    sha.update(images.cpu().contiguous().numpy().data)
+    sha.update(labels.cpu().contiguous().numpy().data)
+    return sha.hexdigest()
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

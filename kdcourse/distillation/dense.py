@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from kdcourse.data import IGNORE, Batch, View
 from kdcourse.distillation.ensemble import freeze
-from kdcourse.distillation.objectives import check_alpha
+from kdcourse.distillation.objectives import check_alpha, check_sides, is_cheap_to_read
 from kdcourse.distillation.soft_targets import SoftTargets, teacher_digest
 from kdcourse.distillation.softening import at_least_float32, check_temperature
 from kdcourse.errors import ArgumentError
+from kdcourse.training import cross_entropy
 
 _NO_LENGTH = 1e-8  # a vector shorter than this has no direction worth comparing
 
@@ -193,22 +194,23 @@ def channelwise_loss(
 
 
 def pixel_cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
-    """The plain student's objective: cross-entropy with the masks, in nats, mean over the valid pixels.
+    """The plain student's objective: `kdcourse.training.cross_entropy` with the masks, its arguments checked.
 
     Args:
         logits: floating point [B, C, H, W].
         batch: its ``labels`` are the masks, int64 [B, H, W], `kdcourse.data.IGNORE` where a pixel is left out.
 
     Returns:
-        Scalar, float32 or float64; 0, with gradient 0, where no pixel is valid.
+        Scalar in nats, the mean over the valid pixels: float32, or float64 for float64 logits. 0, with gradient 0,
+        where no pixel is valid.
 
     Raises:
         ArgumentError: masks of another shape or type or, where reading them costs no wait for a device,
             outside the classes.
     """
-    _check_labels(logits, batch.labels, IGNORE, classes=_is_cheap_to_read(batch.labels))
-    dtype, valid = at_least_float32(logits), _valid(batch.labels, IGNORE)
-    return _cross_entropy(_scored(logits.to(dtype), valid), batch.labels, IGNORE) / _pixels(logits, valid)
+    _check_labels(logits, batch.labels, IGNORE, classes=is_cheap_to_read(batch.labels))
+    valid = _valid(batch.labels, IGNORE)
+    return cross_entropy(_scored(logits.to(at_least_float32(logits)), valid), batch)
 
 
 class DenseObjective:
@@ -276,7 +278,7 @@ class DenseObjective:
         if self.alpha == self.pairwise == self.channelwise == 0:
             return pixel_cross_entropy(logits, batch)
         labels = batch.labels
-        _check_labels(logits, labels, IGNORE, classes=self.alpha < 1 and _is_cheap_to_read(labels))
+        _check_labels(logits, labels, IGNORE, classes=self.alpha < 1 and is_cheap_to_read(labels))
         teacher_logits = self._ask_teacher(batch)
         _check_maps(logits, teacher_logits, "logits")
         loss = _pixelwise(logits, teacher_logits, labels, self.temperature, self.alpha, IGNORE)
@@ -329,13 +331,10 @@ def _pixelwise(
         # Where a pixel is left out both are uniform, so that it adds exactly 0.
         total = alpha * temperature**2 * F.kl_div(log_q, log_p, reduction="sum", log_target=True)
     if alpha < 1 and labels is not None:
-        total = total + (1 - alpha) * _cross_entropy(z, labels, ignore_index)
+        # Summed here, divided below: "mean" would be 0 / 0 where no pixel is valid.
+        hard = F.cross_entropy(z, labels, ignore_index=ignore_index, reduction="sum")
+        total = total + (1 - alpha) * hard
     return total / _pixels(z, valid)
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
-    # Summed here and divided by the caller: "mean" would be 0 / 0 where no pixel is valid.
-    return F.cross_entropy(logits, labels, ignore_index=ignore_index, reduction="sum")
 
 
 def _log_over_places(logits: Tensor, valid: Tensor | None) -> Tensor:
@@ -370,17 +369,8 @@ def _pixels(maps: Tensor, valid: Tensor | None) -> Tensor | int:
     return maps[:, 0].numel() if valid is None else valid.sum().clamp(min=1)
 
 
-def _is_cheap_to_read(labels: Tensor) -> bool:
-    """Whether looking at values costs no wait for a device."""
-    return labels.device.type == "cpu"
-
-
 def _check_maps(student: Tensor, teacher: Tensor, what: str) -> None:
-    if teacher is student and student.requires_grad:
-        raise ArgumentError(
-            f"One tensor was passed as student_{what} and teacher_{what}; a student that is its own "
-            f"teacher learns nothing. Pass the teacher's {what} as teacher_{what}."
-        )
+    check_sides(student, teacher, what)
     alike, axes = student.shape == teacher.shape, "batch, classes, height, width"
     if what == "features":  # whose channels may differ in number
         alike = student.ndim == teacher.ndim and student.shape[2:] == teacher.shape[2:]
@@ -393,16 +383,6 @@ def _check_maps(student: Tensor, teacher: Tensor, what: str) -> None:
         )
     if student.numel() == 0 or teacher.numel() == 0:
         raise ArgumentError(f"There is nothing to compare: {what} are {list(student.shape)}. Leave it out.")
-    if not (student.is_floating_point() and teacher.is_floating_point()):
-        raise ArgumentError(
-            f"{what} must be floating point; found {student.dtype} and {teacher.dtype}. "
-            "Pass the networks' outputs, not labels."
-        )
-    if student.device != teacher.device:
-        raise ArgumentError(
-            f"The student's {what} are on {student.device}, the teacher's on {teacher.device}. "
-            "Move one with .to(device)."
-        )
 
 
 def _check_labels(maps: Tensor, labels: Tensor | None, ignore_index: int, *, classes: bool) -> None:

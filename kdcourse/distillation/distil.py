@@ -90,34 +90,21 @@ def distil(
         )
     # Asked on the fly, the teacher sees every view anew; a student of the labels alone asks nobody.
     alone = alpha == pairwise == channelwise == 0
-    on_the_fly = (augmentation is not None and views is None) or alone
-    progress = bool(options.get("progress", True))
-    objective: Objective
-    if on_the_fly and isinstance(teacher, nn.Module):
+    source = teacher
+    if isinstance(teacher, nn.Module) and (alone or (augmentation is not None and views is None)):
         assert_trained(teacher, data.train, data)
-        if isinstance(data, SegmentationDataset):
-            objective = DenseObjective(
-                teacher, temperature=temperature, alpha=alpha, pairwise=pairwise, channelwise=channelwise
-            )
-        else:
-            objective = HintonObjective(teacher, temperature=temperature, alpha=alpha)
-    elif isinstance(data, SegmentationDataset):
-        maps = _dense_targets(teacher, data, shown, precision=teacher_precision, progress=progress)
-        objective = DenseObjective(
-            maps, temperature=temperature, alpha=alpha, pairwise=pairwise, channelwise=channelwise
-        )
     else:
-        rows = stored_targets(
+        progress = bool(options.get("progress", True))
+        source = stored_targets(
             teacher, data, shown, precision=teacher_precision, cache=cache, progress=progress
         )
-        objective = HintonObjective(rows, temperature=temperature, alpha=alpha)
     return fit(
         student,
         data,
         epochs=epochs,
         seed=seed,
         learning_rate=learning_rate,
-        objective=objective,
+        objective=_objective(source, data, temperature, alpha, pairwise, channelwise),
         augmentation=augmentation,
         views=views,
         view_seed=view_seed,
@@ -126,58 +113,52 @@ def distil(
     )
 
 
+def _objective(
+    source: nn.Module | SoftTargets | DenseTargets,
+    data: Dataset | SegmentationDataset,
+    temperature: float,
+    alpha: float,
+    pairwise: float,
+    channelwise: float,
+) -> Objective:
+    """What the student is trained to do, with ``source`` asked for the teacher's logits."""
+    if isinstance(data, SegmentationDataset):
+        assert not isinstance(source, SoftTargets)
+        return DenseObjective(
+            source, temperature=temperature, alpha=alpha, pairwise=pairwise, channelwise=channelwise
+        )
+    assert not isinstance(source, DenseTargets)
+    return HintonObjective(source, temperature=temperature, alpha=alpha)
+
+
 def stored_targets(
     teacher: nn.Module | SoftTargets | DenseTargets,
-    data: Dataset,
+    data: Dataset | SegmentationDataset,
     shown: tuple[View, ...],
     *,
     precision: str = "float32",
     cache: Path | str | Literal[False] | None = None,
     progress: bool = True,
-) -> SoftTargets:
-    """The soft targets that training on ``data.train`` under the views ``shown`` needs: made, or checked.
+) -> SoftTargets | DenseTargets:
+    """The teacher's answers that training on ``data.train`` under the views ``shown`` needs: made, or checked.
+
+    Returns:
+        `SoftTargets` for labels, `DenseTargets` for masks, which are not stored on disk.
 
     Raises:
-        ArgumentError: a teacher that was never trained, soft targets of other pictures or that lack a view.
+        ArgumentError: a teacher that was never trained, targets of other pictures, of the other kind, or that
+            lack a view.
     """
-    if isinstance(teacher, DenseTargets):
-        raise ArgumentError(
-            f"{data.name!r} has one label a picture, and DenseTargets answer for every pixel."
-        )
-    if not isinstance(teacher, SoftTargets):
-        assert_trained(teacher, data.train, data)
-        return soft_targets(
-            teacher,
-            data.train,
-            data,
-            views=shown,
-            cache=cache,
-            precision=_precision_of(teacher, precision),
-            progress=progress,
-        )
-    _check_targets(teacher, data, shown)
-    return teacher
-
-
-def _dense_targets(
-    teacher: nn.Module | SoftTargets | DenseTargets,
-    data: SegmentationDataset,
-    shown: tuple[View, ...],
-    *,
-    precision: str,
-    progress: bool,
-) -> DenseTargets:
-    """`stored_targets` for segmentation."""
-    if isinstance(teacher, SoftTargets):
-        raise ArgumentError(
-            f"{data.name!r} has a class for every pixel, and SoftTargets answer once a picture."
-        )
-    if not isinstance(teacher, DenseTargets):
-        assert_trained(teacher, data.train, data, pictures=100)
-        precision = _precision_of(teacher, precision)
+    if isinstance(teacher, SoftTargets | DenseTargets):
+        _check_targets(teacher, data, shown)
+        return teacher
+    assert_trained(teacher, data.train, data)
+    precision = _precision_of(teacher, precision)
+    if isinstance(data, SegmentationDataset):
         return dense_targets(teacher, data.train, data, views=shown, precision=precision, progress=progress)
-    _check_targets(teacher, data, shown)
-    return teacher
+    return soft_targets(
+        teacher, data.train, data, views=shown, cache=cache, precision=precision, progress=progress
+    )
 
 
 def _precision_of(teacher: nn.Module, precision: str) -> str:
@@ -190,7 +171,14 @@ def _precision_of(teacher: nn.Module, precision: str) -> str:
 def _check_targets(
     teacher: SoftTargets | DenseTargets, data: Dataset | SegmentationDataset, shown: tuple[View, ...]
 ) -> None:
-    """Raise ArgumentError unless these targets belong to ``data.train`` and hold all views."""
+    """Raise ArgumentError unless these targets are for ``data``, belong to ``data.train`` and hold all views."""
+    wanted = DenseTargets if isinstance(data, SegmentationDataset) else SoftTargets
+    if not isinstance(teacher, wanted):
+        has = "a class for every pixel" if wanted is DenseTargets else "one label a picture"
+        raise ArgumentError(
+            f"{data.name!r} has {has}, for which a teacher's answers are {wanted.__name__}; found "
+            f"{type(teacher).__name__}. Ask the teacher about data.train, or pass it itself."
+        )
     if teacher.split_digest != data.train.digest:
         raise ArgumentError(
             f"The soft targets ({len(teacher)} pictures) were computed for another split than the training "

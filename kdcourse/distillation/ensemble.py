@@ -241,7 +241,7 @@ def assert_trained(
     dataset: Dataset | SegmentationDataset,
     *,
     at_least: float | None = None,
-    pictures: int = 1000,
+    pictures: int | None = None,
     batch_size: int = 256,
 ) -> float:
     """Make sure that a teacher knows its task before a student learns from it.
@@ -251,12 +251,13 @@ def assert_trained(
 
     Args:
         teacher: returns logits [B, C], for segmentation [B, C, H, W].
-        split: labelled pictures; ``pictures`` of them, evenly spread, are looked at. Of masks, every pixel that
-            counts is one of its own.
+        split: labelled pictures, or pictures with masks, of which every pixel that counts is one of its own.
         dataset: says how to normalise.
         at_least: accuracy in [0, 1] to ask for. Left out: a quarter of the way from chance (always naming
             the commonest class) to perfect; an untrained network stays below, since its prediction
             hardly depends on the picture.
+        pictures: how many, evenly spread, are looked at: 1000 unless told, 100 with masks.
+        batch_size: how many at a time.
 
     Returns:
         The accuracy found, 0 to 1.
@@ -266,6 +267,8 @@ def assert_trained(
     """
     if at_least is not None and not 0 <= at_least <= 1:
         raise ArgumentError(f"at_least is an accuracy from 0 to 1; found {at_least}.")
+    if pictures is None:
+        pictures = 1000 if split.labels.ndim == 1 else 100
     if pictures < 1 or batch_size < 1:
         raise ArgumentError(
             f"pictures and batch_size must be at least 1; found pictures={pictures}, batch_size={batch_size}."

@@ -132,7 +132,7 @@ class CrossEntropyObjective:
 
     def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
         """Student's logits [B, C] and their batch -> scalar."""
-        _check_labels(logits, batch.labels, values=_is_cheap_to_read(batch.labels))
+        _check_labels(logits, batch.labels, values=is_cheap_to_read(batch.labels))
         return _cross_entropy(logits, batch.labels, self.label_smoothing)
 
 
@@ -177,9 +177,9 @@ class HintonObjective:
     def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
         """Student's logits [B, C] and their batch -> scalar."""
         if self.alpha == 0:
-            _check_labels(logits, batch.labels, values=_is_cheap_to_read(batch.labels))
+            _check_labels(logits, batch.labels, values=is_cheap_to_read(batch.labels))
             return _cross_entropy(logits, batch.labels)
-        in_doubt = _is_cheap_to_read(batch.labels) and not self._vouched_for(logits, batch)
+        in_doubt = is_cheap_to_read(batch.labels) and not self._vouched_for(logits, batch)
         _check_labels(logits, batch.labels, values=self.alpha < 1 and in_doubt)
         teacher_logits = self._ask_teacher(batch)
         _check_logits(logits, teacher_logits)
@@ -245,17 +245,32 @@ def _cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0)
     )
 
 
-def _is_cheap_to_read(labels: Tensor) -> bool:
+def is_cheap_to_read(labels: Tensor) -> bool:
     """Whether looking at values costs no wait for a device."""
     return labels.device.type == "cpu"
 
 
-def _check_logits(student_logits: Tensor, teacher_logits: Tensor) -> None:
-    if teacher_logits is student_logits and student_logits.requires_grad:
+def check_sides(student: Tensor, teacher: Tensor, what: str) -> None:
+    """Raise ArgumentError unless these are two floating-point tensors on one device; ``what`` names them."""
+    if teacher is student and student.requires_grad:
         raise ArgumentError(
-            "One tensor was passed as student_logits and teacher_logits; a student that is its own "
-            "teacher learns nothing. Pass the teacher's logits as teacher_logits."
+            f"One tensor was passed as student_{what} and teacher_{what}; a student that is its own "
+            f"teacher learns nothing. Pass the teacher's {what} as teacher_{what}."
         )
+    if not (student.is_floating_point() and teacher.is_floating_point()):
+        raise ArgumentError(
+            f"{what} must be floating point; found {student.dtype} and {teacher.dtype}. "
+            "Pass the networks' outputs, not labels."
+        )
+    if student.device != teacher.device:
+        raise ArgumentError(
+            f"The student's {what} are on {student.device}, the teacher's on {teacher.device}. "
+            "Move one with .to(device)."
+        )
+
+
+def _check_logits(student_logits: Tensor, teacher_logits: Tensor) -> None:
+    check_sides(student_logits, teacher_logits, "logits")
     if student_logits.ndim != 2 or student_logits.shape != teacher_logits.shape:
         raise ArgumentError(
             "student_logits and teacher_logits must both be [batch, classes] of one shape; found "
@@ -265,16 +280,6 @@ def _check_logits(student_logits: Tensor, teacher_logits: Tensor) -> None:
     if student_logits.numel() == 0:
         raise ArgumentError(
             f"The batch is empty: logits are {list(student_logits.shape)}. Leave empty batches out."
-        )
-    if not (student_logits.is_floating_point() and teacher_logits.is_floating_point()):
-        raise ArgumentError(
-            f"logits must be floating point; found {student_logits.dtype} and {teacher_logits.dtype}. "
-            "Pass the networks' outputs, not labels."
-        )
-    if student_logits.device != teacher_logits.device:
-        raise ArgumentError(
-            f"The student's logits are on {student_logits.device}, the teacher's on {teacher_logits.device}. "
-            "Move one with .to(device)."
         )
 
 

@@ -306,17 +306,18 @@ class Scores:
 
     def as_dict(self) -> dict[str, Any]:
         """Numbers and lists alone, ready for JSON: NaN and infinity become None."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, Tensor):
-                return plain(value.tolist())
-            if isinstance(value, Reliability):
-                return {name: plain(part) for name, part in vars(value).items()}
-            if isinstance(value, list):
-                return [plain(part) for part in value]
-            return None if isinstance(value, float) and not math.isfinite(value) else value
-
         return {name: plain(value) for name, value in vars(self).items()}
+
+
+def plain(value: Any) -> Any:
+    """A score as numbers and lists, which JSON can hold: NaN and infinity become None."""
+    if isinstance(value, Tensor):
+        return plain(value.tolist())
+    if isinstance(value, Reliability):
+        return {name: plain(part) for name, part in vars(value).items()}
+    if isinstance(value, list):
+        return [plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def evaluate(

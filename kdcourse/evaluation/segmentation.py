@@ -8,7 +8,6 @@ that is predicted without being there scores 0.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from kdcourse.data import IGNORE, MaskedSplit, SegmentationDataset
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation.boundary import SHARE, boundary_counts, boundary_width
-from kdcourse.evaluation.metrics import Reliability, placement
+from kdcourse.evaluation.metrics import Reliability, placement, plain
 from kdcourse.evaluation.precision_recall import (
     PrecisionRecall,
     PrecisionRecallTally,
@@ -218,17 +217,7 @@ class SegmentationScores:
         found["average_precision"] = self.average_precision
         found["mean_average_precision"] = curves.mean_average_precision
         found["average_precision_per_class"] = curves.average_precision
-        return {name: _plain(value) for name, value in found.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return _plain(value.tolist())
-    if isinstance(value, Reliability):
-        return {name: _plain(part) for name, part in vars(value).items()}
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return {name: plain(value) for name, value in found.items()}
 
 
 class SegmentationTally:
@@ -261,8 +250,11 @@ class SegmentationTally:
         self._bins = torch.zeros(3, bins, dtype=torch.float64)  # pixels, right ones, summed confidence
         self._log_loss = 0.0
 
-    def update(self, logits: Tensor, masks: Tensor) -> None:
+    def update(self, logits: Tensor, masks: Tensor) -> Tensor:
         """Count one batch: logits floating [B, C, H, W], masks whole numbers [B, H, W].
+
+        Returns:
+            The masks that the logits say, uint8 [B, H, W] on the CPU.
 
         Raises:
             ArgumentError: shapes or types that don't fit, classes out of range, NaN or infinity.
@@ -272,13 +264,14 @@ class SegmentationTally:
                 f"logits must have shape [B, C, H, W]; found {list(logits.shape)}. A single picture needs logits[None]."
             )
         check_scores_and_masks(logits, masks, self.classes)
-        said, truth = _likeliest(logits).cpu(), masks.cpu()
+        said, truth = _masks(logits), masks.cpu()
         self._pictures += len(truth)
         self._confusion += tally.confusion_counts(said, truth, self.classes)
         self._boundary += boundary_counts(said, truth, self.classes, self.share)
         for chunk, labels in in_chunks(logits, truth):
             self._curves.count(log_odds(chunk), labels)
             self._calibrate(chunk, labels)
+        return said
 
     def _calibrate(self, logits: Tensor, labels: Tensor) -> None:
         top, said = logits.max(dim=0)
@@ -340,7 +333,7 @@ def evaluate_segmentation(
     """All metrics of one model on one split; the model is left exactly as it was.
 
     Runs where the model's weights are, in eval mode, without gradients; no more than a batch of logits is ever
-    held.
+    held. For the predicted masks as well, ask with `evaluate_with_masks`.
 
     Args:
         model: takes float [B, 3, H, W], returns logits [B, C, H, W].
@@ -355,10 +348,35 @@ def evaluate_segmentation(
         ArgumentError: a model that returns something other than logits [B, C, H, W], one channel a class; NaN
             or infinity; a split without a pixel to score; a bad ``batch_size``, ``precision``, ``share``, ``bins``.
     """
+    scores, _ = evaluate_with_masks(
+        model, split, dataset, batch_size=batch_size, precision=precision, share=share, bins=bins
+    )
+    return scores
+
+
+def evaluate_with_masks(
+    model: nn.Module,
+    split: MaskedSplit,
+    dataset: SegmentationDataset,
+    *,
+    batch_size: int = 64,
+    precision: Precision = "float32",
+    share: float = SHARE,
+    bins: int = 15,
+) -> tuple[SegmentationScores, Tensor]:
+    """What `evaluate_segmentation` and `predict_masks` find, the model being asked only once.
+
+    Arguments and errors as `evaluate_segmentation`.
+
+    Returns:
+        The scores, and the predicted masks uint8 [N, H, W] on the CPU, a byte a pixel as the split's own.
+    """
     counts = SegmentationTally(len(dataset.classes), share=share, bins=bins)
-    masks = split.masks.split(max(1, batch_size))
-    _run(model, split, dataset, batch_size, precision, lambda n, logits: counts.update(logits, masks[n]))
-    return counts.scores()
+    truth = split.masks.split(max(1, batch_size))
+    said = _each_batch(
+        model, split, dataset, batch_size, precision, lambda n, logits: counts.update(logits, truth[n])
+    )
+    return counts.scores(), said
 
 
 def predict_masks(
@@ -373,16 +391,7 @@ def predict_masks(
 
     Arguments and errors as `predict_logits`.
     """
-    parts: list[Tensor] = []
-    _run(
-        model,
-        images,
-        dataset,
-        batch_size,
-        precision,
-        lambda _, logits: parts.append(_likeliest(logits).to(torch.uint8).cpu()),
-    )
-    return torch.cat(parts)
+    return _each_batch(model, images, dataset, batch_size, precision, lambda _, logits: _masks(logits))
 
 
 def predict_logits(
@@ -406,23 +415,22 @@ def predict_logits(
         ArgumentError: no pictures, wrong shape or type, a bad ``batch_size`` or ``precision``, or a model
             that returns something other than logits [B, C, H, W], one channel a class.
     """
-    parts: list[Tensor] = []
-    _run(model, images, dataset, batch_size, precision, lambda _, logits: parts.append(logits.cpu()))
-    return torch.cat(parts)
+    return _each_batch(model, images, dataset, batch_size, precision, lambda _, logits: logits.cpu())
 
 
-def _run(
+def _each_batch(
     model: nn.Module,
     images: MaskedSplit | Tensor,
     dataset: SegmentationDataset,
     batch_size: int,
     precision: Precision,
-    use: Callable[[int, Tensor], object],
-) -> None:
-    """Hand the number and the logits float32 [B, C, H, W] of every batch to ``use``."""
+    use: Callable[[int, Tensor], Tensor],
+) -> Tensor:
+    """What ``use`` makes of every batch's number and logits float32 [B, C, H, W], put together along dimension 0."""
     pictures = images.images if isinstance(images, MaskedSplit) else images
     _check_pictures(pictures, batch_size)
     device, dtype = placement(model)
+    parts = []
     # no_grad rather than inference_mode: what a model keeps of a batch stays usable in training.
     with evaluating(model), torch.no_grad(), autocast(device, precision):
         for number, chunk in enumerate(pictures.split(batch_size)):
@@ -434,12 +442,14 @@ def _run(
                     f"The model must return logits {wanted} (pictures, classes, height, width); found {found}. "
                     "Wrap it in a module that returns the logits alone, at the pictures' own height and width."
                 )
-            use(number, logits.float())
+            parts.append(use(number, logits.float()))
+    return torch.cat(parts)
 
 
-def _likeliest(logits: Tensor) -> Tensor:
-    """Class index [B, H, W] of the largest logit, the lowest one where two tie."""
-    return logits.max(dim=1).indices  # several times as fast as argmax, which finds the same
+def _masks(logits: Tensor) -> Tensor:
+    """Class of the largest logit, the lowest one where two tie: [B, C, H, W] -> uint8 [B, H, W] on the CPU."""
+    # Several times as fast as argmax, which finds the same.
+    return logits.max(dim=1).indices.to(torch.uint8).cpu()
 
 
 def _check_pictures(images: Tensor, batch_size: int) -> None:

@@ -102,7 +102,7 @@ def _of_masks(outcome: Outcome, data: SegmentationDataset) -> dict[str, Figure]:
         [_point(row) for row in rows.values()], score="mean IoU"
     )
     drawn["reliability_diagram"] = figures.reliability_diagram(
-        {shown: found.reliability for shown, found in scores.items()}
+        {shown: found.reliability for shown, found in scores.items()}, unit="pixels"
     )
     return drawn
 

@@ -36,7 +36,12 @@ def shipped_folder() -> Path:
 
 
 def search(
-    data: AnyDataset, folder: Path, *, trials: Sequence[Trial] | None = None, say: Say = print
+    data: AnyDataset,
+    folder: Path,
+    *,
+    trials: Sequence[Trial] | None = None,
+    precision: str = "float32",
+    say: Say = print,
 ) -> list[dict[str, Any]]:
     """Train every trial once more than never: those already in ``folder/search.json`` are kept.
 
@@ -46,6 +51,7 @@ def search(
         data: the pictures; they tell which task it is.
         folder: where the rows go, and the students tried.
         trials: by default those of the task.
+        precision: of all students alike, or what is compared would depend on the machine's choice for each.
 
     Returns:
         The rows: recipe, seed, validation figures of the last epoch, seconds.
@@ -64,7 +70,7 @@ def search(
             continue
         student, history = train_student(
             trial.recipe, data, targets(trial.recipe), trial.seed,
-            path=folder / "tries" / f"{trial.name}.safetensors", progress=trial.name,
+            path=folder / "tries" / f"{trial.name}.safetensors", precision=precision, progress=trial.name,
         )  # fmt: skip
         last = history.last
         found = {
@@ -83,11 +89,16 @@ def search(
 
 
 def record(
-    data: AnyDataset, folder: Path, *, seeds: Sequence[int] = SEEDS, say: Say = print
+    data: AnyDataset,
+    folder: Path,
+    *,
+    seeds: Sequence[int] = SEEDS,
+    precision: str = "float32",
+    say: Say = print,
 ) -> dict[str, Any]:
     """Train the chosen plain and distilled recipes over ``seeds`` and ask the test set, once, at the end.
 
-    Writes every student's weights, their checksums and ``recorded.json``.
+    Writes every student's weights, their checksums and ``recorded.json``. All students train in ``precision``.
 
     Returns:
         The content of ``recorded.json``.
@@ -99,7 +110,8 @@ def record(
         for seed in seeds:
             name = f"{kind}_seed{seed}"
             train_student(
-                recipe, data, targets(recipe), seed, path=folder / f"{name}.safetensors", progress=name
+                recipe, data, targets(recipe), seed,
+                path=folder / f"{name}.safetensors", precision=precision, progress=name,
             )  # fmt: skip
     teachers.write_checksums(folder)
     content = measured(data, folder, teacher, seeds)

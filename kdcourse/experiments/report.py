@@ -395,10 +395,10 @@ _CAPTIONS = {
     "recorded_curves": "The same curves for the recorded long schedule.",
     "reliability_diagram": (
         "Above, the accuracy of the answers given with a certain confidence; on the dashed line a model is right "
-        "as often as it believes. What is hatched is the difference. Below, how many pictures each bin holds: "
+        "as often as it believes. What is hatched is the difference. Below, how many answers each bin holds: "
         "where there are few, the bar above says little."
     ),
-    "accuracy_against_cost": "What each model's accuracy costs. Upwards is better, to the left is cheaper.",
+    "accuracy_against_cost": "How good each model is, and what it costs. Upwards is better, to the left is cheaper.",
     "soft_target_gallery": (
         "The teacher's soft targets, the label's class in bold. A higher temperature lifts the small "
         "probabilities, which say what a picture resembles."

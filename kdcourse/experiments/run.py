@@ -93,7 +93,7 @@ def run(settings: Settings, say: Say = print) -> Outcome:
     precision = training.fastest(place.device)
     members = _teachers(settings, task, data, place.device, precision, say)
     ensemble = Ensemble([model for _, model, _ in members], average=settings.average).to(place.device)  # type: ignore[arg-type]
-    assert_trained(ensemble, data.validation, data, pictures=100 if task.metric == "iou" else 1000)
+    assert_trained(ensemble, data.validation, data)
 
     say("\nSoft targets: the ensemble is asked once about every training picture.")
     targets = targets_for(recipe, ensemble, data, progress=settings.progress)
@@ -340,11 +340,10 @@ def _ask_about_masks(
 ) -> dict[str, dict[str, float | None]]:
     """Ask every segmentation model about the test pictures: its figures by name; masks and scores are kept."""
     assert isinstance(data, SegmentationDataset)
+    found, masks = outcome.test_scores, outcome.test_masks
     for name, model in asked.items():
-        outcome.test_scores[name] = evaluation.evaluate_segmentation(model, data.test, data)
-        outcome.test_masks[name] = evaluation.predict_masks(model, data.test, data)
-    masks = outcome.test_masks
-    return {name: mask_scores(outcome.test_scores[name], masks[name], masks["ensemble"]) for name in asked}
+        found[name], masks[name] = evaluation.evaluate_with_masks(model, data.test, data)
+    return {name: mask_scores(found[name], masks[name], masks["ensemble"]) for name in asked}
 
 
 def _measure_cost(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from kdcourse import evaluation, training
 from kdcourse.data import Dataset, SegmentationDataset, fashion_mnist, garment_scenes
@@ -130,12 +130,15 @@ def judge(teacher: nn.Module, data: AnyDataset) -> Callable[[nn.Module], Scores]
     """What scores a model on the test split, agreement with ``teacher`` included; the teacher is asked once."""
     if isinstance(data, SegmentationDataset):
         scenes = data
-        masks = evaluation.predict_masks(teacher, scenes.test, scenes)
+
+        def ask(model: nn.Module) -> tuple[evaluation.SegmentationScores, Tensor]:
+            return evaluation.evaluate_with_masks(model, scenes.test, scenes)
+
+        of_teacher = ask(teacher)
 
         def of_masks(model: nn.Module) -> Scores:
-            found = evaluation.evaluate_segmentation(model, scenes.test, scenes)
-            own = masks if model is teacher else evaluation.predict_masks(model, scenes.test, scenes)
-            return table.mask_scores(found, own, masks)
+            found, masks = of_teacher if model is teacher else ask(model)
+            return table.mask_scores(found, masks, of_teacher[1])
 
         return of_masks
     pictures = data

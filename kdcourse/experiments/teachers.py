@@ -44,7 +44,7 @@ RECIPES: tuple[Recipe, ...] = (
 
 # Scenes aren't erased: a grey patch would hide garments whose class the mask still asks for.
 SEGMENTATION_RECIPES: tuple[Recipe, ...] = (
-    Recipe("unet_1", "unet", 1, Augmentation(shift=0, erase=0.0), epochs=12, batch_size=16),
+    Recipe("unet_1", "unet", 1, Augmentation(shift=6, erase=0.0), epochs=14, batch_size=16),
     Recipe("unet_2", "unet_wide", 2, Augmentation(shift=4, erase=0.0), epochs=12, batch_size=16),
     Recipe("unet_3", "unet", 3, Augmentation(shift=4, erase=0.0), epochs=12, batch_size=16),
 )

@@ -67,6 +67,7 @@ RECORDED: dict[str, StudentRecipe] = {
 _UNET = StudentRecipe("pocket_unet", epochs=10, batch_size=8)
 _SOFT_UNET = replace(_UNET, temperature=1.0, alpha=0.9)
 _CHANNELS = replace(_UNET, temperature=4.0, channelwise=3.0)
+_FLIP = Augmentation(shift=0, flip=True, erase=0.0)
 
 SEGMENTATION_TRIALS: tuple[Trial, ...] = (
     # Here too the plain student gets its own best settings first.
@@ -82,9 +83,14 @@ SEGMENTATION_TRIALS: tuple[Trial, ...] = (
         for weight in (3.0, 10.0)
     ),
     Trial("T1-a0.9-channelwise3", "channels", replace(_SOFT_UNET, channelwise=3.0)),
+    Trial("plain-flip", "flips", replace(_UNET, augmentation=_FLIP, views=2)),
+    Trial(
+        "T4-channelwise10-flip", "flips", replace(_CHANNELS, channelwise=10.0, augmentation=_FLIP, views=2)
+    ),
 )
 
-# Each kind's best on validation. Among the distilled ones the differences are those that seeds make.
+# Each kind's best on validation without flips, which help both alike and cost a second pass of the teachers. Among
+# the distilled ones the differences are those that seeds make.
 SEGMENTATION_RECORDED: dict[str, StudentRecipe] = {
     "plain": _UNET,
     "distilled": replace(_CHANNELS, channelwise=10.0),

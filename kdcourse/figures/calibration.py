@@ -25,18 +25,19 @@ from kdcourse.figures.style import (
 )
 
 
-def reliability_diagram(models: Mapping[str, Reliability]) -> Figure:
+def reliability_diagram(models: Mapping[str, Reliability], *, unit: str = "pictures") -> Figure:
     """Accuracy against confidence for several models, side by side.
 
     Above: the accuracy of every bin of confidence (bars), hatched up or down to the bin's mean
-    confidence: what is hatched is the calibration error, printed as ECE. Below: how many pictures
+    confidence: what is hatched is the calibration error, printed as ECE. Below: how many pictures, or pixels,
     each bin holds, on a logarithmic axis, since most of them are in the last one.
 
     Args:
-        models: name -> what `kdcourse.evaluation.reliability` returned.
+        models: name -> what `kdcourse.evaluation.reliability` returned; of masks, a score's ``reliability``.
+        unit: what the bins count, "pixels" for masks.
 
     Raises:
-        ArgumentError: no model, or a model without pictures.
+        ArgumentError: no model, or a model whose bins are empty.
     """
     if not models:
         raise ArgumentError(
@@ -45,7 +46,7 @@ def reliability_diagram(models: Mapping[str, Reliability]) -> Figure:
     for name, curve in models.items():
         if int(curve.count.sum()) == 0:
             raise ArgumentError(
-                f"The bins of {name!r} hold no pictures. Make them with reliability(logits, labels)."
+                f"The bins of {name!r} hold no {unit}. Make them with reliability(logits, labels)."
             )
     columns = min(3, len(models))
     blocks = math.ceil(len(models) / columns)
@@ -102,7 +103,7 @@ def reliability_diagram(models: Mapping[str, Reliability]) -> Figure:
             below.set_xlabel("confidence")
             if column == 0:
                 above.set_ylabel("accuracy")
-                below.set_ylabel("pictures")
+                below.set_ylabel(unit)
         handles = [
             Patch(facecolor=PALETTE["sky"], edgecolor=PALETTE["blue"], label="accuracy of the bin"),
             Patch(
@@ -113,12 +114,12 @@ def reliability_diagram(models: Mapping[str, Reliability]) -> Figure:
             ),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=3 if columns > 1 else 1)
-        set_alt_text(figure, _describe(models))
+        set_alt_text(figure, _describe(models, unit))
         freeze(figure)
     return figure
 
 
-def _describe(models: Mapping[str, Reliability]) -> str:
+def _describe(models: Mapping[str, Reliability], unit: str) -> str:
     parts = ["Reliability diagram: accuracy against confidence in bins."]
     for name, curve in models.items():
         total = int(curve.count.sum())
@@ -130,8 +131,8 @@ def _describe(models: Mapping[str, Reliability]) -> str:
         else:
             lean = "on the whole too sure" if confidence > accuracy else "on the whole not sure enough"
         parts.append(
-            f"{name}: expected calibration error {curve.error:.4f} on {total:,} pictures, mean confidence "
-            f"{percent(confidence)}, accuracy {percent(accuracy)}, {lean}; {int(curve.count[top]):,} pictures "
+            f"{name}: expected calibration error {curve.error:.4f} on {total:,} {unit}, mean confidence "
+            f"{percent(confidence)}, accuracy {percent(accuracy)}, {lean}; {int(curve.count[top]):,} {unit} "
             f"lie in the bin of confidence above {float(curve.edges[top]):.2f}, where accuracy is "
             f"{percent(float(curve.accuracy[top]))}."
         )

@@ -21,18 +21,21 @@ from kdcourse.figures.style import (
 )
 
 
-def paired_differences(comparisons: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
-    """Differences in accuracy over paired seeds, one row a comparison, in percentage points.
+def paired_differences(
+    comparisons: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, score: str = "accuracy"
+) -> Figure:
+    """Differences in accuracy, or another score, over paired seeds, one row a comparison, in percentage points.
 
     A ring is one seed's difference, the diamond their mean, the bar its 95 % interval by Student's t
     (`kdcourse.evaluation.paired_difference`). A bar that touches the dashed line at 0 proves nothing.
 
     Args:
-        comparisons: name -> (before, after), accuracies 0 to 1 of the same seeds in the same order; what is
+        comparisons: name -> (before, after), scores 0 to 1 of the same seeds in the same order; what is
             drawn is after - before.
+        score: what they are a share of, such as "mean IoU".
 
     Raises:
-        ArgumentError: no comparison, lengths that differ, fewer than two seeds, accuracies outside 0 to 1.
+        ArgumentError: no comparison, lengths that differ, fewer than two seeds, scores outside 0 to 1.
     """
     if not comparisons:
         raise ArgumentError(
@@ -40,7 +43,9 @@ def paired_differences(comparisons: Mapping[str, tuple[Sequence[float], Sequence
         )
     for name, sides in comparisons.items():
         if not all(0 <= value <= 1 for side in sides for value in side):
-            raise ArgumentError(f"Accuracies are shares, 0 to 1; {name!r} has {sides}. Divide by 100.")
+            raise ArgumentError(
+                f"Scores ({score}) are shares, 0 to 1; {name!r} has {sides}. Divide percentages by 100."
+            )
     found = {name: paired_difference(after, before) for name, (before, after) in comparisons.items()}
     with styled():
         figure = new_figure(8.2, 1.5 + 0.62 * len(found))
@@ -60,15 +65,15 @@ def paired_differences(comparisons: Mapping[str, tuple[Sequence[float], Sequence
         axes.set_yticks(range(len(found)), [shorten(name, 34) for name in found])
         axes.set_ylim(len(found) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("difference in accuracy (percentage points); right of 0 is better")
+        axes.set_xlabel(f"difference in {score} (percentage points); right of 0 is better")
         figure.legend(loc="outside upper center", ncols=3)
-        set_alt_text(figure, _describe(found))
+        set_alt_text(figure, _describe(found, score))
         freeze(figure)
     return figure
 
 
-def _describe(found: Mapping[str, Interval]) -> str:
-    parts = ["Differences in accuracy over paired seeds, in percentage points."]
+def _describe(found: Mapping[str, Interval], score: str) -> str:
+    parts = [f"Differences in {score} over paired seeds, in percentage points."]
     for name, interval in found.items():
         mean, low, high = (100 * value for value in (interval.mean, interval.low, interval.high))
         side = "above 0" if low > 0 else "below 0" if high < 0 else "around 0"

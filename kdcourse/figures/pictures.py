@@ -6,14 +6,13 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from kdcourse.distillation import softened
 from kdcourse.errors import ArgumentError
+from kdcourse.figures.masks import rgb, show
 from kdcourse.figures.style import (
     PALETTE,
     count_word,
@@ -73,7 +72,7 @@ def soft_target_gallery(
             order = [int(index) for index in shares[0][row].argsort(descending=True, stable=True)[:top]]
             if label not in order:
                 order[-1] = label
-            _show(grid[row, 0], images[row])
+            show(grid[row, 0], rgb(images[row]))
             grid[row, 0].set_xlabel(shorten(classes[label], 15), fontweight="bold", fontsize=9.5)
             for column, share in enumerate(shares, 1):
                 axes = grid[row, column]
@@ -163,7 +162,7 @@ def disagreements(
         for axes in cells[len(shown) :]:
             axes.axis("off")
         for axes, index in zip(cells, shown, strict=False):
-            _show(axes, images[index])
+            show(axes, rgb(images[index]))
             truth = int(labels[index])
             answers = []
             for who, guess, confidence in zip(("teacher", "student"), said, sure, strict=True):
@@ -214,19 +213,6 @@ def _check_logits(logits: Tensor, images: Tensor, classes: Sequence[str], name: 
         )
     if not bool(logits.isfinite().all()):
         raise ArgumentError(f"{name} must be finite; found NaN or infinity. Look for a run that diverged.")
-
-
-def _show(axes: Axes, image: Tensor) -> None:
-    pixels = image.detach().cpu().permute(1, 2, 0).numpy()
-    if pixels.shape[2] == 1:
-        axes.imshow(np.repeat(pixels, 3, axis=2), interpolation="nearest")
-    else:
-        axes.imshow(pixels, interpolation="nearest")
-    axes.grid(False)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
 
 
 def _probability(value: float) -> str:

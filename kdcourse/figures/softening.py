@@ -11,7 +11,8 @@ from torch import Tensor
 
 from kdcourse.distillation import entropy, softened
 from kdcourse.errors import ArgumentError
-from kdcourse.figures.pictures import RIGHT, WRONG, _check_logits, _check_pictures, _probability, _show
+from kdcourse.figures.masks import rgb, show
+from kdcourse.figures.pictures import RIGHT, WRONG, _check_logits, _check_pictures, _probability
 from kdcourse.figures.style import PALETTE, listed, new_figure, set_alt_text, shorten, styled
 
 _PRINTED = 3  # values written beside the bars of each panel
@@ -70,7 +71,7 @@ def softened_bars(
         )
         side = _PICTURE - 0.2
         shown = figure.add_axes((0.15 / width, (height - 0.62 - side) / height, side / width, side / height))
-        _show(shown, image)
+        show(shown, rgb(image))
         shown.set_anchor("NW")
         shown.set_title(f"label: {shorten(classes[label], 14)}", loc="left", fontsize=10)
         shares = {name: softened(logits, temperature)[0] for name, logits in rows.items()}

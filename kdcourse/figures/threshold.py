@@ -29,6 +29,7 @@ def threshold_view(
     *,
     label: int,
     classes: Sequence[str],
+    title: str = "over all pictures",
 ) -> Figure:
     """One class of one picture at one threshold, and where that threshold lies on the precision-recall curve.
 
@@ -45,6 +46,7 @@ def threshold_view(
         curve: of the same class and model, such as ``scores.precision_recall.per_class[label]``.
         label: position of the class in ``classes``.
         classes: C names.
+        title: what stands above the curve, such as whose it is.
 
     Raises:
         ArgumentError: shapes that don't fit together, values out of range, a curve of a class that doesn't occur.
@@ -73,7 +75,7 @@ def threshold_view(
         after.set_title(f"pixels with p ≥ {_number(threshold)}")
         after.set_xlabel(f"IoU in this picture {_iou(right, wrong, missed)}")
         _point(line, curve, precision, recall)
-        line.set_title("over all pictures")
+        line.set_title(title)
         figure.legend(
             handles=_legend(bool((~counted).any())), loc="lower left", bbox_to_anchor=(0.02, 0.0), ncols=4
         )

@@ -223,6 +223,19 @@ def slider_layout() -> ipywidgets.Layout:
     return ipywidgets.Layout(width="30em", max_width="100%")
 
 
+def picture_slider(count: int, value: int = 0) -> ipywidgets.IntSlider:
+    """The position of one of ``count`` pictures; disabled where there is but one."""
+    return ipywidgets.IntSlider(
+        value=value,
+        min=0,
+        max=max(1, count - 1),
+        description="Picture",
+        style=WIDE,
+        disabled=count == 1,
+        layout=slider_layout(),
+    )
+
+
 def radio_buttons(
     options: Sequence[str] | Sequence[tuple[str, Any]], value: Any = None
 ) -> ipywidgets.RadioButtons:

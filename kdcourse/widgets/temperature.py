@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation import average_members
-from kdcourse.widgets.base import TEMPERATURE, WIDE, CourseWidget, button, row, slider_layout
+from kdcourse.widgets.base import TEMPERATURE, WIDE, CourseWidget, button, picture_slider, row, slider_layout
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,15 +39,7 @@ class TemperatureExplorer(CourseWidget):
         self._names = check_names(names, members)
         self._images, self._labels, self._classes = images, labels, tuple(classes)
         self._logits, self._ensemble = member_logits, ensemble
-        self.index = ipywidgets.IntSlider(
-            value=0,
-            min=0,
-            max=max(1, len(images) - 1),
-            description="Picture",
-            style=WIDE,
-            disabled=len(images) == 1,
-            layout=slider_layout(),
-        )
+        self.index = picture_slider(len(images))
         self.before = button("◀ Previous", "Show the picture before this one")
         self.after = button("Next ▶", "Show the picture after this one")
         self.temperature = ipywidgets.FloatLogSlider(

@@ -15,7 +15,7 @@ from kdcourse.data import IGNORE
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation import PrecisionRecall, PrecisionRecallCurve, precision_recall
 from kdcourse.training.tally import confusion_counts, iou_per_class
-from kdcourse.widgets.base import WIDE, CourseWidget, button, row, slider_layout
+from kdcourse.widgets.base import WIDE, CourseWidget, button, picture_slider, row, slider_layout
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,15 +98,7 @@ class ThresholdExplorer(CourseWidget):
             style=WIDE,
             layout=ipywidgets.Layout(width="30em", max_width="100%"),
         )
-        self.index = ipywidgets.IntSlider(
-            value=first,
-            min=0,
-            max=max(1, len(images) - 1),
-            description="Picture",
-            style=WIDE,
-            disabled=len(images) == 1,
-            layout=slider_layout(),
-        )
+        self.index = picture_slider(len(images), first)
         self.before = button("◀ Previous", "Show the picture before this one")
         self.after = button("Next ▶", "Show the picture after this one")
         self.threshold = ipywidgets.FloatSlider(
@@ -144,9 +136,8 @@ class ThresholdExplorer(CourseWidget):
             curve,
             label=label,
             classes=self._classes,
+            title=f"{shorten(model, 16)}, over all pictures",
         )
-        # The words alone: set_title would undo the figure's style.
-        drawn.axes[-1].title.set_text(f"{shorten(model, 16)}, over all pictures")
         figures.set_alt_text(drawn, f"{model}, picture {at}: {figures.alt_text(drawn)}")
         return drawn
 

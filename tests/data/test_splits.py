@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdcourse.data import Augmentation, Batches, Dataset, Split, View
+from kdcourse.data import Augmentation, Batches, Dataset, MaskedSplit, Split, View
 from kdcourse.distillation import soft_targets
 from kdcourse.errors import DataError
 
@@ -35,6 +35,13 @@ def test_digest_names_content_not_the_object() -> None:
     # The same values in another memory layout are the same content.
     transposed = Split(split.images.mT.contiguous().mT, split.labels)
     assert transposed.digest == split.digest
+
+
+def test_digests_stay_those_that_stored_results_are_known_by() -> None:
+    split = make_split()
+    masked = MaskedSplit(split.images, split.images[:, 0] % 3)
+    assert split.digest.startswith("e2acc9b8265ee372")
+    assert masked.digest.startswith("50dadb333e815c53")
 
 
 @pytest.mark.parametrize("change", ["pixel", "label", "order", "shape"])

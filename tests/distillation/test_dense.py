@@ -33,7 +33,7 @@ from kdcourse.distillation import (
     teacher_digest,
 )
 from kdcourse.errors import ArgumentError
-from kdcourse.training import fit
+from kdcourse.training import cross_entropy, fit
 from tests.distillation import tiny
 
 Loss = Callable[..., Tensor]
@@ -970,6 +970,17 @@ def test_pixel_cross_entropy(batch: Batch) -> None:
     ]
     assert 0 < len(terms) < batch.labels.numel()
     assert float(pixel_cross_entropy(z, batch)) == pytest.approx(np.mean(terms), rel=1e-6)
+    assert torch.equal(pixel_cross_entropy(z, batch), cross_entropy(z, batch))
+    beyond = z.masked_fill((batch.labels == IGNORE)[:, None], torch.nan)
+    for logits in (z, beyond):
+        logits.requires_grad_()
+    losses = [pixel_cross_entropy(logits, batch) for logits in (z, beyond)]
+    assert torch.equal(*losses)
+    gradients = [
+        torch.autograd.grad(loss, logits)[0] for loss, logits in zip(losses, (z, beyond), strict=True)
+    ]
+    assert torch.equal(*gradients)
+    z.requires_grad_(False)
     half = pixel_cross_entropy(z.bfloat16(), batch)
     assert half.dtype == torch.float32 and float(half) == pytest.approx(np.mean(terms), rel=1e-2)
 

@@ -112,8 +112,11 @@ def test_targets_of_the_other_kind_are_refused(teacher: nn.Module) -> None:
     data, few = dataset(), tiny.dataset()
     targets = dense_targets(teacher, data.train, data, progress=False)
     assert isinstance(few, Dataset)
-    with pytest.raises(ArgumentError, match="one label a picture"):
+    with pytest.raises(ArgumentError, match=r"one label a picture.*found DenseTargets"):
         distil(nn.Flatten(), targets, few, alpha=0.5, **SETTINGS)
+    rows = soft_targets(tiny.quarter_reader(), few.train, few, cache=False, progress=False)
+    with pytest.raises(ArgumentError, match=r"a class for every pixel.*found SoftTargets"):
+        distil(net(3), rows, data, alpha=0.5, **SETTINGS)
 
 
 @pytest.mark.parametrize("average", ["logits", "probabilities"])

@@ -26,6 +26,7 @@ from kdcourse.evaluation import (
     dice,
     dice_per_class,
     evaluate_segmentation,
+    evaluate_with_masks,
     expected_calibration_error,
     iou_per_class,
     mask_agreement,
@@ -382,7 +383,19 @@ def test_evaluation_is_that_of_the_models_own_logits(dataset: SegmentationDatase
         assert len(scores.reliability.count) == 5
 
 
-@pytest.mark.parametrize("call", [evaluate_segmentation, predict_masks, predict_logits])
+def test_scores_and_masks_come_from_one_pass(dataset: SegmentationDataset) -> None:
+    torch.manual_seed(2)
+    model = Recorder()
+    options: dict[str, Any] = {"batch_size": 3}
+    scores, masks = evaluate_with_masks(model, dataset.test, dataset, share=0.1, bins=5, **options)
+    assert [len(batch) for batch in model.seen] == [3, 3, 1]
+    alone = evaluate_segmentation(model, dataset.test, dataset, share=0.1, bins=5, **options)
+    assert scores.as_dict() == alone.as_dict()  # to the last digit
+    assert torch.equal(masks, predict_masks(model, dataset.test, dataset, **options))
+    assert masks.dtype == torch.uint8 and masks.shape == dataset.test.masks.shape
+
+
+@pytest.mark.parametrize("call", [evaluate_segmentation, evaluate_with_masks, predict_masks, predict_logits])
 def test_the_model_is_left_as_it_was(call: Callable[..., Any], dataset: SegmentationDataset) -> None:
     model = Recorder().train()
     model.down[1].eval()  # frozen on purpose: must neither wake nor pull others along

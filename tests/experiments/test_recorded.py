@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
+from kdcourse import evaluation
 from kdcourse.data import View, fashion_mnist
 from kdcourse.distillation import soft_targets
 from kdcourse.errors import CheckpointError
@@ -50,6 +52,25 @@ def course(
         student = UNET
     monkeypatch.setattr(tasks, name.upper(), miniature(name, data, teacher, student, folder))
     return data, folder / "students"
+
+
+def test_each_segmentation_model_is_asked_once() -> None:
+    data, asked = tiny.scenes(), []
+
+    class Asked(nn.Conv2d):
+        def forward(self, images: Tensor) -> Tensor:
+            asked.append(len(images))
+            return super().forward(images)
+
+    teacher, student = Asked(3, 3, 1), Asked(3, 3, 1)
+    scores = tasks.judge(teacher, data)
+    found = scores(teacher)
+    assert asked == [24] and found["agreement"] == 1.0
+    apart = scores(student)
+    assert asked == [24, 24]
+    masks = [evaluation.predict_masks(model, data.test, data) for model in (student, teacher)]
+    assert apart["agreement"] == evaluation.mask_agreement(*masks)
+    assert apart["iou"] == evaluation.evaluate_segmentation(student, data.test, data).mean_iou
 
 
 @pytest.fixture

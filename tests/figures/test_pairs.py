@@ -30,6 +30,16 @@ def test_the_words_say_where_the_interval_lies() -> None:
     assert "unclear: three seeds, mean +2.00, interval -0.48 to +4.48, around 0." in words
 
 
+def test_the_score_is_called_by_its_name() -> None:
+    for score in ("accuracy", "mean IoU"):
+        named = {} if score == "accuracy" else {"score": score}
+        figure = paired_differences({"better": (BEFORE, AFTER)}, **named)
+        assert figure.axes[0].get_xlabel().startswith(f"difference in {score} (percentage points)")
+        assert alt_text(figure).startswith(f"Differences in {score} over paired seeds")
+    with pytest.raises(ArgumentError, match=r"\(mean IoU\) are shares"):
+        paired_differences({"percent": ([80.0, 81.0], [82.0, 83.0])}, score="mean IoU")
+
+
 @pytest.mark.parametrize(
     "comparisons",
     [{}, {"one": ([0.8], [0.9])}, {"unequal": (BEFORE, AFTER[:2])}, {"percent": ([80.0, 81.0], [82.0, 83.0])}]

@@ -405,7 +405,17 @@ def test_it_ends_where_the_tally_does() -> None:
     scores = tally.scores()
     inside(figures.precision_recall_curves({"plain": scores.precision_recall.micro}))
     inside(figures.iou_bars({"plain": scores.iou_per_class}, NAMES))
-    inside(figures.reliability_diagram({"plain": scores.reliability}))
+    reliability = figures.reliability_diagram({"plain": scores.reliability}, unit="pixels")
+    inside(reliability)
+    text = figures.alt_text(reliability)
+    assert f"on {scores.pixels:,} pixels" in text and "pictures" not in text
+    assert reliability.axes[1].get_ylabel() == "pixels"
+
+
+def test_the_curve_of_a_threshold_has_the_title_asked_for() -> None:
+    plain, named = threshold().axes[-1].title, threshold(title="plain, over all pictures").axes[-1].title
+    assert (plain.get_text(), named.get_text()) == ("over all pictures", "plain, over all pictures")
+    assert plain.get_weight() == named.get_weight() == "bold"
 
 
 # -- bad arguments -----------------------------------------------------------------------------

@@ -104,6 +104,7 @@ def distil_grid(
         students = [_fresh(student, data, row.setting.seed) for row in rows]
         check_model(students[0], data, next(students[0].parameters()).device)
         targets = stored_targets(teacher, data, shown, cache=cache, progress=bool(progress))
+        assert isinstance(targets, SoftTargets)  # what labels have
         settings: dict[str, Any] = {
             "epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "weight_decay": weight_decay,
             "warm_up": warm_up, "augmentation": augmentation, "views": views, "view_seed": view_seed,
