@@ -2,7 +2,8 @@
 
 The package is laid out as the course is taught, and data flows one way, left to right:
 
-    data -> models -> training -> distillation -> evaluation -> figures -> widgets -> checks -> experiments -> lessons
+    data -> models -> training -> distillation -> evaluation -> deploy -> figures -> widgets -> checks
+         -> experiments -> lessons -> coursework
 
 ``data``
     pictures as tensors in memory, with the views of them that training sees
@@ -14,6 +15,8 @@ The package is laid out as the course is taught, and data flows one way, left to
     ensembles, soft targets kept on disk, the objectives
 ``evaluation``
     accuracy, calibration, agreement, gap recovered, what a model costs
+``deploy``
+    a student taken to where it is used: one file that other runtimes read
 ``figures``
     one function a figure, from results to matplotlib
 ``widgets``
@@ -24,6 +27,8 @@ The package is laid out as the course is taught, and data flows one way, left to
     the whole story: trained teachers, recorded results, the run and its report
 ``lessons``
     claims and figures as lessons state and show them, and the way from their source to the notebooks
+``coursework``
+    assignments made from lessons, and whole classes graded in a sandbox
 
 ``doctor`` tells whether this machine is ready, ``errors`` holds what the others raise. A room is
 opened when it is first asked for, so that ``import kdcourse`` itself costs next to nothing.
@@ -38,7 +43,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kdcourse import (
         checks,
+        coursework,
         data,
+        deploy,
         distillation,
         doctor,
         errors,
@@ -55,7 +62,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "checks",
+    "coursework",
     "data",
+    "deploy",
     "distillation",
     "doctor",
     "errors",

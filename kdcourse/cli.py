@@ -1,4 +1,4 @@
-"""The command line: ``kdcourse run | lab | lessons | doctor | teachers | students | bench``."""
+"""The command line; ``kdcourse --help`` lists its commands."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ students_app = typer.Typer(
 app.add_typer(students_app, name="students", no_args_is_help=True)
 lessons_app = typer.Typer(help="For authors: from the lessons' source to the notebooks that learners open.")
 app.add_typer(lessons_app, name="lessons", no_args_is_help=True)
+
+
+_Precision = Annotated[
+    str, typer.Option(help="Of all students alike: 'float32', or 'bfloat16' where that is faster.")
+]
 
 
 @app.callback()
@@ -203,17 +208,36 @@ def bench(
     raise typer.Exit(_guarded(work, "No process is left behind; results of finished benchmarks are kept."))
 
 
+@app.command()
+def site(
+    out: Annotated[Path, typer.Option(help="Folder of the site; an earlier site there is replaced.")] = Path(
+        "site"
+    ),
+) -> None:
+    """Build the course's website, to be read without a network (in a clone of the repository)."""
+
+    def work() -> None:
+        _of_the_repository("website", "build", "site").build(out, say=typer.echo)
+
+    _guarded(work, "The site is as it was.")
+
+
 def _benchmarks() -> Any:
     """The benchmarks' own command, from the folder beside the package."""
+    return _of_the_repository("benchmarks", "bench", "bench")
+
+
+def _of_the_repository(folder: str, module: str, extra: str) -> Any:
+    """A module of a folder that lies beside the package in a clone and doesn't come with pip."""
     root = Path(__file__).resolve().parents[1]
-    if not (root / "benchmarks" / "bench.py").is_file():
+    if not (root / folder / f"{module}.py").is_file():
         raise ArgumentError(
-            f"There are no benchmarks beside {Path(__file__).parent}: they live in the repository, not in the "
-            "installed package. Get them with 'git clone https://github.com/kdcourse/kdcourse', then "
-            "'pip install -e .[bench]' and 'kdcourse bench' in it."
+            f"There is no folder {folder} beside {Path(__file__).parent}: it lives in the repository, not in the "
+            "installed package. Get it with 'git clone https://github.com/kdcourse/kdcourse', then "
+            f"'pip install -e .[{extra}]' in it."
         )
     sys.path.insert(0, str(root))
-    return importlib.import_module("benchmarks.bench")
+    return importlib.import_module(f"{folder}.{module}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -262,8 +286,93 @@ def check_lessons() -> None:
     raise typer.Exit(int(bool(found)))
 
 
+@app.command()
+def assign(
+    lessons: Annotated[
+        list[str] | None,
+        typer.Argument(help="Of the assignment, such as 04; a variant may name them instead."),
+    ] = None,
+    variant: Annotated[
+        Path | None, typer.Option(help="A TOML file: other exercises, questions, points, seed.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Decides the hidden tries; by default this instructor's own.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder in which the assignment's own is made.")] = Path("dist"),
+) -> None:
+    """Make an assignment of lessons: notebooks for students, solutions, and a course for nbgrader."""
+    from kdcourse.coursework import assignment as room
+    from kdcourse.coursework.assign import assign as build
+
+    def work() -> None:
+        if variant is None:
+            planned = room.plan(lessons or [], seed=seed)
+        else:
+            planned = room.read_variant(variant, lessons or [], seed=seed)
+        typer.echo(room.listing(planned) + "\n")
+        folder = build(planned, out)
+        typer.echo(f"for students:  {folder / 'release'}")
+        typer.echo(f"solutions:     {folder / 'solutions'}")
+        typer.echo(f"for nbgrader:  {folder / 'nbgrader'}")
+        typer.echo(f"for grading:   {folder / 'assignment.json'} (keep it to yourself: it holds the seed)")
+
+    _guarded(work, "The same command builds all of it again.")
+
+
+@app.command()
+def grade(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="What was handed in: a folder for each student, or a learning platform's download."
+        ),
+    ],
+    assignment: Annotated[Path, typer.Option(help="The assignment.json that kdcourse assign made.")],
+    out: Annotated[Path, typer.Option(help="Folder of grades, feedback and report.")] = Path("graded"),
+    jobs: Annotated[int | None, typer.Option(help="Submissions at a time; by default one a core.")] = None,
+    marks: Annotated[
+        Path | None,
+        typer.Option(help="Points for written answers: a CSV with student, task, points, comment."),
+    ] = None,
+    canvas: Annotated[
+        Path | None, typer.Option(help="A gradebook that Canvas exported, to be filled in.")
+    ] = None,
+    moodle: Annotated[
+        Path | None, typer.Option(help="A grading worksheet that Moodle gave out, to be filled in.")
+    ] = None,
+    gradebook: Annotated[
+        Path | None, typer.Option(help="nbgrader's gradebook.db; by default one in the folder of results.")
+    ] = None,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Run students' code without a sandbox. Think twice.")
+    ] = False,
+) -> None:
+    """Grade a class: each student's code in a sandbox, grades for nbgrader, Canvas and Moodle, feedback, a report."""
+    from kdcourse.coursework import assignment as room
+    from kdcourse.coursework.batch import grade as grade_class
+
+    def work() -> None:
+        began, release = time.perf_counter(), assignment.parent / "release"
+        batch = grade_class(
+            folder, room.load(assignment), out, jobs=jobs, unsafe=unsafe, marks=marks, canvas=canvas, moodle=moodle,
+            gradebook=gradebook, release=release if release.is_dir() else None,
+        )  # fmt: skip
+        for note in batch.notes:
+            typer.echo(f"note: {note}")
+        before = len(batch.class_) - batch.graded_now
+        typer.echo(
+            f"{batch.graded_now} graded{f', {before} as before' if before else ''}, in "
+            f"{time.perf_counter() - began:.0f} s. See {batch.out / 'report.html'}, and beside it grades.csv, "
+            "canvas.csv, moodle.csv, gradebook.db and the pages in feedback."
+        )
+
+    _guarded(work, "Nothing that was graded is lost; the same command goes on from here.")
+
+
 @students_app.command()
-def search(folder: _DataFolder = None, task: _Task = "classification") -> None:
+def search(
+    folder: _DataFolder = None, task: _Task = "classification", precision: _Precision = "float32"
+) -> None:
     """Try every setting of the search on the validation split."""
     from kdcourse.experiments import recorded
     from kdcourse.experiments.tasks import task_named
@@ -271,13 +380,15 @@ def search(folder: _DataFolder = None, task: _Task = "classification") -> None:
     def work() -> None:
         chosen = task_named(task)
         where = folder or Path("data") / chosen.students_folder
-        recorded.search(chosen.student_data(), where, say=typer.echo)
+        recorded.search(chosen.student_data(), where, precision=precision, say=typer.echo)
 
     _guarded(work, "The same command goes on from here.")
 
 
 @students_app.command()
-def record(folder: _DataFolder = None, task: _Task = "classification") -> None:
+def record(
+    folder: _DataFolder = None, task: _Task = "classification", precision: _Precision = "float32"
+) -> None:
     """Train the chosen settings over five seeds, plain and distilled, and ask the test set once."""
     from kdcourse.experiments import recorded
     from kdcourse.experiments.tasks import task_named
@@ -285,7 +396,7 @@ def record(folder: _DataFolder = None, task: _Task = "classification") -> None:
     def work() -> None:
         chosen = task_named(task)
         where = folder or Path("data") / chosen.students_folder
-        recorded.record(chosen.student_data(), where, say=typer.echo)
+        recorded.record(chosen.student_data(), where, precision=precision, say=typer.echo)
 
     _guarded(work, "The same command goes on from here.")
 

@@ -23,3 +23,7 @@ class DivergedError(KdcourseError):
 
 class LessonError(KdcourseError):
     """A lesson's source is malformed, doesn't run, or what it claims doesn't hold."""
+
+
+class CourseworkError(KdcourseError):
+    """Coursework can't be made or graded on this machine, or not as asked."""

@@ -24,11 +24,13 @@ ORDER = [
     "training",
     "distillation",
     "evaluation",
+    "deploy",
     "figures",
     "widgets",
     "checks",
     "experiments",
     "lessons",
+    "coursework",
     "doctor",
     "cli",
 ]
@@ -79,7 +81,7 @@ def test_every_room_named_exists_and_is_listed() -> None:
 
 def test_unknown_name_is_an_attribute_error_that_lists_the_rooms() -> None:
     with pytest.raises(
-        AttributeError, match=r"no attribute 'distilation'; it has checks, data, distillation"
+        AttributeError, match=r"no attribute 'distilation'; it has checks, coursework, data, deploy"
     ):
         _ = kdcourse.distilation  # type: ignore[attr-defined]
     assert not hasattr(kdcourse, "nothing_of_this_name")

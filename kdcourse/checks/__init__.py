@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-def check(exercise_id: str, answer: Any, *, limit: float = 10.0) -> Verdict:
+def check(exercise_id: str, answer: Any, *, limit: float = 10.0, seed: int | None = None) -> Verdict:
     """Check an answer, print the verdict and return it.
 
     Whatever the answer does (raise, loop for ever, return nonsense), it is met with a message. Under nbgrader,
@@ -34,11 +34,15 @@ def check(exercise_id: str, answer: Any, *, limit: float = 10.0) -> Verdict:
         exercise_id: one of `exercises`.
         answer: the function written for it, not called (or the value, for an exercise that asks for one).
         limit: seconds that all tries may take together.
+        seed: puts it to tries of other values, which follow from this whole number, rather than to those that every
+            learner can look up.
 
     Raises:
         ArgumentError: there is no such exercise.
     """
     asked = exercise(exercise_id)
+    if seed is not None:
+        asked = asked.varied(seed)
     verdict = judge(asked, observe(asked, answer, limit=limit))
     if "NBGRADER_EXECUTION" in os.environ and not verdict.right:
         raise AssertionError(verdict.message)

@@ -10,6 +10,7 @@ from kdcourse.errors import ArgumentError
 
 Answer = Callable[..., Any]
 Parts = Mapping[str, Any]
+Vary = Callable[..., tuple[Any, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,11 +22,13 @@ class Probe:
         where: names the try in a message, such as "at T = 4" or "for a batch of one picture".
         extreme: a nasty case that a wrong answer may fail in a way of its own (an overflow, say). An answer
             that is wrong on ordinary tries is likened to a mistake by those alone.
+        vary: as in `Exercise`, for this try alone.
     """
 
     inputs: tuple[Any, ...]
     where: str
     extreme: bool = False
+    vary: Vary | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,7 @@ class Mistake:
         hint: what to think about; leads there without giving the solution.
         wrong: an implementation that makes this mistake. An answer that gives the same results on the
             exercise's tries is taken to make it too.
+        only_if_right: the sign counts only on a try on which the answer itself is right.
         sign: instead of ``wrong``, or besides it: recognises the mistake in the parts seen on one try (see
             `Exercise.play`), where results alone don't tell, such as a teacher that was asked in train mode.
     """
@@ -45,6 +49,7 @@ class Mistake:
     hint: str
     wrong: Answer | None = None
     sign: Callable[[Parts], bool] | None = None
+    only_if_right: bool = False
 
     def __post_init__(self) -> None:
         if self.wrong is None and self.sign is None:
@@ -73,6 +78,10 @@ class Exercise:
             number of its tensor + absolute.
         tell: ``(expected, found)`` of one part -> what is wrong with it in words, or None for nothing to say; for
             answers that look like no known mistake, and never with the right number in it.
+        vary: ``(draw, *inputs)`` of a try -> inputs of the same sort with other values, where the rules of
+            `kdcourse.checks.vary` for each kind of input don't know enough.
+        shuffled: whether varied tries come in another order too; for answers of so few kinds that a table could know
+            them by their order alone.
     """
 
     id: str
@@ -87,6 +96,14 @@ class Exercise:
     relative: float = 1e-4
     absolute: float = 1e-6
     tell: Callable[[Any, Any], str | None] | None = None
+    vary: Vary | None = None
+    shuffled: bool = False
+
+    def varied(self, seed: int) -> Exercise:
+        """The same exercise with tries of other values, which follow from ``seed``: see `kdcourse.checks.vary`."""
+        from kdcourse.checks.vary import varied  # judges, and so imports this module
+
+        return varied(self, seed)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def judge(exercise: Exercise, observed: Observed) -> Verdict:
         return _right(exercise)
     if faults and (observed.blank or _says_not_implemented(observed)):
         return _not_attempted(exercise)
-    mistake = _known_mistake(exercise, expected, observed.outcomes)
+    mistake = likely(exercise, observed.outcomes)
     if mistake is not None:
         return _wrong(exercise, mistake.name, f"Hint: {mistake.hint}")
     return _unnamed(exercise, observed, faults)
@@ -62,7 +62,14 @@ def _faults(
                 yield number, part, fault
 
 
-def _agree(exercise: Exercise, one: Outcome, other: Outcome) -> bool:
+def right(exercise: Exercise, found: tuple[Outcome, ...]) -> bool:
+    """Whether these outcomes of the exercise's tries are those of a right answer."""
+    expected = observe_ours(exercise, exercise.solution)
+    changed = any(outcome.changed for outcome in found)
+    return not changed and next(_faults(exercise, expected, found), None) is None
+
+
+def agree(exercise: Exercise, one: Outcome, other: Outcome) -> bool:
     """Whether two answers did the same on one try; their gradients aside, which follow from the rest."""
     if one.error is not None or other.error is not None:
         return _error(one) == _error(other)
@@ -80,27 +87,34 @@ def _error(outcome: Outcome) -> tuple[str, str] | None:
 # -- which mistake it looks like ----------------------------------------------------------------
 
 
-def _known_mistake(
-    exercise: Exercise, expected: tuple[Outcome, ...], found: tuple[Outcome, ...]
-) -> Mistake | None:
+def likely(exercise: Exercise, found: tuple[Outcome, ...]) -> Mistake | None:
+    """The known mistake that wrong outcomes look like."""
+    expected = observe_ours(exercise, exercise.solution)
     ordinary = [number for number, probe in enumerate(exercise.probes) if not probe.extreme]
-    wrong = [not _agree(exercise, one, other) for one, other in zip(expected, found, strict=True)]
+    wrong = [not agree(exercise, one, other) for one, other in zip(expected, found, strict=True)]
     like: Mistake | None = None
     for mistake in exercise.mistakes:
         if mistake.sign is not None and any(
-            outcome.error is None and mistake.sign(outcome.parts) for outcome in found
+            _shows(exercise, mistake, one, other) for one, other in zip(expected, found, strict=True)
         ):
             return mistake
         if mistake.wrong is None or not any(wrong):
             continue
         theirs = observe_ours(exercise, mistake.wrong)
-        agrees = [_agree(exercise, one, other) for one, other in zip(theirs, found, strict=True)]
+        agrees = [agree(exercise, one, other) for one, other in zip(theirs, found, strict=True)]
         if all(agrees):
             return mistake
         if like is None and any(wrong[n] for n in ordinary) and all(agrees[n] for n in ordinary):
             # The same but for a nasty case, which two ways of writing one mistake may meet differently.
             like = mistake
     return like
+
+
+def _shows(exercise: Exercise, mistake: Mistake, expected: Outcome, found: Outcome) -> bool:
+    """Whether one try has the mistake's sign."""
+    if mistake.sign is None or found.error is not None or not mistake.sign(found.parts):
+        return False
+    return not mistake.only_if_right or agree(exercise, expected, found)
 
 
 # -- wrong, but not in a way known --------------------------------------------------------------
@@ -156,8 +170,7 @@ def _gradient_argument(exercise: Exercise) -> str:
 
 def _random(exercise: Exercise, observed: Observed) -> bool:
     return any(
-        not _agree(exercise, one, other)
-        for one, other in zip(observed.outcomes, observed.again, strict=False)
+        not agree(exercise, one, other) for one, other in zip(observed.outcomes, observed.again, strict=False)
     )
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
+from kdcourse.checks import plays
 from kdcourse.checks.exercise import Exercise, Mistake, Probe
-from kdcourse.checks.tries import numbers, share
+from kdcourse.checks.tries import Draw, numbers, share
 
 # -- count_parameters ---------------------------------------------------------------------------
 
@@ -19,37 +17,19 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _tiny_model(name: str) -> nn.Module:
-    if name == "linear":
-        return nn.Linear(7, 3)
-    if name == "batch norm":
-        return nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 5))
-    if name == "frozen":
-        model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2))
-        model[0].requires_grad_(False)
-        return model
-    if name == "nested":
-        return nn.Sequential(nn.Sequential(nn.Linear(3, 9), nn.ReLU()), nn.Linear(9, 2, bias=False))
-    layer = nn.Linear(6, 6)
-    return nn.Sequential(layer, nn.ReLU(), layer)
-
-
-def _count(answer: Callable[[nn.Module], Any], name: str) -> dict[str, Any]:
-    return {"answer": answer(_tiny_model(name))}
-
-
 COUNT_PARAMETERS = Exercise(
     id="count_parameters",
     lesson=0,
     title="Count a model's parameters",
     solution=count_parameters,
-    play=_count,
+    play=plays.count,
+    vary=lambda draw, name, more: (name, draw.whole(1, 9)),
     probes=(
-        Probe(("linear",), "for a single linear layer"),
-        Probe(("batch norm",), "for a small network with BatchNorm"),
-        Probe(("frozen",), "for a network whose first layer is frozen"),
-        Probe(("nested",), "for a network inside a network"),
-        Probe(("shared",), "for a network that uses one layer twice", extreme=True),
+        Probe(("linear", 0), "for a single linear layer"),
+        Probe(("batch norm", 0), "for a small network with BatchNorm"),
+        Probe(("frozen", 0), "for a network whose first layer is frozen"),
+        Probe(("nested", 0), "for a network inside a network"),
+        Probe(("shared", 0), "for a network that uses one layer twice", extreme=True),
     ),
     mistakes=(
         Mistake(
@@ -110,11 +90,21 @@ def fraction_correct(logits: Tensor, labels: Tensor) -> float:
     return (logits.argmax(dim=1) == labels).double().mean().item()
 
 
+def _other_share(draw: Draw, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Other logits, of which another share is right; where all were right, all are."""
+    right = bool((logits.argmax(1) == labels).all())
+    logits = logits + draw.noise(logits)
+    best = logits.argmax(1)
+    guesses = torch.tensor([draw.whole(0, logits.shape[1] - 1) for _ in labels])
+    return logits, best if right else torch.where(draw.noise(best) > 0, best, guesses)
+
+
 FRACTION_CORRECT = Exercise(
     id="fraction_correct",
     lesson=0,
     title="The share of pictures that a model gets right",
     solution=fraction_correct,
+    vary=_other_share,
     probes=(
         Probe((numbers(1, 7, 3), torch.tensor([0, 1, 2, 2, 1, 0, 0])), "for 7 pictures of 3 classes"),
         Probe((numbers(2, 4, 4), numbers(2, 4, 4).argmax(1).roll(1)), "for 4 pictures of 4 classes"),

@@ -19,6 +19,8 @@ WEIGHT_MEGABYTES = Exercise(
     lesson=1,
     title="How many megabytes the weights take",
     solution=weight_megabytes,
+    # An even number more: half a byte is half a byte still.
+    vary=lambda draw, n, bits: (n + 2 * draw.whole(1, 1 + n // 8), bits),
     probes=(
         Probe((1_000_000, 32), "for a million parameters of 32 bits"),
         Probe((25_450, 32), "for 25,450 parameters of 32 bits"),
@@ -98,6 +100,11 @@ CONV_MACS = Exercise(
     lesson=1,
     title="How many multiplications a convolution takes",
     solution=conv_macs,
+    vary=lambda draw, i, o, k, *size: (
+        *(n + draw.whole(1, 7) for n in (i, o)),
+        k,
+        *(n + draw.whole(1, 6) for n in size),
+    ),
     probes=(
         Probe((1, 8, 3, 28, 28), "for 1 to 8 channels, 3 x 3, on 28 x 28 pixels"),
         Probe((3, 16, 3, 10, 14), "for 3 to 16 channels, 3 x 3, on 10 x 14 pixels"),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kdcourse.checks import plays
 from kdcourse.checks.exercise import Exercise, Mistake, Probe
-from kdcourse.checks.tries import Remembering, huge, numbers, share, statistics
+from kdcourse.checks.tries import huge, numbers, share
 
 # -- cross_entropy_by_hand ----------------------------------------------------------------------
 
@@ -258,18 +258,6 @@ def validation_accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> flo
     return (predictions == labels).double().mean().item()
 
 
-def _validate(answer: Callable[..., Any], mode: str, images: Tensor, labels: Tensor) -> dict[str, Any]:
-    model = Remembering(seed=1).train(mode == "train")
-    result = answer(model, images, labels)
-    return {
-        "answer": result,
-        "the mode it asked the model in": model.asked,
-        "gradients recorded": any(model.recorded),
-        "the model's mode afterwards": "train" if model.training else "eval",
-        "the model's BatchNorm statistics": statistics(model),
-    }
-
-
 def _validation_wrong(
     reduce: Callable[[Tensor, Tensor], float] = lambda z, y: (z.argmax(1) == y).double().mean().item(),
     *,
@@ -294,7 +282,7 @@ VALIDATION_ACCURACY = Exercise(
     lesson=2,
     title="Accuracy on held-out pictures",
     solution=validation_accuracy,
-    play=_validate,
+    play=plays.validate,
     tell=share,
     probes=(
         Probe(("train", numbers(5, 12, 6), torch.arange(12) % 3), "for 12 pictures, the model in train mode"),
@@ -404,6 +392,7 @@ DIAGNOSE = Exercise(
     lesson=2,
     title="Overfitting, underfitting, or neither",
     solution=diagnose,
+    shuffled=True,
     tell=_three_words,
     probes=(
         Probe(([2.0, 1.0, 0.5, 0.3], [2.1, 1.2, 0.9, 0.8]), "where both losses fall"),

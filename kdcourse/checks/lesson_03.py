@@ -198,6 +198,7 @@ PAIRWISE_DISAGREEMENT = Exercise(
     lesson=3,
     title="How often members differ",
     solution=pairwise_disagreement,
+    vary=lambda draw, predictions: (torch.stack(draw.columns(*predictions, keep_all=False)),),
     tell=share,
     probes=(
         Probe(
@@ -348,6 +349,8 @@ CALIBRATION_ERROR = Exercise(
         Probe(
             (torch.tensor([1.0, 1.0, 0.72]), torch.tensor([True, False, True])),
             "for a confidence of exactly 1",
+            # Not all of them are right, or leaving them out would cost nothing.
+            vary=lambda draw, confidence, correct: (confidence ** draw.between(0.7, 1.4), correct),
         ),
     ),
     mistakes=(

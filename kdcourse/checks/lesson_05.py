@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from kdcourse.checks import plays
 from kdcourse.checks.exercise import Exercise, Mistake, Probe
-from kdcourse.checks.tries import Remembering, huge, numbers, statistics, weights
+from kdcourse.checks.tries import huge, numbers
 
 # -- distillation_term --------------------------------------------------------------------------
 
@@ -423,52 +423,6 @@ def distil_step(
     return loss.item()
 
 
-class _Descent:
-    """Plain gradient descent that counts its steps.
-
-    Not torch.optim's, whose first use imports torch's compiler: seconds that would count as the answer's.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self.param_groups: list[dict[str, Any]] = [{"params": list(model.parameters()), "lr": 0.5}]
-        self.steps = 0
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        for parameter in self.param_groups[0]["params"]:
-            parameter.grad = None if set_to_none or parameter.grad is None else torch.zeros_like(parameter)
-
-    @torch.no_grad()
-    def step(self) -> None:
-        self.steps += 1
-        for parameter in self.param_groups[0]["params"]:
-            if parameter.grad is not None:
-                parameter -= self.param_groups[0]["lr"] * parameter.grad
-
-
-def _step(
-    answer: Callable[..., Any], mode: str, images: Tensor, labels: Tensor, temperature: float, alpha: float
-) -> dict[str, Any]:
-    # No dropout in the student, so that answers don't depend on how often it was asked.
-    student, teacher = Remembering(seed=1, dropout=0.0), Remembering(seed=2)
-    student.train(mode == "train")
-    for parameter in student.parameters():
-        parameter.grad = torch.full_like(parameter, 0.3)  # left over from an earlier step
-    optimizer = _Descent(student)
-    before = weights(teacher)
-    loss = answer(student, teacher, images, labels, optimizer, temperature, alpha)
-    return {
-        "answer": loss,
-        "the mode it asked the teacher in": teacher.asked,
-        "the mode it asked the student in": student.asked,
-        "whether the teacher's pass was recorded": any(teacher.recorded),
-        "gradients in the teacher": any(parameter.grad is not None for parameter in teacher.parameters()),
-        "the teacher's weights changed": not torch.equal(before, weights(teacher)),
-        "the teacher's BatchNorm statistics": statistics(teacher),
-        "the number of steps": optimizer.steps,
-        "the student's weights after the step": weights(student),
-    }
-
-
 def _wrong_step(
     loss_of: Callable[..., Tensor] = objective,
     *,
@@ -533,7 +487,7 @@ DISTIL_STEP = Exercise(
     lesson=5,
     title="One step of distillation",
     solution=distil_step,
-    play=_step,
+    play=plays.step,
     probes=(
         Probe(("train", numbers(1, 9, 6), torch.arange(9) % 3, 4.0, 0.7), "at T = 4 and alpha = 0.7"),
         Probe(("train", numbers(2, 6, 6), torch.arange(6) % 3, 2.0, 1.0), "at T = 2 and alpha = 1"),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kdcourse.checks.exercise import Exercise, Mistake, Probe
-from kdcourse.checks.tries import numbers, share
+from kdcourse.checks.tries import Draw, numbers, share
 from kdcourse.evaluation import t_quantile
 
 # -- recovered ----------------------------------------------------------------------------------
@@ -285,11 +285,24 @@ def _alike(seed: int, *shape: int) -> tuple[Tensor, Tensor]:
     return student, student + numbers(seed + 100, *shape, spread=1.5)
 
 
+def _other_pair(draw: Draw, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Others that agree as much as before; where they always did, they do, and equal logits stay equal."""
+    if bool((student.argmax(1) == teacher.argmax(1)).all()):
+        student = student + draw.noise(student)
+        return student, draw.between(2, 4) * student + draw.between(-1, 1)
+    if bool((student == teacher).any()):
+        change = draw.noise(student, 0.2)
+        return student + change, teacher + change
+    student = student + draw.noise(student)
+    return student, student + draw.noise(student, 1.5)
+
+
 AGREEMENT_WITH_TEACHER = Exercise(
     id="agreement_with_teacher",
     lesson=6,
     title="Agreement with the teacher",
     solution=agreement_with_teacher,
+    vary=_other_pair,
     tell=share,
     probes=(
         Probe(_alike(1, 12, 4), "for 12 pictures of 4 classes"),
@@ -378,6 +391,7 @@ DISCORDANT_PAIRS = Exercise(
     lesson=6,
     title="Where two models part ways",
     solution=discordant_pairs,
+    vary=lambda draw, *flags: draw.columns(*flags),
     probes=(
         Probe((_flags("+++++---+-"), _flags("++---+-+-+")), "for 10 pictures"),
         Probe((_flags("++++++--"), _flags("+-+--+--")), "where the second is never right alone"),

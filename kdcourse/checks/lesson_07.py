@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdcourse.checks.compare import same
-from kdcourse.checks.exercise import Answer, Exercise, Mistake, Probe
-from kdcourse.checks.observe import ANSWER, GRADIENT
-from kdcourse.checks.tries import huge, numbers, share
+from kdcourse.checks import plays
+from kdcourse.checks.exercise import Exercise, Mistake, Probe
+from kdcourse.checks.observe import GRADIENT
+from kdcourse.checks.tries import Draw, huge, numbers, share
 from kdcourse.data import IGNORE
 
 NAN = float("nan")
@@ -80,6 +80,23 @@ def _mean_of_all(prediction: Tensor, truth: Tensor, label: int) -> float:
     return sum(class_iou(prediction, truth, one) for one in labels) / len(labels) if labels else NAN
 
 
+def _bits(prediction: Tensor, truth: Tensor, label: int) -> float:
+    """& and | of the class numbers themselves, which work on their bits."""
+    counts = truth != IGNORE
+    predicted, true = prediction[counts].to(truth.dtype), truth[counts]
+    return _over(predicted & true, predicted | true)
+
+
+def _times_counts(prediction: Tensor, truth: Tensor, label: int) -> float:
+    counts = truth != IGNORE
+    predicted, true = prediction * counts == label, truth * counts == label
+    return _over(predicted & true, predicted | true)
+
+
+def _ground_cut(prediction: Tensor, truth: Tensor, label: int) -> float:
+    return class_iou(prediction, truth.masked_fill(truth == 0, IGNORE), label)
+
+
 def _nan_or_share(expected: float, found: float) -> str | None:
     if math.isnan(expected):
         return "gives a number where there is nothing to divide: NaN, float('nan'), is asked for."
@@ -104,6 +121,7 @@ CLASS_IOU = Exercise(
     lesson=7,
     title="Intersection over union of one class",
     solution=class_iou,
+    vary=lambda draw, prediction, truth, label: (*draw.columns(prediction, truth), label),
     tell=_nan_or_share,
     probes=(
         Probe((*_masks(1, 3, 2, 4, 5), 1), "for two pictures, class 1"),
@@ -169,6 +187,39 @@ CLASS_IOU = Exercise(
             "absent class counted as 1",
             wrong=_pixels(_iou, absent=1.0),
             hint="a class in neither mask is no success of the prediction either. What is 0 divided by 0?",
+        ),
+        Mistake(
+            "NaN where truth lacks the class",
+            wrong=_pixels(lambda p, t: _iou(p, t) if t.any() else NAN),
+            hint="a class predicted without being there is a mistake of the model, and scores 0. NaN is for a class in "
+            "neither mask.",
+        ),
+        Mistake(
+            "NaN where no pixel is right",
+            wrong=_pixels(lambda p, t: _iou(p, t) if (p & t).any() else NAN),
+            hint="a class of which no pixel is right scores 0. NaN is for a class in neither mask.",
+        ),
+        Mistake(
+            "label not compared with",
+            wrong=_bits,
+            hint="& and | of class numbers work on their bits. Make True and False of both masks first: where is the "
+            "class label?",
+        ),
+        Mistake(
+            "ignored pixels made background",
+            wrong=_times_counts,
+            hint="multiplied by 0, the pixels to be left out are still there, as class 0. Cut them away instead: "
+            "mask[counts].",
+        ),
+        Mistake(
+            "background left out",
+            wrong=_ground_cut,
+            hint="only pixels whose truth is IGNORE are left out. On background (0) a prediction may be a false alarm.",
+        ),
+        Mistake(
+            "rounded down",
+            wrong=_pixels(lambda p, t: float((p & t).sum() // (p | t).sum())),
+            hint="// drops whatever follows the point, of a share nearly everything: / divides.",
         ),
         Mistake(
             "mean over the pictures",
@@ -278,11 +329,23 @@ def _pooled(confusion: Tensor) -> float:
     return (right.sum() / (true + called - right).sum()).item()
 
 
+def _rows_as_shares(confusion: Tensor) -> float:
+    numbers = confusion.double()
+    return _ious(*_counts(numbers / numbers.sum(1, keepdim=True).clamp(min=1))).nanmean().item()
+
+
+def _other_counts(draw: Draw, confusion: Tensor) -> tuple[Tensor]:
+    """Other counts wherever there are any."""
+    factors = draw.noise(confusion).sigmoid() + 0.6
+    return (torch.where(confusion > 0, (confusion * factors).long().clamp(min=1), confusion),)
+
+
 IOU_OVER_CLASSES = Exercise(
     id="iou_over_classes",
     lesson=7,
     title="Mean IoU from a confusion matrix",
     solution=iou_over_classes,
+    vary=_other_counts,
     tell=share,
     probes=(
         Probe((torch.tensor([[50, 3, 2], [6, 20, 1], [0, 4, 9]]),), "for three classes"),
@@ -390,6 +453,17 @@ IOU_OVER_CLASSES = Exercise(
             hint="every class counts alike in a mean IoU, however many pixels it has.",
         ),
         Mistake(
+            "rows made shares first",
+            wrong=_rows_as_shares,
+            hint="with every row divided by its sum, a false alarm weighs less if it comes from a large class. Count "
+            "pixels.",
+        ),
+        Mistake(
+            "all pixels but the right ones for the union",
+            wrong=_mean_over(lambda r, t, c: r / (t.sum() - r)),
+            hint="most of these pixels have nothing to do with the class. Its own row and column make its union.",
+        ),
+        Mistake(
             "background left out",
             wrong=_without_the_first,
             hint="class 0 is a class like the others.",
@@ -433,21 +507,6 @@ def pixel_term(student_logits: Tensor, teacher_logits: Tensor, masks: Tensor, te
     return temperature**2 * kl[masks != IGNORE].mean()
 
 
-def _watch_the_teacher(
-    answer: Answer, student_logits: Tensor, teacher_logits: Tensor, masks: Tensor, temperature: float
-) -> dict[str, Any]:
-    """The result, the student's gradient, and whether a result that is right would train the teacher too."""
-    expected = pixel_term(student_logits, teacher_logits, masks, temperature)
-    student, teacher = (logits.clone().requires_grad_() for logits in (student_logits, teacher_logits))
-    # Copied back, so that the answer gets the very tensors that are looked at for changes afterwards.
-    result = answer(student_logits.copy_(student), teacher_logits.copy_(teacher), masks, temperature)
-    if not isinstance(result, Tensor) or not result.requires_grad:
-        return {ANSWER: result, GRADIENT: None}
-    gradient, taught = torch.autograd.grad(result.sum(), (student, teacher), allow_unused=True)
-    right = same(expected, result.detach(), relative=1e-4, absolute=1e-5)
-    return {ANSWER: result, GRADIENT: None if gradient is None else (gradient, right and taught is not None)}
-
-
 def _trains_the_teacher(parts: Any) -> bool:
     gradient = parts.get(GRADIENT)
     return isinstance(gradient, tuple) and bool(gradient[1])
@@ -489,6 +548,21 @@ def _from_probabilities(z: Tensor, v: Tensor, t: float) -> Tensor:
     return (p * (p / q).log()).sum(1)
 
 
+def _reshaped(z: Tensor, v: Tensor, masks: Tensor, t: float) -> Tensor:
+    """Rows of C numbers as they lie in memory, which belong to one class rather than to one pixel."""
+    log_q, log_p = ((logits.reshape(-1, z.shape[1]) / t).log_softmax(1) for logits in (z, v.detach()))
+    return t**2 * (log_p.exp() * (log_p - log_q)).sum(1)[(masks != IGNORE).flatten()].mean()
+
+
+def _softened_late(z: Tensor, v: Tensor, t: float) -> Tensor:
+    log_q, log_p = z.log_softmax(1) / t, v.log_softmax(1) / t
+    return (log_p.exp() * (log_p - log_q)).sum(1)
+
+
+def _with_labels(z: Tensor, v: Tensor, masks: Tensor, t: float) -> Tensor:
+    return pixel_term(z, v, masks, t) + F.cross_entropy(z, masks, ignore_index=IGNORE)
+
+
 def _each_picture(kl: Tensor, counts: Tensor) -> Tensor:
     return torch.stack([one[some].mean() for one, some in zip(kl, counts, strict=True)]).mean()
 
@@ -516,7 +590,7 @@ PIXEL_TERM = Exercise(
     lesson=7,
     title="The distillation term for pixels",
     solution=pixel_term,
-    play=_watch_the_teacher,
+    play=plays.watch_the_teacher,
     absolute=1e-5,
     probes=(
         Probe((*_scenes(10, 2, 3, 4, 5, ignored=0.4), 4.0), "at T = 4, with pixels to be left out"),
@@ -595,6 +669,33 @@ PIXEL_TERM = Exercise(
             "sum for mean",
             wrong=_term(mean=lambda kl, counts: kl[counts].sum()),
             hint="average over the pixels, so that the loss doesn't grow with the pictures.",
+        ),
+        Mistake(
+            "sum for mean, ignored pixels inside",
+            wrong=_term(mean=lambda kl, counts: kl.sum()),
+            hint='kl_div\'s "sum" adds up all pixels, and knows nothing of masks: ask it for reduction="none", choose, '
+            "and average.",
+        ),
+        Mistake(
+            "reshaped before the classes were moved",
+            wrong=_reshaped,
+            hint="in [B, C, H, W] neighbours in memory are places of one class, so reshape(-1, C) mixes pixels. Move "
+            "the classes to the end first (permute), or keep the shape and work along dim=1.",
+        ),
+        Mistake(
+            "softened after the softmax",
+            wrong=_term(_softened_late),
+            hint="the temperature divides logits. What a softmax has returned no longer sums to 1 after a division.",
+        ),
+        Mistake(
+            "labels' term added",
+            wrong=_with_labels,
+            hint="only the teacher's half of the objective is asked for; the masks say which pixels count.",
+        ),
+        Mistake(
+            "background left out",
+            wrong=lambda z, v, masks, t: pixel_term(z, v, masks.masked_fill(masks == 0, IGNORE), t),
+            hint="background is a class like the others; only pixels whose mask is IGNORE are left out.",
         ),
         Mistake(
             "mean of the pictures' means",
@@ -683,6 +784,15 @@ PIXEL_TERM = Exercise(
             hint="kl_div takes the target as probabilities, unless it is told log_target=True.",
         ),
         Mistake(
+            "probabilities for a target of logs",
+            wrong=_term(
+                lambda z, v, t: F.kl_div(
+                    (z / t).log_softmax(1), (v / t).softmax(1), reduction="none", log_target=True
+                ).sum(1)
+            ),
+            hint="log_target=True tells kl_div that the target is log-probabilities: these are probabilities.",
+        ),
+        Mistake(
             "squared distance of logits",
             wrong=_term(lambda z, v, t: (z - v).square().mean(1), factor=lambda t: 1.0),
             hint="matching logits is what becomes of it at high T; here probabilities are compared.",
@@ -702,6 +812,7 @@ PIXEL_TERM = Exercise(
         Mistake(
             "teacher trained as well",
             sign=_trains_the_teacher,
+            only_if_right=True,
             hint="the value is right, but a gradient flows to the teacher too, which would learn to please its "
             "student. Cut it off: which method of a tensor does that?",
         ),
@@ -766,11 +877,29 @@ def _flags(text: str) -> Tensor:
     return torch.tensor([letter == "+" for letter in text])
 
 
+def _together(
+    draw: Draw, probability: Tensor, positive: Tensor, threshold: float
+) -> tuple[Tensor, Tensor, float]:
+    """Other probabilities on the same side of the threshold, in another order; each keeps its truth."""
+    order, called = draw.order(len(probability)), probability >= threshold
+    moved = (
+        torch.where(called, (probability + threshold) / 2, probability / 2)
+        if draw.whole(0, 1)
+        else probability
+    )
+    return moved[order], positive[order], threshold
+
+
 PRECISION_RECALL_AT = Exercise(
     id="precision_recall_at",
     lesson=7,
     title="One point of the precision-recall curve",
     solution=precision_recall_at,
+    vary=lambda draw, probability, positive, threshold: (
+        draw.permuted(probability),
+        draw.permuted(positive),
+        threshold,
+    ),
     tell=_which,
     probes=(
         Probe(
@@ -789,6 +918,11 @@ PRECISION_RECALL_AT = Exercise(
                 0.375,
             ),
             "for a single pixel",
+        ),
+        Probe(
+            (_sixteenths(3, 12, 5, 10, 1), _flags("+-+--"), 0.5),
+            "where whatever is called positive isn't",
+            vary=_together,
         ),
         Probe(
             (_sixteenths(1, 5, 9, 3), _flags("-++-"), 0.875), "where nothing is called positive", extreme=True
@@ -841,6 +975,26 @@ PRECISION_RECALL_AT = Exercise(
             "0 / 0 where nothing is called",
             wrong=_called(lambda c, y: _shares(c, y, nothing=NAN)),
             hint="where nothing is called positive, there is nothing to divide by: precision is then 1.",
+        ),
+        Mistake(
+            "precision 1 where nothing called is right",
+            wrong=_called(lambda c, y: _shares(c, y) if (c & y).any() else (1.0, 0.0)),
+            hint="precision is 1 where nothing is called positive. Where pixels are called and none is right, it is 0.",
+        ),
+        Mistake(
+            "recall 1 where nothing is called",
+            wrong=_called(lambda c, y: _shares(c, y) if c.any() else (1.0, 1.0)),
+            hint="where nothing is called positive, none of the positive pixels is found. What share is that?",
+        ),
+        Mistake(
+            "all that were called for recall",
+            wrong=_called(lambda c, y: (_shares(c, y)[0], _over(c, y))),
+            hint="recall counts only called pixels that are positive; false alarms find nothing.",
+        ),
+        Mistake(
+            "rightly left pixels counted too",
+            wrong=_called(lambda c, y: (_over(c == y, c) if c.any() else 1.0, _over(c == y, y))),
+            hint="== also holds where a pixel is neither called nor positive. On top stand those that are both.",
         ),
         Mistake(
             "accuracy for precision",

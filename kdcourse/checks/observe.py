@@ -101,7 +101,7 @@ def observe(exercise: Exercise, answer: Any, *, limit: float = 10.0) -> Observed
     return replace(seen, blank=has_blank(answer))
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=4096)  # every mistake of every exercise, and of varied ones
 def observe_ours(exercise: Exercise, implementation: Answer) -> tuple[Outcome, ...]:
     """What an implementation of ours, right or wrong, does on every try; tried once, always the same."""
     return _watch(exercise, implementation, limit=60.0, rounds=1).outcomes
@@ -229,9 +229,18 @@ def has_blank(answer: Any) -> bool:
     if code is None:
         return False
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(answer)))
+        return blank_in(textwrap.dedent(inspect.getsource(answer)))
     except (OSError, TypeError, SyntaxError):
         return Ellipsis in code.co_consts
+
+
+def blank_in(source: str) -> bool:
+    """Whether a blank still stands in this code.
+
+    Raises:
+        SyntaxError: it isn't Python.
+    """
+    tree = ast.parse(source)
     indices = {
         id(part) for node in ast.walk(tree) if isinstance(node, ast.Subscript) for part in ast.walk(node)
     }

@@ -115,6 +115,7 @@ class ThreeSplits(ABC, Generic[AnySplit]):
         return scaled.mul_(1 / (255 * spread)).sub_(centre / spread)
 
 
+@dataclass(frozen=True)
 class Dataset(ThreeSplits[Split]):
     """Train, validation and test split of one task, with its class names.
 
@@ -124,6 +125,11 @@ class Dataset(ThreeSplits[Split]):
     Raises:
         DataError: labels outside the classes, or splits whose pictures differ in shape.
     """
+
+    # Said once more for readers and type checkers, which then know what `dataclasses.replace` takes.
+    train: Split
+    validation: Split
+    test: Split
 
     def _check_labels(self, part: str, split: Split) -> None:
         low, high = int(split.labels.min()), int(split.labels.max())

@@ -85,8 +85,24 @@ def per_picture(a: Tensor, b: Tensor, k: int) -> float:
     return float(np.nanmean(each))
 
 
+def per_truth(a: Tensor, b: Tensor, k: int) -> float:
+    return looped_iou(a, b, k) if (b == k).any() else NAN
+
+
+def of_numbers(a: Tensor, b: Tensor, k: int) -> float:
+    said, true = a[b != 255], b[b != 255]
+    union = (said | true).sum().item()
+    return (said & true).sum().item() / union if union else NAN
+
+
 wrong(
     "class_iou",
+    NaN_where_truth_lacks_the_class=per_truth,
+    NaN_where_no_pixel_is_right=lambda a, b, k: looped_iou(a, b, k) or NAN,
+    label_not_compared_with=of_numbers,
+    ignored_pixels_made_background=lambda a, b, k: looped_iou(a.where(b != 255, 0), b.where(b != 255, 0), k),
+    background_left_out=lambda a, b, k: looped_iou(a[(b != 0) & (b != 255)], b[(b != 0) & (b != 255)], k),
+    rounded_down=lambda a, b, k: looped_iou(a, b, k) // 1,
     intersection_counted_twice=lambda a, b, k: dice(a, b, k) / 2,
     Dice_for_IoU=dice,
     recall_for_IoU=found_share,
@@ -160,6 +176,12 @@ wrong(
     pixel_accuracy_for_mean_IoU=lambda m: m.diag().sum().item() / m.sum().item(),
     one_division_for_all_classes=lambda m: (m.trace() / (2 * m.sum() - m.trace())).item(),
     weighted_by_the_pixels=lambda m: (m.sum(1) / m.sum() * per_class(m).nan_to_num(0)).sum().item(),
+    rows_made_shares_first=lambda m: of_seen(
+        m / m.sum(1, keepdim=True).clamp(min=1), lambda r, t, c: r / (t + c - r)
+    ),
+    all_pixels_but_the_right_ones_for_the_union=lambda m: of_seen(
+        m, lambda r, _, __: r / (m.sum().item() - r)
+    ),
     background_left_out=lambda m: per_class(m)[1:].nanmean().item(),
     sum_for_mean=lambda m: per_class(m).nansum().item(),
     percent_for_share=lambda m: 100 * numpy_mean(m),
@@ -222,8 +244,24 @@ def scaled_in_place(z: Tensor, v: Tensor, m: Tensor, t: float) -> Tensor:
     )
 
 
+def rows_in_memory(z: Tensor, v: Tensor, m: Tensor, t: float) -> Tensor:
+    z, v = (x.flatten().unflatten(0, (-1, x.shape[1]))[m.flatten() != 255] for x in (z, v.detach()))
+    return F.kl_div((z / t).log_softmax(-1), (v / t).softmax(-1), reduction="batchmean") * t * t
+
+
+def divided_late(z: Tensor, v: Tensor, m: Tensor, t: float) -> Tensor:
+    log_q, log_p = F.log_softmax(z, 1) / t, F.log_softmax(v.detach(), 1) / t
+    return t**2 * F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)[m != 255].mean()
+
+
 wrong(
     "pixel_term",
+    reshaped_before_the_classes_were_moved=rows_in_memory,
+    softened_after_the_softmax=divided_late,
+    background_left_out=lambda z, v, m, t: t**2 * terms(z, v, t).sum(1)[(m != 255) & (m > 0)].mean(),
+    probabilities_for_a_target_of_logs=lambda z, v, m, t: (
+        t**2 * terms(z, v, t, log_target=True).sum(1)[m != 255].mean()
+    ),
     T_squared_missing=lambda z, v, m, t: counted(z, v, m, t).mean(),
     T_for_T_squared=lambda z, v, m, t: counted(z, v, m, t).mean() * t,
     divided_by_the_pictures_alone=lambda z, v, m, t: t**2 * counted(z, v, m, t).sum() / z.shape[0],
@@ -251,6 +289,10 @@ wrong(
     **{
         "divided by the pictures alone, ignored pixels inside": lambda z, v, m, t: (
             t**2 * terms(z, v, t, reduction="batchmean")
+        ),
+        "sum for mean, ignored pixels inside": lambda z, v, m, t: t**2 * terms(z, v, t, reduction="sum"),
+        "labels' term added": lambda z, v, m, t: (
+            weighted(z, v, m, t) + F.nll_loss(F.log_softmax(z, 1), m, ignore_index=255)
         ),
         "divided by the classes too, ignored pixels inside": lambda z, v, m, t: (
             t**2 * terms(z, v, t, reduction="mean")
@@ -304,6 +346,11 @@ def guarded(p: Tensor, y: Tensor, t: float) -> tuple[float, float]:
     return (tp / (p >= t).sum().clamp(min=1)).item(), (tp / y.sum()).item()
 
 
+def guarded_by_the_hits(p: Tensor, y: Tensor, t: float) -> tuple[float, float]:
+    tp = ((p >= t) & y).sum().item()
+    return (tp / (p >= t).sum().item() if tp > 0 else 1.0), tp / y.sum().item()
+
+
 def wrong_false_positives(p: Tensor, y: Tensor, t: float) -> tuple[float, float]:
     called = p >= t
     tp, fp, fn = (called & y).sum(), (~called & y).sum(), (~called & y).sum()
@@ -323,6 +370,16 @@ wrong(
     "precision_recall_at",
     below_the_threshold=lambda p, y, t: looped_point(-p, y, -t + 1 / 64),
     threshold_ignored=lambda p, y, t: looped_point(p, y, 0.5),
+    precision_1_where_nothing_called_is_right=guarded_by_the_hits,
+    recall_1_where_nothing_is_called=lambda p, y, t: looped_point(p, y, t) if max(p) >= t else (1.0, 1.0),
+    all_that_were_called_for_recall=lambda p, y, t: (
+        looped_point(p, y, t)[0],
+        (sum(p >= t) / sum(y)).item(),
+    ),
+    rightly_left_pixels_counted_too=lambda p, y, t: (
+        ((p >= t) == y).sum().item() / (p >= t).sum().item() if (p >= t).any() else 1.0,
+        ((p >= t) == y).sum().item() / y.sum().item(),
+    ),
     precision_and_recall_swapped=swapped,
     recall_for_precision=wrong_false_positives,
     precision_for_recall=wrong_misses,

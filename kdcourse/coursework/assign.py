@@ -1,0 +1,363 @@
+"""An assignment as notebooks: what students get, the solutions, and a course that nbgrader can grade.
+
+    Assignment  ->  dist/NAME/release/NN_name.ipynb             for students
+                    dist/NAME/solutions/NN_name.ipynb           for afterwards
+                    dist/NAME/nbgrader/source/NAME/NN_name.ipynb, nbgrader_config.py
+                    dist/NAME/assignment.json                   the instructor's, as the seed is in it
+
+What students get is put together from the lesson's blanks; it never held a solution, so none can be left in it.
+Building again gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from kdcourse.coursework import questions as written
+from kdcourse.coursework.assignment import as_json
+from kdcourse.coursework.questions import Question, points_in_words
+from kdcourse.coursework.records import Assignment, Task
+from kdcourse.errors import ArgumentError, LessonError
+from kdcourse.files import write_atomically
+from kdcourse.lessons import build
+from kdcourse.lessons.build import LESSONS, NOTEBOOKS
+from kdcourse.lessons.source import GLOSSARY, YOUR_TURN, Exercise, Lesson, read
+
+ASSIGNMENT = "assignment.json"
+RELEASE, SOLUTIONS, COURSE = "release", "solutions", "nbgrader"
+ANSWER_HERE = "*Write your answer here, in place of this line.*"
+BEGIN_HIDDEN, END_HIDDEN = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
+CELL_SECONDS = 300
+
+Kind = Literal["release", "source", "solutions"]
+
+_ABOUT = """## Assignment: {title}
+
+This notebook counts for **{points}**{part}.
+
+| task | | points |
+|---|---|---:|
+{rows}
+
+- **Exercises**: fill the blanks `{blank}`. The check below each says whether your answer is right; run it as
+  often as you like. When your work is graded, your function is put to other inputs as well.
+- **Questions**: write your answer into the cell below the question. A person reads it.
+- Leave the names of functions and the checks as they are. Cells of your own are welcome.
+- Unlike in the course's own notebooks, no solutions are folded in here.
+- Before you hand it in: restart the kernel, run all cells, save. Then hand in this file, `{file}`, under its own name.
+"""
+
+_CONFIG = '''"""The nbgrader course of the assignment {name}; `kdcourse assign` writes it anew whenever it runs.
+
+In this folder:  nbgrader generate_assignment {name}    (students may as well get ../release, which is the same)
+                 nbgrader autograde {name}              submissions lie in submitted/STUDENT/{name}/
+                 nbgrader generate_feedback {name}
+
+Nbgrader runs students' notebooks as your own user: they can read this folder, its hidden tests and its gradebook, and
+answer and test share one process. `kdcourse grade` runs them in a sandbox and judges outside of it. Where you let
+nbgrader grade nevertheless, give it a kernel that sees neither this folder nor the network: install a kernelspec whose
+command starts ipykernel inside bubblewrap, and name it in the last lines below.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
+from nbgrader.converters.generate_assignment import GenerateAssignment
+from nbgrader.preprocessors import ClearSolutions, GetGrades
+
+from kdcourse.coursework.preprocessors import HideHiddenTests, NamedBlanks
+
+c = get_config()  # noqa: F821
+
+c.CourseDirectory.course_id = "kdcourse"
+c.CourseDirectory.root = str(Path(__file__).resolve().parent)
+
+# Nbgrader calls other commands by name, which are found only where its environment is activated.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+# Blanks as in the lessons ("logits = ...  # your turn"), and no hidden test in what students get back.
+usual = GenerateAssignment.preprocessors.default()
+c.GenerateAssignment.preprocessors = [NamedBlanks if each is ClearSolutions else each for each in usual]
+c.GenerateFeedback.preprocessors = [GetGrades, HideHiddenTests, CSSHTMLHeaderPreprocessor]
+
+# Seconds for one cell, of which some train a network.
+c.ExecutePreprocessor.timeout = {seconds}
+c.ExecutePreprocessor.startup_timeout = 120
+
+# The sandboxed kernel, if you have installed one under that name:
+# c.ExecutePreprocessor.kernel_name = "python3-sandboxed"
+# c.KernelManager.transport = "ipc"
+# c.KernelManager.ip = "/var/tmp/kdcourse-kernels/k"  # absolute: the kernel starts in another folder
+'''
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """What one lesson's notebooks are made of."""
+
+    assignment: Assignment
+    lesson: Lesson
+    questions: tuple[Question, ...]
+    seconds: int  # that the lesson states for the machine
+
+    def task(self, task_id: str) -> Task | None:
+        """The task of that id, if it counts."""
+        return next((task for task in self.assignment.tasks if task.id == task_id), None)
+
+
+def assign(
+    assignment: Assignment, out: Path = Path("dist"), *, folder: Path = LESSONS, notebooks: Path = NOTEBOOKS
+) -> Path:
+    """Build everything that an assignment needs, and return its folder, ``out``/NAME.
+
+    Args:
+        assignment: as `kdcourse.coursework.assignment.plan` makes it.
+        out: where its folder goes. Files of an earlier build are replaced; what nbgrader keeps there stays.
+        folder, notebooks: of the lessons and of what was built from them.
+
+    Raises:
+        ArgumentError: ``out``/NAME holds something else, or nbgrader is not installed.
+        LessonError: a lesson is missing or malformed.
+    """
+    target = out / assignment.name
+    if target.exists() and not (target.is_dir() and (_is_ours(target) or not any(target.iterdir()))):
+        raise ArgumentError(
+            f"{target} is there and holds no assignment; move it, or choose another --out or name."
+        )
+    files: dict[Path, str] = {}
+    for sheet in _sheets(assignment, folder, notebooks):
+        name = f"{sheet.lesson.name}.ipynb"
+        files[Path(RELEASE, name)] = _text(_release(sheet))
+        files[Path(SOLUTIONS, name)] = _text(_notebook(sheet, "solutions"))
+        files[Path(COURSE, "source", assignment.name, name)] = _text(_notebook(sheet, "source"))
+    if (folder / GLOSSARY).is_file():
+        for place in {path.parent for path in files}:
+            files[place / GLOSSARY] = (folder / GLOSSARY).read_text(encoding="utf-8")
+    files[Path(COURSE, "nbgrader_config.py")] = _CONFIG.format(name=assignment.name, seconds=CELL_SECONDS)
+    # The last to be written: without it nothing goes on from a half-built folder.
+    files[Path(ASSIGNMENT)] = as_json(assignment)
+    for path, text in files.items():
+        write_atomically(target / path, text)
+    _remove_stale(target, files)
+    return target
+
+
+def _is_ours(target: Path) -> bool:
+    return (target / ASSIGNMENT).is_file() or (target / COURSE / "nbgrader_config.py").is_file() or (
+        {path.name for path in target.iterdir()} <= {RELEASE, SOLUTIONS, COURSE}  # a build that was interrupted
+    )  # fmt: skip
+
+
+def _remove_stale(target: Path, files: dict[Path, str]) -> None:
+    """Notebooks of an earlier build that the assignment no longer has."""
+    for place in {path.parent for path in files if path.suffix == ".ipynb"}:
+        for path in (target / place).glob("*.ipynb"):
+            if place / path.name not in files:
+                path.unlink()
+
+
+def _sheets(assignment: Assignment, folder: Path, notebooks: Path) -> Iterator[_Sheet]:
+    known = written.read(folder)
+    for name in assignment.lessons:
+        lesson = read(folder / f"{name}.py")
+        asked = written.of_lesson(lesson, known.values())
+        there = {exercise.id for exercise in lesson.exercises if exercise.blanks} | {one.id for one in asked}
+        missing = [task.id for task in assignment.of_lesson(name) if task.id not in there]
+        if missing:
+            raise LessonError(
+                f"{name} no longer has {missing[0]!r}, which the assignment asks for; plan it again."
+            )
+        chosen = tuple(one for one in asked if one.id in {task.id for task in assignment.tasks})
+        stated = build._machine_seconds(build._stored(notebooks / f"{name}.ipynb"))
+        seconds = stated or build.MOST_SECONDS_OF.get(name, build.MOST_SECONDS)
+        yield _Sheet(assignment, lesson, chosen, seconds)
+
+
+# -- notebooks ----------------------------------------------------------------------------------
+
+
+def _notebook(sheet: _Sheet, kind: Kind) -> Any:
+    """A lesson's notebook without outputs, as one of the three kinds."""
+    from nbformat.v4 import new_markdown_cell
+
+    lesson = sheet.lesson
+    notebook = build.learners_notebook(lesson, set_up=True)  # students may open it on Google Colab
+    exercises = {exercise.id: exercise for exercise in lesson.exercises if exercise.blanks}
+    cells: list[Any] = [cell for cell in notebook.cells if "solution" not in cell.metadata]
+    made: list[Any] = []
+    checked: Exercise | None = None  # whose check comes next: a lesson's exercise has it right below
+    for cell in cells:
+        if (exercise := exercises.get(cell.metadata.get("exercise", ""))) is not None:
+            _mark_task(made[-1], sheet.task(exercise.id))
+            _fill_exercise(cell, sheet, exercise, kind)
+        made.append(cell)
+        if checked is not None:
+            _fill_check(cell, sheet, checked, kind)
+            asked = [question for question in sheet.questions if question.after == checked.id]
+            made += [new for question in asked for new in _question_cells(question, sheet, kind)]
+        checked = exercise
+    made.insert(1, new_markdown_cell(_about(sheet), id="about-this-assignment"))
+    notebook.cells = made
+    build._fill(notebook, lesson, sheet.seconds)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = _without_other_notebooks(cell.source, sheet.assignment)
+    notebook.metadata.kdcourse = build._node(
+        {"assignment": sheet.assignment.name, "lesson": lesson.name, "source": f"lessons/{lesson.name}.py"}
+    )
+    return notebook
+
+
+def _fill_exercise(cell: Any, sheet: _Sheet, exercise: Exercise, kind: Kind) -> None:
+    if kind == "solutions":
+        cell.source = exercise.solution
+    elif sheet.task(exercise.id) is not None:
+        cell.metadata.nbgrader = _nbgrader(exercise.id, solution=True)
+        if kind == "source":
+            cell.source = sheet.lesson.cells[exercise.place - 1].text
+
+
+def _fill_check(cell: Any, sheet: _Sheet, exercise: Exercise, kind: Kind) -> None:
+    task = sheet.task(exercise.id)
+    if kind == "solutions" or task is None:
+        return
+    cell.metadata.nbgrader = _nbgrader(f"check-{exercise.id}", points=task.points, grade=True, locked=True)
+    if kind == "source":
+        seed = sheet.assignment.seed
+        hidden = _with_seed(cell.source, exercise.id, seed)
+        cell.source = f"{cell.source.rstrip()}\n{BEGIN_HIDDEN}\n{hidden}\n{END_HIDDEN}"
+
+
+def _with_seed(code: str, exercise: str, seed: int) -> str:
+    """The call of ``check`` in a cell, on other tries."""
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.Call(args=[ast.Constant(value=value), *_]) if value == exercise:
+                call = copy.deepcopy(node)
+                call.keywords.append(ast.keyword("seed", ast.Constant(seed)))
+                return ast.unparse(call)
+    raise LessonError(f"No call of check with {exercise!r} in:\n{code}")
+
+
+def _question_cells(question: Question, sheet: _Sheet, kind: Kind) -> list[Any]:
+    """The question, and below it the cell for its answer."""
+    from nbformat.v4 import new_markdown_cell
+
+    task = sheet.task(question.id)
+    assert task is not None  # only those that count are asked
+    worth = f"{question.minutes} minutes, {points_in_words(task.points)}"
+    ask = new_markdown_cell(
+        f"### Question: {question.title} ({worth})\n\n{question.prompt}", id=f"ask-{question.id}"
+    )
+    answer = new_markdown_cell(ANSWER_HERE, id=f"answer-{question.id}")
+    if kind != "release":
+        answer.source = f"{question.answer}\n\n**Rubric**\n\n{task.rubric}"
+    if kind != "solutions":
+        ask.metadata.nbgrader = _nbgrader(f"ask-{question.id}", locked=True)
+        answer.metadata.nbgrader = _nbgrader(question.id, points=task.points, grade=True, solution=True)
+    return [ask, answer]
+
+
+def _nbgrader(
+    grade_id: str,
+    *,
+    points: float | None = None,
+    grade: bool = False,
+    solution: bool = False,
+    locked: bool = False,
+) -> Any:
+    """A cell's metadata in nbgrader's format, version 3."""
+    content: dict[str, Any] = {
+        "grade": grade,
+        "grade_id": grade_id,
+        "locked": locked,
+        "schema_version": 3,
+        "solution": solution,
+        "task": False,
+    }
+    if points is not None:
+        content["points"] = int(points) if float(points).is_integer() else points
+    return build._node(content)
+
+
+def _release(sheet: _Sheet) -> Any:
+    """What students get: locked and with checksums, as nbgrader's generate_assignment would."""
+    try:
+        from nbgrader.preprocessors import CheckCellMetadata, ComputeChecksums, LockCells
+    except ImportError:
+        raise ArgumentError(
+            'An assignment needs nbgrader, which is not installed: python -m pip install "kdcourse[coursework]"'
+        ) from None
+    notebook = _notebook(sheet, "release")
+    resources: dict[str, Any] = {}
+    for preprocessor in (LockCells(), ComputeChecksums(), CheckCellMetadata()):
+        notebook, resources = preprocessor.preprocess(notebook, resources)
+    return notebook
+
+
+def _text(notebook: Any) -> str:
+    import nbformat
+
+    nbformat.validate(notebook)
+    return str(nbformat.writes(notebook)).rstrip("\n") + "\n"
+
+
+# -- prose --------------------------------------------------------------------------------------
+
+
+def _about(sheet: _Sheet) -> str:
+    assignment, lesson = sheet.assignment, sheet.lesson
+    tasks = assignment.of_lesson(lesson.name)
+    part = "" if len(assignment.lessons) == 1 else f", of {points_in_words(assignment.points)} in all"
+    efforts = {e.id: f"exercise, {e.difficulty}, {e.minutes} minutes" for e in lesson.exercises}
+    efforts |= {question.id: f"question, {question.minutes} minutes" for question in sheet.questions}
+    return _ABOUT.format(
+        title=assignment.title,
+        points=points_in_words(sum(task.points for task in tasks)),
+        part=part,
+        rows="\n".join(f"| {_cell(task.title)} | {efforts[task.id]} | {task.points:g} |" for task in tasks),
+        blank=YOUR_TURN,
+        file=f"{lesson.name}.ipynb",
+    ).rstrip()
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _mark_task(cell: Any, task: Task | None) -> None:
+    """Below an exercise's heading, what it is worth."""
+    said = (
+        "*For practice: it doesn't count.*" if task is None else f"*Counts {points_in_words(task.points)}.*"
+    )
+    cell.source = re.sub(
+        r"^(### Exercise:.*)$",
+        lambda found: f"{found[1]}\n\n{said}",
+        cell.source,
+        count=1,
+        flags=re.MULTILINE,
+    )
+
+
+def _without_other_notebooks(text: str, assignment: Assignment) -> str:
+    """Prose without ways to notebooks that the assignment doesn't have.
+
+    Links to them become plain words. A line that opens the lesson elsewhere goes: it would open the course's own
+    notebook, in which solutions are folded away.
+    """
+    text = re.sub(
+        r"^.*\]\(https://(?:colab\.research\.google\.com|mybinder\.org)/.*\n?", "", text, flags=re.M
+    )
+    return re.sub(
+        r"\[([^\]]*)\]\((\d\d_\w+)\.ipynb\)",
+        lambda found: found[0] if found[2] in assignment.lessons else found[1],
+        text,
+    )

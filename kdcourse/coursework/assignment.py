@@ -1,0 +1,312 @@
+"""What a class is asked: planned from lessons, or read from an instructor's own variant, and kept as a file.
+
+A variant is a small TOML file, in which everything but the lessons may be left out:
+
+    name = "week-4"
+    title = "Soft targets"
+    lessons = ["04"]
+    exercises = ["softened_probabilities", "soft_gradient"]   # by default all; the others stay as practice
+    questions = []                                            # by default all
+    seed = 20270914
+
+    [points]
+    soft_gradient = 5
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+import re
+import secrets
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kdcourse.coursework import questions as written
+from kdcourse.coursework.records import Assignment, Task
+from kdcourse.errors import ArgumentError
+from kdcourse.files import write_atomically
+from kdcourse.lessons.build import LESSONS
+from kdcourse.lessons.source import Exercise, Lesson, read, sources
+
+POINTS = {"easy": 1.0, "medium": 2.0, "hard": 3.0}
+FORMAT = 1  # of assignment.json
+MOST_SEED = 2**31 - 1
+_KEYS = ("name", "title", "lessons", "exercises", "questions", "seed", "points")
+
+
+def plan(
+    lessons: Sequence[str],
+    *,
+    name: str = "",
+    title: str = "",
+    exercises: Collection[str] | None = None,
+    questions: Collection[str] | None = None,
+    points: Mapping[str, float] | None = None,
+    seed: int | None = None,
+    folder: Path = LESSONS,
+) -> Assignment:
+    """What to ask of some lessons.
+
+    Args:
+        lessons: such as "04" or "04_soft_targets".
+        name: of the folder and of nbgrader's assignment; by default made of the lessons.
+        title: one line for people; by default the lesson's own.
+        exercises, questions: ids of those that count; None means all of them.
+        points: by task id, in place of the usual: 1 for an easy exercise, 2 for a medium one, 3 for a hard one, and
+            for a question what its rubric gives.
+        seed: 0 to 2^31 - 1, decides what answers are tried on when they are graded; None: see `own_seed`.
+        folder: of the lessons.
+
+    Raises:
+        ArgumentError: an unknown lesson, exercise or question, no task at all, or a value outside what it may be.
+    """
+    if not lessons:
+        raise ArgumentError("An assignment needs a lesson; name at least one, such as 04.")
+    chosen = [read(path) for path in _paths(lessons, folder)]
+    known = written.read(folder)
+    tasks = {lesson.name: _tasks(lesson, known) for lesson in chosen}
+    every = {task.id: task for of_lesson in tasks.values() for task in of_lesson}
+    worth = _checked_points(points or {}, every)
+    kept = _kept("exercise", exercises, every, "code") | _kept("question", questions, every, "written")
+    asked = tuple(_worth(task, worth, known) for task in every.values() if task.id in kept)
+    if not asked:
+        raise ArgumentError("This assignment asks nothing; choose at least one exercise or question.")
+    idle = sorted(set(worth) - kept)
+    if idle:
+        raise ArgumentError(
+            f"points are given to {idle[0]!r}, which is not among the chosen tasks; choose it too."
+        )
+    names = tuple(lesson.name for lesson in chosen)
+    name = _checked_name(name or _usual_name(names))
+    seed = own_seed(name) if seed is None else _checked_seed(seed)
+    return Assignment(name, title.strip() or _usual_title(chosen), names, asked, seed)
+
+
+def read_variant(
+    path: Path, lessons: Sequence[str] = (), *, seed: int | None = None, folder: Path = LESSONS
+) -> Assignment:
+    """An instructor's own assignment, from a TOML file as the top of this module shows it.
+
+    Args:
+        path: the file.
+        lessons: for a file that names none.
+        seed: in place of the file's.
+        folder: of the lessons.
+
+    Raises:
+        ArgumentError: no such file, not TOML, an unknown key, or a value that `plan` refuses; names the file.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ArgumentError(f"The variant {path} can't be read: {error.strerror or error}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ArgumentError(f"The variant {path} is not TOML: {error}.") from None
+    try:
+        wanted = _checked_variant(content)
+        if lessons and "lessons" in wanted:
+            raise ArgumentError(
+                "it names its lessons itself; name them there or on the command line, not in both."
+            )
+        if seed is not None:
+            wanted["seed"] = seed
+        return plan(wanted.pop("lessons", lessons), **wanted, folder=folder)
+    except ArgumentError as error:
+        raise ArgumentError(f"{path.name}: {error}") from None
+
+
+def listing(assignment: Assignment) -> str:
+    """An assignment's tasks and their points, a line each."""
+    width = max(len(task.id) for task in assignment.tasks)
+    rows = [
+        f"  {task.id:<{width}}  {task.kind:<7}  {task.points:>5g}  {task.title}" for task in assignment.tasks
+    ]
+    total = written.points_in_words(assignment.points)
+    return "\n".join([f"{assignment.name}: {assignment.title}, {total}", *rows])
+
+
+def as_json(assignment: Assignment) -> str:
+    """The text of ``assignment.json``, which `load` reads."""
+    content = {"format": FORMAT, **asdict(assignment)}
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def save(assignment: Assignment, path: Path) -> None:
+    """Keep an assignment as a file, written whole or not at all. It holds the seed: it is the instructor's."""
+    write_atomically(path, as_json(assignment))
+
+
+def load(path: Path) -> Assignment:
+    """An assignment that `save` kept.
+
+    Raises:
+        ArgumentError: no such file, or not an assignment.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") != FORMAT:
+            raise ArgumentError(
+                f"{path} was written by another version of kdcourse; build it again: kdcourse assign"
+            )
+        tasks = tuple(Task(**task) for task in content.pop("tasks"))
+        return Assignment(**content | {"lessons": tuple(content["lessons"]), "tasks": tasks})
+    except OSError as error:
+        raise ArgumentError(
+            f"The assignment {path} can't be read: {error.strerror or error}. Name the assignment.json that kdcourse "
+            "assign wrote."
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(
+            f"{path} is no assignment ({type(error).__name__}: {error}). Name the assignment.json that kdcourse "
+            "assign wrote, or build it again."
+        ) from None
+
+
+def own_seed(name: str) -> int:
+    """This instructor's seed for an assignment of that name: always the same, and nobody else can work it out.
+
+    It follows from a secret that is drawn once and kept in the user's data folder. A seed that followed from the
+    lessons alone would tell everybody who has them what the hidden tries are.
+
+    Raises:
+        ArgumentError: the secret can't be kept.
+    """
+    from platformdirs import user_data_path
+
+    path = user_data_path("kdcourse") / "instructor-secret"
+    try:
+        if not path.is_file():
+            write_atomically(path, secrets.token_hex(32))
+            path.chmod(0o600)
+        secret = path.read_bytes()
+    except OSError as error:
+        raise ArgumentError(
+            f"No secret can be kept in {path} ({error.strerror or error}). State a seed of your own instead: --seed, "
+            "or seed = NUMBER in a variant."
+        ) from None
+    digest = hmac.digest(secret, name.encode(), hashlib.sha256)
+    return int.from_bytes(digest[:8], "big") % (MOST_SEED + 1)
+
+
+# -- tasks --------------------------------------------------------------------------------------
+
+
+def _paths(wanted: Sequence[str], folder: Path) -> list[Path]:
+    there = sources(folder)
+    found: dict[str, Path] = {}
+    for word in wanted:
+        matching = [path for path in there if word in (path.stem, path.stem[:2], str(int(path.stem[:2])))]
+        if not matching:
+            known = ", ".join(path.stem for path in there) or "none"
+            raise ArgumentError(f"There is no lesson {word!r}; there are {known}.")
+        found[matching[0].stem] = matching[0]
+    return [found[stem] for stem in sorted(found)]
+
+
+def _tasks(lesson: Lesson, known: Mapping[str, written.Question]) -> list[Task]:
+    """All that a lesson can ask, in the order of its notebook, with the usual points."""
+    asked = written.of_lesson(lesson, known.values())
+    tasks = []
+    for exercise in lesson.exercises:
+        if exercise.blanks:
+            tasks.append(_code_task(lesson, exercise))
+        tasks += [
+            Task(one.id, "written", lesson.name, one.title, one.points, one.rubric())
+            for one in asked
+            if one.after == exercise.id
+        ]
+    return tasks
+
+
+def _code_task(lesson: Lesson, exercise: Exercise) -> Task:
+    from kdcourse import checks
+
+    title = checks.exercise(exercise.id).title
+    return Task(exercise.id, "code", lesson.name, title, POINTS[exercise.difficulty])
+
+
+def _worth(task: Task, points: Mapping[str, float], known: Mapping[str, written.Question]) -> Task:
+    if task.id not in points:
+        return task
+    worth = points[task.id]
+    rubric = known[task.id].rubric(worth) if task.kind == "written" else ""
+    return Task(task.id, task.kind, task.lesson, task.title, worth, rubric)
+
+
+def _kept(what: str, wanted: Collection[str] | None, every: Mapping[str, Task], kind: str) -> set[str]:
+    there = [task.id for task in every.values() if task.kind == kind]
+    for one in wanted or ():
+        if one not in there:
+            raise ArgumentError(
+                f"There is no {what} {one!r} in these lessons; there are {', '.join(there) or 'none'}."
+            )
+    return set(there if wanted is None else wanted)
+
+
+# -- what a value may be ------------------------------------------------------------------------
+
+
+def _checked_variant(content: Mapping[str, Any]) -> dict[str, Any]:
+    for key in content:
+        if key not in _KEYS:
+            raise ArgumentError(
+                f"it has the key {key!r}, which means nothing; the keys are {', '.join(_KEYS)}."
+            )
+    for key in ("name", "title"):
+        if not isinstance(content.get(key, ""), str):
+            raise ArgumentError(f'{key} = {content[key]!r} is no text; write {key} = "...".')
+    for key in ("lessons", "exercises", "questions"):
+        value = content.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ArgumentError(f'{key} = {value!r} is no list of words; write {key} = ["...", "..."].')
+    if not isinstance(content.get("points", {}), dict):
+        raise ArgumentError(
+            "points is a table of its own: [points], and below it lines such as soft_gradient = 5."
+        )
+    return dict(content)
+
+
+def _checked_points(points: Mapping[str, Any], every: Mapping[str, Task]) -> dict[str, float]:
+    for task, worth in points.items():
+        if task not in every:
+            raise ArgumentError(
+                f"points are given to {task!r}, which these lessons don't have; they have {', '.join(every)}."
+            )
+        number = isinstance(worth, int | float) and not isinstance(worth, bool)
+        if not number or not 0 <= worth < math.inf:
+            raise ArgumentError(f"the points of {task!r} must be a number from 0 on; found {worth!r}.")
+    return {task: float(worth) for task, worth in points.items()}
+
+
+def _checked_name(name: str) -> str:
+    # It names a folder, and nbgrader puts it into paths and addresses.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+        raise ArgumentError(
+            f"The name {name!r} can't name a folder everywhere; take letters, digits, dashes and underscores."
+        )
+    return name
+
+
+def _checked_seed(seed: Any) -> int:
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MOST_SEED:
+        raise ArgumentError(f"The seed must be a whole number from 0 to {MOST_SEED}; found {seed!r}.")
+    return seed
+
+
+def _usual_name(lessons: Sequence[str]) -> str:
+    return lessons[0] if len(lessons) == 1 else "lessons_" + "_".join(name[:2] for name in lessons)
+
+
+def _usual_title(lessons: Sequence[Lesson]) -> str:
+    if len(lessons) == 1:
+        return lessons[0].title
+    numbers = [lesson.number for lesson in lessons]
+    return f"Lessons {', '.join(numbers[:-1])} and {numbers[-1]}"

@@ -1,0 +1,347 @@
+"""Where in a notebook the answer to a task is.
+
+    cells -> by the cell's id, or else by the function's name -> Answer
+
+Students duplicate, merge, split and move cells, and some tools strip what cells are called. So a function is looked
+for in all cells; the cell's id decides where it tells more than the name. What counts is what Python would have after
+running the notebook from the top to the exercise's check, blanks aside: the last definition that isn't blank.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Literal
+
+from kdcourse.coursework import slicing
+from kdcourse.coursework.notebooks import Cell
+from kdcourse.coursework.records import Answer, Task
+from kdcourse.coursework.slicing import Broken, Parsed, Statement
+
+MOST_SHOWN = 20_000  # characters of an answer that are kept to be shown
+ANSWER_HERE = (
+    "Write your answer here, in place of this line."  # also says kdcourse.coursework.assign, in italics
+)
+_OF_LESSON = re.compile(r"(?:markdown|code)-[0-9a-f]{12}(?:-\d+)?")  # ids of cells that lessons have
+_PLACEHOLDERS = re.compile(
+    rf"^[\s*_]*(?:{re.escape(ANSWER_HERE)}|your answer here\.?|type your answer here.*)[\s*_]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def find(cells: Sequence[Cell], task: Task, given: Sequence[Cell] = ()) -> Answer:
+    """The answer to a task.
+
+    Args:
+        cells: of the student's notebook.
+        task: what was asked.
+        given: cells of the notebook as students got it; what they deleted is looked for there, such as imports.
+
+    Returns:
+        An answer whose ``problem`` says why there is nothing to check, if so.
+    """
+    return _written(cells, task, given) if task.kind == "written" else _code(tuple(cells), task, tuple(given))
+
+
+def answered(answer: Answer) -> bool:
+    """Whether somebody wrote something that isn't blank."""
+    return bool(answer.fingerprint)
+
+
+def is_named(cell: Cell, task_id: str) -> bool:
+    """Whether a cell's metadata or id says that it holds a task's answer."""
+    return not {task_id, f"exercise-{task_id}", f"answer-{task_id}"}.isdisjoint(cell.names)
+
+
+# -- code ---------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=8)
+def _parsed(cells: tuple[Cell, ...]) -> Parsed:
+    return slicing.parse((cell.place, cell.source) for cell in cells if _is_code(cell))
+
+
+def _is_code(cell: Cell) -> bool:
+    """Code, or an exercise that was turned into markdown by a slip of the finger."""
+    return cell.kind == "code" or re.match(r"\s*(?:async )?def \w", cell.source) is not None
+
+
+def _code(cells: tuple[Cell, ...], task: Task, given: tuple[Cell, ...]) -> Answer:
+    parsed = _parsed(cells)
+    own = {cell.place for cell in cells if is_named(cell, task.id)}
+    candidates = _candidates(cells, parsed, task, own)
+    if not candidates:
+        return _missing(cells, parsed, task, own)
+    chosen = next((each for each in reversed(candidates) if not is_blank(each.node)), candidates[-1])
+    found_by: Literal["id", "name"] = "id" if chosen.cell in own else "name"
+    name = task.id if task.id in chosen.binds else min(chosen.binds)
+    text = chosen.text[:MOST_SHOWN]
+    fallback = tuple(s for s in _parsed(given).statements if task.id not in s.binds) if given else ()
+    try:
+        pieces = slicing.needed(chosen, parsed.statements, fallback)
+        fingerprint = "" if is_blank(chosen.node) else _fingerprint(pieces)
+        note = " ".join(_notes(task, chosen, candidates, name, parsed, cells))
+    except RecursionError:
+        problem = f"{task.id} needs so much of the notebook that it can't be run by itself."
+        return Answer(task.id, found_by, (), name, text, _digest(text), problem)
+    future = _future(parsed.statements)
+    return Answer(
+        task.id, found_by, tuple(future + piece.text for piece in pieces), name, text, fingerprint, note=note
+    )
+
+
+def _candidates(cells: Sequence[Cell], parsed: Parsed, task: Task, own: set[int]) -> list[Statement]:
+    """What may be the answer, in the notebook's order."""
+    bound = [s for s in parsed.statements if task.id in s.binds]
+    functions = [s for s in bound if _is_function(s.node)]
+    check = max((cell.place for cell in cells if _is_check(cell, task.id)), default=None)
+    in_time = [s for s in functions if s.cell in own or check is None or s.cell <= check]
+    # A plain variable of the same name, somewhere in the notebook, is the answer only if nothing else is.
+    for group in (in_time, _renamed(cells, parsed, task, own, bound), functions, bound):
+        if any(not is_blank(s.node) for s in group):
+            return group
+    return in_time or functions or bound
+
+
+def _renamed(
+    cells: Sequence[Cell], parsed: Parsed, task: Task, own: set[int], bound: Sequence[Statement]
+) -> list[Statement]:
+    """Functions of another name: the check is given them, or the exercise's cell holds no function of its name."""
+    told = _names_checked(cells, task.id)
+    functions = [s for s in parsed.statements if _is_function(s.node) and s.binds]
+    return [s for s in functions if s.binds & told] or [s for s in functions if s.cell in own and not bound]
+
+
+def _is_function(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        return isinstance(node.value, ast.Lambda | ast.Name | ast.Attribute)
+    if isinstance(node, ast.If | ast.Try | ast.With):
+        return any(_is_function(part) for part in ast.iter_child_nodes(node) if isinstance(part, ast.stmt))
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+
+
+def _is_check(cell: Cell, task_id: str) -> bool:
+    if f"check-{task_id}" in cell.names:
+        return True
+    return (
+        cell.kind == "code"
+        and re.search(rf"\bcheck\(\s*[\"']{re.escape(task_id)}[\"']", cell.source) is not None
+    )
+
+
+def _names_checked(cells: Sequence[Cell], task_id: str) -> set[str]:
+    """What students themselves gave to the check: ``check("id", this)``."""
+    call = rf"\bcheck\(\s*[\"']{re.escape(task_id)}[\"']\s*,\s*([A-Za-z_]\w*)\s*[,)]"
+    return {name for cell in cells if cell.kind == "code" for name in re.findall(call, cell.source)}
+
+
+def is_blank(node: ast.stmt) -> bool:
+    """Whether nothing was written yet: ``...`` still stands there, or there is no body (``x[..., 0]`` is no blank)."""
+    indices = {
+        id(part)
+        for each in ast.walk(node)
+        if isinstance(each, ast.Subscript)
+        for part in ast.walk(each.slice)
+    }
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and part.value is Ellipsis and id(part) not in indices:
+            return True
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and all(
+        _says_nothing(s) for s in node.body
+    )
+
+
+def _says_nothing(node: ast.stmt) -> bool:
+    match node:
+        case ast.Pass() | ast.Expr(value=ast.Constant()):
+            return True
+        case ast.Raise(exc=ast.Name(id=name)) | ast.Raise(exc=ast.Call(func=ast.Name(id=name))):
+            return name == "NotImplementedError"
+    return False
+
+
+def _broken_definition(parsed: Parsed, name: str, after: Statement | None = None) -> Broken | None:
+    """The last definition of that name that isn't Python."""
+    header = re.compile(rf"^(?:async +)?def +{re.escape(name)}\b|^{re.escape(name)} *=(?!=)", re.MULTILINE)
+    found = [broken for broken in parsed.broken if header.search(broken.text)]
+    if after is not None:
+        found = [broken for broken in found if (broken.cell, broken.line) > (after.cell, after.line)]
+    return found[-1] if found else None
+
+
+def _missing(cells: Sequence[Cell], parsed: Parsed, task: Task, own: set[int]) -> Answer:
+    broken = _broken_definition(parsed, task.id) or next(
+        (b for b in reversed(parsed.broken) if b.cell in own), None
+    )
+    if broken is not None:
+        found_by: Literal["id", "name"] = "id" if broken.cell in own else "name"
+        text = broken.text[:MOST_SHOWN]
+        problem = f"The code of {task.id} (cell {broken.cell}) is not Python: {broken.why}."
+        return Answer(
+            task.id, found_by, function=task.id, text=text, fingerprint=_digest(text), problem=problem
+        )
+    if own:
+        problem = (
+            f"The cell of {task.id} is there, but the function {task.id} is not in it, nor in any other."
+        )
+        text = "\n\n".join(cell.source for cell in cells if cell.place in own)[:MOST_SHOWN]
+        return Answer(task.id, "id", function=task.id, text=text, problem=problem)
+    problem = f"There is no cell of {task.id}, and no function of that name in any other cell."
+    return Answer(task.id, "", function=task.id, problem=problem)
+
+
+def _notes(
+    task: Task,
+    chosen: Statement,
+    candidates: list[Statement],
+    name: str,
+    parsed: Parsed,
+    cells: Sequence[Cell],
+) -> Iterator[str]:
+    """What student and instructor should know of how the answer was found."""
+    if len({ast.dump(s.node) for s in candidates if not is_blank(s.node)}) > 1:
+        places = ", ".join(
+            str(place) for place in sorted({s.cell for s in candidates if not is_blank(s.node)})
+        )
+        yield f"{name} is defined more than once (cells {places}); the last one, in cell {chosen.cell}, counts."
+    if name != task.id:
+        yield f"The function is called {name}, not {task.id}; it was taken for {task.id}."
+    broken = _broken_definition(parsed, task.id, after=chosen)
+    if broken is not None:
+        yield f"Another definition of {task.id}, in cell {broken.cell}, is not Python ({broken.why}) and doesn't count."
+    if any(cell.place == chosen.cell and cell.kind != "code" for cell in cells):
+        yield f"Cell {chosen.cell} is not a code cell any more; it was read as one."
+
+
+def _future(statements: Sequence[Statement]) -> str:
+    """In Jupyter a future import holds for all cells after it; so it stands before each piece."""
+    asked = any(
+        isinstance(s.node, ast.ImportFrom)
+        and s.node.module == "__future__"
+        and s.node.names[0].name == "annotations"
+        for s in statements
+    )
+    return "from __future__ import annotations\n" if asked else ""
+
+
+# -- the same answer ----------------------------------------------------------------------------
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _fingerprint(pieces: Sequence[Statement]) -> str:
+    """By the pieces' structure, with variables numbered in the order in which they come."""
+    imported = {name: _imported(piece.node) for piece in pieces if piece.imports for name in piece.binds}
+    own = [piece for piece in pieces if not piece.imports]
+    numbered = _Numbered(imported, {name for piece in own for name in _written_names(piece.node)})
+    return _digest("\n".join(ast.dump(numbered.visit(slicing.python(piece.text))) for piece in own))
+
+
+def _imported(node: ast.stmt) -> str:
+    """What an import makes available: ``import torch.nn.functional as F`` is torch.nn.functional."""
+    assert isinstance(node, ast.Import | ast.ImportFrom)
+    name = node.names[0].name
+    return f"{node.module}.{name}" if isinstance(node, ast.ImportFrom) else name
+
+
+def _written_names(node: ast.AST) -> Iterator[str]:
+    """Names that somebody chose: of variables, arguments and functions."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+            yield part.id
+        elif isinstance(part, ast.arg):
+            yield part.arg
+        elif isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield part.name
+
+
+class _Numbered(ast.NodeTransformer):
+    """Numbers for names, nothing for docstrings and annotations."""
+
+    def __init__(self, imported: dict[str, str], chosen: set[str]) -> None:
+        self._imported = imported
+        self._chosen = chosen
+        self._numbers: dict[str, str] = {}
+
+    def _name(self, name: str) -> str:
+        if name in self._chosen:
+            return self._numbers.setdefault(name, f"_{len(self._numbers)}")
+        return self._imported.get(name, name)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        node.id = self._name(node.id)
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.arg, node.annotation = self._name(node.arg), None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.name, node.returns = self._name(node.name), None
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        return self.generic_visit(node)
+
+
+# -- written ------------------------------------------------------------------------------------
+
+
+def _written(cells: Sequence[Cell], task: Task, given: Sequence[Cell]) -> Answer:
+    own = [cell for cell in cells if is_named(cell, task.id)]
+    below = list(_below_question(cells, task, {cell.source.strip() for cell in given}))
+    if own:
+        below = [cell for cell in below if cell not in own and _without_placeholder(cell.source)]
+    # Into a new cell below the question, while the one that was meant stays as it is: that counts as well.
+    holders = own if any(_without_placeholder(cell.source) for cell in own) or not below else below
+    if not holders:
+        holders = [cell for cell in cells if _asks(cell, task)]  # merged with the question, perhaps
+    if not holders:
+        return Answer(
+            task.id, "", problem=f"The cell for the answer to '{task.title}' is not there any more."
+        )
+    texts = {cell.place: _without_placeholder(cell.source) for cell in holders}
+    different = list(dict.fromkeys(text for text in texts.values() if text))
+    note = ""
+    if len(different) > 1 and holders is own:
+        places = ", ".join(str(place) for place, text in texts.items() if text)
+        note = f"There are several answers to '{task.title}' (cells {places}); all of them are shown."
+    text = "\n\n".join(different)
+    words = " ".join(re.findall(r"\w+", text.casefold()))
+    fingerprint = _digest(words) if words else ""
+    found_by: Literal["id", "name"] = "id" if holders is own else "name"
+    return Answer(task.id, found_by, text=text[:MOST_SHOWN], fingerprint=fingerprint, note=note)
+
+
+def _asks(cell: Cell, task: Task) -> bool:
+    heading = rf"\s*#+\s*Question:\s*{re.escape(task.title)}"
+    return f"ask-{task.id}" in cell.names or re.match(heading, cell.source, re.IGNORECASE) is not None
+
+
+def _below_question(cells: Sequence[Cell], task: Task, given: set[str]) -> Iterator[Cell]:
+    """Cells of text that students put between a question and what follows it in the lesson.
+
+    Where nothing tells the lesson's cells from theirs, it's the one cell right below the question.
+    """
+    inside = False
+    for cell in cells:
+        if _asks(cell, task):
+            inside = True
+            continue
+        if not inside:
+            continue
+        blank = not _without_placeholder(cell.source)
+        lessons_own = cell.source.strip() in given and not blank
+        if cell.kind == "code" or lessons_own or any(_OF_LESSON.fullmatch(name) for name in cell.names):
+            return
+        yield cell
+        if not given and not cell.names:
+            return
+
+
+def _without_placeholder(text: str) -> str:
+    return _PLACEHOLDERS.sub("", text).strip()

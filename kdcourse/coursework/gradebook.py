@@ -1,0 +1,380 @@
+"""Marks in nbgrader's gradebook, where a person's marks are kept as well and outlive every regrading.
+
+The gradebook is nbgrader's own SQLite file, written through `nbgrader.api` 0.9: a notebook for each lesson, for each
+exercise a solution cell (its id) and a grade cell ('check-' and its id), for each written question one cell that is
+both. A manual score goes before the machine's, and extra credit is added, as nbgrader does it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import sqlite3
+import sysconfig
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kdcourse.coursework.records import Assignment, Graded, Mark, Task
+from kdcourse.coursework.tables import GivenMark
+from kdcourse.errors import ArgumentError, DataError
+from kdcourse.files import write_atomically
+
+COURSE = "kdcourse"
+_Key = tuple[str, str]  # student, task
+_NAMED_AT_MOST = 5
+
+
+def require_nbgrader() -> None:
+    """Raise ArgumentError, with advice, where nbgrader isn't installed."""
+    if importlib.util.find_spec("nbgrader") is None:
+        raise ArgumentError(
+            "Grades are kept in nbgrader's gradebook, and nbgrader isn't installed. Install what instructors need: "
+            "pip install 'kdcourse[coursework]'"
+        )
+
+
+def record(
+    path: Path,
+    assignment: Assignment,
+    class_: Sequence[Graded],
+    given: Sequence[GivenMark] = (),
+    seen: Path | None = None,
+) -> tuple[list[Graded], list[str]]:
+    """Write the machine's marks and those that are ``given``, and read back what every answer is worth now.
+
+    One transaction: all of it is written, or nothing.
+
+    Args:
+        path: of the SQLite file; made if need be.
+        assignment: what was asked.
+        class_: what the machine found; a mark without points waits for a person.
+        given: a person's marks; each replaces that person's earlier one for the same answer.
+        seen: file that remembers which answer a person's points were given for, so that an answer which was changed
+            afterwards is noticed; None: isn't remembered.
+
+    Returns:
+        The class with everybody's points in force, and sentences that the instructor should read.
+
+    Raises:
+        ArgumentError: nbgrader isn't installed.
+        DataError: marks for a student who handed nothing in, or a file that is no gradebook or is in use.
+    """
+    require_nbgrader()
+    known = {graded.student for graded in class_}
+    strangers = sorted({mark.student for mark in given} - known)
+    if strangers:
+        raise DataError(
+            f"There are marks for {_named(strangers)}, who handed nothing in. Compare the names with the column "
+            "student of grades.csv; none of the marks were taken."
+        )
+    api: Any = importlib.import_module("nbgrader.api")
+    with _opened(path, api) as book:
+        cells, notes = _structure(book, api, assignment)
+        rows = _rows(book, api, assignment, class_, cells)
+        _write(rows, assignment, class_, given)
+        now = [_in_force(graded, rows) for graded in class_]
+        notes += _changed(rows, class_, given, seen)
+        notes += _absent(book, api, assignment, known)
+        memory = _remembered(rows, class_, given, seen)
+        book.db.commit()
+    if seen is not None and (memory or seen.exists()):
+        write_atomically(seen, json.dumps(memory, indent=1, sort_keys=True) + "\n")
+    return now, notes
+
+
+# -- the file -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(path: Path, api: Any) -> Iterator[Any]:
+    """The gradebook; what wasn't committed is undone at the end."""
+    from sqlalchemy.engine import URL
+    from sqlalchemy.exc import DatabaseError, OperationalError
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _alembic_at_hand():
+            book = api.Gradebook(URL.create("sqlite", database=str(path)), course_id=_course(path))
+        try:
+            yield book
+        finally:
+            book.db.rollback()
+            book.close()
+    except (OperationalError, sqlite3.OperationalError) as error:
+        raise DataError(
+            f"The gradebook {path} can't be written: {_reason(error)}. Close what else has it open (nbgrader's "
+            "formgrader, a database browser), see that the disk isn't full, and run the command again: what is graded "
+            "already isn't graded anew."
+        ) from error
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        raise DataError(
+            f"{path} is no gradebook of this nbgrader: {_reason(error)}. It was left as it is. Move it away, or name "
+            "another place with --gradebook; for a gradebook of an older nbgrader run 'nbgrader db upgrade'."
+        ) from error
+
+
+@contextmanager
+def _alembic_at_hand() -> Iterator[None]:
+    """nbgrader calls the program alembic for a new file; it lies beside this Python, activated or not."""
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), before])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error)
+
+
+def _course(path: Path) -> str:
+    """The course that a gradebook is for; nbgrader would add a second one if it were given another name."""
+    if not path.exists() or not path.stat().st_size:
+        return COURSE
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        found = connection.execute("SELECT id FROM course ORDER BY id").fetchall()
+    finally:
+        connection.close()
+    return str(found[0][0]) if found else COURSE
+
+
+# -- what was asked -----------------------------------------------------------------------------
+
+
+def _grade_cell(task: Task) -> str:
+    return f"check-{task.id}" if task.kind == "code" else task.id
+
+
+def _structure(book: Any, api: Any, assignment: Assignment) -> tuple[dict[str, tuple[Any, Any]], list[str]]:
+    """Task -> its grade cell and its solution cell, made where they are missing; notes on cells that are left over."""
+    db = book.db
+    asked = db.query(api.Assignment).filter_by(name=assignment.name).one_or_none()
+    if asked is None:
+        asked = api.Assignment(name=assignment.name, course_id=book.course_id)
+        db.add(asked)
+    notebooks = {notebook.name: notebook for notebook in asked.notebooks}
+    for lesson in assignment.lessons:
+        if lesson not in notebooks:
+            notebooks[lesson] = api.Notebook(name=lesson, assignment=asked)
+            db.add(notebooks[lesson])
+    db.flush()
+    cells: dict[str, tuple[Any, Any]] = {}
+    for task in assignment.tasks:
+        home = notebooks[task.lesson]
+        grade = _found_or_new(db, api.GradeCell, home, _grade_cell(task), _worth(task))
+        solution = _found_or_new(db, api.SolutionCell, home, task.id, {})
+        for key, value in _worth(task).items():
+            setattr(grade, key, value)
+        cells[task.id] = grade, solution
+    db.flush()
+    return cells, _left_over(db, api, asked, {grade.id for grade, _ in cells.values()})
+
+
+def _worth(task: Task) -> dict[str, Any]:
+    return {"max_score": task.points, "cell_type": "code" if task.kind == "code" else "markdown"}
+
+
+def _found_or_new(db: Any, kind: Any, notebook: Any, name: str, more: dict[str, Any]) -> Any:
+    cell = db.query(kind).filter_by(notebook_id=notebook.id, name=name).one_or_none()
+    if cell is None:
+        cell = kind(name=name, notebook=notebook, **more)
+        db.add(cell)
+    return cell
+
+
+def _left_over(db: Any, api: Any, asked: Any, wanted: set[str]) -> list[str]:
+    """Take out grade cells that are asked no more, unless a person has given points there."""
+    notes = []
+    for notebook in asked.notebooks:
+        for cell in list(notebook.grade_cells):
+            if cell.id in wanted:
+                continue
+            if any(grade.manual_score is not None for grade in cell.grades):
+                notes.append(
+                    f"{cell.name} is asked no more, but a person gave points there: it still counts in the gradebook."
+                )
+                continue
+            for grade in list(cell.grades):
+                db.delete(grade)
+            db.flush()
+            db.delete(cell)
+    db.flush()
+    return notes
+
+
+# -- what was handed in -------------------------------------------------------------------------
+
+
+def _rows(
+    book: Any,
+    api: Any,
+    assignment: Assignment,
+    class_: Sequence[Graded],
+    cells: dict[str, tuple[Any, Any]],
+) -> dict[_Key, tuple[Any, Any]]:
+    """(student, task) -> the row of the grade and the row of the comment, made where they are missing."""
+    db = book.db
+    asked = db.query(api.Assignment).filter_by(name=assignment.name).one()
+    students = {student.id: student for student in db.query(api.Student)}
+    submissions = {one.student_id: one for one in asked.submissions}
+    grades = {
+        (row.notebook_id, row.cell_id): row
+        for row in db.query(api.Grade).filter(
+            api.Grade.cell_id.in_([grade.id for grade, _ in cells.values()])
+        )
+    }
+    comments = {
+        (row.notebook_id, row.cell_id): row
+        for row in db.query(api.Comment).filter(
+            api.Comment.cell_id.in_([one.id for _, one in cells.values()])
+        )
+    }
+    handed: dict[_Key, Any] = {}
+    for graded in class_:
+        if graded.student not in students:
+            first, _, last = graded.name.rpartition(" ")
+            db.add(api.Student(id=graded.student, first_name=first, last_name=last))
+        if graded.student not in submissions:
+            submissions[graded.student] = api.SubmittedAssignment(assignment=asked, student_id=graded.student)
+            db.add(submissions[graded.student])
+        there = {one.notebook_id: one for one in submissions[graded.student].notebooks}
+        for notebook in asked.notebooks:
+            if notebook.id not in there:
+                there[notebook.id] = api.SubmittedNotebook(
+                    notebook=notebook, assignment=submissions[graded.student]
+                )
+                db.add(there[notebook.id])
+            handed[graded.student, notebook.id] = there[notebook.id]
+    db.flush()
+    rows: dict[_Key, tuple[Any, Any]] = {}
+    for graded in class_:
+        for task, (cell, solution) in cells.items():
+            notebook = handed[graded.student, cell.notebook_id]
+            grade = grades.get((notebook.id, cell.id))
+            if grade is None:
+                grade = api.Grade(cell_id=cell.id, notebook=notebook)
+                db.add(grade)
+            comment = comments.get((notebook.id, solution.id))
+            if comment is None:
+                comment = api.Comment(cell_id=solution.id, notebook=notebook)
+                db.add(comment)
+            rows[graded.student, task] = grade, comment
+    return rows
+
+
+def _write(
+    rows: dict[_Key, tuple[Any, Any]],
+    assignment: Assignment,
+    class_: Sequence[Graded],
+    given: Iterable[GivenMark],
+) -> None:
+    code = {task.id for task in assignment.tasks if task.kind == "code"}
+    for student, mark in _marks(class_):
+        grade, comment = rows[student, mark.task]
+        grade.auto_score = mark.points
+        comment.auto_comment = mark.message if mark.task in code else None
+    for one in given:
+        grade, comment = rows[one.student, one.task]
+        grade.manual_score = one.points
+        comment.manual_comment = one.comment or comment.manual_comment
+    for grade, _ in rows.values():
+        grade.needs_manual_grade = grade.auto_score is None and grade.manual_score is None
+
+
+def _in_force(graded: Graded, rows: dict[_Key, tuple[Any, Any]]) -> Graded:
+    marks = []
+    for mark in graded.marks:
+        grade, comment = rows[graded.student, mark.task]
+        points = grade.manual_score if grade.manual_score is not None else grade.auto_score
+        if points is not None:
+            points += grade.extra_credit or 0.0
+        marks.append(replace(mark, points=points, comment=comment.manual_comment or ""))
+    return replace(graded, marks=tuple(marks))
+
+
+def _marks(class_: Sequence[Graded]) -> Iterator[tuple[str, Mark]]:
+    return ((graded.student, mark) for graded in class_ for mark in graded.marks)
+
+
+# -- answers that were changed after somebody had read them --------------------------------------
+
+
+def _changed(
+    rows: dict[_Key, tuple[Any, Any]],
+    class_: Sequence[Graded],
+    given: Sequence[GivenMark],
+    seen: Path | None,
+) -> list[str]:
+    """Mark answers that are others than the points were given for, and name them."""
+    memory, fresh = _memory(seen), {(mark.student, mark.task) for mark in given}
+    stale = []
+    for student, mark in _marks(class_):
+        grade, _ = rows[student, mark.task]
+        before = memory.get(f"{student}/{mark.task}")
+        if before is None or grade.manual_score is None or (student, mark.task) in fresh:
+            continue
+        if before["points"] == grade.manual_score and before["answer"] != _digest(mark):
+            grade.needs_manual_grade = True
+            stale.append(f"{student} ({mark.task})")
+    if not stale:
+        return []
+    return [
+        f"Answers were changed after a person had given points: {_named(stale)}. The points were kept; read them again."
+    ]
+
+
+def _remembered(
+    rows: dict[_Key, tuple[Any, Any]],
+    class_: Sequence[Graded],
+    given: Sequence[GivenMark],
+    seen: Path | None,
+) -> dict[str, dict[str, Any]]:
+    """Which answer each of a person's points was given for, as it is from now on."""
+    memory, fresh = _memory(seen), {(mark.student, mark.task) for mark in given}
+    for student, mark in _marks(class_):
+        key, points = f"{student}/{mark.task}", rows[student, mark.task][0].manual_score
+        if points is None:
+            memory.pop(key, None)
+        elif (student, mark.task) in fresh or memory.get(key, {}).get("points") != points:
+            memory[key] = {"points": points, "answer": _digest(mark)}
+    return memory
+
+
+def _memory(seen: Path | None) -> dict[str, dict[str, Any]]:
+    try:
+        content = json.loads(seen.read_text(encoding="utf-8")) if seen is not None else {}
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _digest(mark: Mark) -> str:
+    return hashlib.sha256(mark.text.encode("utf-8", "replace")).hexdigest()
+
+
+def _absent(book: Any, api: Any, assignment: Assignment, known: set[str]) -> list[str]:
+    rows = (
+        book.db.query(api.SubmittedAssignment.student_id)
+        .join(api.Assignment, api.Assignment.id == api.SubmittedAssignment.assignment_id)
+        .filter(api.Assignment.name == assignment.name)
+    )
+    absent = sorted({row[0] for row in rows} - known)
+    if not absent:
+        return []
+    return [
+        f"{_named(absent)} {'have' if len(absent) > 1 else 'has'} grades from an earlier run, but nothing in this "
+        "folder: kept in the gradebook, left out of the tables and the report."
+    ]
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMED_AT_MOST])
+    return shown if len(names) <= _NAMED_AT_MOST else f"{shown} and {len(names) - _NAMED_AT_MOST} more"

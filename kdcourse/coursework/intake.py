@@ -1,0 +1,492 @@
+"""A folder as an instructor really gets it, sorted by students.
+
+    a folder a student   |
+    a Moodle download    |  ->  files, zip archives opened  ->  whose they are  ->  which lesson  ->  Submissions
+    a Canvas download    |
+
+Nothing is unpacked to the disk and no link is followed, so that no name in an archive can lead anywhere. One student's
+broken files cost nobody else: what can't be read becomes a sentence in that student's problems.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import struct
+import tempfile
+import time
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+from kdcourse.coursework import notebooks
+from kdcourse.coursework.finding import answered, find
+from kdcourse.coursework.records import MOST_NESTED, Assignment, Handed, Submission, copy_at_most
+from kdcourse.errors import DataError
+
+MOST_FILES = 5_000  # of one student
+MOST_NOTEBOOKS = 40  # of one student
+MOST_DEPTH = 12  # folders in folders
+_MOST_DIRECTORY = 16_000_000  # bytes of a zip archive's list of contents
+_JUNK = {"__macosx", "__pycache__", "node_modules", "site-packages", "venv", "thumbs.db", "desktop.ini"}
+_OTHER_ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz")
+_NOTEBOOK = re.compile(r".*\.ipynb(?:\.(?:txt|json|bak))?(?:\s*\(\d+\)|-\d+)?", re.IGNORECASE | re.DOTALL)
+_MOODLE = re.compile(
+    r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_(?:file|onlinetext)(?:_(?P<rest>.*))?", re.DOTALL
+)
+_CANVAS = re.compile(r"(?P<name>[^_]+)_(?:LATE_)?(?P<number>\d+)_\d+_(?P<rest>.+)", re.DOTALL)
+_COPY = re.compile(
+    r"\s*\(\d+\)|[\s_-]+(?:copy|kopie|copie)\s*\d*$|^(?:copy of|kopie von|copie de)\s+", re.IGNORECASE
+)
+
+
+def collect(folder: Path, assignment: Assignment) -> list[Submission]:
+    """What a class handed in, a submission a student, ordered by ``student``.
+
+    Args:
+        folder: holds a folder (or zip archive, or notebook) for each student, or is what Moodle or Canvas let one
+            download, as a folder or as the zip archive itself.
+        assignment: tells which lessons are looked for.
+
+    Returns:
+        Submissions. ``student`` ends in the number that Moodle or Canvas know the student by, after an underscore,
+        where there is one.
+
+    Raises:
+        DataError: there is no such folder, or nothing in it that somebody could have handed in.
+    """
+    if not folder.exists():
+        raise DataError(f"There is no folder {folder} with submissions; check the path.")
+    entries = _lifted(list(_entries(folder)))
+    students = _by_student(entries, folder, assignment)
+    if not students:
+        raise DataError(
+            f"{folder} holds nothing that students handed in: no folder, notebook or zip archive. Point at the "
+            "folder that has one folder a student, or at the learning platform's download."
+        )
+    names = unique([(student.id, student.name) for student in students])
+    found = [_submission(student, name, assignment) for student, name in zip(students, names, strict=True)]
+    return sorted(found, key=lambda submission: submission.student)
+
+
+# -- what there is ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Something that lies in the folder.
+
+    Args:
+        parts: readable names from the class's folder down to it; an archive counts as a folder.
+        file: where it is to be read; None for a folder, and for what can't be read.
+        trouble: why it can't be read, in words that follow its name, or "".
+        modified: seconds since 1970.
+    """
+
+    parts: tuple[str, ...]
+    file: Handed | None = None
+    trouble: str = ""
+    modified: float = 0.0
+
+    @property
+    def is_notebook(self) -> bool:
+        """By its name."""
+        return self.file is not None and _NOTEBOOK.fullmatch(self.parts[-1]) is not None
+
+
+def _entries(folder: Path) -> Iterator[_Entry]:
+    if folder.is_file():
+        top = _Entry((), Handed(folder, None, folder.name, folder.stat().st_size))
+        for entry in _in_archive(top):
+            if entry.trouble and not entry.parts:
+                raise DataError(f"{folder} {entry.trouble}.")
+            yield entry
+        return
+    for path in _listed(folder):
+        for seen, entry in enumerate(_below(path, (readable(path.name),))):
+            if seen > MOST_FILES:
+                yield _Entry(
+                    (readable(path.name),), trouble=f"has more than {MOST_FILES:,} files; the rest was left"
+                )
+                break
+            yield entry
+
+
+def _listed(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.iterdir() if not _is_junk(path.name)), key=lambda path: path.name)
+
+
+def _is_junk(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in _JUNK
+
+
+def _below(path: Path, parts: tuple[str, ...]) -> Iterator[_Entry]:
+    """A path and all below it; archives opened, links left alone."""
+    try:
+        found = path.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            yield _Entry(parts, trouble="is a link to somewhere else, which is not followed")
+        elif stat.S_ISDIR(found.st_mode):
+            yield _Entry(parts)
+            if len(parts) > MOST_DEPTH:
+                yield _Entry(parts, trouble="lies too deep in other folders")
+                return
+            for child in _listed(path):
+                yield from _below(child, (*parts, readable(child.name)))
+        elif stat.S_ISREG(found.st_mode):
+            file = Handed(path, None, parts[-1], found.st_size)
+            yield from _opened(_Entry(parts, file, modified=found.st_mtime))
+        else:
+            yield _Entry(parts, trouble="is not a file with anything in it")
+    except OSError as error:
+        yield _Entry(parts, trouble=f"can't be read: {error.strerror or type(error).__name__}")
+
+
+def _opened(entry: _Entry) -> Iterator[_Entry]:
+    """A file, or what is in it if it is an archive."""
+    name = entry.parts[-1].casefold()
+    if name.endswith(_OTHER_ARCHIVES):
+        yield _Entry(
+            entry.parts, trouble="is an archive of a kind that isn't opened here; a .zip or .ipynb is needed"
+        )
+    elif not name.endswith(".zip"):
+        yield entry
+    else:
+        yield from _in_archive(entry)
+
+
+def _in_archive(entry: _Entry) -> Iterator[_Entry]:
+    handed = entry.file
+    assert handed is not None
+    yield _Entry(entry.parts)
+    if handed.inner is not None:
+        yield _Entry(entry.parts, trouble="is an archive in an archive in an archive, and was not opened")
+        return
+    try:
+        with ExitStack() as stack:
+            stream = stack.enter_context(handed.open())
+            if handed.member is not None:
+                copy = stack.enter_context(tempfile.SpooledTemporaryFile(16_000_000))
+                copy_at_most(stream, copy, MOST_NESTED)
+                stream = copy
+            _check_directory(stream)
+            archive = stack.enter_context(zipfile.ZipFile(stream))
+            members = list(_members(entry, handed, archive.infolist()))
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+    ) as error:
+        why = notebooks.short(error)
+        yield _Entry(entry.parts, trouble=f"can't be opened: {why}")
+        return
+    for member in members:
+        if member.file is None:
+            yield member
+        else:
+            yield from _opened(member)
+
+
+def _check_directory(stream: IO[bytes]) -> None:
+    """Refuse a list of contents that would fill the memory, before zipfile reads it.
+
+    Raises:
+        OSError: it is too long.
+    """
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, end - 65_557))
+    tail = stream.read()
+    stream.seek(0)
+    place = tail.rfind(b"PK\5\6")
+    if place >= 0 and len(tail) >= place + 16:
+        (size,) = struct.unpack_from("<L", tail, place + 12)
+        if size > _MOST_DIRECTORY:
+            raise OSError("it says that it holds far more files than a submission has")
+
+
+def _members(entry: _Entry, handed: Handed, infos: Sequence[zipfile.ZipInfo]) -> Iterator[_Entry]:
+    if len(infos) > MOST_FILES and entry.parts:
+        yield _Entry(
+            entry.parts, trouble=f"holds {len(infos):,} files; the first {MOST_FILES:,} were looked at"
+        )
+        infos = infos[:MOST_FILES]
+    for info in infos:
+        names = [name for name in re.split(r"[/\\]", _zip_name(info)) if name not in ("", ".")]
+        if not names or any(_is_junk(name) and name != ".." for name in names):
+            continue
+        parts = (*entry.parts, *(readable(name) for name in names if name != ".."))
+        if info.is_dir():
+            yield _Entry(parts)
+        elif ".." in names:
+            yield _Entry(parts, trouble="has a name that leads out of its archive, and was left alone")
+        elif stat.S_ISLNK(info.external_attr >> 16):
+            yield _Entry(parts, trouble="is a link to somewhere else, which is not followed")
+        elif info.flag_bits & 1:
+            yield _Entry(parts, trouble="is protected by a password")
+        else:
+            nested = handed.member is not None
+            member, inner = (handed.member, info.filename) if nested else (info.filename, None)
+            yield _Entry(
+                parts, Handed(handed.path, member, parts[-1], info.file_size, inner), modified=_zip_time(info)
+            )
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """Programs that don't say that a name is UTF-8 write UTF-8 all the same."""
+    if info.flag_bits & 0x800:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
+
+
+def _zip_time(info: zipfile.ZipInfo) -> float:
+    try:
+        return time.mktime((*info.date_time, 0, 0, -1))
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def readable(name: str) -> str:
+    """A file's name as text that can be shown and stored everywhere: composed accents, no invisible characters."""
+    with suppress(UnicodeEncodeError):  # half a character, as Windows allows; `clean` takes it out
+        name = name.encode("utf-8", "surrogateescape").decode("utf-8", "kdcourse-latin")
+    name = unicodedata.normalize("NFC", notebooks.clean(name))
+    return "".join(c if unicodedata.category(c)[0] != "C" else " " for c in name)[:200].strip() or "_"
+
+
+# -- whose it is --------------------------------------------------------------------------------
+
+
+@dataclass
+class _Student:
+    """One student's entries; their parts begin below the student's own folder."""
+
+    name: str
+    id: str
+    entries: list[_Entry] = field(default_factory=list)
+
+
+def _lifted(entries: list[_Entry]) -> list[_Entry]:
+    """Entries without the folder or archive around the whole class, if there is one."""
+    for _ in range(3):
+        entries = [entry for entry in entries if entry.parts]
+        tops = {entry.parts[0] for entry in entries}
+        around = {
+            top for top in tops if not _platform(top) and _holds_class(top, entries, alone=len(tops) == 1)
+        }
+        if not around:
+            break
+        entries = [
+            _Entry(entry.parts[1:], entry.file, entry.trouble, entry.modified)
+            if entry.parts[0] in around
+            else entry
+            for entry in entries
+        ]
+    return entries
+
+
+def _holds_class(top: str, entries: Sequence[_Entry], alone: bool) -> bool:
+    below = [entry.parts[1:] for entry in entries if entry.parts[0] == top and len(entry.parts) > 1]
+    if any(_platform(parts[0]) for parts in below):
+        return True
+    folders = {parts[0] for parts in below if len(parts) > 1}
+    loose = any(len(parts) == 1 and _NOTEBOOK.fullmatch(parts[0]) for parts in below)
+    return alone and len(folders) >= 2 and not loose
+
+
+def _platform(name: str) -> re.Match[str] | None:
+    """Whether a name was given by Moodle or Canvas; its groups are name, number, rest."""
+    return _MOODLE.fullmatch(name) or _CANVAS.fullmatch(name)
+
+
+def _by_student(entries: Iterable[_Entry], folder: Path, assignment: Assignment) -> list[_Student]:
+    students: dict[str, _Student] = {}
+    for entry in entries:
+        top, rest = entry.parts[0], entry.parts[1:]
+        given = _platform(top)
+        if given is not None:
+            key, name = f"number {given['number']}", given["name"].strip()
+            wanted = f"{slug(name)}_{given['number']}"
+            own = rest or ((given["rest"] or top,) if entry.file or entry.trouble else ())
+        elif rest or (entry.file is None and not entry.trouble):  # a folder, or in one
+            name = re.sub(r"\.zip$", "", top, flags=re.IGNORECASE).strip()
+            key, wanted, own = f"name {name}", slug(name), rest
+        elif entry.is_notebook or entry.trouble:
+            name = _owner(top, folder, assignment)
+            key, wanted, own = f"name {name}", slug(name), (top,)
+        else:
+            continue  # a list of grades, notes of the instructor's
+        student = students.setdefault(key, _Student(name, wanted))
+        student.entries.append(_Entry(own, entry.file, entry.trouble, entry.modified))
+    return [students[key] for key in sorted(students)]
+
+
+def _owner(file: str, folder: Path, assignment: Assignment) -> str:
+    """Whose a loose file is: what its name says beside the lesson's; of the folder's name if that's nothing."""
+    stem = re.sub(r"\.(?:ipynb|zip)\b.*$", "", file, flags=re.IGNORECASE | re.DOTALL)
+    for lesson in assignment.lessons:
+        words = [re.escape(word) for word in lesson.split("_")]
+        stem = re.sub(r"[\W_]*".join(words), " ", stem, flags=re.IGNORECASE)
+    name = _COPY.sub(" ", stem).strip(" _-.")
+    return name or readable(folder.absolute().name)
+
+
+_LETTERS = str.maketrans(
+    {"ß": "ss", "æ": "ae", "Æ": "Ae", "ø": "o", "Ø": "O", "œ": "oe", "Œ": "Oe", "đ": "d", "Đ": "D", "ð": "d"}
+    | {"þ": "th", "Þ": "Th", "ł": "l", "Ł": "L", "ı": "i"}
+)
+
+
+def slug(name: str) -> str:
+    """A name in letters, digits, dots, dashes and underscores; one in other scripts becomes a number of its own."""
+    plain = unicodedata.normalize("NFKD", name.translate(_LETTERS)).encode("ascii", "ignore").decode()
+    found = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:60]
+    letters = sum(c.isalnum() for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    if sum(c.isalnum() for c in found) * 2 < letters or not found:
+        found = f"student-{_short_digest(name)}"
+    return f"{found}_" if re.fullmatch(r"(?i:con|prn|aux|nul|com\d|lpt\d)", found) else found
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
+
+
+def unique(students: Sequence[tuple[str, str]]) -> list[str]:
+    """An id for each student, given the id wanted and the name.
+
+    Who shares one gets a number that follows from the name, so that it stays the same whoever else is there.
+    """
+    wanted = [student.casefold() for student, _ in students]
+    found: list[str] = []
+    for student, name in students:
+        shared = student != name and wanted.count(student.casefold()) > 1
+        found.append(f"{student}-{_short_digest(name)}" if shared else student)
+    taken: set[str] = set()
+    for place, student in enumerate(found):
+        number = 2
+        while found[place].casefold() in taken:
+            found[place], number = f"{student}-{number}", number + 1
+        taken.add(found[place].casefold())
+    return found
+
+
+# -- which lesson it is -------------------------------------------------------------------------
+
+
+class _Candidate:
+    """A notebook that may be a lesson's."""
+
+    def __init__(self, entry: _Entry, assignment: Assignment) -> None:
+        assert entry.file is not None
+        self.entry = entry
+        self.assignment = assignment
+        label = "/".join(entry.parts)
+        self.file = Handed(entry.file.path, entry.file.member, label, entry.file.size, entry.file.inner)
+        self.named = lesson_named(entry.parts[-1], assignment.lessons)
+
+    @cached_property
+    def notebook(self) -> notebooks.Notebook:
+        return notebooks.read(self.file)
+
+    def answers(self, lesson: str) -> tuple[int, int]:
+        """How many of a lesson's tasks somebody wrote something for, and how many there is a place for."""
+        found = [find(self.notebook.cells, task) for task in self.assignment.of_lesson(lesson)]
+        return sum(answered(answer) for answer in found), sum(answer.found_by != "" for answer in found)
+
+    def lesson(self) -> str:
+        """By its name, or by what it says that it was made from, or by the tasks in it; "" if none of them."""
+        if self.named:
+            return self.named
+        if self.notebook.lesson:
+            return self.notebook.lesson if self.notebook.lesson in self.assignment.lessons else ""
+        best = max(self.assignment.lessons, key=lambda lesson: self.answers(lesson)[::-1])
+        return best if self.answers(best)[1] or len(self.assignment.lessons) == 1 else ""
+
+    def rank(self, lesson: str) -> tuple[object, ...]:
+        """The best is to be graded: most answers, then the newest."""
+        name = self.entry.parts[-1]
+        copies = [int(number) for number in re.findall(r"(?:\(|-)(\d{1,4})\)?(?=\.ipynb)", name)]
+        first_hand = "-checkpoint" not in name
+        return (first_hand, *self.answers(lesson), self.entry.modified, max(copies, default=0), name)
+
+
+def lesson_named(file: str, lessons: Sequence[str]) -> str:
+    """The lesson that a file's name speaks of, or ""."""
+    words = re.sub(r"[\W_]+", "_", _COPY.sub(" ", file.casefold()).split(".ipynb")[0]).strip("_")
+    for lesson in lessons:
+        if lesson in words or lesson[3:] in words:
+            return lesson
+    number = re.match(r"(?:.*lesson_?)?0*(\d{1,2})(?:_|$)", words)
+    found = [lesson for lesson in lessons if number is not None and int(lesson[:2]) == int(number[1])]
+    return found[0] if found and (words[0] == "0" or "lesson" in words) else ""
+
+
+def _submission(student: _Student, name: str, assignment: Assignment) -> Submission:
+    try:
+        return _sorted_out(student, name, assignment)
+    except Exception as error:  # whatever it is, it's this student's alone
+        said = f"What was handed in could not be looked through ({type(error).__name__}: {notebooks.short(error)})."
+        return Submission(name, student.name, {}, (said,))
+
+
+def _sorted_out(student: _Student, name: str, assignment: Assignment) -> Submission:
+    problems = [f"{_quoted(entry)} {entry.trouble}." for entry in student.entries if entry.trouble]
+    files = [entry for entry in student.entries if entry.file is not None]
+    found = [_Candidate(entry, assignment) for entry in files if entry.is_notebook]
+    if len(found) > MOST_NOTEBOOKS:
+        problems.append(f"There are {len(found)} notebooks; the first {MOST_NOTEBOOKS} were looked at.")
+        found = found[:MOST_NOTEBOOKS]
+    taken: dict[str, Handed] = {}
+    by_lesson: dict[str, list[_Candidate]] = {}
+    for candidate in found:
+        by_lesson.setdefault(candidate.lesson(), []).append(candidate)
+    for candidate in by_lesson.pop("", []):
+        problems.append(f"{_quoted(candidate.entry)} is no notebook of this assignment, and was set aside.")
+    for lesson in assignment.lessons:
+        candidates = by_lesson.get(lesson, [])
+        if not candidates:
+            problems.append(_nothing(lesson, files, found))
+            continue
+        if len(candidates) > 1:
+            candidates.sort(key=lambda candidate: candidate.rank(lesson), reverse=True)
+            problems += _set_aside(lesson, candidates, len(assignment.of_lesson(lesson)))
+        taken[lesson] = candidates[0].file
+    return Submission(name, student.name, taken, tuple(dict.fromkeys(problems)))
+
+
+def _set_aside(lesson: str, candidates: Sequence[_Candidate], tasks: int) -> Iterator[str]:
+    best, *others = candidates
+    for other in others:
+        if other.notebook.cells != best.notebook.cells:
+            yield (
+                f"There is more than one notebook of lesson {lesson}: {_quoted(best.entry)} was taken (answers to "
+                f"{best.answers(lesson)[0]} of {tasks} tasks), {_quoted(other.entry)} "
+                f"({other.answers(lesson)[0]} of {tasks}) set aside."
+            )
+
+
+def _nothing(lesson: str, files: Sequence[_Entry], found: Sequence[_Candidate]) -> str:
+    if found:
+        return f"There is no notebook of lesson {lesson}."
+    if not files:
+        return f"There is no notebook of lesson {lesson}; nothing was handed in that could be read."
+    shown = ", ".join(_quoted(entry) for entry in files[:3]) + (" and others" if len(files) > 3 else "")
+    return f"There is no notebook of lesson {lesson}, but {shown}; a file that ends in .ipynb is needed."
+
+
+def _quoted(entry: _Entry) -> str:
+    return f"'{'/'.join(entry.parts)}'" if entry.parts else "What was handed in"

@@ -1,0 +1,440 @@
+"""Out of a whole notebook, the few statements that one function needs.
+
+    cells' sources -> statements -> those that a definition needs, in an order in which they run
+
+Only imports, definitions and assignments that the function names are taken, and what those name in turn; training,
+plots and downloads stay out. What is needed is a matter of names: a name in a function's body is looked up when it is
+called, so that it may be given anywhere in the notebook; one outside of functions is looked up at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+import symtable
+import textwrap
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+MOST_SOURCE = 50_000  # characters of one cell; nobody types more
+MOST_CODE = 400_000  # of a whole notebook; reading more would only serve those who want to hold up the class
+MOST_READ = 4_000  # statements of a whole notebook
+MOST_STATEMENTS = 400  # that one answer may need
+_MOST_MAGICS = 10  # looked for one by one
+_MOST_MAGIC = 2_000  # characters of a line that may be one
+_BUILTINS = frozenset(dir(builtins)) | {"__name__", "__file__", "__doc__"}
+# fmt: off
+_CHANGING = frozenset({
+    "add", "append", "appendleft", "clear", "discard", "extend", "extendleft", "insert", "pop", "popitem", "remove",
+    "reverse", "setdefault", "sort", "update",
+})
+# fmt: on
+_UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """One statement of a notebook's top level.
+
+    Args:
+        cell: number of its cell, from 1.
+        line: its first line in that cell, from 1.
+        text: as it was written; an import of several names is one statement for each.
+        node: parsed.
+        binds: names that it gives a meaning.
+        changes: names whose things it works on: ``table[0] = 1``, ``table.append(1)``.
+        now: names that it looks up when it runs.
+        later: names that functions in it look up when they are called.
+    """
+
+    cell: int
+    line: int
+    text: str
+    node: ast.stmt
+    binds: frozenset[str]
+    changes: frozenset[str]
+    now: frozenset[str]
+    later: frozenset[str]
+
+    @property
+    def imports(self) -> bool:
+        """Whether it is an import."""
+        return isinstance(self.node, ast.Import | ast.ImportFrom)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Lines of a cell that are not Python: where they begin, what they are, why."""
+
+    cell: int
+    line: int
+    text: str
+    why: str
+
+
+class Parsed(NamedTuple):
+    """What there is in some cells."""
+
+    statements: tuple[Statement, ...]
+    broken: tuple[Broken, ...]
+
+
+def parse(cells: Iterable[tuple[int, str]]) -> Parsed:
+    """The statements of code cells, given by number and source, without what only IPython understands.
+
+    A cell that isn't Python as a whole is read statement by statement; those that are broken are told apart.
+    """
+    statements: list[Statement] = []
+    broken: list[Broken] = []
+    left = MOST_CODE
+    for number, source in cells:
+        left -= len(source)
+        for found in _read_cell(number, source, left):
+            if len(statements) + len(broken) >= MOST_READ:
+                broken.append(Broken(number, 1, source[:MOST_SOURCE], "there is too much code before it"))
+                return Parsed(tuple(statements), tuple(broken))
+            if isinstance(found, Broken):
+                broken.append(found)
+            else:
+                statements.append(found)
+    return Parsed(tuple(statements), tuple(broken))
+
+
+def needed(
+    root: Statement, statements: Sequence[Statement], fallback: Sequence[Statement] = ()
+) -> list[Statement]:
+    """The statements that ``root`` needs, itself among them, in an order in which they run.
+
+    Args:
+        root: the definition.
+        statements: of the whole notebook, in its order, ``root`` among them.
+        fallback: where a name may come from that the notebook doesn't have, such as the lesson's own imports.
+
+    Raises:
+        RecursionError: more than ``MOST_STATEMENTS``, or a chain too long to follow.
+    """
+    return _Slice(root, statements, fallback).ordered()
+
+
+# -- from a cell to statements ------------------------------------------------------------------
+
+
+def _read_cell(number: int, source: str, left: int) -> Iterator[Statement | Broken]:
+    if len(source) > MOST_SOURCE or left < 0:
+        what = f"the cell has {len(source):,} characters" if left >= 0 else "there is too much code before it"
+        yield Broken(number, 1, source[:MOST_SOURCE], f"{what}, and was not read")
+        return
+    code = without_magics(source)
+    try:
+        tree = python(code)
+    except _UNPARSABLE as error:
+        yield from _in_chunks(number, code, error)
+        return
+    yield from _statements(number, code, tree, 0)
+
+
+def python(code: str) -> ast.Module:
+    """A text's syntax tree, without warnings.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: it is not Python.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of "\d" and its kind, in students' strings
+        return ast.parse(code)
+
+
+def _statements(number: int, code: str, tree: ast.Module, before: int) -> Iterator[Statement]:
+    lines = code.split("\n")
+    for place, node in enumerate(tree.body):
+        follower = tree.body[place + 1] if place + 1 < len(tree.body) else None
+        previous = tree.body[place - 1] if place else None
+        for part, text in _parts(node, lines, previous, follower):
+            found = _statement(number, before + _first_line(node), text, part)
+            if found is not None:
+                yield found
+
+
+def _parts(
+    node: ast.stmt, lines: list[str], previous: ast.stmt | None, follower: ast.stmt | None
+) -> Iterator[tuple[ast.stmt, str]]:
+    """A statement and its text; an import of several names in as many parts."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        for name in node.names:
+            part = (
+                ast.Import([name])
+                if isinstance(node, ast.Import)
+                else ast.ImportFrom(node.module, [name], node.level)
+            )
+            yield part, ast.unparse(part)
+        return
+    first, last = _first_line(node), node.end_lineno or node.lineno
+    shares = (previous is not None and previous.end_lineno == first) or (
+        follower is not None and _first_line(follower) == last
+    )
+    if shares:  # a = 1; b = 2
+        try:
+            yield node, ast.unparse(node)
+        except RecursionError:
+            return
+    else:
+        yield node, "\n".join(lines[first - 1 : last])
+
+
+def _first_line(node: ast.stmt) -> int:
+    decorators = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
+
+
+def _statement(number: int, line: int, text: str, node: ast.stmt) -> Statement | None:
+    """None for what can't be compiled, such as a return outside of any function."""
+    if isinstance(node, ast.ImportFrom) and node.level:
+        return None  # from . import: a notebook is in no package
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(text, "<cell>", "exec", dont_inherit=True)
+            table = symtable.symtable(text, "<cell>", "exec")
+            binds, now, later = _names(table)
+            changes = frozenset(_changed(node))
+    except _UNPARSABLE:
+        return None
+    if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+        binds = frozenset("*")
+    if isinstance(node, ast.Delete):
+        binds = frozenset()
+    return Statement(number, line, text, node, binds, changes, now, later)
+
+
+def _names(table: symtable.SymbolTable) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """What a statement binds, looks up at once, and looks up when its functions are called."""
+    symbols = table.get_symbols()
+    binds = frozenset(s.get_name() for s in symbols if s.is_assigned() or s.is_imported() or s.is_namespace())
+    now = {s.get_name() for s in symbols if s.is_referenced()}
+    later: set[str] = set()
+    for child in table.get_children():
+        _names_inside(child, now, later, called_later=False)
+    return binds, frozenset(now), frozenset(later)
+
+
+_AT_ONCE = ("listcomp", "setcomp", "dictcomp", "genexpr")
+
+
+def _names_inside(table: symtable.SymbolTable, now: set[str], later: set[str], called_later: bool) -> None:
+    is_body = table.get_type() == "function" and table.get_name() not in _AT_ONCE
+    called_later = called_later or is_body
+    into = later if called_later else now
+    into.update(s.get_name() for s in table.get_symbols() if s.is_global())
+    for child in table.get_children():
+        _names_inside(child, now, later, called_later)
+
+
+def _changed(node: ast.stmt) -> Iterator[str]:
+    """Names of things that a statement puts something into when it runs."""
+    parts: list[ast.AST] = [node]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        parts.extend(ast.iter_child_nodes(part))
+        if isinstance(part, ast.Attribute | ast.Subscript) and isinstance(part.ctx, ast.Store | ast.Del):
+            yield from _root_name(part)
+        elif (
+            isinstance(part, ast.Call)
+            and isinstance(part.func, ast.Attribute)
+            and part.func.attr in _CHANGING
+        ):
+            yield from _root_name(part.func)
+
+
+def _root_name(node: ast.expr) -> Iterator[str]:
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    if isinstance(node, ast.Name):
+        yield node.id
+
+
+# -- what isn't Python --------------------------------------------------------------------------
+
+_MAGIC = re.compile(
+    r"(?P<indent>[ \t]*)(?:[%!?].*|\w[\w.]*\?\??[ \t]*|(?P<name>[A-Za-z_][\w, ]*?)[ \t]*=[ \t]*[%!].*)"
+)
+_CODE_MAGICS = ("%%time", "%%timeit", "%%capture", "%%prun", "%%memit", "%%python", "%%python3", "%%px")
+_FOREIGN = r"%%[a-zA-Z!]"
+
+
+def without_magics(source: str) -> str:
+    """A cell's Python: as many lines as before, with ``pass`` where a line is for IPython or the shell alone."""
+    source = _dedented(source)
+    first = source.lstrip().split("\n", 1)[0]
+    if re.match(_FOREIGN, first):
+        if first.split()[0] not in _CODE_MAGICS:
+            return ""  # %%bash, %%html, %%writefile
+        source = source.replace(first, "pass", 1)
+    for _ in range(_MOST_MAGICS):
+        try:
+            python(source)
+            return source
+        except SyntaxError as error:
+            mended = _without_magic(source, error.lineno)
+            if mended is None:
+                return source
+            source = mended
+        except (ValueError, RecursionError, MemoryError):
+            return source
+    return "\n".join(_plain_line(line) for line in source.split("\n"))
+
+
+def _dedented(source: str) -> str:
+    """As IPython does: a cell whose first line is indented is pushed to the left."""
+    first = next((line for line in source.split("\n") if line.strip()), "")
+    return textwrap.dedent(source) if first[:1] in (" ", "\t") else source
+
+
+def _without_magic(source: str, number: int | None) -> str | None:
+    """Without the line at fault if that is a magic; None if it isn't, and nobody can help."""
+    lines = source.split("\n")
+    if number is None or not 1 <= number <= len(lines):
+        return None
+    plain = _plain_line(lines[number - 1])
+    if plain == lines[number - 1]:
+        return None
+    lines[number - 1] = plain
+    return "\n".join(lines)
+
+
+def _plain_line(line: str) -> str:
+    magic = _MAGIC.fullmatch(line) if len(line) <= _MOST_MAGIC else None
+    if magic is None:
+        return line
+    return magic["indent"] + (f"{magic['name']} = None" if magic["name"] else "pass")
+
+
+_GOES_ON = re.compile(r"[ \t)\]}#]|(?:else|elif|except|finally)\b|$")
+
+
+def _in_chunks(number: int, code: str, error: BaseException) -> Iterator[Statement | Broken]:
+    """Statement by statement, cut where a line begins at the margin; a broken one costs itself alone."""
+    lines = code.split("\n")
+    starts = [place for place, line in enumerate(lines) if not _GOES_ON.match(line)]
+    starts = [s for s in starts if not (s and lines[s - 1].startswith("@"))]
+    if not starts or len(starts) > 2_000:
+        yield Broken(number, 1, code, _why(error, 0))
+        return
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        chunk = "\n".join(lines[start:end])
+        try:
+            tree = python(chunk)
+        except _UNPARSABLE as fault:
+            yield Broken(number, start + 1, chunk, _why(fault, start))
+            continue
+        yield from _statements(number, chunk, tree, start)
+
+
+def _why(error: BaseException, before: int) -> str:
+    """In words, with the line of the cell."""
+    if isinstance(error, SyntaxError):
+        line = f"line {error.lineno + before}: " if error.lineno else ""
+        return f"{line}{error.msg}"
+    return "it is nested too deeply" if isinstance(error, RecursionError | MemoryError) else str(error)
+
+
+# -- what is needed -----------------------------------------------------------------------------
+
+
+class _Slice:
+    """Follows names from one statement to those that give them."""
+
+    def __init__(
+        self, root: Statement, statements: Sequence[Statement], fallback: Sequence[Statement]
+    ) -> None:
+        self._root = root
+        self._all = [*fallback, *statements]
+        self._own = len(fallback)  # from here on, the notebook's own
+        self._place = {id(statement): place for place, statement in enumerate(self._all)}
+        self._givers: dict[str, list[int]] = {}
+        for place, statement in enumerate(self._all):
+            for name in statement.binds | statement.changes:
+                self._givers.setdefault(name, []).append(place)
+        self._placed: set[int] = set()
+        self._completed: set[int] = set()
+        self._order: list[int] = []
+
+    def ordered(self) -> list[Statement]:
+        root = self._place[id(self._root)]
+        self._put(root)
+        self._complete(root)
+        order = self._order
+        names = self._root.binds
+        if not any(names & self._all[place].now for place in order if place != root):
+            # Nothing that is needed may give the answer's own name another meaning after it.
+            order = [place for place in order if place != root] + [root]
+        return [self._all[place] for place in order]
+
+    def _put(self, place: int) -> None:
+        """A statement, behind all that has to be there when it runs."""
+        if place in self._placed:
+            return
+        self._placed.add(place)
+        if len(self._placed) > MOST_STATEMENTS:
+            raise RecursionError(f"more than {MOST_STATEMENTS} statements are needed")
+        statement = self._all[place]
+        # What it changes must be there too, with what was done to it before.
+        for name in sorted(statement.now | statement.changes):
+            for giver in self._given_before(name, place):
+                self._put(giver)
+                self._complete(giver)
+        self._order.append(place)
+
+    def _complete(self, place: int) -> None:
+        """What is looked up when the functions in a statement are called."""
+        if place in self._completed:
+            return
+        self._completed.add(place)
+        for name in sorted(self._all[place].later):
+            for giver in self._given_at_all(name):
+                self._put(giver)
+                self._complete(giver)
+
+    def _given_before(self, name: str, place: int) -> list[int]:
+        """Where a name comes from for a statement that runs at ``place``; by what follows only if nothing precedes."""
+        givers = self._of(name)
+        return self._last_meaning(name, [giver for giver in givers if giver < place]) or self._last_meaning(
+            name, [giver for giver in givers if giver > place]
+        )
+
+    def _given_at_all(self, name: str) -> list[int]:
+        if name in self._root.binds:
+            return []
+        root = self._place[id(self._root)]
+        givers = self._of(name)
+        # As it was when the answer was checked, right behind its definition, or else as it came to be.
+        return self._last_meaning(name, [giver for giver in givers if giver < root]) or self._last_meaning(
+            name, givers
+        )
+
+    def _of(self, name: str) -> list[int]:
+        givers = self._givers.get(name, [])
+        own = [giver for giver in givers if giver >= self._own]
+        if any(name in self._all[giver].binds for giver in own):
+            return own
+        if any(name in self._all[giver].binds for giver in givers):
+            return givers
+        return [] if name in _BUILTINS else self._givers.get("*", [])
+
+    def _last_meaning(self, name: str, givers: list[int]) -> list[int]:
+        """The last statement that gives a name its meaning, all that import it, and what was done to it since."""
+        binding = [giver for giver in givers if name in self._all[giver].binds]
+        stars = [giver for giver in givers if "*" in self._all[giver].binds]
+        if not binding:
+            return stars
+        last = binding[-1]
+        if self._all[last].imports:  # import a, import a.b: both make a; and nobody's library is changed
+            return [giver for giver in binding if self._all[giver].imports]
+        if isinstance(self._all[last].node, ast.AugAssign):
+            earlier = self._last_meaning(name, [giver for giver in givers if giver < last])
+            return [*earlier, *(giver for giver in givers if giver >= last)]
+        return [giver for giver in givers if giver >= last]

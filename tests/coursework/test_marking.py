@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdcourse.checks import exercise
+from kdcourse.coursework import marking
+from kdcourse.coursework.records import Answer, Handed, Mark, Submission, Task
+from kdcourse.coursework.sandbox import Lost
+from kdcourse.errors import ArgumentError
+from tests.coursework import fakes
+
+SOFT = "softened_probabilities"
+
+
+def submission(folder: Path, text: str) -> Submission:
+    path = folder / "notebook.ipynb"
+    path.write_text(text, "utf-8")
+    return Submission("anna", "Anna", {fakes.LESSON: Handed(path, None, path.name, len(text))})
+
+
+def marks(folder: Path, text: str, sandbox: Any = None) -> tuple[Mark, Mark]:
+    graded = marking.mark(submission(folder, text), fakes.ASSIGNMENT, sandbox or fakes.InProcess())
+    code, essay = graded.marks
+    return code, essay
+
+
+class Recording(fakes.InProcess):
+    """Notes with which tries answers were put to the test."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    def observe(self, answers: Sequence[Answer], exercises: Mapping[str, Any]) -> dict[str, Any]:
+        self.asked += [exercises[answer.task].probes for answer in answers]
+        return super().observe(answers, exercises)
+
+
+def test_a_right_answer_has_all_points_and_an_essay_waits(tmp_path: Path) -> None:
+    code, essay = marks(tmp_path, fakes.notebook(fakes.RIGHT))
+    assert (code.points, code.of, code.right, code.attempted) == (3.0, 3.0, True, True)
+    assert code.message.startswith("Right ✓") and code.found_by == "id" and "softmax" in code.text
+    assert essay.points is None and essay.attempted and essay.text == "They tell more."
+    assert code.fingerprint and essay.fingerprint
+
+
+def test_a_wrong_answer_has_none_and_its_mistake_is_named(tmp_path: Path) -> None:
+    code, _ = marks(tmp_path, fakes.notebook(fakes.WRONG))
+    assert (code.points, code.right, code.attempted) == (0.0, False, True)
+    assert code.mistake == "temperature ignored" and "Hint:" in code.message
+
+
+def test_blanks_are_no_attempts_and_wait_for_nobody(tmp_path: Path) -> None:
+    code, essay = marks(tmp_path, fakes.notebook("...", essay="  "))
+    assert (code.points, code.attempted) == (0.0, False)
+    assert (essay.points, essay.attempted) == (0.0, False)
+
+
+def test_answers_are_tried_on_what_nobody_has_seen_and_right_ones_on_nothing_else(tmp_path: Path) -> None:
+    sandbox = Recording()
+    marks(tmp_path, fakes.notebook(fakes.RIGHT), sandbox)
+    (tries,) = sandbox.asked
+    seen = {repr(probe.inputs) for probe in exercise(SOFT).probes}
+    assert not seen & {repr(probe.inputs) for probe in tries}
+
+
+def test_an_answer_looked_up_from_the_visible_tries_earns_nothing(tmp_path: Path) -> None:
+    sums = {probe.inputs[0].sum().item() for probe in exercise(SOFT).probes}
+    code, _ = marks(tmp_path, fakes.notebook(fakes.TABLE.format(sums=sums)))
+    assert (code.points, code.right) == (0.0, False)
+    assert "right on the tries in your notebook, but not on others like them" in code.message
+
+
+def test_what_a_student_is_told_comes_from_the_visible_tries_alone(tmp_path: Path) -> None:
+    # It gives everything away that it gets, in its error: hidden inputs must not come back in the message.
+    body = "1 / 0 if (_ for _ in ()).throw(ValueError(repr((logits.tolist(), temperature)))) else 0"
+    sandbox = Recording()
+    code, _ = marks(tmp_path, fakes.notebook(body), sandbox)
+    hidden, visible = sandbox.asked
+    assert repr(round(visible[0].inputs[0].flatten()[0].item(), 3))[:4] in code.message
+    for probe in hidden:
+        assert repr(probe.inputs[0].flatten()[0].item())[:7] not in code.message
+
+
+def test_a_stuck_or_lost_answer_is_not_tried_twice_nor_told_about_hidden_tries(tmp_path: Path) -> None:
+    sandbox = Recording()
+    code, _ = marks(tmp_path, fakes.notebook(fakes.RIGHT, orders="lose"), sandbox)
+    assert len(sandbox.asked) == 1 and (code.points, code.attempted) == (0.0, True)
+    assert code.message == f"Not yet ✗ {SOFT}: it took too long and was stopped."
+
+
+def test_a_note_on_how_the_answer_was_found_is_told(tmp_path: Path) -> None:
+    twice = fakes.notebook(fakes.RIGHT).replace(
+        "def softened", "def softened_probabilities(a, b):\\n    return a\\n\\n\\ndef softened", 1
+    )
+    code, _ = marks(tmp_path, twice)
+    assert code.right and "defined more than once" in code.message
+
+
+def test_a_lesson_that_was_not_handed_in_is_worth_nothing() -> None:
+    graded = marking.mark(Submission("a", "A", {}, ("Nothing there.",)), fakes.ASSIGNMENT, fakes.InProcess())
+    assert [mark.points for mark in graded.marks] == [0.0, 0.0]
+    assert graded.problems == ("Nothing there.",)
+    assert "No notebook of this lesson" in graded.marks[0].message
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"cells": 3}', "\0\0\0", '{"cells": [{"source": "x ="}]}'])
+def test_what_cannot_be_read_is_said_and_worth_nothing(text: str, tmp_path: Path) -> None:
+    graded = marking.mark(submission(tmp_path, text), fakes.ASSIGNMENT, fakes.InProcess())
+    assert [mark.points for mark in graded.marks] == [0.0, 0.0]
+    assert graded.problems or all(
+        "There is no cell" in m.message or "not there" in m.message for m in graded.marks
+    )
+
+
+def test_an_error_in_judging_costs_the_student_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RecursionError("a mistake of ours")
+
+    monkeypatch.setattr(marking, "judge", broken)
+    handed = submission(tmp_path, fakes.notebook(fakes.RIGHT))
+    graded = marking.mark(handed, fakes.ASSIGNMENT, fakes.InProcess())
+    assert graded.marks[0].points is None and "not your fault" in graded.marks[0].message
+    assert "RecursionError: a mistake of ours" in graded.problems[0] and "--marks" in graded.problems[0]
+
+
+def test_a_failure_gives_no_points_and_takes_none(tmp_path: Path) -> None:
+    graded = marking.failure(submission(tmp_path, "{}"), fakes.ASSIGNMENT, "the disk is full")
+    assert all(mark.points is None for mark in graded.marks) and "the disk is full" in graded.problems[0]
+
+
+def test_marks_can_be_written_anywhere_whatever_a_student_wrote(tmp_path: Path) -> None:
+    text = fakes.notebook(fakes.RIGHT, essay="half \\ud83d a \\u0000 pair" * 5000).replace("\\\\u", "\\u")
+    _, essay = marks(tmp_path, text)
+    essay.text.encode()
+    assert "\0" not in essay.text and len(essay.text) <= 50_000
+
+
+def test_an_exercise_of_another_version_is_an_error_of_the_assignment() -> None:
+    other = replace(fakes.ASSIGNMENT, tasks=(Task("no_such", "code", fakes.LESSON, "T", 1.0),))
+    with pytest.raises(ArgumentError, match="no exercise 'no_such'"):
+        marking.prepare(other)
+
+
+def test_what_a_sandbox_lost_is_said_as_it_says() -> None:
+    assert marking._loss(Lost("memory", "it took too much memory.")) == "it took too much memory."
+    assert "ended without an answer" in marking._loss(None)

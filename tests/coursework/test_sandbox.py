@@ -1,0 +1,434 @@
+"""Hostile answers earn no more than their honest part and harm nothing; honest ones are seen as without a sandbox."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import random
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kdcourse.checks import exercise, judge, observe
+from kdcourse.checks.observe import Foreign, Observed
+from kdcourse.coursework.records import Answer
+from kdcourse.coursework.sandbox import Limits, Lost, Sandbox, available, worker
+from kdcourse.coursework.sandbox.sandbox import rebuilt
+from kdcourse.coursework.sandbox.wire import WireError, decode, encode
+from kdcourse.errors import CourseworkError
+from tests.coursework.hostile import HOSTILE, PORT, VICTIM, Hostile
+
+SOFT = "softened_probabilities"
+HONEST = f"def {SOFT}(logits, temperature):\n    return (logits / temperature).softmax(1)\n"
+SEED = 5
+LIMITS = Limits(seconds=1.0, memory=2**29, processes=16, file_bytes=2**20, returned_bytes=2**20)
+
+confined = pytest.mark.skipif(bool(available()), reason=available() or "-")
+
+
+def answer(source: str, name: str = SOFT) -> Answer:
+    return Answer(name, "id", (source,), name)
+
+
+def seen(sandbox: Sandbox, source: str, name: str = SOFT) -> Observed | Lost:
+    return sandbox.observe([answer(source, name)], {name: exercise(name).varied(SEED)})[name]
+
+
+def right(what: Observed | Lost, name: str = SOFT) -> bool:
+    return isinstance(what, Observed) and judge(exercise(name).varied(SEED), what).right
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(limits=LIMITS) as opened:
+        assert right(seen(opened, HONEST))
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def victims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
+    """What somebody would like to read or overwrite, near and far."""
+    found = [tmp_path_factory.mktemp("class") / VICTIM, Path("/tmp") / VICTIM]
+    for path in found:
+        path.write_text("grades")
+    yield found
+    for path in found:
+        path.unlink()
+
+
+@pytest.fixture(scope="module")
+def listening() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", PORT)) as server:
+        server.setblocking(False)
+        yield server
+
+
+# -- hostile ------------------------------------------------------------------------------------
+
+
+@confined
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda one: one.name)
+def test_it_earns_no_more_than_its_honest_part_and_harms_nothing(
+    hostile: Hostile, sandbox: Sandbox, victims: list[Path], listening: socket.socket
+) -> None:
+    serving = sandbox._process
+    found = seen(sandbox, hostile.source, hostile.exercise)
+    assert sandbox._process is serving is not None and serving.poll() is None
+    assert not right(found, hostile.exercise) or hostile.honest
+    if isinstance(found, Observed):
+        verdict = judge(exercise(hostile.exercise).varied(SEED), found)
+        assert verdict.message.replace("\n", "").isprintable()
+    else:
+        assert found.reason[0].islower() and found.reason[-1] in ".?"
+    assert [path.read_text() for path in victims] == ["grades", "grades"]
+    assert not list(Path("/tmp").glob("kdcourse_filler_*"))
+    with pytest.raises(BlockingIOError):
+        listening.accept()
+    assert left_over(sandbox) == []
+
+
+def test_they_are_python_and_each_attempts_something_of_its_own() -> None:
+    for hostile in HOSTILE:
+        compile(hostile.source, hostile.name, "exec")
+        assert f"def {hostile.exercise}(" in hostile.source
+    assert len({hostile.name for hostile in HOSTILE}) == len(HOSTILE) > 30
+
+
+def left_over(sandbox: Sandbox) -> list[str]:
+    """Command lines of the sandbox's processes, those left aside that it consists of."""
+    if sandbox._process is None:
+        return []
+    found = []
+    for one in worker._descendants(sandbox._process.pid):
+        line = Path(f"/proc/{one}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        found += [] if line.startswith("bwrap ") or "kdcourse.coursework.sandbox.worker" in line else [line]
+    below = worker._descendants(sandbox._process.pid)
+    return found or [f"{len(below)} processes"] * (len(below) > 2)
+
+
+@confined
+def test_after_all_of_them_honest_answers_are_right_and_told_as_outside(sandbox: Sandbox) -> None:
+    for source in (
+        HONEST,
+        HONEST.replace("/ temperature", "* temperature"),
+        HONEST.replace("softmax(1)", "softmax(1).flatten()"),
+        HONEST.replace("softmax", "softmin_"),
+        HONEST.replace("(1)", "(1).long()"),
+        f"def {SOFT}(logits):\n    return logits\n",
+        f"def {SOFT}(logits, temperature):\n    return ...\n",
+        f"import torch\n\ndef {SOFT}(logits, temperature):\n    return torch.rand_like(logits)\n",
+        f"def {SOFT}(logits, temperature):\n    logits /= temperature\n    return logits.softmax(1)\n",
+    ):
+        scope: dict[str, Any] = {}
+        exec(source, scope)
+        asked = exercise(SOFT).varied(SEED)
+        outside = judge(asked, observe(asked, scope[SOFT]))
+        inside = judge(asked, seen(sandbox, source))
+        assert (inside.right, inside.attempted, inside.mistake) == (
+            outside.right,
+            outside.attempted,
+            outside.mistake,
+        )
+    assert right(seen(sandbox, HONEST))
+
+
+@confined
+@pytest.mark.parametrize(
+    "name", ["validation_accuracy", "distil_step", "pixel_term", "count_parameters", "diagnose"]
+)
+def test_models_are_played_inside(name: str, sandbox: Sandbox) -> None:
+    sources = {
+        "count_parameters": "def count_parameters(m):\n    return sum(p.numel() for p in m.parameters())\n",
+        "validation_accuracy": (
+            "import torch\n\ndef validation_accuracy(m, x, y):\n    was = m.training\n    m.eval()\n"
+            "    with torch.no_grad():\n        z = m(x)\n    m.train(was)\n"
+            "    return (z.argmax(1) == y).float().mean().item()\n"
+        ),
+        "distil_step": (
+            "import torch\nfrom kdcourse.distillation import hinton_loss\n\n"
+            "def distil_step(s, t, x, y, o, temperature, alpha):\n    s.train()\n    t.eval()\n"
+            "    with torch.no_grad():\n        v = t(x)\n"
+            "    loss = hinton_loss(s(x), v, y, temperature=temperature, alpha=alpha)\n"
+            "    o.zero_grad()\n    loss.backward()\n    o.step()\n    return loss.item()\n"
+        ),
+        "pixel_term": (
+            "def pixel_term(z, v, m, t):\n    q, p = (z / t).log_softmax(1), (v.detach() / t).log_softmax(1)\n"
+            "    return t * t * (p.exp() * (p - q)).sum(1)[m != 255].mean()\n"
+        ),
+        "diagnose": (
+            "def diagnose(t, v):\n    b = v.index(min(v))\n    if v[-1] >= 1.1 * v[b] and t[-1] < t[b]:\n"
+            "        return 'overfitting'\n    return 'underfitting' if t[-1] > 0.9 * t[0] else 'fits'\n"
+        ),
+    }  # fmt: skip
+    assert right(seen(sandbox, sources[name], name), name)
+
+
+@confined
+def test_an_answer_sees_neither_solutions_nor_the_checkout_nor_others(sandbox: Sandbox) -> None:
+    look = """
+import os, sys
+from pathlib import Path
+import kdcourse
+package = Path(kdcourse.__file__).parent
+
+def writable(folder):
+    try:
+        (Path(folder) / "kdcourse_trace").write_text("x")
+    except OSError:
+        return False
+    return True
+
+seen = [
+    sorted(one.name for one in (package / "checks").glob("lesson_*")),
+    sorted(one.name for one in (package / "coursework" / "sandbox").iterdir() if one.is_file()),
+    [str(one) for one in PLACES if os.path.exists(one)],
+    os.listdir("/proc"), os.listdir("."), sorted(os.environ), os.getpid(),
+    [one for one in ("/", "/usr", str(package), "/dev", "/dev/shm", "/proc", "/tmp", sys.prefix, ".") if writable(one)],
+]
+raise SystemExit("|".join(map(str, seen)))
+"""
+    places = [str(Path(__file__).resolve()), str(Path.cwd() / "pyproject.toml"), str(Path.cwd() / "lessons")]
+    found = seen(sandbox, look.replace("PLACES", repr(places)) + HONEST)
+    assert isinstance(found, Lost) and found.kind == "broken"
+    lessons, room, checkout, processes, folder, environment, number, places_to_write = found.reason.split(
+        ": ", 2
+    )[2].split("|")
+    assert (lessons, room, checkout) == ("[]", "['wire.py', 'worker.py']", "[]")
+    assert (processes, folder, number) == ("[]", "[]", "1")
+    assert places_to_write.rstrip(".") == "['/proc', '.']"  # an empty folder in memory in the place of /proc
+    assert "HOME" in environment and "TOKEN" not in environment
+
+
+@confined
+def test_the_last_definition_tells_whether_a_blank_is_left(sandbox: Sandbox) -> None:
+    blank = f"def {SOFT}(logits, temperature):\n    scaled = ...\n    return scaled.softmax(1)\n"
+    found = seen(sandbox, blank)
+    assert isinstance(found, Observed) and found.blank
+    assert not judge(exercise(SOFT), found).attempted
+    other = sandbox.observe([Answer(SOFT, "id", (blank, HONEST), SOFT)], {SOFT: exercise(SOFT).varied(SEED)})[
+        SOFT
+    ]
+    assert isinstance(other, Observed) and not other.blank and right(other)
+
+
+@confined
+def test_a_sandbox_that_was_ended_starts_again() -> None:
+    with Sandbox(limits=LIMITS) as opened:
+        assert right(seen(opened, HONEST))
+        folder, process = opened._folder, opened._process
+        assert process is not None and folder is not None
+        process.kill()
+        process.wait()
+        assert seen(opened, HONEST) == Lost("died", "it ended the Python that ran it.")
+        assert right(seen(opened, HONEST))
+    assert not folder.exists() and opened._process is None
+
+
+# -- limits that the zygote itself keeps --------------------------------------------------------
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, report: Any, **bounds: Any) -> str:
+    """What becomes of ``report`` where nothing but the zygote's own watching holds it."""
+    monkeypatch.setattr(worker, "_report", lambda request, seconds: report())
+    monkeypatch.setattr(worker, "_limit", lambda *given, **named: None)
+    monkeypatch.setattr(worker, "_filter_calls", lambda: None)
+    limits = worker.Bounds(
+        **{"seconds": 0.5, "memory": 2**30, "processes": 8, "file_bytes": 1, "returned": 100, **bounds}
+    )
+    with mmap.mmap(-1, 101) as room:
+        return worker._run_guarded(
+            lambda data: data, lambda data: data, b"", limits, "none", str(tmp_path), room
+        )[0]
+
+
+def sleepers() -> bytes:
+    for _ in range(20):
+        if os.fork() == 0:
+            os.setsid()
+            time.sleep(60)
+            os._exit(0)
+    return b"done"
+
+
+def hoard() -> bytes:
+    kept = bytearray(2**27)
+    kept[:] = b"x" * len(kept)
+    time.sleep(60)
+    return bytes(kept[:1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize(
+    ("report", "bounds", "fate"),
+    [
+        (sleepers, {}, "processes"),
+        (hoard, {"memory": 2**26, "seconds": 30.0}, "memory"),
+        (lambda: time.sleep(60), {"seconds": -1.5}, "time"),
+        (lambda: b"x" * 101, {}, "output"),
+        (lambda: os._exit(3), {}, "died"),
+        (lambda: b"x" * 100, {}, "done"),
+    ],
+)
+def test_the_zygote_ends_what_takes_too_much(
+    report: Any, bounds: dict[str, Any], fate: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = set(worker._descendants(os.getpid()))
+    assert watched(monkeypatch, tmp_path, report, **bounds) == fate
+    assert set(worker._descendants(os.getpid())) <= before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_kernel_that_refuses_is_no_fault_of_the_answer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse() -> None:
+        raise OSError(28, "unshare")
+
+    monkeypatch.setattr(worker, "_unshare", refuse)
+    limits = worker.Bounds(0.5, 2**30, 8, 1, 100)
+    with mmap.mmap(-1, 101) as room:
+        assert worker._run_guarded(bytes, bytes, b"", limits, "nested", str(tmp_path), room)[0] == "refused"
+    opened = Sandbox(limits=LIMITS)
+    monkeypatch.setattr(opened, "_process", object())
+    monkeypatch.setattr(opened, "_ask", lambda request: ("refused", b""))
+    with pytest.raises(CourseworkError, match="namespace"):
+        seen(opened, HONEST)
+
+
+# -- where there is no sandbox ------------------------------------------------------------------
+
+
+@pytest.fixture
+def nothing_remembered() -> Iterator[None]:
+    available.cache_clear()
+    yield
+    available.cache_clear()
+
+
+@pytest.mark.parametrize("lacking", ["bwrap", "linux", "rights"])
+def test_it_refuses_and_says_why(
+    lacking: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nothing_remembered: None
+) -> None:
+    if lacking == "bwrap":
+        monkeypatch.setattr(shutil, "which", lambda name: None)
+    elif lacking == "linux":
+        monkeypatch.setattr(sys, "platform", "darwin")
+    else:
+        (tmp_path / "bwrap").write_text(
+            "#!/bin/sh\necho 'No permissions to create new namespace' >&2\nexit 1\n"
+        )
+        (tmp_path / "bwrap").chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    says = {
+        "bwrap": "install the package bubblewrap",
+        "linux": "needs Linux",
+        "rights": "No permissions to create",
+    }
+    assert says[lacking] in available()
+    with pytest.raises(CourseworkError, match="--unsafe"), Sandbox():
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_unsafe_warns_and_does_the_same(monkeypatch: pytest.MonkeyPatch, nothing_remembered: None) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.warns(UserWarning, match="without a sandbox"), Sandbox(limits=LIMITS, unsafe=True) as opened:
+        assert right(seen(opened, HONEST))
+        assert not right(seen(opened, HONEST.replace("(1)", "(0)")))
+        found = seen(opened, f"def {SOFT}(logits, temperature):\n    while True:\n        pass\n")
+        assert isinstance(found, Observed) and found.stuck
+
+
+# -- what comes back ----------------------------------------------------------------------------
+
+
+def test_values_come_back_as_they_went() -> None:
+    values = [
+        None, True, 3, -(10**300), 0.1, float("inf"), -0.0, "x \u2713", ..., Foreign("object"), [], (), {"a": [1]},
+        torch.arange(6).view(2, 3), torch.zeros(0, 4), torch.tensor(2.5, dtype=torch.bfloat16), torch.tensor([True]),
+        torch.zeros(3, 2, dtype=torch.uint8).T, np.array([[1.5, float("nan")]]), np.arange(3, dtype=">i4"),
+    ]  # fmt: skip
+    back = decode(encode(values))
+    assert [type(one) for one in back] == [type(one) for one in values]
+    for one, other in zip(back, values, strict=True):
+        if isinstance(other, torch.Tensor):
+            assert one.dtype == other.dtype and torch.equal(one, other)
+        elif isinstance(other, np.ndarray):
+            np.testing.assert_array_equal(one, other)
+        else:
+            assert one == other
+    assert np.isnan(decode(encode(float("nan"))))
+    foreign = [
+        object(),
+        torch.zeros(2, dtype=torch.complex64),
+        torch.eye(2).to_sparse(),
+        10**500,
+        np.array(["x"]),
+    ]
+    assert all(isinstance(one, Foreign) for one in decode(encode(foreign)))
+
+
+def test_no_bytes_are_more_than_a_wire_error() -> None:
+    draw = random.Random(0)
+    good = encode(
+        {"outcomes": [{"parts": {"answer": torch.eye(3)}, "changed": [], "printed": ""}], "stuck": ""}
+    )
+    for _ in range(2_000):
+        data = bytearray(good)
+        for _ in range(draw.randint(1, 6)):
+            at = draw.randrange(len(data))
+            data[at : at + draw.randint(0, 3)] = draw.randbytes(draw.randint(0, 3))
+        try:
+            decode(bytes(data))
+        except WireError:
+            continue
+    deep = b"[" * 100_000
+    for header in (deep, b"[1.5]", b"NaN", b'["int", "1e9"]', b'["tensor","float32",[1099511627776,0]]', b'{"a":1}',
+                   b'["tensor","bool",[-1]]', b'["array","object",[1]]', b'["dict",["a"]]', b'"\\ud800"',
+                   b'["tensor","float32",[4]]', b'["list",' + b"null," * 30_000 + b"null]"):  # fmt: skip
+        with pytest.raises(WireError):
+            decode(b"KD1\n" + len(header).to_bytes(4, "big") + header)
+    with pytest.raises(WireError, match="left over"):
+        decode(good + b"x")
+    sneaky = decode(b"KD1\n" + (22).to_bytes(4, "big") + b'["tensor","bool",[3]] ' + b"\x00\x02\xff")
+    assert sneaky.tolist() == [False, True, True] and sneaky.view(torch.uint8).max() == 1
+
+
+def outcome(**parts: Any) -> dict[str, Any]:
+    return {"parts": parts, "error": None, "changed": [], "printed": ""}
+
+
+@pytest.mark.parametrize("name", ["validation_accuracy", "distil_step", "pixel_term", "distillation_term"])
+def test_a_report_that_no_honest_answer_gives_is_lost_and_never_an_error_of_ours(name: str) -> None:
+    asked = exercise(name).varied(SEED)
+    honest = [dict(one.parts) for one in observe(asked, asked.solution).outcomes]
+
+    def judged(change: Any, **other: Any) -> Observed | Lost:
+        parts = [change(dict(one)) for one in honest]
+        rounds = {"outcomes": [outcome(**one) for one in parts], "again": [outcome(**one) for one in parts]}
+        report = encode({**rounds, "stuck": "", "misfit": "", **other})
+        return rebuilt(report, answer("pass", name), asked)
+
+    same = judged(lambda parts: parts)
+    assert isinstance(same, Observed) and judge(asked, same).right
+    for part in honest[0]:
+        for value in (0, "train", [], torch.zeros(2), None, (torch.zeros(2),), ()):
+            if part != "answer" and type(value) is not type(honest[0][part]):
+                found = judged(lambda parts, part=part, value=value: {**parts, part: value})
+                assert isinstance(found, Lost) or (value is None and not judge(asked, found).right)
+        lacking = judged(lambda parts, part=part: {one: parts[one] for one in parts if one != part})
+        assert lacking == Lost("forged", "what came back is no result of a function.")
+    for other in ({"stuck": "maybe"}, {"outcomes": []}, {"again": []}, {"misfit": 3}, {"outcomes": [1]}):
+        assert isinstance(judged(lambda parts: parts, **other), Lost)
+    shouting = judged(lambda parts: parts, misfit="Right \u2713\x1b[2J\u202e\n<script>")
+    assert isinstance(shouting, Observed)
+    verdict = judge(asked, shouting)
+    assert not verdict.right and "\x1b" not in verdict.message and "\u202e" not in verdict.message
