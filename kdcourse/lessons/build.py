@@ -2,9 +2,10 @@
 
     lessons/NN_name.py  ->  notebooks/NN_name.ipynb
 
-The notebook has blanks where the source has solutions, and every solution folded away below its check. It is run
-from top to bottom in a fresh kernel, in an empty folder, with the way to the network closed, and stored with its
-outputs; nothing that changes from run to run goes in. A lesson that stops leaves the old notebook as it was.
+The notebook has blanks where the source has solutions, every solution folded away below its check, and before its
+first code the cell that sets up Google Colab (see `colab`). It is run from top to bottom in a fresh kernel, in an
+empty folder, with the way to the network closed, and stored with its outputs; nothing that changes from run to run
+goes in. A lesson that stops leaves the old notebook as it was.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 
 from kdcourse.errors import LessonError
 from kdcourse.files import write_atomically
+from kdcourse.lessons import colab
 from kdcourse.lessons.claims import BUILDING
 from kdcourse.lessons.showing import WIDGET_VIEW
 from kdcourse.lessons.source import GLOSSARY, Cell, Exercise, Lesson, read, sources
@@ -190,7 +192,7 @@ def make(lesson: Lesson, excluded: Sequence[Uncompared] = (), said_before: int =
     """
     import nbformat
 
-    notebook = learners_notebook(lesson, excluded)
+    notebook = learners_notebook(lesson, excluded, set_up=True)
     spent = _run(lesson, notebook)
     if spent.bytes > MOST_MEMORY:
         raise LessonError(
@@ -211,8 +213,14 @@ def make(lesson: Lesson, excluded: Sequence[Uncompared] = (), said_before: int =
     return text, spent
 
 
-def learners_notebook(lesson: Lesson, excluded: Sequence[Uncompared] = ()) -> Any:
+def learners_notebook(lesson: Lesson, excluded: Sequence[Uncompared] = (), *, set_up: bool = False) -> Any:
     """The notebook as learners find it: blanks, folded solutions, no outputs, times not filled in.
+
+    Args:
+        lesson: as `read` gives it.
+        excluded: cells whose outputs nbval is not to compare.
+        set_up: put `set_up_cell` before the first code; without it, cells and folded solutions stand one to one
+            with the lesson's own.
 
     Raises:
         LessonError: ``excluded`` names a cell that the lesson doesn't have.
@@ -228,6 +236,9 @@ def learners_notebook(lesson: Lesson, excluded: Sequence[Uncompared] = ()) -> An
     names = _Names()
     cells = []
     for cell in lesson.cells:
+        if set_up and cell.kind == "code":
+            cells.append(set_up_cell())
+            set_up = False
         text = exercises[cell.place].given if cell.place in exercises else cell.text
         metadata: dict[str, Any] = {"exercise": cell.exercise} if cell.exercise else {}
         if cell.name and cell.name in left:
@@ -252,6 +263,13 @@ def learners_notebook(lesson: Lesson, excluded: Sequence[Uncompared] = ()) -> An
         }
     )
     return notebook
+
+
+def set_up_cell() -> Any:
+    """What installs the course on Google Colab, and does nothing elsewhere."""
+    from nbformat import v4
+
+    return v4.new_code_cell(colab.set_up(), metadata=_node(colab.METADATA), id=colab.CELL)
 
 
 def _node(content: dict[str, Any]) -> Any:
@@ -281,7 +299,7 @@ def _folded(exercise: Exercise) -> str:
 
 
 def _digest(lesson: Lesson, left: set[str]) -> str:
-    return hashlib.sha256(f"{_FORMAT} {lesson.digest} {sorted(left)}".encode()).hexdigest()
+    return hashlib.sha256(f"{_FORMAT} {colab.set_up()} {lesson.digest} {sorted(left)}".encode()).hexdigest()
 
 
 def _run(lesson: Lesson, notebook: Any) -> Spent:
@@ -391,11 +409,16 @@ def _fill(notebook: Any, lesson: Lesson, limit: int) -> None:
     values = {
         "reading_minutes": str(lesson.reading_minutes),
         "exercise_minutes": str(lesson.exercise_minutes),
-        "machine_seconds": f"under {limit} s" if limit <= 60 else f"under {limit // 60} minutes",
+        "machine_seconds": machine_time(limit),
     }
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda found: values[found[1]], cell.source)
+
+
+def machine_time(limit: int) -> str:
+    """How a lesson states what its machine takes, such as "under 30 s"."""
+    return f"under {limit} s" if limit <= 60 else f"under {limit // 60} minutes"
 
 
 def _normalise(lesson: Lesson, notebook: Any) -> None:
@@ -457,7 +480,7 @@ def unstable(output: Any, timings: bool = True) -> str | None:
 
 def _differences(lesson: Lesson, old: Any, excluded: Sequence[Uncompared]) -> list[str]:
     """How a stored notebook differs from the one that its source would give, outputs apart."""
-    new = learners_notebook(lesson, excluded)
+    new = learners_notebook(lesson, excluded, set_up=True)
     said = _machine_seconds(old)
     if old.metadata.get("kdcourse", {}).get("digest") != new.metadata.kdcourse.digest or not said:
         return ["the source changed since the notebook was built"]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_FLAGS = (
+FLAGS = (
     "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
@@ -82,7 +82,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     command = [
         sys.executable, "-m", "kdcourse.cli", "lab", "--no-browser", "--notebooks", str(home / "notebooks"),
         "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={_free_port()}", "--LabApp.expose_app_in_browser=True",
-        *(["--allow-root"] if _is_root() else []),
+        *(["--allow-root"] if is_root() else []),
     ]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not _NOT_PASSED_ON.match(name)}
     environment |= {name: str(folder) for name, folder in folders.items()}
@@ -122,8 +122,8 @@ def browser(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     expect.set_options(timeout=120_000)
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("chromium"), executable_path=chromium(), headless=True, args=list(_FLAGS),
-            chromium_sandbox=not _is_root(), viewport={"width": 1280, "height": 1400}, timeout=120_000,
+            tmp_path_factory.mktemp("chromium"), executable_path=chromium(), headless=True, args=list(FLAGS),
+            chromium_sandbox=not is_root(), viewport={"width": 1280, "height": 1400}, timeout=120_000,
         )  # fmt: skip
         context.set_default_timeout(120_000)
         context.route(
@@ -144,7 +144,7 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _is_root() -> bool:
+def is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 

@@ -45,6 +45,8 @@ def test_the_notebook_has_blanks_folded_solutions_and_outputs(built: tuple[Path,
     notebook = _notebook(folder)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert (code[0].id, code[0].outputs) == ("set-up", [])
+    assert [cell.id for cell in code].count("set-up") == 1
     exercise = next(cell for cell in code if cell.metadata.get("exercise") == "twice")
     assert exercise.source.endswith("    total = ...  # your turn\n    del total\n    ...  # your turn")
     place = notebook.cells.index(exercise)
@@ -141,9 +143,9 @@ def test_out_of_step_is_noticed(built: tuple[Path, list[str]], tmp_path: Path) -
 
 
 STOPS = {
-    "raises": ("7 * 6", "[][1]", r"code cell 3 \('\[\]\[1\]'\): IndexError: list index out of range"),
-    "a false claim": ("7 > 6", "7 < 6", r"code cell 2 .*AssertionError: This does not hold here: Seven"),
-    "the kernel dies": ("7 * 6", "import os; os._exit(1)", r"code cell 3 .*the kernel died"),
+    "raises": ("7 * 6", "[][1]", r"code cell 4 \('\[\]\[1\]'\): IndexError: list index out of range"),
+    "a false claim": ("7 > 6", "7 < 6", r"code cell 3 .*AssertionError: This does not hold here: Seven"),
+    "the kernel dies": ("7 * 6", "import os; os._exit(1)", r"code cell 4 .*the kernel died"),
 }
 
 
@@ -200,7 +202,7 @@ def test_a_widget_is_stored_as_what_stands_in_for_it(tmp_path: Path) -> None:
 def test_a_cell_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "CELL_SECONDS", 3)
     lesson = _lesson(tmp_path, tiny.changed("7 * 6", "import time\n\ntime.sleep(60)"))
-    with pytest.raises(LessonError, match=r"code cell 3 \('import time'\): it took longer than 3 s"):
+    with pytest.raises(LessonError, match=r"code cell 4 \('import time'\): it took longer than 3 s"):
         room.make(lesson)
 
 

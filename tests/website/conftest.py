@@ -1,0 +1,145 @@
+"""The website, built once for all tests, and a browser that is answered by nobody but it."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from filelock import FileLock
+
+from website import assets
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page
+
+BUILD_SECONDS = 900
+_SPHINX = ("sphinx", "myst_nb", "sphinx_book_theme", "sphinx_copybutton", "ipywidgets")
+
+
+def why_no_site() -> str:
+    """What building the site needs and this machine lacks, with its cure; empty where all is there."""
+    packages = [name for name in _SPHINX if find_spec(name) is None]
+    if packages:
+        return f'{" and ".join(packages)} not installed: pip install -e ".[test,site]" -c constraints.txt'
+    return assets.missing([package for package in assets.packages() if package.use == "site"])
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole site: ``$KDCOURSE_SITE`` where that is set, else built now; the workers of one run share it."""
+    if "KDCOURSE_SITE" in os.environ:
+        return Path(os.environ["KDCOURSE_SITE"]).resolve()
+    reason = why_no_site()
+    if reason:
+        pytest.skip(reason)
+    from website.build import MARK, build
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "website"
+    with FileLock(f"{folder}.lock", timeout=BUILD_SECONDS):
+        if not (folder / MARK).is_file():
+            build(folder)
+    return folder
+
+
+# -- in a browser ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Reader:
+    """A browser before the site: opens pages, and remembers what went wrong while it did."""
+
+    context: BrowserContext
+    address: str  # ends in /
+    refused: list[str] = field(default_factory=list)  # asked of anybody else
+    wrong: list[str] = field(default_factory=list)  # answers of 400 and above, errors of scripts
+
+    @contextmanager
+    def page(self, path: str, theme: str = "light", width: int = 1280, height: int = 900) -> Iterator[Page]:
+        """A page, loaded, its formulas drawn, in one of the two themes."""
+        page = self.context.new_page()
+        try:
+            page.on("response", lambda answer: answer.status >= 400 and self.wrong.append(answer.url))
+            page.on("pageerror", lambda error: self.wrong.append(f"{path}: {error}"))
+            page.set_viewport_size({"width": width, "height": height})
+            page.add_init_script(
+                f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
+            )
+            page.goto(self.address + path, wait_until="load")
+            page.evaluate("async () => { await window.MathJax?.startup?.promise; }")
+            yield page
+        finally:
+            page.close()
+
+
+@pytest.fixture(scope="module")
+def reader(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """Chromium without a window before a server of this machine; whatever asks another machine is refused."""
+    from playwright.sync_api import Route, sync_playwright
+
+    from tests.browser.conftest import FLAGS, chromium, is_root
+
+    with _served(site) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("chromium"), executable_path=chromium(), headless=True, args=list(FLAGS),
+            chromium_sandbox=not is_root(), timeout=120_000,
+        )  # fmt: skip
+        found = Reader(browser, address)
+
+        def refuse(route: Route) -> None:
+            found.refused.append(route.request.url)
+            route.abort()
+
+        browser.set_default_timeout(120_000)
+        browser.route(re.compile(rf"^(?!{re.escape(address)}|data:|blob:|about:)"), refuse)
+        yield found
+        browser.close()
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[str]:
+    """The folder's address, for as long as it is needed."""
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with _Server(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that leaves a page drops what it was about to get; that is no mistake."""
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: pytest has enough to say."""
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The program that looks for what keeps people out."""
+    [package] = [package for package in assets.packages() if package.name == "axe-core"]
+    reason = assets.missing([package])
+    if reason:
+        pytest.skip(reason)
+    import tarfile
+
+    with tarfile.open(assets.fetch([package])[package.name]) as archive:
+        program = archive.extractfile("package/axe.min.js")
+        assert program is not None
+        return program.read().decode()

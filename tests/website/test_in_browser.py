@@ -1,0 +1,185 @@
+"""The site as read: every page in both themes, at desk and on the phone, by keyboard, and with nobody else asked.
+
+`pytest -m browser --no-cov tests/website` runs these alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip(
+    "playwright", reason='playwright not installed: pip install -e ".[test,browser,site]" -c constraints.txt'
+)
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import chromium
+from tests.website.conftest import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(2400),
+    pytest.mark.skipif(find_spec("playwright") is not None and chromium() is None, reason="no Chromium"),
+]
+
+THEMES = ("light", "dark")
+PHONE = {"width": 390, "height": 844}
+LESSON = "notebooks/04_soft_targets.html"
+
+_AXE = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations.map(
+    found => `${found.id} (${found.impact}): ${found.help}; ` + found.nodes.slice(0, 3).map(
+        node => node.target.join(' ') + ': ' + (node.any[0] ?? node.all[0] ?? node.none[0])?.message).join(' | '))"""
+# What sticks out to the right of the window, less what lies in a box that scrolls.
+_TOO_WIDE = """() => [...document.querySelectorAll('body *')].filter(element => {
+    if (element.getBoundingClientRect().right <= window.innerWidth + 1 || !element.checkVisibility()) return false;
+    for (let box = element; box; box = box.parentElement) {
+        const style = getComputedStyle(box);
+        if (/auto|scroll|hidden|clip/.test(style.overflowX) || style.position === 'fixed') return false;
+    }
+    return true;
+}).map(element => element.tagName + '.' + element.className)"""
+
+
+def pages(site: Path) -> list[str]:
+    """Every page that is read by people, the search page among them."""
+    return sorted(
+        path.relative_to(site).as_posix() for path in site.rglob("*.html") if "_static" not in path.parts
+    )
+
+
+@pytest.fixture
+def keep(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Page, str], None]:
+    """Save a picture of a page to ``$KDCOURSE_SCREENSHOTS``, where that is set."""
+    folder = os.environ.get("KDCOURSE_SCREENSHOTS")
+
+    def save(page: Page, name: str) -> None:
+        if folder:
+            page.screenshot(path=Path(folder, f"site_{name}.png"), full_page=False)
+
+    return save
+
+
+@pytest.fixture(autouse=True)
+def _nobody_else_is_asked(reader: Reader) -> Iterator[None]:
+    """No page asks another machine, and none asks for what isn't there."""
+    reader.refused.clear()
+    reader.wrong.clear()
+    yield
+    assert reader.refused == []
+    assert reader.wrong == []
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_nothing_keeps_anybody_out(site: Path, reader: Reader, axe: str, theme: str) -> None:
+    found: dict[str, Any] = {}
+    for path in pages(site):
+        with reader.page(path, theme) as page:
+            assert page.locator("html").get_attribute("data-theme") == theme
+            page.evaluate(axe)
+            violations = page.evaluate(_AXE)
+            if violations:
+                found[path] = violations
+    assert found == {}
+
+
+def test_axe_sees_what_is_wrong(site: Path, reader: Reader, axe: str) -> None:
+    with reader.page("index.html") as page:
+        page.evaluate("document.querySelector('main img').removeAttribute('alt')")
+        page.evaluate(axe)
+        assert any(text.startswith("image-alt") for text in page.evaluate(_AXE))
+
+
+def test_formulas_are_drawn_and_come_as_mathml(site: Path, reader: Reader) -> None:
+    for path in pages(site):
+        with reader.page(path) as page:
+            expect(page.locator("mjx-merror")).to_have_count(0)
+            drawn, written = page.locator("mjx-container").count(), page.locator(".math").count()
+            assert drawn >= written
+            assert page.locator("mjx-container math").count() == drawn
+            if path in (LESSON, "api/distillation.html"):
+                assert drawn > 5
+
+
+def test_every_picture_is_there(site: Path, reader: Reader) -> None:
+    for path in pages(site):
+        with reader.page(path) as page:
+            for image in page.locator("img").all():
+                image.evaluate("image => { image.loading = 'eager'; return image.decode(); }")
+
+
+def test_nothing_sticks_out_on_a_phone(site: Path, reader: Reader, keep: Callable[[Page, str], None]) -> None:
+    found = {}
+    for path in pages(site):
+        with reader.page(path, **PHONE) as page:
+            keep(page, f"phone_{path.replace('/', '_')}")
+            scrolled = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+            if scrolled > 0:
+                found[path] = page.evaluate(_TOO_WIDE)
+    assert found == {}
+
+
+def test_words_are_found(reader: Reader) -> None:
+    with reader.page("search.html?q=temperature") as page:
+        results = page.locator("#search-results li")
+        expect(results.first).to_be_visible()
+        expect(page.locator("#search-results")).to_contain_text("Soft targets and temperature")
+        assert results.count() > 3
+
+
+def test_the_search_opens_and_is_left_by_keyboard(reader: Reader) -> None:
+    with reader.page("index.html") as page:
+        page.keyboard.press("Control+k")
+        field = page.locator("input[type=search]:visible").first
+        expect(field).to_be_focused()
+        page.keyboard.type("entropy")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/search.html?q=entropy")
+        expect(page.locator("#search-results li").first).to_be_visible()
+
+
+def test_the_first_tab_leads_past_the_navigation(reader: Reader) -> None:
+    with reader.page(LESSON) as page:
+        page.keyboard.press("Tab")
+        expect(page.locator("#pst-skip-link a")).to_be_focused()
+        page.keyboard.press("Enter")
+        assert page.evaluate("location.hash") == "#main-content"
+
+
+def test_the_theme_is_chosen_by_keyboard_and_kept(reader: Reader) -> None:
+    with reader.page(LESSON) as page:
+        page.locator(".theme-switch-button:visible").first.focus()
+        page.keyboard.press("Enter")
+        choice = page.locator(".theme-change-button[data-mode=dark]:visible").first
+        expect(choice).to_be_visible()
+        choice.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_a_lesson_is_launched_by_keyboard(reader: Reader) -> None:
+    with reader.page(LESSON) as page:
+        button = page.locator(".dropdown-launch-buttons button").first
+        button.focus()
+        page.keyboard.press("Enter")
+        links = page.locator(".dropdown-launch-buttons a:visible")
+        expect(links.first).to_be_visible()
+        assert {link.inner_text().strip() for link in links.all()} == {"Binder", "Colab"}
+
+
+def test_a_solution_unfolds_by_keyboard(reader: Reader) -> None:
+    with reader.page(LESSON) as page:
+        folded = page.locator("details", has=page.locator("summary", has_text="Solution")).first
+        expect(folded.locator("pre")).to_be_hidden()
+        folded.locator("summary").focus()
+        page.keyboard.press("Enter")
+        expect(folded.locator("pre")).to_be_visible()

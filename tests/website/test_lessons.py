@@ -1,0 +1,110 @@
+"""A notebook as a page: nothing that a reader needs is lost, nothing is said twice."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdcourse.errors import DataError
+from kdcourse.lessons.colab import CELL
+from kdcourse.lessons.links import home
+from tests.website.tiny import code, notebook, picture, printed, prose
+from website.lessons import page
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+
+
+def _outputs(cell: dict[str, Any]) -> list[dict[str, Any]]:
+    return page(notebook(cell), "42_small").notebook["cells"][-1]["outputs"]
+
+
+def test_title_summary_and_times_are_read() -> None:
+    made = page(notebook(), "42_small")
+    assert made.title == "Lesson 42: Small"
+    assert made.summary == "What it is *about*, with a [link](01.ipynb), in two lines."
+    assert (made.reading_minutes, made.exercise_minutes, made.machine) == (3, 5, "under 15 s")
+
+
+def test_a_figure_becomes_a_file_with_alt_text_and_caption() -> None:
+    cell = code(
+        "show(...)", picture('Figure: bars & "lines".'), printed('before\nFigure: bars & "lines".\nafter\n')
+    )
+    made = page(notebook(cell), "42_small")
+    figure, words = made.notebook["cells"][-1]["outputs"]
+    html = figure["data"]["text/html"]
+    assert 'src="../figures/42_small-01.png" width="3" height="2" loading="lazy" alt="the numbers"' in html
+    assert "<figcaption>Bars &amp; &quot;lines&quot;.</figcaption>" in html
+    assert words["text"] == "before\nafter\n"  # the caption says it already
+    assert made.pictures["42_small-01.png"].startswith(b"\x89PNG")
+
+
+def test_nothing_is_left_where_only_the_caption_was_printed() -> None:
+    assert len(_outputs(code("show(...)", picture("Figure: bars."), printed("Figure: bars.\n")))) == 1
+
+
+def test_a_widget_says_where_it_comes_alive() -> None:
+    made = page(notebook(code("explorer()", picture("Explorer: an interactive widget."))), "42_small")
+    html = made.notebook["cells"][-1]["outputs"][0]["data"]["text/html"]
+    assert "course-widget" in html and "comes alive in JupyterLab" in html and "<img" in html
+    assert made.widgets == 1
+
+
+def test_what_differs_between_machines_says_so() -> None:
+    words = "Latency: different on every machine, shown when you run this cell."
+    output = {"output_type": "display_data", "data": {"text/plain": [words]}, "metadata": {}}
+    assert words in _outputs(code("show_here()", output))[0]["data"]["text/html"]
+
+
+def test_a_picture_without_words_is_refused() -> None:
+    with pytest.raises(DataError, match="42_small, cell 2: its picture has no alt text"):
+        page(notebook(code("show()", picture("Figure: bars.", alt=""))), "42_small")
+
+
+def test_a_quiz_is_folded_and_the_set_up_for_colab_left_out() -> None:
+    quiz = code("widgets.quiz(...)", jupyter={"source_hidden": True}, tags=["other"])
+    set_up = {**code("import sys"), "id": CELL}
+    cells = page(notebook(set_up, quiz), "42_small").notebook["cells"]
+    assert [cell["metadata"].get("tags") for cell in cells if cell["cell_type"] == "code"] == [
+        ["other", "hide-input"]
+    ]
+
+
+def test_every_page_leads_to_colab_binder_and_the_notebook() -> None:
+    words = page(notebook(), "42_small").notebook["cells"][1]["source"]
+    for address in (
+        home().colab("42_small"),
+        home().binder("42_small"),
+        "../_sources/notebooks/42_small.ipynb",
+    ):
+        assert f'href="{address}"' in words
+
+
+def test_a_lesson_that_does_not_state_its_time_is_refused() -> None:
+    bad = notebook()
+    bad["cells"][0] = prose("# Lesson 42: Small\n\nNo time.\n")
+    with pytest.raises(DataError, match="Time"):
+        page(bad, "42_small")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_lesson_has_a_figure_for_each_of_its_widgets(path: Path) -> None:
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    before = copy.deepcopy(stored)
+    made = page(stored, path.stem)
+    assert stored == before
+    outputs = [output for cell in stored["cells"] for output in cell.get("outputs", [])]
+    assert len(made.figures) == sum("image/png" in output.get("data", {}) for output in outputs) > 0
+    shown = json.dumps(made.notebook)
+    calls = [cell for cell in stored["cells"] if cell["cell_type"] == "code" and _ends_with_a_widget(cell)]
+    assert made.widgets >= len(calls) > 0
+    assert "widget-view" not in shown  # nothing that would need a program from elsewhere
+    assert all(len(figure.alt) > 20 for figure in made.figures)
+
+
+def _ends_with_a_widget(cell: dict[str, Any]) -> bool:
+    source = "".join(cell["source"])
+    return source.startswith("widgets.") or "\nwidgets." in source

@@ -1,0 +1,1 @@
+"""The page where the distilled student answers in the reader's browser."""
