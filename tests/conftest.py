@@ -28,6 +28,12 @@ def pytest_configure(config: pytest.Config) -> None:
         plugin.options.cov_report = {}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole notebooks first, the longest before the others: started last, one of them would keep one core waiting."""
+    items.sort(key=lambda item: "test_every_output_is_what_is_stored[07" not in item.name)
+    items.sort(key=lambda item: "test_every_output_is_what_is_stored" not in item.name)
+
+
 @pytest.fixture(autouse=True)
 def _own_caches(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's own cache or data folder."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -153,6 +154,8 @@ def test_a_run_that_is_stopped_in_the_middle_loses_nothing(kind: str, folder: Pa
         [sys.executable, "-m", "tests.coursework.fakes", str(folder), str(out)],
         cwd=Path(__file__).parents[2],
         stderr=subprocess.PIPE,
+        # Tests that were started in the background ignore Ctrl-C, and hand that on.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL) if os.name == "posix" else None,
     )
     journal = Journal(out / JOURNAL)
     until = time.monotonic() + 120
