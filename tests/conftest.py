@@ -30,8 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole notebooks first, the longest before the others: started last, one of them would keep one core waiting."""
-    items.sort(key=lambda item: "test_every_output_is_what_is_stored[07" not in item.name)
-    items.sort(key=lambda item: "test_every_output_is_what_is_stored" not in item.name)
+    whole = "test_every_output_is_what_is_stored["
+    items.sort(key=lambda item: (whole not in item.name, f"{whole}07" not in item.name))
 
 
 @pytest.fixture(autouse=True)

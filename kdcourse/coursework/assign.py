@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from kdcourse.coursework import finding
 from kdcourse.coursework import questions as written
 from kdcourse.coursework.assignment import as_json
 from kdcourse.coursework.questions import Question, points_in_words
@@ -31,7 +32,7 @@ from kdcourse.lessons.source import GLOSSARY, YOUR_TURN, Exercise, Lesson, read
 
 ASSIGNMENT = "assignment.json"
 RELEASE, SOLUTIONS, COURSE = "release", "solutions", "nbgrader"
-ANSWER_HERE = "*Write your answer here, in place of this line.*"
+ANSWER_HERE = f"*{finding.ANSWER_HERE}*"  # in italics
 BEGIN_HIDDEN, END_HIDDEN = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
 CELL_SECONDS = 300
 
@@ -176,7 +177,7 @@ def _sheets(assignment: Assignment, folder: Path, notebooks: Path) -> Iterator[_
                 f"{name} no longer has {missing[0]!r}, which the assignment asks for; plan it again."
             )
         chosen = tuple(one for one in asked if one.id in {task.id for task in assignment.tasks})
-        stated = build._machine_seconds(build._stored(notebooks / f"{name}.ipynb"))
+        stated = build.machine_seconds(build.stored_notebook(notebooks / f"{name}.ipynb"))
         seconds = stated or build.MOST_SECONDS_OF.get(name, build.MOST_SECONDS)
         yield _Sheet(assignment, lesson, chosen, seconds)
 
@@ -206,11 +207,11 @@ def _notebook(sheet: _Sheet, kind: Kind) -> Any:
         checked = exercise
     made.insert(1, new_markdown_cell(_about(sheet), id="about-this-assignment"))
     notebook.cells = made
-    build._fill(notebook, lesson, sheet.seconds)
+    build.fill(notebook, lesson, sheet.seconds)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = _without_other_notebooks(cell.source, sheet.assignment)
-    notebook.metadata.kdcourse = build._node(
+    notebook.metadata.kdcourse = build.node(
         {"assignment": sheet.assignment.name, "lesson": lesson.name, "source": f"lessons/{lesson.name}.py"}
     )
     return notebook
@@ -285,7 +286,7 @@ def _nbgrader(
     }
     if points is not None:
         content["points"] = int(points) if float(points).is_integer() else points
-    return build._node(content)
+    return build.node(content)
 
 
 def _release(sheet: _Sheet) -> Any:

@@ -22,9 +22,7 @@ from kdcourse.coursework.records import Answer, Task
 from kdcourse.coursework.slicing import Broken, Parsed, Statement
 
 MOST_SHOWN = 20_000  # characters of an answer that are kept to be shown
-ANSWER_HERE = (
-    "Write your answer here, in place of this line."  # also says kdcourse.coursework.assign, in italics
-)
+ANSWER_HERE = "Write your answer here, in place of this line."
 _OF_LESSON = re.compile(r"(?:markdown|code)-[0-9a-f]{12}(?:-\d+)?")  # ids of cells that lessons have
 _PLACEHOLDERS = re.compile(
     rf"^[\s*_]*(?:{re.escape(ANSWER_HERE)}|your answer here\.?|type your answer here.*)[\s*_]*$",

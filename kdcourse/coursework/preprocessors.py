@@ -25,7 +25,7 @@ class NamedBlanks(ClearSolutions):  # type: ignore[misc]
         elif utils.is_solution(cell) and source.BEGIN in cell.source:
             name = cell.metadata.nbgrader["grade_id"]
             whole = source.Cell(index + 1, "code", cell.source, "", name)
-            cell.source, _, _ = source._derive(Path(f"{name}.py"), whole)
+            cell.source, _, _ = source.derive(Path(f"{name}.py"), whole)
         else:
             return super().preprocess_cell(cell, resources, index)
         return cell, resources

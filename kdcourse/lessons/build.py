@@ -113,12 +113,12 @@ def build(
     for path in _wanted(lessons, numbers):
         lesson = read(path)
         target = notebooks / f"{lesson.name}.ipynb"
-        old = _stored(target)
+        old = stored_notebook(target)
         if not force and old is not None and _differences(lesson, old, excluded) == []:
             say(f"{lesson.name}: in step")
             continue
         began = time.perf_counter()
-        text, spent = make(lesson, excluded, said_before=_machine_seconds(old))
+        text, spent = make(lesson, excluded, said_before=machine_seconds(old))
         write_atomically(target, text)
         written.append(target)
         say(
@@ -143,7 +143,7 @@ def check(lessons: Path = LESSONS, notebooks: Path = NOTEBOOKS) -> list[str]:
     excluded = uncompared(lessons)
     paths = sources(lessons)
     for path in paths:
-        old = _stored(notebooks / f"{path.stem}.ipynb")
+        old = stored_notebook(notebooks / f"{path.stem}.ipynb")
         if old is None:
             found.append(f"{path.stem}: there is no notebook, or none that can be read")
         else:
@@ -200,7 +200,7 @@ def make(lesson: Lesson, excluded: Sequence[Uncompared] = (), said_before: int =
             "Free what is no longer needed, or look at fewer pictures at once."
         )
     limit = _limit(lesson, spent.seconds, said_before)
-    _fill(notebook, lesson, limit)
+    fill(notebook, lesson, limit)
     notebook.metadata.kdcourse.machine_seconds = limit
     _normalise(lesson, notebook)
     nbformat.validate(notebook)
@@ -255,7 +255,7 @@ def learners_notebook(lesson: Lesson, excluded: Sequence[Uncompared] = (), *, se
             )
     notebook = v4.new_notebook(cells=cells)
     notebook.nbformat_minor = 5
-    notebook.metadata = _node(
+    notebook.metadata = node(
         {
             "kdcourse": {"source": f"lessons/{lesson.name}.py", "digest": _digest(lesson, left)},
             "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -269,10 +269,10 @@ def set_up_cell() -> Any:
     """What installs the course on Google Colab, and does nothing elsewhere."""
     from nbformat import v4
 
-    return v4.new_code_cell(colab.set_up(), metadata=_node(colab.METADATA), id=colab.CELL)
+    return v4.new_code_cell(colab.set_up(), metadata=node(colab.METADATA), id=colab.CELL)
 
 
-def _node(content: dict[str, Any]) -> Any:
+def node(content: dict[str, Any]) -> Any:
     """A dictionary as nbformat holds it: its entries are attributes as well."""
     from nbformat import from_dict
 
@@ -405,7 +405,8 @@ def _limit(lesson: Lesson, seconds: float, said_before: int) -> int:
     return next(limit for limit in MACHINE_SECONDS if seconds <= limit)
 
 
-def _fill(notebook: Any, lesson: Lesson, limit: int) -> None:
+def fill(notebook: Any, lesson: Lesson, limit: int) -> None:
+    """Put the times into the prose that names them; ``limit``: the most seconds that the machine takes."""
     values = {
         "reading_minutes": str(lesson.reading_minutes),
         "exercise_minutes": str(lesson.exercise_minutes),
@@ -423,7 +424,7 @@ def machine_time(limit: int) -> str:
 
 def _normalise(lesson: Lesson, notebook: Any) -> None:
     """Leave nothing that changes from run to run or from machine to machine; refuse what can't be left out."""
-    notebook.metadata.language_info = _node(LANGUAGE)  # the kernel adds its own version to it
+    notebook.metadata.language_info = node(LANGUAGE)  # the kernel adds its own version to it
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for number, cell in enumerate(code, start=1):
         cell.metadata.pop("execution", None)
@@ -450,7 +451,7 @@ def _give_alt_text(lesson: Lesson, code: Sequence[Any], number: int, output: Any
     """Every picture says in words what it shows: by itself, or else by the text that stands beside it."""
     output.data["image/png"] = output.data["image/png"].replace("\n", "")
     words = str(output.data.get("text/plain", ""))
-    picture = output.metadata.setdefault("image/png", _node({}))
+    picture = output.metadata.setdefault("image/png", node({}))
     if not picture.get("alt"):
         if not words or words.startswith("<"):
             raise _bad(
@@ -481,20 +482,21 @@ def unstable(output: Any, timings: bool = True) -> str | None:
 def _differences(lesson: Lesson, old: Any, excluded: Sequence[Uncompared]) -> list[str]:
     """How a stored notebook differs from the one that its source would give, outputs apart."""
     new = learners_notebook(lesson, excluded, set_up=True)
-    said = _machine_seconds(old)
+    said = machine_seconds(old)
     if old.metadata.get("kdcourse", {}).get("digest") != new.metadata.kdcourse.digest or not said:
         return ["the source changed since the notebook was built"]
-    _fill(new, lesson, said)
+    fill(new, lesson, said)
     ours = [(cell.cell_type, cell.get("id"), cell.source, cell.metadata) for cell in new.cells]
     theirs = [(cell.cell_type, cell.get("id"), cell.source, cell.metadata) for cell in old.cells]
     return [] if ours == theirs else ["the notebook was edited by hand; edit the source in its place"]
 
 
-def _machine_seconds(notebook: Any) -> int:
+def machine_seconds(notebook: Any) -> int:
+    """What a stored notebook says that its machine takes at most; 0 where there is none."""
     return 0 if notebook is None else int(notebook.metadata.get("kdcourse", {}).get("machine_seconds", 0))
 
 
-def _stored(path: Path) -> Any:
+def stored_notebook(path: Path) -> Any:
     """A notebook on disk; None where there is none that can be read."""
     import nbformat
 

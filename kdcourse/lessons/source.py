@@ -240,7 +240,7 @@ def _exercise(path: Path, cells: Sequence[Cell], cell: Cell, known: Collection[s
         raise _wrong(
             path, cell, f"is the exercise {cell.exercise!r}; kdcourse.checks has {there} for this lesson."
         )
-    given, solution, blanks = _derive(path, cell)
+    given, solution, blanks = derive(path, cell)
     before = cells[cell.place - 2] if cell.place > 1 else None
     after = cells[cell.place] if cell.place < len(cells) else None
     if before is None or before.kind != "markdown":
@@ -272,7 +272,7 @@ def _exercise(path: Path, cells: Sequence[Cell], cell: Cell, known: Collection[s
     )
 
 
-def _derive(path: Path, cell: Cell) -> tuple[str, str, int]:
+def derive(path: Path, cell: Cell) -> tuple[str, str, int]:
     """What learners find, the solution, and the number of blanks."""
     given: list[str] = []
     solution: list[str] = []

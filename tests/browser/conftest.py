@@ -13,10 +13,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = (
+_FLAGS = (
     "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
@@ -82,7 +83,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     command = [
         sys.executable, "-m", "kdcourse.cli", "lab", "--no-browser", "--notebooks", str(home / "notebooks"),
         "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={_free_port()}", "--LabApp.expose_app_in_browser=True",
-        *(["--allow-root"] if is_root() else []),
+        *(["--allow-root"] if _is_root() else []),
     ]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not _NOT_PASSED_ON.match(name)}
     environment |= {name: str(folder) for name, folder in folders.items()}
@@ -111,28 +112,39 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def browser(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
     """Chromium without a window, logged in; it asks nothing of any other machine, and is answered nothing."""
-    from playwright.sync_api import Route, expect, sync_playwright
+    from playwright.sync_api import expect
 
+    expect.set_options(timeout=120_000)
     refused: list[str] = []
+    others = f"^https?://(?!{re.escape(server.address.split('/')[2])}/)"
+    size = {"width": 1280, "height": 1400}
+    with opened(tmp_path_factory.mktemp("chromium"), others, refused, viewport=size) as context:
+        context.new_page().goto(f"{server.address}api/status?token={server.token}")
+        yield context
+    assert refused == []
+
+
+@contextmanager
+def opened(folder: Path, others: str, refused: list[str], **options: Any) -> Iterator[BrowserContext]:
+    """Chromium without a window, its profile in ``folder``.
+
+    Addresses that match the pattern ``others`` get no answer, and go into ``refused``.
+    """
+    from playwright.sync_api import Route, sync_playwright
 
     def refuse(route: Route) -> None:
         refused.append(route.request.url)
         route.abort()
 
-    expect.set_options(timeout=120_000)
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("chromium"), executable_path=chromium(), headless=True, args=list(FLAGS),
-            chromium_sandbox=not is_root(), viewport={"width": 1280, "height": 1400}, timeout=120_000,
+            folder, executable_path=chromium(), headless=True, args=list(_FLAGS),
+            chromium_sandbox=not _is_root(), timeout=120_000, **options,
         )  # fmt: skip
         context.set_default_timeout(120_000)
-        context.route(
-            re.compile(f"^https?://(?!{re.escape(server.address.split('/')[2])}/)"), lambda r: r.abort()
-        )
-        context.new_page().goto(f"{server.address}api/status?token={server.token}")
+        context.route(re.compile(others), refuse)
         yield context
         context.close()
-        assert refused == []
 
 
 @pytest.fixture(scope="session")
@@ -144,7 +156,7 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def is_root() -> bool:
+def _is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 

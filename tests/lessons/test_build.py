@@ -291,7 +291,7 @@ def test_the_lesson_on_segmentation_may_take_four_minutes(tmp_path: Path) -> Non
     with pytest.raises(LessonError, match="ran for 241 s, where 240 s is the most"):
         room._limit(lesson, 241, 0)
     notebook = room.learners_notebook(lesson)
-    room._fill(notebook, lesson, 240)
+    room.fill(notebook, lesson, 240)
     assert "machine: under 4 minutes." in notebook.cells[0].source
 
 

@@ -85,25 +85,13 @@ class Reader:
 @pytest.fixture(scope="module")
 def reader(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     """Chromium without a window before a server of this machine; whatever asks another machine is refused."""
-    from playwright.sync_api import Route, sync_playwright
+    from tests.browser.conftest import opened
 
-    from tests.browser.conftest import FLAGS, chromium, is_root
-
-    with _served(site) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("chromium"), executable_path=chromium(), headless=True, args=list(FLAGS),
-            chromium_sandbox=not is_root(), timeout=120_000,
-        )  # fmt: skip
-        found = Reader(browser, address)
-
-        def refuse(route: Route) -> None:
-            found.refused.append(route.request.url)
-            route.abort()
-
-        browser.set_default_timeout(120_000)
-        browser.route(re.compile(rf"^(?!{re.escape(address)}|data:|blob:|about:)"), refuse)
-        yield found
-        browser.close()
+    refused: list[str] = []
+    with _served(site) as address:
+        others = rf"^(?!{re.escape(address)}|data:|blob:|about:)"
+        with opened(tmp_path_factory.mktemp("chromium"), others, refused) as browser:
+            yield Reader(browser, address, refused)
 
 
 @contextmanager
