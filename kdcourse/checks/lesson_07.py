@@ -554,6 +554,11 @@ def _reshaped(z: Tensor, v: Tensor, masks: Tensor, t: float) -> Tensor:
     return t**2 * (log_p.exp() * (log_p - log_q)).sum(1)[(masks != IGNORE).flatten()].mean()
 
 
+def _not_summed(z: Tensor, v: Tensor, masks: Tensor, t: float) -> Tensor:
+    """Raises the IndexError that names both shapes, as every answer does that chooses from [B, C, H, W]."""
+    return t**2 * (z - v)[masks != IGNORE].mean()
+
+
 def _softened_late(z: Tensor, v: Tensor, t: float) -> Tensor:
     log_q, log_p = z.log_softmax(1) / t, v.log_softmax(1) / t
     return (log_p.exp() * (log_p - log_q)).sum(1)
@@ -609,6 +614,12 @@ PIXEL_TERM = Exercise(
         ),
     ),
     mistakes=(
+        Mistake(
+            "classes not summed",
+            wrong=_not_summed,
+            hint="a divergence is a sum over the classes. Without .sum(dim=1) there is a number for every class of a "
+            "pixel, [B, C, H, W], and masks [B, H, W] can't choose from that.",
+        ),
         Mistake(
             "T squared missing",
             wrong=_term(factor=lambda t: 1.0),

@@ -37,14 +37,15 @@ def precision_recall_curves(
         figure = new_figure(6.4, 4.9 + 0.22 * len(curves))
         axes = figure.subplots()
         draw_frame(axes)
-        for (name, curve), look in zip(curves.items(), looks(list(curves)), strict=True):
+        for n, ((name, curve), look) in enumerate(zip(curves.items(), looks(list(curves)), strict=True)):
             recall, precision = drawn_points(curve)
             axes.plot(
                 recall,
                 precision,
                 color=look.colour,
                 marker=look.marker,
-                markevery=spread_marks(recall),
+                # Marks of curves that lie on one another would hide one another.
+                markevery=spread_marks(recall, n / len(curves)),
                 linewidth=1.6,
                 label=f"{shorten(name, 30)}: AP {curve.average_precision:.3f}",
             )
@@ -111,9 +112,13 @@ def drawn_points(curve: PrecisionRecallCurve, most: int = 800) -> tuple[np.ndarr
     return recall, precision
 
 
-def spread_marks(recall: np.ndarray) -> list[int]:
-    """Positions of marks a tenth of recall apart: a curve has most of its points at one end."""
-    return sorted({int(np.abs(recall - at).argmin()) for at in np.linspace(0.05, 0.95, 10)})
+def spread_marks(recall: np.ndarray, later: float = 0.0) -> list[int]:
+    """Positions of marks a tenth of recall apart: a curve has most of its points at one end.
+
+    ``later``: by which share of that distance they come later, 0 to 1.
+    """
+    wanted = np.linspace(0.05, 0.95, 10) + 0.1 * later
+    return sorted({int(np.abs(recall - at).argmin()) for at in wanted if at < 1})
 
 
 def _describe(curves: Mapping[str, PrecisionRecallCurve], title: str) -> str:

@@ -99,14 +99,26 @@ _HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++")
 
 
 def looks(names: Sequence[str]) -> list[Look]:
-    """One look a name; plain, distilled, ensemble and teacher look the same in every figure."""
-    roles = [next((role for role in _ROLES if role in name.lower().split()), None) for name in names]
-    if None not in roles and len(set(roles)) == len(roles):
-        return [_ROLES[role] for role in roles if role is not None]
-    return [
-        Look(PALETTE[_OTHERS[i % len(_OTHERS)]], _MARKERS[i % len(_MARKERS)], _HATCHES[i % len(_HATCHES)])
+    """One look a name; plain, distilled, ensemble and teacher look the same in every figure.
+
+    Names that share a role, as several teachers do, are told apart by looks that no role has taken.
+    """
+    roles = [_role(name) for name in names]
+    known = {role: _ROLES[role] for role in roles if role is not None and roles.count(role) == 1}
+    taken = {part for look in known.values() for part in (look.colour, look.marker, look.hatch)}
+    colours = [PALETTE[name] for name in _OTHERS if PALETTE[name] not in taken]
+    markers, hatches = ([part for part in parts if part not in taken] for parts in (_MARKERS, _HATCHES))
+    free = (
+        Look(colours[i % len(colours)], markers[i % len(markers)], hatches[i % len(hatches)])
         for i in range(len(names))
-    ]
+    )
+    return [known[role] if role in known else next(free) for role in roles]
+
+
+def _role(name: str) -> str | None:
+    """The role that a name speaks of, in the singular or plural."""
+    words = name.lower().split()
+    return next((role for role in _ROLES if role in words or f"{role}s" in words), None)
 
 
 def look_of_role(role: str) -> Look:

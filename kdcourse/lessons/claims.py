@@ -19,6 +19,7 @@ BUILDING = (
 _MARGIN = (
     0.1  # of a rounding step: this close to the border between two roundings, another machine may cross it
 )
+_COLUMNS = 78  # what the website's column of text holds, and less than JupyterLab's
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,19 @@ def claim(sentence: str, holds: bool, **evidence: float | str | Bound) -> None:
         raise AssertionError(
             f"This does not hold here: {sentence.strip()} ({why}; {found or 'no evidence given'})"
         )
-    words = f"Claim holds: {sentence.strip().rstrip('.')}."
-    # JupyterLab breaks longer lines in the middle of a word.
-    print(textwrap.fill(words, 95, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+    print(in_lines(f"Claim holds: {sentence.strip().rstrip('.')}."))
     for name, part in evidence.items():
         print(f"  {_spoken(name)}: {_words(name, part)}")
+
+
+def in_lines(text: str) -> str:
+    """Prose as lessons print it, later lines indented.
+
+    JupyterLab would break long lines in the middle of a word, and a narrow page break each line twice.
+    """
+    return textwrap.fill(
+        text, _COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _words(name: str, part: float | str | Bound) -> str:

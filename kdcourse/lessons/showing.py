@@ -7,6 +7,7 @@ import html
 from typing import TYPE_CHECKING
 
 from kdcourse.errors import ArgumentError
+from kdcourse.lessons.claims import in_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,9 +40,10 @@ def show(figure: Figure, words: str, *, photographs: bool = False) -> None:
     if not words:
         raise ArgumentError("show needs words for those who can't see the figure; found none.")
     picture = png(figure, dpi=80, colours=256) if photographs else png(figure)
-    bundle = {"image/png": base64.b64encode(picture).decode("ascii"), "text/plain": f"Figure: {words}"}
+    said = in_lines(f"Figure: {words}")
+    bundle = {"image/png": base64.b64encode(picture).decode("ascii"), "text/plain": said}
     display(bundle, metadata={"image/png": {"alt": alt_text(figure)}}, raw=True)
-    print(f"Figure: {words}")
+    print(said)
 
 
 def show_here(title: str, text: str) -> None:
