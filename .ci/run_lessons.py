@@ -1,4 +1,4 @@
-"""Run notebooks in the Python that runs this file, and say for each how long it took, what it held in memory, what is missing.
+"""Run notebooks in the Python that runs this file, and say of each its seconds, its memory and what is missing.
 
 Used by .ci/colab and .ci/binder. A lesson passes when no cell fails and every cell that has outputs in the stored
 notebook has outputs again; whether they are the same to the letter is for nbval, on the versions that CI pins.
@@ -63,11 +63,14 @@ def run(notebook: Path, after_set_up: str) -> tuple[float, str]:
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         return time.perf_counter() - began, str(error)
     outputs = {cell.id: cell.outputs for cell in fresh.cells if cell.cell_type == "code"}
-    silent = [cell.id for cell in stored.cells if cell.cell_type == "code" and cell.outputs and not outputs[cell.id]]
+    silent = [
+        cell.id for cell in stored.cells if cell.cell_type == "code" and cell.outputs and not outputs[cell.id]
+    ]
     return time.perf_counter() - began, f"no output of {', '.join(silent)}" if silent else ""
 
 
 def main() -> int:
+    """Run the notebooks named on the command line; 1 where one of them failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("notebooks", nargs="+", type=Path)
     parser.add_argument("--after-set-up", default="", help="code to run after the first code cell")

@@ -81,6 +81,21 @@ def test_post_build_stops_at_the_first_failure_and_brings_the_package_alone() ->
         assert path.stat().st_mode & 0o111, "chmod +x postBuild"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Binder's machines run Linux")
+@pytest.mark.parametrize(
+    ("given", "threads"),
+    [
+        ({"CPU_LIMIT": "2.0"}, "2"), ({"CPU_LIMIT": "1.9"}, "1"), ({"CPU_LIMIT": "0.5"}, "1"), ({}, "1"),
+        ({"CPU_LIMIT": ""}, "1"), ({"CPU_LIMIT": ".5"}, "1"), ({"CPU_LIMIT": "2.0", "OMP_NUM_THREADS": "4"}, "4"),
+    ],
+)  # fmt: skip
+def test_binder_starts_jupyter_with_a_thread_for_each_core(given: dict[str, str], threads: str) -> None:
+    environment = {"PATH": os.environ["PATH"]} | given
+    command = [str(ROOT / "start"), "bash", "-c", 'echo "$OMP_NUM_THREADS $1"', "-", "a b"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == f"{threads} a b\n"
+
+
 def test_nothing_else_decides_over_binder() -> None:
     for name in ("Dockerfile", "binder", ".binder", "runtime.txt", "requirements.txt", "apt.txt", "Pipfile"):
         assert not (ROOT / name).exists(), f"{name} would change, or replace, what environment.yml says"

@@ -17,15 +17,11 @@ import kdcourse
 from kdcourse.errors import LessonError
 from kdcourse.lessons import build, colab, links, source
 
-# Of what Colab had in August 2026 (googlecolab/backend-info, pip-freeze.txt, 19 August 2026), the part that matters
-# here: what it has of the package's dependencies, and of those that they have in their turn.
-COLAB = {
-    "accelerate": "1.14.0", "annotated-doc": "0.0.5", "click": "8.4.2", "filelock": "3.32.3",
-    "huggingface-hub": "1.27.0", "ipywidgets": "7.7.1", "matplotlib": "3.10.0", "numpy": "2.1.3",
-    "packaging": "26.3", "pillow": "11.3.0", "platformdirs": "4.11.3", "psutil": "5.9.5", "pydantic": "2.13.4",
-    "pyyaml": "6.0.3", "rich": "13.9.4", "safetensors": "0.8.0", "setuptools": "75.2.0", "shellingham": "1.5.4",
-    "torch": "2.11.0", "torchvision": "0.26.0", "tqdm": "4.67.3", "typer": "0.27.1", "typing-extensions": "4.16.0",
-}  # fmt: skip
+# What Colab had in August 2026, as far as it matters here: also what .ci/colab makes its look-alike of.
+_VERSIONS = Path(__file__).parents[2] / ".ci" / "colab-versions.txt"
+COLAB = dict(
+    line.split("==") for line in _VERSIONS.read_text(encoding="utf-8").splitlines() if line[0] != "#"
+)
 
 
 class Pip:
