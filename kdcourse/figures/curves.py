@@ -58,9 +58,11 @@ def draw_curves(
         figure = new_figure(9.0, 4.0 + 0.22 * math.ceil((len(curves) + 3) / 3))
         loss, rate = figure.subplots(1, 2)
         styles = looks(list(curves))
-        for (_, histories), look in zip(curves.items(), styles, strict=True):
+        for n, (histories, look) in enumerate(zip(curves.values(), styles, strict=True)):
             epochs = histories[0].column("epoch")
             every = max(1, len(epochs) // 10)
+            # Marks of lines that lie on one another would hide one another.
+            first = n * every // len(curves)
             for axes, column, scale in ((loss, "loss", 1.0), (rate, quantity, 100.0)):
                 for part, line in (("train", (0, (4, 2))), ("validation", "-")):
                     values = scale * _values(histories, f"{part}_{column}")
@@ -74,7 +76,7 @@ def draw_curves(
                         color=look.colour,
                         linestyle=line,
                         marker=look.marker,
-                        markevery=every,
+                        markevery=(first, every),
                         markerfacecolor=look.colour if part == "validation" else "white",
                         alpha=1.0 if part == "validation" else 0.85,
                     )

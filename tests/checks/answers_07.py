@@ -262,6 +262,7 @@ wrong(
     probabilities_for_a_target_of_logs=lambda z, v, m, t: (
         t**2 * terms(z, v, t, log_target=True).sum(1)[m != 255].mean()
     ),
+    classes_not_summed=lambda z, v, m, t: t**2 * terms(z, v, t)[m != 255].mean(),
     T_squared_missing=lambda z, v, m, t: counted(z, v, m, t).mean(),
     T_for_T_squared=lambda z, v, m, t: counted(z, v, m, t).mean() * t,
     divided_by_the_pictures_alone=lambda z, v, m, t: t**2 * counted(z, v, m, t).sum() / z.shape[0],

@@ -266,6 +266,14 @@ def test_series_differ_without_their_colours() -> None:
         found = looks(names)
         assert len({look.marker for look in found}) == len(names)
     assert looks(["distilled student"]) == looks(["plain", "distilled"])[1:]
+    # One model, one look: whatever stands beside it.
+    assert (
+        looks(["mine", "distilled", "yours"])[1] == looks(["ensemble of teachers", "plain", "distilled"])[2]
+    )
+    assert looks(["teachers"]) == looks(["teacher"])
+    assert looks(["teacher 1", "teachers 2 to 5"]) == looks(["a", "b"])
+    beside = looks(["teachers", "plain", "distilled", "ensemble", *"abc"])
+    assert len({look.marker for look in beside}) == len(beside)
     assert all(look.colour not in (PALETTE["yellow"], PALETTE["sky"]) for look in looks(list("abcdefg")))
 
 

@@ -28,6 +28,21 @@ def test_a_claim_prints_its_sentence_and_coarse_evidence(capsys: pytest.CaptureF
     )
 
 
+def test_long_sentences_are_broken_between_words_and_their_later_lines_indented(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    claim(
+        "Validation loss, of a well-known and far-reaching kind, is " + 9 * "much " + "lower", True, seeds=5
+    )
+    assert capsys.readouterr().out == (
+        "Claim holds: Validation loss, of a well-known and far-reaching kind, is much\n"
+        "  much much much much much much much much lower.\n"
+        "  seeds: 5\n"
+    )
+    claim("It is " + 100 * "x", True)  # an address must stay whole
+    assert 100 * "x" in capsys.readouterr().out
+
+
 def test_a_claim_that_is_not_so_stops_with_the_exact_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(
         AssertionError, match=r"does not hold here: One is more.*condition is false; gain = 0\.4321"

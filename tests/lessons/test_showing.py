@@ -48,6 +48,17 @@ def test_a_figure_comes_with_its_alt_text_and_words(
     assert capsys.readouterr().out == "Figure: a square, mostly grey.\n"
 
 
+def test_long_words_of_a_figure_are_broken_alike_where_they_stand_for_it_and_below_it(
+    shown: list[tuple[dict[str, Any], dict[str, Any]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(_figure(), "squares that are " + 20 * "very " + "grey.")
+    ((bundle, _),) = shown
+    printed = capsys.readouterr().out
+    assert printed == bundle["text/plain"] + "\n"  # the website leaves out what its caption says already
+    assert [len(line) <= 78 for line in printed.splitlines()] == [True, True]
+    assert " ".join(printed.split()) == "Figure: squares that are " + 20 * "very " + "grey."
+
+
 def test_a_figure_without_words_is_refused(shown: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
     with pytest.raises(ArgumentError, match="carries no alt text"):
         show(_figure(None), "a square")
