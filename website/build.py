@@ -19,9 +19,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from kdcourse.data import fashion_mnist
 from kdcourse.errors import ArgumentError, DataError
+from kdcourse.evaluation import weight_bytes
+from kdcourse.experiments import recorded
 from kdcourse.lessons.links import home
 from website import assets, links, pages
+from website.card import CARD, card
 from website.lessons import FIGURES, Notebook, Page, page
 
 HERE = Path(__file__).resolve().parent
@@ -65,9 +69,9 @@ def build(out: Path, *, cache: Path | None = None, say: Say = print) -> Path:
         say(f"{len(shown)} lessons laid out; Sphinx is at work")
         with ThreadPoolExecutor(1) as another_core:
             pages_made = another_core.submit(_sphinx, sources, made)
-            _lay_beside(beside, shown)
             for package in wanted:
                 assets.unpack(archives[package.name], package, beside / "_static" / "assets")
+            _lay_beside(beside, shown)
             pages_made.result()
         shutil.copytree(beside, made, dirs_exist_ok=True)
         problems = links.problems(made)
@@ -104,8 +108,9 @@ def lay_out(sources: Path) -> list[Page]:
     further = (HERE / "further_sources.md").read_text(encoding="utf-8")
     fill = {
         "cards": pages.lesson_cards(shown),
-        "picture": _cover(shown),
-        "lessons": "\n".join(f"notebooks/{lesson.name}" for lesson in shown),
+        "picture": _cover(shown).figures[0].tag("", lazy=False),
+        "results": _results(),
+        "lessons": "\n".join(f"{_in_navigation(lesson)} <notebooks/{lesson.name}>" for lesson in shown),
         "parts": "\n".join(f"api/{room}" for room in pages.rooms()),
         "live": "live" if live else "",
         "texts": "\n".join(name.removesuffix(".md") for name in texts.values()),
@@ -135,12 +140,30 @@ def _prose(notebook: Notebook) -> str:
     return "\n\n".join("".join(source) for source in cells)
 
 
-def _cover(shown: list[Page]) -> str:
-    """The landing page's picture."""
+def _in_navigation(lesson: Page) -> str:
+    """Its number and what it is about: 'Lesson 05: Distil' -> '05 Distil'."""
+    return lesson.title.removeprefix("Lesson ").replace(":", "", 1)
+
+
+def _cover(shown: list[Page]) -> Page:
+    """The lesson whose first figure is the landing page's picture."""
     lesson = next((lesson for lesson in shown if lesson.name == COVER and lesson.figures), None)
     if lesson is None:
         raise DataError(f"There is no lesson {COVER} with a figure, which the landing page shows.")
-    return lesson.figures[0].tag("", lazy=False)
+    return lesson
+
+
+def _results() -> str:
+    """What the course's teachers and students came to, for the landing page."""
+    data = fashion_mnist()
+    found = recorded.summary(data)
+    if found is None:
+        raise DataError(
+            "There are no recorded results, which the landing page shows: kdcourse students record"
+        )
+    student, _ = recorded.load(recorded.shipped_folder(), "distilled_seed0", data)
+    sizes = {"ensemble": weight_bytes(recorded.ensemble(data)), "student": weight_bytes(student)}
+    return pages.results(found, sizes)
 
 
 def _sphinx(sources: Path, made: Path) -> None:
@@ -172,6 +195,10 @@ def _lay_beside(folder: Path, shown: list[Page]) -> None:
             f"{lesson.name}.ipynb"  # as it is in the repository, where Sphinx would give the page's version
         )
         shutil.copyfile(ROOT / "notebooks" / notebook, folder / "_sources" / "notebooks" / notebook)
+    cover = _cover(shown)
+    (folder / CARD).write_bytes(card(cover.pictures[cover.figures[0].file]))
+    lost = (HERE / "templates" / "404.html").read_text(encoding="utf-8")
+    _write(folder / "404.html", lost.replace("<!-- home -->", home().website))
     (folder / ".nojekyll").touch()  # or GitHub Pages leaves folders out that begin with _
     pages.write_live(folder)
 

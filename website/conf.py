@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import sys
+from html import escape, unescape
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from docutils import nodes
 from myst_nb.sphinx_ import HideCodeCellNode, depart_HideCellInput, visit_HideCellInput
+from sphinx.addnodes import desc_parameterlist
+from sphinx.writers.html5 import HTML5Translator
 
 import kdcourse
 from kdcourse.lessons.links import home
+from website.card import CARD
 from website.formulas import FORMULAS
 
 project = "kdcourse"
@@ -50,6 +55,7 @@ autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 78  # longer ones have a line for each argument
 toc_object_entries = False
 napoleon_numpy_docstring = False
 
@@ -72,6 +78,7 @@ mathjax4_config = {
 
 html_theme = "sphinx_book_theme"
 html_title = "kdcourse"
+html_baseurl = home().website
 templates_path = ["templates"]
 html_sidebars = {"**": ["course-home.html", "search-button-field.html", "sbt-sidebar-nav.html"]}
 html_static_path = ["static"]
@@ -90,7 +97,6 @@ html_theme_options = {
     "use_issues_button": True,
     "use_download_button": True,
     "use_fullscreen_button": False,
-    "home_page_in_toc": True,
     "show_navbar_depth": 1,
     "show_toc_level": 2,
     "launch_buttons": {
@@ -99,9 +105,12 @@ html_theme_options = {
         "notebook_interface": "jupyterlab",
     },
     "navbar_persistent": [],
+    "footer_content_items": ["course-footer.html"],
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
+_COURSE = "A course in knowledge distillation that runs on any laptop, and the Python package under it."
+
 # Only what is typed is copied, not what it printed.
 copybutton_selector = ".cell_input pre, div.highlight-bash pre, div.highlight-python pre"
 
@@ -130,6 +139,19 @@ def _drop_empty_heads(app: Any, document: Any) -> None:
             head.parent.remove(head)
 
 
+def _point(app: Any, document: Any) -> None:
+    """Shapes in docstrings lead to others by an arrow, of which a line's end takes no half."""
+    if app.env.docname.startswith("api/"):
+        for text in list(document.findall(nodes.Text)):
+            if "->" in text and not isinstance(text.parent, nodes.literal | nodes.literal_block):
+                text.parent.replace(text, nodes.Text(text.replace("->", "→")))
+
+
+def _leave_out(app: Any, what: str, name: str, thing: Any, skip: bool, options: object) -> bool | None:
+    """A network's `forward` without words of its own, where torch's would stand."""
+    return True if name == "forward" and thing.__doc__ is None else None
+
+
 def _visit_hidden(translator: Any, node: Any) -> None:
     """A folded cell whose name for screen readers is the one that is seen."""
     before = len(translator.body)
@@ -139,9 +161,45 @@ def _visit_hidden(translator: Any, node: Any) -> None:
     ]
 
 
+def _visit_arguments(translator: Any, node: Any) -> None:
+    node["begins"] = len(translator.body)
+    HTML5Translator.visit_desc_parameterlist(translator, node)
+
+
+def _depart_arguments(translator: Any, node: Any) -> None:
+    """A signature's arguments, each on its line; Sphinx makes a list of meanings without words of them."""
+    HTML5Translator.depart_desc_parameterlist(translator, node)
+    translator.body[node["begins"] :] = [
+        re.sub(r"<(/?)d[ld]\b", r"<\1div", text) for text in translator.body[node["begins"] :]
+    ]
+
+
+def _introduce(app: Any, page: str, template: str, context: dict[str, Any], document: Any) -> None:
+    """What search engines and messengers show of a page: its first paragraph, and the course's picture."""
+    paragraph = next(iter(document.findall(nodes.paragraph)), None) if document is not None else None
+    words = " ".join(paragraph.astext().split()) if paragraph is not None else _COURSE
+    told = {
+        "og:type": "website",
+        "og:site_name": project,
+        "og:title": re.sub(r"<[^>]+>", "", context.get("title") or project),
+        "og:description": shorten(words, 200, placeholder=" ..."),
+        "og:url": f"{html_baseurl}{page}.html",
+        "og:image": f"{html_baseurl}{CARD}",
+        "og:image:alt": _COURSE,
+    }
+    tags = [f'<meta name="description" content="{escape(told["og:description"])}">']
+    tags += [f'<meta property="{name}" content="{escape(unescape(text))}">' for name, text in told.items()]
+    tags += ['<meta name="twitter:card" content="summary_large_image">']
+    context["metatags"] = "\n".join([context.get("metatags", ""), *tags])
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx once the extensions are there."""
     app.add_node(HideCodeCellNode, override=True, html=(_visit_hidden, depart_HideCellInput))
+    app.add_node(desc_parameterlist, override=True, html=(_visit_arguments, _depart_arguments))
     app.connect("doctree-read", _drop_empty_heads)
+    app.connect("doctree-read", _point)
+    app.connect("autodoc-skip-member", _leave_out)
+    app.connect("html-page-context", _introduce)
     app.connect("autodoc-process-docstring", _keep_bars)
     app.connect("autodoc-process-docstring", _add_formula)

@@ -15,7 +15,10 @@ from kdcourse.lessons.links import home
 
 FIGURES = "figures"  # folder of the site
 WIDGET = "an interactive widget"  # every widget of the course says so of itself, in its stored text
+LINK = re.compile(r"https?://[^\s<>\"'`]+")
 _FIGURE = "Figure: "
+_CLAIM = "Claim holds:"
+_COLUMNS = re.compile(r"\S {2,}\S")  # what stands below one another, and is to stay there
 _TIME = re.compile(
     r"\*\*Time:\*\* (\d+) minutes? to read, (\d+) minutes? for the exercises; the machine works\s+for ([^.;]+)\."
 )
@@ -83,7 +86,7 @@ def page(notebook: Notebook, name: str) -> Page:
             if cell.get("id") != CELL:  # what sets up Colab would only stand in a reader's way
                 cells.append(_code(made, cell, position))
         else:
-            cells.append({**cell, "source": _text(cell["source"])})
+            cells.append({**cell, "source": _linked(_text(cell["source"]))})
         if position == 0:
             cells.append(_run_it(name))
     return made
@@ -111,7 +114,7 @@ def _code(made: Page, cell: dict[str, Any], position: int) -> dict[str, Any]:
         **cell,
         "source": _text(cell["source"]),
         "metadata": metadata,
-        "outputs": [output for output in kept if output is not None],
+        "outputs": [_printed(output) for output in kept if output is not None],
     }
 
 
@@ -141,9 +144,11 @@ def _figure(made: Page, output: dict[str, Any], words: str, where: str) -> str:
     if WIDGET in words:
         made.widgets += 1
         kind += " course-widget"
-        caption = f"{words} It comes alive in JupyterLab, Colab or Binder; this is how it starts."
+        named = re.sub(r"^(\w+) \d\d(?:-[\w-]+)?:", r"\1:", words)  # without what the program knows it by
+        caption = f"{named} It comes alive in JupyterLab, Colab or Binder; this is how it starts."
     caption = caption[:1].upper() + caption[1:]
-    return f'<figure class="{kind}">{figure.tag("../")}<figcaption>{escape(caption)}</figcaption></figure>'
+    picture = f'<div class="course-scroll">{figure.tag("../")}</div>'  # on a phone it is wider than the page
+    return f'<figure class="{kind}">{picture}<figcaption>{escape(caption)}</figcaption></figure>'
 
 
 def _without(output: dict[str, Any], words: set[str]) -> dict[str, Any] | None:
@@ -154,6 +159,54 @@ def _without(output: dict[str, Any], words: set[str]) -> dict[str, Any] | None:
     for line in words:
         text = text.replace(f"{line}\n", "", 1)
     return {**output, "text": text} if text.strip() else None
+
+
+def _printed(output: dict[str, Any]) -> dict[str, Any]:
+    """Printed text so that it reads well at any width: sentences wrap below their beginning, columns scroll."""
+    if output["output_type"] != "stream" or output["name"] != "stdout":
+        return output
+    lines = "".join(map(_printed_line, _unwrapped(_text(output["text"]).rstrip("\n").split("\n"))))
+    html = f'<div class="course-printed"><pre>{lines}</pre></div>'
+    return {"output_type": "display_data", "metadata": {}, "data": {"text/html": html}}
+
+
+def _unwrapped(lines: list[str]) -> list[str]:
+    """A claim's sentence, which was wrapped for a terminal, on one line again."""
+    made: list[str] = []
+    for line in lines:
+        if made and made[-1].startswith(_CLAIM) and not made[-1].endswith((".", "?", "!")):
+            made[-1] += f" {line.strip()}"
+        else:
+            made.append(line)
+    return made
+
+
+def _printed_line(line: str) -> str:
+    text = escape(line, quote=False)
+    if line.startswith(_CLAIM):
+        text = text.replace(_CLAIM, f"<b>{_CLAIM}</b>", 1)
+    kind = ' class="course-columns"' if _COLUMNS.search(line) else ""
+    indent = len(line) - len(line.lstrip(" "))
+    deeper = f' style="--indent: {indent}ch"' if indent else ""
+    return f"<span{kind}{deeper}>{text}\n</span>"
+
+
+def _linked(text: str) -> str:
+    """Addresses in a lesson's list of references, as links."""
+    head, title, references = text.partition("## References")
+    return head + title + LINK.sub(_link, references)
+
+
+def _link(found: re.Match[str]) -> str:
+    address = bare(found[0])
+    is_link_already = found.string[: found.start()].endswith(("(", "<"))
+    return found[0] if is_link_already else f"<{address}>{found[0][len(address) :]}"
+
+
+def bare(address: str) -> str:
+    """An address without what belongs to the sentence around it."""
+    address = address.rstrip(".,;:")
+    return address if address.count("(") >= address.count(")") else address.rstrip(")").rstrip(".,;")
 
 
 def _has_picture(output: dict[str, Any]) -> bool:

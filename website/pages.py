@@ -14,26 +14,12 @@ from typing import Any
 import kdcourse
 from kdcourse.errors import DataError
 from kdcourse.lessons.links import PYPROJECT, home
-from website.lessons import Page
+from website.lessons import LINK, Page, bare
 
 ROOT = PYPROJECT.parent
 BRANCH = "main"  # where links to files of the repository lead
-# As data flow through the package; rooms that are not named here follow in the order of the alphabet.
-ROOMS = (
-    "data",
-    "models",
-    "training",
-    "distillation",
-    "evaluation",
-    "deploy",
-    "figures",
-    "widgets",
-    "checks",
-    "lessons",
-)
 MODULES = ("errors",)
 _TERM = re.compile(r"- \*\*(.+?)\*\*(?: \((.+?)\))?: (.+)")
-_LINK = re.compile(r"https?://[^\s<>\"'`]+")
 _CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 
 
@@ -147,10 +133,10 @@ def bibliography(lessons: Mapping[str, str], package: Path, further: str) -> str
 def _entries(text: str, where: str) -> Iterable[Source]:
     for item in re.findall(r"^- .+(?:\n  .+)*", text, flags=re.MULTILINE):
         line = " ".join(item[2:].split())
-        year, address = re.search(r"\((\d{4})\)", line), _LINK.search(line)
+        year, address = re.search(r"\((\d{4})\)", line), LINK.search(line)
         if year is None or address is None:
             raise DataError(f"{where}: the source {line[:60]!r} has no year in parentheses, or no address.")
-        yield Source(_bare(address[0]), line.replace(address[0], "").strip(), int(year[1]))
+        yield Source(bare(address[0]), line.replace(address[0], "").strip(), int(year[1]))
 
 
 def _awkwardness(text: str) -> tuple[bool, int]:
@@ -164,15 +150,9 @@ def _named_in(package: Path) -> Iterable[tuple[str, str]]:
         room = path.relative_to(package).parts[0].removesuffix(".py")
         if room not in rooms():
             continue
-        for found in _LINK.findall(path.read_text(encoding="utf-8")):
+        for found in LINK.findall(path.read_text(encoding="utf-8")):
             if re.search(r"arxiv\.org/abs|doi\.org", found):
-                yield room, _bare(found)
-
-
-def _bare(address: str) -> str:
-    """Without what belongs to the sentence around it."""
-    address = address.rstrip(".,;:")
-    return address if address.count("(") >= address.count(")") else address.rstrip(")").rstrip(".,;")
+                yield room, bare(found)
 
 
 def _line(source: Source) -> str:
@@ -185,13 +165,15 @@ def _line(source: Source) -> str:
 
 
 def rooms() -> tuple[str, ...]:
-    """Parts of the package that name what is public, and so have a page."""
+    """Parts of the package that name what is public, and so have a page, in the order of the package's docstring."""
     found = {
         module.name
         for module in pkgutil.iter_modules(kdcourse.__path__)
         if module.ispkg and hasattr(import_module(f"kdcourse.{module.name}"), "__all__")
     }
-    known = [name for name in ROOMS if name in found]
+    known = [
+        name for name in re.findall(r"^``(\w+)``$", str(kdcourse.__doc__), re.MULTILINE) if name in found
+    ]
     return (*known, *sorted(found - set(known)), *MODULES)
 
 
@@ -255,21 +237,57 @@ def _commands(command: Any, name: str) -> Iterable[str]:
             yield from _commands(inner[word], f"{name} {word}")
         return
     yield f"## {name}"
-    yield " ".join((command.help or "").split()).replace("``", "`")
+    yield _quoted(command.help or "")
     rows = [_option(parameter) for parameter in command.params if parameter.name != "help"]
     if rows:
         yield "\n".join(("| option | what it does |", "|---|---|", *rows))
+
+
+def _quoted(text: str) -> str:
+    """Help on one line, the options in it as code: two hyphens would become a dash."""
+    line = " ".join(text.split()).replace("``", "`")
+    return re.sub(r"(?<![`\w-])--\w[\w-]*(?:=\w+)?", r"`\g<0>`", line)
 
 
 def _option(parameter: Any) -> str:
     """A row of a command's table."""
     names = [*parameter.opts, *parameter.secondary_opts] if parameter.param_type_name == "option" else []
     shown = ", ".join(f"`{name}`" for name in names) or f"`{str(parameter.name).upper()}`"
-    words = " ".join((getattr(parameter, "help", "") or "").split())
+    words = _quoted(getattr(parameter, "help", "") or "")
     given = parameter.default
     if isinstance(given, str | int | float | Path) and not isinstance(given, bool) and str(given):
         words += f" Default: `{given}`."
     return f"| {shown} | {words.strip()} |".replace("<", "&lt;")
+
+
+# -- what it comes to ---------------------------------------------------------------------------------
+
+
+def results(recorded: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
+    """The course's measured result for the landing page, as HTML.
+
+    Args:
+        recorded: ``recorded.json``: every model on the whole test set, and the two kinds of students compared.
+        sizes: bytes of weights of the ``ensemble`` and of one ``student``.
+    """
+    models, compared = recorded["models"], recorded["comparison"]
+    cells = []
+    for name, kind in (("ensemble", "ensemble"), ("plain", "student"), ("distilled", "student")):
+        label, mean = str(models[name]["label"]).capitalize(), 100 * models[name]["mean"]["accuracy"]
+        cells.append(
+            f"<div><dt>{label}</dt><dd><strong>{mean:.1f} %</strong> {_megabytes(sizes[kind])}</dd></div>"
+        )
+    gain, low, high = (100 * compared["difference"][name] for name in ("mean", "low", "high"))
+    return (
+        f'<dl class="course-results">{"".join(cells)}</dl>\n\n'
+        f"Right answers on the test pictures, and what the weights take; students are the mean of "
+        f"{compared['difference']['n']} paired seeds. Distillation added {gain:.2f} percentage points (95 % interval "
+        f"{low:.2f} to {high:.2f}), {100 * compared['gap_recovered']['value']:.0f} % of the gap to the ensemble."
+    )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
 
 
 # -- texts of the repository ------------------------------------------------------------------------

@@ -17,12 +17,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from filelock import FileLock
 
+from tests.browser.conftest import chromium, opened
 from website import assets
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
 BUILD_SECONDS = 900
+# What tests of pages in Chromium have in common: their `pytestmark`.
+IN_BROWSER = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(2400),
+    pytest.mark.skipif(find_spec("playwright") is not None and chromium() is None, reason="no Chromium"),
+    pytest.mark.usefixtures("nobody_else_is_asked"),
+]
 _SPHINX = ("sphinx", "myst_nb", "sphinx_book_theme", "sphinx_copybutton", "ipywidgets")
 
 
@@ -85,13 +94,21 @@ class Reader:
 @pytest.fixture(scope="module")
 def reader(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     """Chromium without a window before a server of this machine; whatever asks another machine is refused."""
-    from tests.browser.conftest import opened
-
     refused: list[str] = []
     with _served(site) as address:
         others = rf"^(?!{re.escape(address)}|data:|blob:|about:)"
         with opened(tmp_path_factory.mktemp("chromium"), others, refused) as browser:
             yield Reader(browser, address, refused)
+
+
+@pytest.fixture
+def nobody_else_is_asked(reader: Reader) -> Iterator[None]:
+    """No page asks another machine, and none asks for what isn't there, or has an error in its scripts."""
+    reader.refused.clear()
+    reader.wrong.clear()
+    yield
+    assert reader.refused == []
+    assert reader.wrong == []
 
 
 @contextmanager

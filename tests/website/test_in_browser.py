@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +17,12 @@ pytest.importorskip(
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import chromium
-from tests.website.conftest import Reader
+from tests.website.conftest import IN_BROWSER, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.timeout(2400),
-    pytest.mark.skipif(find_spec("playwright") is not None and chromium() is None, reason="no Chromium"),
-]
+pytestmark = IN_BROWSER
 
 THEMES = ("light", "dark")
 PHONE = {"width": 390, "height": 844}
@@ -48,6 +40,12 @@ _TOO_WIDE = """() => [...document.querySelectorAll('body *')].filter(element => 
     }
     return true;
 }).map(element => element.tagName + '.' + element.className)"""
+# The name of what has the focus, where no line around it says so.
+_UNSEEN_FOCUS = """() => {
+    const [element, looks] = [document.activeElement, getComputedStyle(document.activeElement)];
+    const seen = looks.outlineStyle !== 'none' && parseFloat(looks.outlineWidth) >= 2;
+    return seen ? '' : element.getAttribute('aria-label') || element.textContent.trim() || element.tagName;
+}"""
 
 
 def pages(site: Path) -> list[str]:
@@ -67,16 +65,6 @@ def keep(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Page, str]
             page.screenshot(path=Path(folder, f"site_{name}.png"), full_page=False)
 
     return save
-
-
-@pytest.fixture(autouse=True)
-def _nobody_else_is_asked(reader: Reader) -> Iterator[None]:
-    """No page asks another machine, and none asks for what isn't there."""
-    reader.refused.clear()
-    reader.wrong.clear()
-    yield
-    assert reader.refused == []
-    assert reader.wrong == []
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -153,6 +141,18 @@ def test_the_first_tab_leads_past_the_navigation(reader: Reader) -> None:
         expect(page.locator("#pst-skip-link a")).to_be_focused()
         page.keyboard.press("Enter")
         assert page.evaluate("location.hash") == "#main-content"
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_focus_is_seen_wherever_tab_leads(reader: Reader, width: int) -> None:
+    unseen = set()
+    with reader.page(LESSON, width=width) as page:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            name = page.evaluate(_UNSEEN_FOCUS)
+            if name:
+                unseen.add(name)
+    assert unseen == set()
 
 
 def test_the_theme_is_chosen_by_keyboard_and_kept(reader: Reader) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,13 @@ def _outputs(cell: dict[str, Any]) -> list[dict[str, Any]]:
     return page(notebook(cell), "42_small").notebook["cells"][-1]["outputs"]
 
 
+def _lines(output: dict[str, Any]) -> list[str]:
+    """What a cell printed, as the page shows it, without its tags."""
+    html = output["data"]["text/html"]
+    assert html.startswith('<div class="course-printed">')
+    return unescape(re.sub(r"<[^>]+>", "", html)).rstrip("\n").split("\n")
+
+
 def test_title_summary_and_times_are_read() -> None:
     made = page(notebook(), "42_small")
     assert made.title == "Lesson 42: Small"
@@ -38,7 +47,7 @@ def test_a_figure_becomes_a_file_with_alt_text_and_caption() -> None:
     html = figure["data"]["text/html"]
     assert 'src="../figures/42_small-01.png" width="3" height="2" loading="lazy" alt="the numbers"' in html
     assert "<figcaption>Bars &amp; &quot;lines&quot;.</figcaption>" in html
-    assert words["text"] == "before\nafter\n"  # the caption says it already
+    assert _lines(words) == ["before", "after"]  # the caption says it already
     assert made.pictures["42_small-01.png"].startswith(b"\x89PNG")
 
 
@@ -46,9 +55,37 @@ def test_nothing_is_left_where_only_the_caption_was_printed() -> None:
     assert len(_outputs(code("show(...)", picture("Figure: bars."), printed("Figure: bars.\n")))) == 1
 
 
+def test_a_claim_is_one_sentence_again_and_its_evidence_lines_of_their_own() -> None:
+    [output] = _outputs(
+        code("claim(...)", printed("Claim holds: One sentence & its\n  end, <here>.\n  points: 3\n  T: 4\n"))
+    )
+    assert _lines(output) == ["Claim holds: One sentence & its end, <here>.", "  points: 3", "  T: 4"]
+    html = output["data"]["text/html"]
+    assert "<b>Claim holds:</b> One sentence &amp; its end, &lt;here&gt;." in html
+    assert '<span style="--indent: 2ch">  points: 3\n</span>' in html
+
+
+def test_what_stands_in_columns_is_not_wrapped() -> None:
+    [output] = _outputs(code("print(...)", printed("a   0.1  0.2\n\n  said in words\n")))
+    html = output["data"]["text/html"]
+    assert '<span class="course-columns">a   0.1  0.2\n</span>' in html
+    assert _lines(output) == ["a   0.1  0.2", "", "  said in words"] and html.count("course-columns") == 1
+
+
+def test_addresses_among_the_references_are_links() -> None:
+    words = "## References\n\n- Ann (2015). A. https://doi.org/10.1016/0041-5553(64)90137-5.\n- [b](https://b.org) <https://c.org>\n"
+    text = page(notebook(prose("https://a.org\n\n" + words)), "42_small").notebook["cells"][-1]["source"]
+    assert text == "https://a.org\n\n" + words.replace(
+        "https://doi.org/10.1016/0041-5553(64)90137-5.", "<https://doi.org/10.1016/0041-5553(64)90137-5>."
+    )
+
+
 def test_a_widget_says_where_it_comes_alive() -> None:
-    made = page(notebook(code("explorer()", picture("Explorer: an interactive widget."))), "42_small")
+    made = page(notebook(code("explorer()", picture("Truth 42-how-far: an interactive widget."))), "42_small")
     html = made.notebook["cells"][-1]["outputs"][0]["data"]["text/html"]
+    assert (
+        "<figcaption>Truth: an interactive widget." in html
+    )  # its name in the program says a reader nothing
     assert "course-widget" in html and "comes alive in JupyterLab" in html and "<img" in html
     assert made.widgets == 1
 

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -24,19 +24,13 @@ from kdcourse.data import Dataset, fashion_mnist
 from kdcourse.distillation import Ensemble
 from kdcourse.evaluation import predict
 from kdcourse.experiments import recorded
-from tests.browser.conftest import chromium
-from tests.website.conftest import Reader
-from website.live.build import FOLDER, SEED
+from tests.website.conftest import IN_BROWSER, Reader
+from website.live.build import ENGINE, FOLDER, SEED
 
 if TYPE_CHECKING:
     from torch import nn
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-    pytest.mark.skipif(find_spec("playwright") is not None and chromium() is None, reason="no Chromium"),
-]
+pytestmark = IN_BROWSER
 
 PATH = "live.html"
 READY = "The student is loaded and answers in this browser."
@@ -50,8 +44,20 @@ _PIXELS = """canvas => {
     const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
     return Array.from({length: data.length / 4}, (_, at) => data[4 * at]);
 }"""
+_LOADED = "() => performance.getEntriesByType('resource').map(entry => entry.name)"
+_HEAVY = r"onnxruntime/|\.onnx$"
 _AXE = """async () => (await axe.run('main', {resultTypes: ['violations']})).violations.map(
     found => `${found.id}: ` + found.nodes.map(node => node.target.join(' ')).join(', '))"""
+
+
+_IN_VIEW = (
+    "part => { const box = part.getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight; }"
+)
+# What is lower than 44 pixels; of a choice, its label counts.
+_SMALL = """() => [...document.querySelectorAll('#live :is(button, input, canvas[tabindex])')]
+    .map(part => part.closest('label') ?? part)
+    .filter(part => part.checkVisibility() && part.getBoundingClientRect().height < 44)
+    .map(part => part.id || part.textContent)"""
 
 
 @pytest.fixture(scope="module")
@@ -69,22 +75,18 @@ def teacher(data: Dataset) -> Ensemble:
     return recorded.ensemble(data)
 
 
-@pytest.fixture(autouse=True)
-def _nobody_else_is_asked(reader: Reader) -> Iterator[None]:
-    """The page asks no other machine; what a test breaks on purpose it takes out of ``wrong`` itself."""
-    reader.refused.clear()
-    reader.wrong.clear()
-    yield
-    assert reader.refused == []
-    assert reader.wrong == []
-
-
 @pytest.fixture(scope="module")
 def live(reader: Reader) -> Iterator[Page]:
     """The page, its student loaded and timed."""
     with reader.page(PATH) as page:
-        _wait_until_ready(page)
+        _start(page)
         yield page
+
+
+def _start(page: Page) -> None:
+    """Press the button and wait until the student answers and is timed."""
+    page.locator("#live-go").click()
+    _wait_until_ready(page)
 
 
 def _wait_until_ready(page: Page) -> None:
@@ -162,6 +164,62 @@ def _wait_for_student(page: Page, wanted: Tensor) -> None:
         arg=[2, wanted.tolist(), CLOSE],
         timeout=30_000,
     )
+
+
+def test_opening_the_page_loads_neither_student_nor_engine_and_shows_the_first_garments_answers(
+    reader: Reader, site: Path, data: Dataset, student: nn.Module, teacher: Ensemble
+) -> None:
+    with reader.page(PATH) as page:
+        size = sum(path.stat().st_size for path in (site / ENGINE).iterdir())
+        go = page.locator("#live-go")
+        expect(go).to_have_text(f"Start the student ({size / 1e6:.1f} MB)")
+        expect(page.locator("#live-verdict")).to_contain_text("The student said when this page was built")
+        image = data.test.images[_index(_garments(page).first)].unsqueeze(0)
+        for temperature in (1.0, 4.0):
+            _heat(page, temperature)
+            for who, model in (("student", student), ("teacher", teacher)):
+                shown = _shown(page, who)
+                assert shown is not None
+                assert (shown - _wanted(model, image, data, temperature)[0]).abs().max() < CLOSE
+        page.wait_for_load_state("networkidle")
+        assert [address for address in page.evaluate(_LOADED) if re.search(_HEAVY, address)] == []
+        go.focus()
+        page.keyboard.press("Enter")
+        expect(_garments(page).first).to_be_focused()  # the button goes, the place in the page doesn't
+        _wait_until_ready(page)
+        expect(page.locator("#live-verdict")).to_contain_text("The student says")
+        assert len([address for address in page.evaluate(_LOADED) if re.search(_HEAVY, address)]) == 4
+
+
+@pytest.mark.parametrize("way", ["picking", "drawing"])
+def test_the_first_picture_that_is_wanted_loads_the_student_and_tells_how_far_it_is(
+    reader: Reader, data: Dataset, student: nn.Module, way: str
+) -> None:
+    held: list[Any] = []
+    page = reader.context.new_page()
+    try:
+        page.route("**/*.wasm", lambda route: held.append(route))
+        page.goto(reader.address + PATH)
+        expect(page.locator("#live-go")).to_be_visible()
+        assert held == []
+        if way == "picking":
+            _garments(page).nth(4).check()
+        else:
+            _drag(page, (0.2, 0.2), (0.8, 0.8))
+        expect(page.locator("#live-progress")).to_be_visible()
+        expect(page.locator("#live-verdict")).to_contain_text("The student is being loaded.")
+        expect(page.locator("#live-go")).to_be_hidden()
+        assert (_shown(page, "teacher") is None) == (way == "drawing") and _shown(page, "student") is None
+        page.wait_for_timeout(100)  # lets the browser ask; it asks once
+        [request] = held
+        request.continue_()
+        _wait_until_ready(page)
+        expect(page.locator("#live-progress")).to_be_hidden()
+        assert page.locator("#live-progress").evaluate("bar => bar.value") > 0.99
+        expect(page.locator("#live-verdict")).not_to_contain_text("being loaded")
+        _wait_for_student(page, _wanted(student, _pixels(page), data, 1.0)[0])
+    finally:
+        page.close()
 
 
 def test_every_garment_has_its_true_name_and_pytorchs_probabilities(
@@ -339,9 +397,10 @@ def test_size_and_time_are_those_of_the_file_and_of_this_machine(
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 390)])
 def test_page_keeps_nobody_out(reader: Reader, axe: str, theme: str, width: int) -> None:
     with reader.page(PATH, theme, width, 844) as page:
-        _wait_until_ready(page)
-        _pick(page, _garments(page).first)
         page.evaluate(axe)
+        assert page.evaluate(_AXE) == []
+        _start(page)
+        _pick(page, _garments(page).first)
         assert page.evaluate(_AXE) == []
         _drag(page, (0.3, 0.3), (0.7, 0.7))
         assert page.evaluate(_AXE) == []
@@ -350,10 +409,29 @@ def test_page_keeps_nobody_out(reader: Reader, axe: str, theme: str, width: int)
 
 def test_on_a_phone_the_answer_stays_in_view(reader: Reader) -> None:
     with reader.page(PATH, width=390, height=844) as page:
-        _wait_until_ready(page)
+        _start(page)
         _pick(page, _garments(page).nth(5))
-        assert page.locator("#live-verdict").evaluate(
-            "line => { const box = line.getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight; }"
+        assert page.locator("#live-verdict").evaluate(_IN_VIEW)
+
+
+def test_beside_the_pictures_the_answers_stay_in_view(reader: Reader) -> None:
+    with reader.page(PATH, width=1440, height=900) as page:
+        _start(page)
+        _canvas(page)
+        _drag(page, (0.2, 0.2), (0.8, 0.8))
+        for part in ("#live-verdict", "#live-t", "#live-rows"):
+            assert page.locator(part).evaluate(_IN_VIEW), part
+
+
+def test_on_a_phone_everything_is_large_enough_for_a_thumb_and_drawing_does_not_scroll(
+    reader: Reader,
+) -> None:
+    with reader.page(PATH, width=390, height=844) as page:
+        expect(page.locator("#live-go")).to_be_visible()
+        small = page.evaluate(_SMALL)
+        assert small == []
+        assert (
+            page.locator("#live-canvas").evaluate("canvas => getComputedStyle(canvas).touchAction") == "none"
         )
 
 
@@ -367,6 +445,7 @@ def test_without_webassembly_the_page_says_so_and_the_teacher_still_answers(
         expect(page.get_by_role("alert")).to_contain_text("has no WebAssembly")
         expect(page.locator("#live-status")).to_be_hidden()
         expect(page.locator("#live-draw")).to_be_hidden()
+        expect(page.locator("#live-go")).to_be_hidden()
         garment = _garments(page).nth(3)
         garment.check()
         expect(page.locator("#live-verdict")).to_contain_text("The teacher says")
@@ -386,7 +465,10 @@ def test_a_part_that_does_not_arrive_is_told(reader: Reader, lost: str) -> None:
     try:
         page.route(lost, lambda route: route.fulfill(status=404, body="gone"))
         page.goto(reader.address + PATH)
+        page.locator("#live-go").click()
         expect(page.get_by_role("alert")).to_contain_text("The student could not be started", timeout=120_000)
+        expect(page.locator("#live-progress")).to_be_hidden()
+        expect(page.locator("#live-verdict")).not_to_contain_text("being loaded")
         expect(page.locator("#live-verdict")).to_contain_text("The teacher says")
     finally:
         page.close()

@@ -89,6 +89,8 @@ def test_files_tell_the_teachers_answers_about_the_pictures_shown(data: Dataset,
     assert (torch.from_numpy(pixels.copy()) == data.test.images[index]).all()
     assert told["student"] == {"parameters": 74, "bytes": 296, "accuracy": 0.7}
     assert told["teacher"] == {"parameters": 148, "bytes": 592, "accuracy": 0.9, "members": 2}
+    first = evaluation.predict(network(3), data.test, data)[index[0]]
+    assert Tensor(told["first"]).allclose(first, rtol=1e-6, atol=1e-6)
     assert (told["classes"], told["size"], told["testPictures"]) == (["cat", "dog"], [6, 6], 10)
 
 
@@ -104,7 +106,11 @@ def test_student_that_is_too_large_is_refused(
 def test_export_is_kept_until_something_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDCOURSE_SITE_ASSETS", str(tmp_path / "kept"))
     source = tmp_path / "source.py"
-    source.write_text("first")
+    source.write_text("1")
+    engine = tmp_path / "site" / build.ENGINE
+    engine.mkdir(parents=True)
+    (engine / "a.wasm").write_bytes(b"12345")
+    (engine / "a.js").write_bytes(b"67")
     monkeypatch.setattr(build, "_ingredients", lambda: [source])
     made: list[str] = []
 
@@ -112,15 +118,18 @@ def test_export_is_kept_until_something_changes(tmp_path: Path, monkeypatch: pyt
         made.append(source.read_text())
         folder.mkdir(parents=True)
         for name in build.MADE:
-            (folder / name).write_text(source.read_text())
+            (folder / name).write_text(f'{{"made": {source.read_text()}}}')
 
     monkeypatch.setattr(build, "make", make)
-    for text in ("first", "first", "second", "second"):
+    for text in ("1", "1", "2", "2"):
         source.write_text(text)
         folder = build.write(tmp_path / "site")
         assert {path.name for path in folder.iterdir()} == {*build.MADE, "live.js", "live.css"}
-        assert (folder / "student.onnx").read_text() == text
-    assert made == ["first", "second"]
+        assert (folder / "student.onnx").read_text() == f'{{"made": {text}}}'
+        told = json.loads((folder / "garments.json").read_text())
+        # What the page says that it will load.
+        assert told == {"made": int(text), "engineBytes": 7, "fileBytes": len('{"made": 1}')}
+    assert made == ["1", "2"]
     assert len(list((tmp_path / "kept").iterdir())) == 1
 
 
@@ -134,7 +143,7 @@ def test_page_holds_its_controls_as_html() -> None:
     text = build.fragment()
     head, _, rest = text.partition("```{raw} html\n")
     controls, _, tail = rest.partition("\n```\n")
-    assert head.startswith("# The student, live") and "## What you see" in tail
+    assert "\n# The student, live\n" in head and "## What you see" in tail
     assert 'id="live-canvas"' in controls and "<!-- controls" not in text
     program = (build.HERE / "live.js").read_text(encoding="utf-8")
     for name in ("http:", "https:", "cdn"):  # nothing comes from elsewhere

@@ -112,7 +112,42 @@ def test_every_command_is_described_with_its_options() -> None:
     for command in ("kdcourse run", "kdcourse lessons build", "kdcourse site", "kdcourse doctor"):
         assert f"## {command}\n" in made
     assert re.search(r"\| `--temperature` \| Temperature T of the soft targets", made)
+    assert "such as `--port=8890`," in made and "With `--teachers` train" in made
     assert "| `NUMBERS` |" in made
+
+
+def test_rooms_come_in_the_order_in_which_data_flow() -> None:
+    told = pages.rooms()
+    assert [name for name in told if name in ("evaluation", "data", "deploy", "coursework")] == [
+        "data", "evaluation", "deploy", "coursework",
+    ]  # fmt: skip
+    assert told[-1] == "errors"
+
+
+# -- what it comes to --------------------------------------------------------------------------------
+
+
+def test_results_are_those_that_were_recorded() -> None:
+    recorded = {
+        "models": {
+            "ensemble": {"label": "ensemble of 2", "mean": {"accuracy": 0.961}},
+            "plain": {"label": "plain student", "mean": {"accuracy": 0.9}},
+            "distilled": {"label": "distilled student", "mean": {"accuracy": 0.9251}},
+        },
+        "comparison": {
+            "difference": {"mean": 0.0251, "low": 0.02, "high": 0.03, "n": 7},
+            "gap_recovered": {"value": 0.41},
+        },
+    }
+    made = pages.results(recorded, {"ensemble": 2_540_000, "student": 67_176})
+    for label, share, size in (
+        ("Ensemble of 2", "96.1", "2.5 MB"),
+        ("Plain student", "90.0", "67 kB"),
+        ("Distilled student", "92.5", "67 kB"),
+    ):
+        assert f"<dt>{label}</dt><dd><strong>{share} %</strong> {size}</dd>" in made
+    assert "7 paired seeds" in made and "2.51 percentage points" in made
+    assert "2.00 to 3.00), 41 % of the gap" in made
 
 
 # -- texts of the repository -------------------------------------------------------------------------

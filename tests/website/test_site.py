@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from kdcourse.cli import app
@@ -15,6 +16,7 @@ from kdcourse.errors import ArgumentError, DataError
 from kdcourse.lessons.links import home
 from tests.website.conftest import why_no_site
 from website import build, links, pages
+from website.card import CARD, HEIGHT, WIDTH
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -75,6 +77,32 @@ def test_docstrings_come_with_formula_source_and_links(site: Path) -> None:
     assert 'href="https://arxiv.org/abs/1503.02531"' in entry
     assert 'href="#kdcourse.distillation.kd_divergence"' in entry
     assert "Raises" in entry and "temperature" in entry
+
+
+def test_every_page_introduces_itself_and_shows_a_picture_where_it_is_linked(site: Path) -> None:
+    descriptions = set()
+    for name in ["index", *(f"notebooks/{lesson}" for lesson in LESSONS), "api/data", "live"]:
+        html = _html(site / f"{name}.html")
+        [words] = re.findall(r'<meta name="description" content="([^"]{30,220})">', html)
+        descriptions.add(words)
+        assert f'<meta property="og:url" content="{home().website}{name}.html">' in html
+        assert f'<meta property="og:image" content="{home().website}{CARD}">' in html
+    assert len(descriptions) == len(LESSONS) + 3
+    with Image.open(site / CARD) as picture:
+        assert picture.size == (WIDTH, HEIGHT)
+
+
+def test_a_wrong_address_leads_home(site: Path) -> None:
+    html = _html(site / "404.html")
+    assert f'href="{home().website}"' in html and "<!-- home" not in html
+    assert (
+        "src=" not in html and "<link" not in html
+    )  # it is shown at any depth, where nothing lies beside it
+
+
+def test_lessons_go_by_short_names_in_the_navigation(site: Path) -> None:
+    html = _html(site / "index.html")
+    assert re.search(r'href="notebooks/05_distil\.html">\s*05 Distil\s*</a>', html)
 
 
 def test_words_are_found_without_a_server(site: Path) -> None:

@@ -36,6 +36,7 @@ from website import assets
 
 HERE = Path(__file__).resolve().parent
 FOLDER = Path("_static", "live")  # in the site
+ENGINE = Path("_static", "assets", "onnxruntime")  # there as well, where `website.build` unpacks it
 SEED = 0  # of the recorded students
 EASY = 3  # of each class: the first of the test set, whatever the student makes of them
 MADE = ("student.onnx", "garments.png", "garments.json")
@@ -59,7 +60,7 @@ def fragment() -> str:
 
 
 def write(site: Path) -> Path:
-    """Put all that the page loads below ``site``, but for onnxruntime-web; returns the folder.
+    """Put all that the page loads below ``site``, but for onnxruntime-web, which is there; returns the folder.
 
     What takes long, the export, is kept beside the npm packages for as long as nothing changes that it is
     made from.
@@ -78,6 +79,10 @@ def write(site: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for path in (*(kept / name for name in MADE), HERE / "live.js", HERE / "live.css"):
         shutil.copyfile(path, folder / path.name)
+    told = json.loads((folder / "garments.json").read_text(encoding="utf-8"))
+    told["fileBytes"] = (folder / "student.onnx").stat().st_size
+    told["engineBytes"] = sum(path.stat().st_size for path in (site / ENGINE).glob("*"))
+    (folder / "garments.json").write_text(json.dumps(told, separators=(",", ":")), encoding="utf-8")
     return folder
 
 
@@ -179,6 +184,7 @@ def describe(
     changed on purpose, against being recognised.
     """
     logits = predict(teacher, shown, data)
+    first = predict(student, shown.subset(torch.tensor([0])), data)[0]
     accuracies: dict[str, float | None] = {"student": None, "teacher": None}
     if results is not None:
         runs = {run["seed"]: run["test"]["accuracy"] for run in results["models"]["distilled"]["runs"]}
@@ -195,14 +201,20 @@ def describe(
                 "index": int(place),
                 "label": int(label),
                 "hard": position >= garments.easy,
-                "teacher": [float(f"{number:.7g}") for number in row],
+                "teacher": _short(row),
             }
             for position, (place, label, row) in enumerate(
-                zip(garments.index, shown.labels, logits.tolist(), strict=True)
+                zip(garments.index, shown.labels, logits, strict=True)
             )
         ],
+        "first": _short(first),  # the student's, of the first picture: what is shown before it is loaded
         "pixels": base64.b64encode(shown.images.contiguous().numpy().tobytes()).decode("ascii"),
     }
+
+
+def _short(logits: Tensor) -> list[float]:
+    """As many digits as float32 has."""
+    return [float(f"{number:.7g}") for number in logits.tolist()]
 
 
 def _size_of(model: nn.Module) -> dict[str, int]:

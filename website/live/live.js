@@ -19,8 +19,10 @@
   let pixels; // Uint8Array of all its pictures
   let side; // pixels of a picture's side; pictures are square
   let student = null; // what runs it, once loaded
-  let shown = null; // what is asked about: {pixels, name, label, teacher}, label and teacher null for a drawing
+  let loading = null; // the promise of that, from the moment on that somebody wants an answer
+  let shown = null; // what is asked about: {pixels, name, label, teacher, before}; all but the first two null for a drawing
   let logits = null; // the student's for what is shown
+  let isLive = false; // whether these were found here, not when the page was built
   let lastPicked = 0; // number of the garment that a drawing can start from
   let latest = 0; // number of the latest question: an earlier one's answer is not shown
   let line = Promise.resolve(); // one question is answered at a time
@@ -91,8 +93,9 @@
 
   async function ask() {
     const question = ++latest;
-    logits = null;
-    if (student !== null && shown !== null) {
+    isLive = student !== null;
+    logits = isLive ? null : (shown?.before ?? null);
+    if (isLive && shown !== null) {
       const { pixels: values } = shown;
       const found = await inLine(() => (question === latest ? run(values) : null));
       if (question !== latest) return;
@@ -120,6 +123,7 @@
   }
 
   async function measure() {
+    byId("again").hidden = false;
     byId("again").disabled = true;
     byId("latency").textContent = "measuring";
     const values = shown === null ? pixels.slice(0, side * side) : shown.pixels;
@@ -144,22 +148,58 @@
     return answer;
   }
 
+  /** A file's bytes; `arrived` hears how many there are so far. */
+  async function bytesOf(address, arrived) {
+    const reader = (await fetched(address)).body.getReader();
+    const parts = [];
+    for (let sum = 0, part = await reader.read(); !part.done; part = await reader.read()) {
+      parts.push(part.value);
+      arrived((sum += part.value.length));
+    }
+    return new Blob(parts).arrayBuffer();
+  }
+
   async function start() {
     const file = await (await fetched(beside("student.onnx"))).arrayBuffer();
     await load(`${engine}ort.wasm.min.js`);
+    ort.env.wasm.wasmBinary = await bytesOf(`${engine}ort-wasm-simd-threaded.wasm`, (sum) => {
+      byId("progress").value = sum / garments.engineBytes;
+    });
     // One thread: several would need headers that a plain server doesn't send, and this student is too small for them.
     ort.env.wasm.numThreads = 1;
     ort.env.wasm.wasmPaths = engine;
     ort.env.logLevel = "error";
     student = await ort.InferenceSession.create(file, { executionProviders: ["wasm"] });
-    const { student: own, teacher } = garments;
-    byId("model").textContent =
-      `${size(file.byteLength)}, ${own.parameters.toLocaleString("en")} weights; the ${teacher.members} teachers: ` +
-      `${size(teacher.bytes)}, ${teacher.parameters.toLocaleString("en")} weights`;
     byId("model").dataset.bytes = file.byteLength;
     const parts = performance.getEntriesByType("resource").filter((entry) => entry.name.startsWith(engine));
     const bytes = parts.reduce((sum, entry) => sum + entry.decodedBodySize, 0);
     byId("engine").textContent = `ONNX Runtime Web${bytes > 0 ? `, ${size(bytes)} unpacked` : ""}, on one thread`;
+  }
+
+  /** Load the student, the first time that somebody wants an answer. */
+  function wake() {
+    if (loading === null && !byId("go").hidden) loading = awaken();
+  }
+
+  async function awaken() {
+    const hadFocus = document.activeElement === byId("go");
+    byId("go").hidden = true;
+    if (hadFocus) (document.querySelector('input[name="live-garment"]:checked') ?? byId("canvas")).focus();
+    byId("progress").hidden = false;
+    byId("status").textContent = `The student is being loaded (${size(garments.engineBytes)}); the teacher's answers are here already.`;
+    show();
+    try {
+      await start();
+    } catch (error) {
+      student = null;
+      withoutStudent(`The student could not be started (${error.message}). Another or a newer browser may do.`);
+      return;
+    } finally {
+      byId("progress").hidden = true;
+    }
+    byId("status").textContent = "The student is loaded and answers in this browser.";
+    await ask();
+    await measure();
   }
 
   // -- what is shown --------------------------------------------------------------------------------------------------
@@ -195,7 +235,9 @@
   function verdict([teacher, own], [teachers, owns]) {
     if (shown === null) return "Pick a garment, or draw one.";
     const of = (p, k) => `${garments.classes[k]}, ${percent(p[k])}`;
-    const said = own === null ? "" : `The student says: ${of(own, owns)}. `;
+    const who = isLive ? "The student says" : "The student said when this page was built";
+    const coming = loading !== null && student === null && byId("trouble").hidden ? "The student is being loaded. " : "";
+    const said = coming + (own === null ? "" : `${who}: ${of(own, owns)}. `);
     if (shown.teacher === null) {
       return `${said}A drawing has no teacher's answer: the ${garments.teacher.members} teachers are not in this page.`;
     }
@@ -218,7 +260,7 @@
   function pick(n) {
     const { index, label, teacher } = garments.pictures[n];
     lastPicked = n;
-    return choose({ pixels: picture(n), label, teacher, name: nameOf(label, index) });
+    return choose({ pixels: picture(n), label, teacher, name: nameOf(label, index), before: n === 0 ? garments.first : null });
   }
 
   const nameOf = (label, index) => `${garments.classes[label]}, test picture ${index}`;
@@ -231,7 +273,10 @@
     radio.style.backgroundImage = `url("${beside("garments.png")}")`;
     radio.style.backgroundSize = `${TILE * columns}px auto`;
     radio.style.backgroundPosition = `${-TILE * (n % columns)}px ${-TILE * Math.floor(n / columns)}px`;
-    radio.addEventListener("change", () => pick(n));
+    radio.addEventListener("change", () => {
+      wake();
+      pick(n);
+    });
     byId(hard ? "hard" : "easy").append(radio);
   }
 
@@ -289,6 +334,7 @@
     byId("undo").disabled = drawing.done.length === 0;
     for (const radio of document.querySelectorAll('input[name="live-garment"]:checked')) radio.checked = false;
     const empty = drawing.values.every((value) => value === 0);
+    if (!empty) wake();
     choose(empty ? null : { pixels: drawing.values.slice(), label: null, teacher: null, name: "Your drawing" });
   }
 
@@ -385,6 +431,11 @@
       .map(([who, { accuracy }]) => `${who} ${percent(accuracy)}`);
     byId("accuracy").textContent = `${words.join(", ")} of ${testPictures.toLocaleString("en")} pictures`;
     byId("accuracy").parentElement.hidden = words.length === 0;
+    byId("engine").textContent = `ONNX Runtime Web, ${size(garments.engineBytes)}, loaded when it is first wanted`;
+    byId("model").textContent =
+      `${size(garments.fileBytes)}, ${own.parameters.toLocaleString("en")} weights; the ${teacher.members} teachers: ` +
+      `${size(teacher.bytes)}, ${teacher.parameters.toLocaleString("en")} weights`;
+    byId("go").addEventListener("click", wake);
     byId("t").addEventListener("input", show);
     byId("again").addEventListener("click", measure);
     byId("controls").hidden = false;
@@ -408,22 +459,17 @@
         "needs it.");
       return;
     }
-    byId("status").textContent = "The student is being loaded; the teacher's answers are here already.";
-    try {
-      await start();
-    } catch (error) {
-      withoutStudent(`The student could not be started (${error.message}). Another or a newer browser may do.`);
-      return;
-    }
-    byId("status").textContent = "The student is loaded and answers in this browser.";
-    await ask();
-    await measure();
+    byId("go").textContent = `Start the student (${size(garments.engineBytes)})`;
+    byId("go").hidden = false;
+    byId("status").textContent = "Pick or draw something, or press Start: then the student is loaded, with what runs it, once. " +
+      "Its bars for the first garment were computed when this page was built.";
   }
 
   function withoutStudent(reason) {
     trouble(`${reason} Below are the teacher's answers alone; drawings would find nobody to answer them.`);
     byId("draw").hidden = true;
     byId("facts").hidden = true;
+    show();
   }
 
   open();
