@@ -228,6 +228,8 @@ def has_blank(answer: Any) -> bool:
     code = getattr(answer, "__code__", None)
     if code is None:
         return False
+    if code.co_filename == "<string>":  # made by `exec`; Python 3.13 would show what `python -c` was given
+        return Ellipsis in code.co_consts
     try:
         return blank_in(textwrap.dedent(inspect.getsource(answer)))
     except (OSError, TypeError, SyntaxError):

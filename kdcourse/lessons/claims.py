@@ -47,7 +47,9 @@ def between(value: float, low: float, high: float, unit: str = "") -> Bound:
 
 
 def claim(sentence: str, holds: bool, **evidence: float | str | Bound) -> None:
-    """Print a sentence and its evidence if it is true; stop the lesson if it isn't::
+    """Print a sentence and its evidence if it is true; stop the lesson if it isn't.
+
+    For example::
 
         claim("Five teachers together are better than the best of them", ensemble > best,
               more_right_in_points=at_least(100 * (ensemble - best), 0.3))
