@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import struct
 import time
 from collections.abc import Callable, Sequence
 from html import escape
@@ -29,11 +30,22 @@ TEMPERATURE: dict[str, Any] = {  # twenty steps to each doubling from 0.5 on: 1,
 }
 WIDE = {"description_width": "9em"}
 # Options longer than a line wrap, where they would lie one upon the other; sentences that wrap stay one paragraph.
-_CHOICES = """<style>
-.kdcourse .widget-html-content { line-height: 1.5; }
-.kdcourse [aria-level="5"] { margin-top: 0.6em; }
+# What is pressed is 24 pixels high at least (WCAG 2.2, 2.5.8), and shows that it has the focus in either theme.
+_STYLE = """<style>
+.kdcourse { --jp-widgets-radio-item-height: 24px; }
+.kdcourse .widget-html-content { line-height: 1.5; min-width: 0; }
+.kdcourse .widget-inline-hbox, .kdcourse .widget-radio { max-width: calc(100% - 4px) !important; }
+.kdcourse select { min-width: 0; }
+.kdcourse-wide { overflow-x: auto; }
+.kdcourse caption { text-align: left; }
+.kdcourse [aria-level="4"] { margin-top: 0.6em; }
+.kdcourse summary { min-height: 24px; cursor: pointer; }
+.kdcourse :focus-visible { outline: 2px solid var(--jp-content-font-color1, black) !important; outline-offset: 2px; }
+.kdcourse .noUi-handle { background: var(--jp-brand-color1, #1976d2) !important; }
+.kdcourse [disabled] .noUi-handle { background: var(--jp-border-color0, #bdbdbd) !important; }
 .kdcourse-choices label {
   display: flex !important; align-items: flex-start; height: auto !important; white-space: normal; line-height: 1.5;
+  padding: 3px 0;
 }
 .kdcourse-choices label input { order: -1; flex: none; margin: 0.2em 0.6em 0 0.2em !important; height: 1.1em; }
 </style>"""
@@ -61,15 +73,15 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
     ) -> None:
         self.sentence = sentence
         self.status = ipywidgets.HTML()
-        self.picture = ipywidgets.Image(
-            format="png",
-            layout=ipywidgets.Layout(max_width="100%", object_fit="contain", align_self="flex-start"),
-        )
+        # Not an image widget: those have no alt text.
+        self.picture = ipywidgets.HTML(layout=ipywidgets.Layout(max_width="100%", align_self="flex-start"))
+        self._png = b""
         self.words = ipywidgets.HTML()
         self._alt = ""
         self._drawing = Worker("kdcourse drawing", pause=pause)
         self.draw()
-        heading = ipywidgets.HTML(f'<div role="heading" aria-level="4"><b>{escape(title)}</b></div>')
+        # Sections of a lesson are headings of level 2, and no level may be left out.
+        heading = ipywidgets.HTML(f'{_STYLE}<div role="heading" aria-level="3"><b>{escape(title)}</b></div>')
         _leave_no_tooltip_null(controls)
         super().__init__([heading, *controls, self.status, self.picture, self.words])
         self.add_class("kdcourse")
@@ -83,8 +95,8 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
         from kdcourse import figures
 
         figure = self.figure()
-        self.picture.value = figures.png(figure)
-        self._alt = figures.alt_text(figure)
+        self._png, self._alt = figures.png(figure), figures.alt_text(figure)
+        self.picture.value = _image(self._png, self._alt)
         self.words.value = f"<details><summary>The figure in words</summary>{escape(self._alt)}</details>"
 
     def redraw(self, _change: object = None) -> None:
@@ -126,7 +138,7 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
         """Widget for front ends that have them, figure for those that don't, a sentence for all."""
         bundle: dict[str, Any] = {
             "text/plain": self.sentence,
-            "image/png": base64.b64encode(self.picture.value).decode("ascii"),
+            "image/png": base64.b64encode(self._png).decode("ascii"),
         }
         if self.model_id is not None:
             bundle[_VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
@@ -213,6 +225,15 @@ def _leave_no_tooltip_null(controls: Sequence[ipywidgets.Widget]) -> None:
         _leave_no_tooltip_null(getattr(control, "children", ()))
 
 
+def _image(png: bytes, alt: str) -> str:
+    """HTML that keeps its place while the next picture is decoded, so that nothing below it jumps."""
+    width, height = struct.unpack(">II", png[16:24])
+    return (
+        f'<img alt="{escape(alt)}" width="{width}" height="{height}" decoding="sync" '
+        f'style="max-width: 100%; height: auto" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
+    )
+
+
 def button(text: str, tip: str, **options: Any) -> ipywidgets.Button:
     """A button wide enough for its words."""
     return ipywidgets.Button(description=text, tooltip=tip, layout=ipywidgets.Layout(width="auto"), **options)
@@ -245,11 +266,6 @@ def radio_buttons(
     )
     buttons.add_class("kdcourse-choices")
     return buttons
-
-
-def choice_style() -> ipywidgets.HTML:
-    """To be shown once beside `radio_buttons`."""
-    return ipywidgets.HTML(_CHOICES, layout=ipywidgets.Layout(height="0px", margin="0"))
 
 
 def row(*children: ipywidgets.Widget) -> ipywidgets.HBox:

@@ -37,7 +37,10 @@ class EnsembleExplorer(CourseWidget):
         self._logits, self._labels = member_logits, labels
         self.boxes = [
             ipywidgets.Checkbox(
-                value=True, description=name, indent=False, layout=ipywidgets.Layout(width="auto")
+                value=True,
+                description=name,
+                indent=False,
+                layout=ipywidgets.Layout(width="auto", margin="2px 1em 2px 2px"),  # whose box it is
             )
             for name in self._names
         ]

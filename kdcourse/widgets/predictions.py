@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import ipywidgets
 
 from kdcourse.errors import ArgumentError
-from kdcourse.widgets.base import WIDE, CourseWidget, button, choice_style, radio_buttons, row, slider_layout
+from kdcourse.widgets.base import WIDE, CourseWidget, button, radio_buttons, row, slider_layout
 from kdcourse.widgets.storage import Guess, GuessFolder
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ class Prediction(CourseWidget):
             "Predict before you look",
             f"Prediction {key}: an interactive widget that remembers your guess.",
             [
-                choice_style(),
                 ipywidgets.HTML(f"<div>{escape(question)}</div>"),
                 self.answer,
                 row(self.commit),

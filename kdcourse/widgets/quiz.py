@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import ipywidgets
 
 from kdcourse.errors import ArgumentError
-from kdcourse.widgets.base import CourseWidget, choice_style, radio_buttons
+from kdcourse.widgets.base import CourseWidget, radio_buttons
 from kdcourse.widgets.storage import Guess, GuessFolder, kept_folder
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ class Quiz(CourseWidget):
             for question, chosen in zip(questions, before, strict=True)
         ]
         self.reasons = [ipywidgets.HTML() for _ in questions]
-        parts: list[ipywidgets.Widget] = [choice_style()]
+        parts: list[ipywidgets.Widget] = []
         for number, question in enumerate(questions):
             parts.append(
                 ipywidgets.HTML(
-                    f'<div role="heading" aria-level="5">{number + 1}. {escape(question.text)}</div>'
+                    f'<div role="heading" aria-level="4">{number + 1}. {escape(question.text)}</div>'
                 )
             )
             parts += [self.choices[number], self.reasons[number]]

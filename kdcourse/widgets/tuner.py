@@ -168,7 +168,7 @@ class DistillationTuner(TrainingWidget):
         self.train.on_click(lambda _: self.start())
         self.delete.on_click(lambda _: self._ask(bool(self.kept.value)))
         self.really.on_click(lambda _: self._delete())
-        self.keep.on_click(lambda _: self._ask(False))
+        self.keep.on_click(lambda _: self._spare())
         self._enable()
 
     def _enable(self, _change: object = None) -> None:
@@ -284,6 +284,10 @@ class DistillationTuner(TrainingWidget):
         if whether:
             count = len(self.kept.value)
             self.say(f"Delete {count} run{'s' * (count != 1)} for good?")
+
+    def _spare(self) -> None:
+        self._ask(False)
+        self.say("Nothing was deleted.")
 
     def _delete(self) -> None:
         doomed = self._chosen()
@@ -420,4 +424,7 @@ def _table(runs: Sequence[Run]) -> str:
         f"<th scope='col' style='padding:0 .6em;text-align:left'>{escape(text)}</th>" for text in head
     )
     body = "".join(f"<tr>{cells}</tr>" for cells in rows)
-    return f"<table><caption>The chosen runs, oldest first</caption><tr>{heads}</tr>{body}</table>"
+    return (
+        '<div class="kdcourse-wide" role="region" tabindex="0" aria-label="Comparison"><table>'
+        f"<caption>The chosen runs, oldest first</caption><tr>{heads}</tr>{body}</table></div>"
+    )

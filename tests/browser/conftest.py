@@ -71,6 +71,7 @@ class Server:
 
     address: str  # ends in /
     token: str
+    notebooks: Path  # the folder that it shows
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         )
     try:
         address = _address(process, folders["JUPYTER_RUNTIME_DIR"], log)
-        yield Server(address, token)
+        yield Server(address, token, home / "notebooks")
         _ask_to_end(address, token)
         assert process.wait(60) == 0, log.read_text()
     finally:

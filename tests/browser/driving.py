@@ -27,6 +27,7 @@ _EXECUTE = """command => {
         value => { window.kdcourseOutcome = String(value); },
         error => { window.kdcourseOutcome = 'error: ' + error; });
 }"""
+_THEME = """name => { window.jupyterapp.commands.execute('apputils:change-theme', {theme: name}); }"""
 _CODE = """() => window.jupyterapp.shell.currentWidget.content.widgets.map((cell, index) => ({
     index, kind: cell.model.type, source: cell.model.sharedModel.getSource(),
     count: cell.model.executionCount ?? null,
@@ -76,6 +77,13 @@ class Lesson:
 
     def wait_until_idle(self) -> None:
         self.page.wait_for_function(_READY, timeout=1000 * KERNEL_SECONDS)
+
+    def theme(self, name: str) -> None:
+        """Put on one of JupyterLab's own themes: "Light" or "Dark"."""
+        self.page.evaluate(_THEME, f"JupyterLab {name}")
+        light = {"Light": "true", "Dark": "false"}[name]
+        expect(self.page.locator(f'body[data-jp-theme-light="{light}"]')).to_have_count(1)
+        self.page.wait_for_timeout(1000)  # its style sheet and its transitions
 
     def restart(self) -> None:
         """Restart the kernel through JupyterLab's own question."""

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import re
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,20 @@ def test_jupyterlab_starts_in_the_folder_of_the_notebooks(notebooks: Path) -> No
     assert lab.command(["--port=8890"], browser=False, notebooks=notebooks) == [
         *start, "--no-browser", "--port=8890",
     ]  # fmt: skip
+
+
+def test_what_the_extension_of_jupyterlab_names_is_there() -> None:
+    """pip puts it where every JupyterLab of the same Python looks; tests in a browser see it at work."""
+    root = Path(__file__).parents[2]
+    built = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    ((source, target),) = built["shared-data"].items()
+    folder = root / source
+    described = json.loads((folder / "package.json").read_text())
+    assert target == f"share/jupyter/labextensions/{described['name']}"
+    program = (folder / described["jupyterlab"]["_build"]["load"]).read_text()
+    assert f"_JUPYTERLAB.{described['name']} =" in program
+    [style] = re.findall(r'"(\w+\.css)"', program)
+    assert (folder / "static" / style).is_file()
 
 
 def test_what_is_missing_is_said_with_its_cure(notebooks: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from html import escape
 
 from kdcourse import widgets
-from tests.widgets.tiny import CLASS_NAMES, scenes, task
+from tests.widgets.tiny import CLASS_NAMES, bundle_of, scenes, task
 
 
 def test_every_public_name_is_there() -> None:
@@ -38,3 +40,15 @@ def test_no_control_shows_the_word_null_for_a_tooltip_and_choices_say_whose_they
     sliders += [masked.model, masked.label, masked.index, masked.threshold]
     # Under ipywidgets 7 such controls have no tooltip of this name, and show none.
     assert all(getattr(one, "tooltip", "") == "" and one.description for one in sliders)
+
+
+def test_a_widget_shows_its_figure_with_its_alt_text() -> None:
+    explorer = widgets.ensemble_explorer(
+        task()[2], task()[1], CLASS_NAMES, names=["<one>", 'the "two"', "three"]
+    )
+    bundle, metadata = bundle_of(explorer)
+    shown = explorer.picture.value
+    assert f'alt="{escape(metadata["image/png"]["alt"])}"' in shown and "&lt;one&gt;" in shown
+    assert f"base64,{bundle['image/png']}" in shown
+    width, height = re.findall(r'(?:width|height)="(\d+)"', shown)
+    assert min(int(width), int(height)) > 100

@@ -1,0 +1,367 @@
+"""Who can't see, point or tell colours apart: axe-core and the keyboard on a lesson that runs, in both themes.
+
+`pytest -m browser --no-cov tests/browser/test_accessibility.py` runs these alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip(
+    "playwright", reason='playwright not installed: pip install -e ".[browser]" -c constraints.txt'
+)
+
+import nbformat
+from playwright.sync_api import Locator, expect
+
+from tests.browser.driving import Lesson, output, slider
+from tests.website import conftest as website
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext
+
+    from tests.browser.conftest import Server
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(2400)]
+
+axe = website.axe  # the program, a fixture
+THEMES = ("Light", "Dark")
+
+# What JupyterLab 4.6 itself gets wrong inside a notebook: rule -> the elements it is left to, and why.
+UPSTREAM = {
+    # The list of cells has the role "feed", and cells no role at all, where a feed may hold articles alone.
+    "aria-required-children": ".jp-WindowedPanel-viewport",
+    # The button that folds a section, beside its heading, has neither a text nor a name.
+    "button-name": ".jp-collapseHeadingButton",
+}
+_AXE = """async excused => {
+    const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+    const found = await axe.run('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook',
+        {runOnly: tags, elementRef: true, resultTypes: ['violations', 'passes']});
+    const outcome = {wrong: [], excused: [], contrasts: 0};
+    for (const rule of found.violations) for (const node of rule.nodes) {
+        if (excused[rule.id] && node.element.matches(excused[rule.id])) outcome.excused.push(rule.id);
+        else outcome.wrong.push(`${rule.id} (${rule.impact}): ${node.target.join(' ').slice(-120)}: `
+            + (node.any[0] ?? node.all[0] ?? node.none[0])?.message);
+    }
+    const contrast = found.passes.find(rule => rule.id === 'color-contrast');
+    outcome.contrasts = contrast?.nodes.filter(node => node.element.closest('.kdcourse')).length ?? 0;
+    return outcome;
+}"""
+# axe takes what lies outside its frame for invisible, and so for legible. JupyterLab's body has no height.
+_TALL = "body { height: 100vh }"
+_HEIGHT = """() => Math.ceil(document.querySelector(
+    '.jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-viewport').getBoundingClientRect().height)"""
+
+# What lies to the right of the output that it belongs to, less what a box of its own scrolls.
+_STICKS_OUT = """() => [...document.querySelectorAll('.kdcourse *')].filter(element => {
+    const box = element.getBoundingClientRect();
+    const room = element.closest('.jp-OutputArea-output').getBoundingClientRect();
+    return box.width && box.right > room.right + 1 && !element.parentElement.closest('.kdcourse-wide');
+}).map(element => `${element.tagName}.${element.className}`)"""
+
+# Every widget, with little to compute.
+_GALLERY = (
+    "# Every widget",
+    "## One after the other",
+    "import torch\n"
+    "from kdcourse import widgets\n"
+    "from tests.distillation import tiny\n"
+    "from tests.widgets.test_tuner import QUICK, targets\n"
+    "from tests.widgets.tiny import CLASS_NAMES, scenes, task\n"
+    "images, labels, members = task()",
+    "widgets.temperature_explorer(images, members, labels, CLASS_NAMES)",
+    "widgets.ensemble_explorer(members, labels, CLASS_NAMES)",
+    "widgets.mistake_browser(images, labels, CLASS_NAMES, {'teacher': members[0], 'plain': members[1]})",
+    "widgets.threshold_explorer(*scenes())",
+    "widgets.predict('gallery-choice', 'Which?', choices=['this one', 'that one'])",
+    "widgets.predict('gallery-number', 'How many?', number=(0, 10, 1), unit='of 10')",
+    "widgets.reveal('gallery-number', 3, unit='of 10')",
+    "widgets.quiz('gallery', [widgets.Question('Which is right?', [\n"
+    "    widgets.Option('this', True, 'It is.'), widgets.Option('that', False, 'It is not.')])])",
+    "widgets.live_heat_map([1.0, 4.0], [0.5, 1.0], [0], data=tiny.dataset(), teacher=targets(), epochs=1)",
+    "widgets.distillation_tuner(tiny.dataset(), targets(), settings=QUICK)",
+)
+
+
+@pytest.fixture(scope="module")
+def gallery(server: Server, browser: BrowserContext, screenshots: Path) -> Iterator[Lesson]:
+    """A notebook with every widget, run."""
+    cells = [
+        nbformat.v4.new_markdown_cell(text) if text.startswith("#") else nbformat.v4.new_code_cell(text)
+        for text in _GALLERY
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
+    nbformat.write(notebook, server.notebooks / "gallery.ipynb")
+    yield from _run("gallery", server, browser, screenshots)
+
+
+@pytest.fixture(scope="module")
+def lesson(server: Server, browser: BrowserContext, screenshots: Path) -> Iterator[Lesson]:
+    """Soft targets, every cell run: code, hints, formulas, tables, figures, widgets, checks."""
+    yield from _run("04_soft_targets", server, browser, screenshots)
+
+
+def _run(name: str, server: Server, browser: BrowserContext, screenshots: Path) -> Iterator[Lesson]:
+    page = browser.new_page()
+    lesson = Lesson(page, name, screenshots)
+    try:
+        lesson.open(server.address)
+        lesson.outcome = lesson.execute("notebook:run-all-cells")
+        lesson.wait_until_idle()
+        assert [cell["errors"] for cell in lesson.code() if cell["errors"]] == []
+        expect(page.get_by_text("javascript error")).to_have_count(0)
+        yield lesson
+    finally:
+        page.close()
+
+
+def _seen_by(axe: str, lesson: Lesson) -> dict[str, Any]:
+    """What axe finds in the whole notebook: in a window as tall as the notebook, for it looks no further."""
+    page, before = lesson.page, lesson.page.viewport_size
+    assert before is not None
+    page.evaluate(axe)
+    page.add_style_tag(content=_TALL)
+    try:
+        height = 0
+        for _ in range(
+            8
+        ):  # cells that had not been laid out get their true height once they are in the window
+            before_it, height = height, page.evaluate(_HEIGHT)
+            if height == before_it:
+                break
+            page.set_viewport_size({"width": before["width"], "height": height + 400})
+            page.wait_for_timeout(1000)
+        return dict(page.evaluate(_AXE, UPSTREAM))
+    finally:
+        page.set_viewport_size(before)
+
+
+# -- axe-core: WCAG 2.0 to 2.2, levels A and AA, and its best practices -----------------------------
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_nothing_in_a_running_lesson_keeps_anybody_out(lesson: Lesson, axe: str, theme: str) -> None:
+    lesson.theme(theme)
+    found = _seen_by(axe, lesson)
+    lesson.keep(f"axe_{theme}")
+    assert found["wrong"] == []
+    # Where JupyterLab has mended something, it needs no excuse any longer.
+    assert {*found["excused"]} == {*UPSTREAM}
+    assert found["contrasts"] > 10
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_no_widget_keeps_anybody_out(gallery: Lesson, axe: str, theme: str) -> None:
+    gallery.theme(theme)
+    found = _seen_by(axe, gallery)
+    gallery.keep(f"axe_{theme}")
+    assert found["wrong"] == []
+    assert found["contrasts"] > 60
+
+
+def test_axe_sees_what_is_wrong(gallery: Lesson, axe: str) -> None:
+    gallery.theme("Light")
+    gallery.page.evaluate(
+        """() => {
+            document.querySelector('.kdcourse img').removeAttribute('alt');
+            document.querySelector('.kdcourse button').style.color = '#aaa';
+        }"""
+    )
+    rules = {text.split()[0] for text in _seen_by(axe, gallery)["wrong"]}
+    assert rules == {"image-alt", "color-contrast"}
+
+
+def test_every_figure_has_its_alt_text(lesson: Lesson) -> None:
+    figures = lesson.page.locator(".jp-RenderedImage img")
+    texts = [image.get_attribute("alt") or "" for image in figures.all()]
+    assert len(texts) >= 5
+    assert min(map(len, texts)) > 60, texts
+    index, _ = lesson.find(r"widgets\.temperature_explorer\(")
+    expect(output(lesson.select(index)).get_by_role("img", name="probabilities of teach")).to_be_visible()
+
+
+# -- by keyboard alone ------------------------------------------------------------------------------
+
+
+def _widget(gallery: Lesson, name: str) -> Locator:
+    """A widget of the gallery, from now on by its place: which cell is active changes with the focus."""
+    index, _ = gallery.find(rf"^widgets\.{name}\(")
+    gallery.select(index)
+    return output(gallery.page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{index}"]'))
+
+
+def _focused(gallery: Lesson) -> str:
+    """What has the focus, as a screen reader names it."""
+    return str(
+        gallery.page.evaluate(
+            """() => { const e = document.activeElement;
+                return `${e.tagName} ${e.getAttribute('role') ?? e.type ?? ''} ${e.innerText ?? ''}`.trim(); }"""
+        )
+    )
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_tuner_is_used_without_a_mouse(gallery: Lesson, theme: str) -> None:
+    gallery.theme(theme)
+    tuner = _widget(gallery, "distillation_tuner")
+    kept = tuner.get_by_label("Runs").locator("option").count()
+    radios = tuner.get_by_role("radio")
+    gallery.tab_to(radios.first)
+    _assert_focus_is_seen(radios.first)
+    gallery.press("Tab")
+    gallery.press("Space")
+    expect(radios.nth(1)).to_be_checked()
+    gallery.press("Shift+Tab")
+    gallery.press("Space")
+    expect(radios.first).to_be_checked()
+    # In ipywidgets each radio button is a stop of its own; the next Tab leaves them for the first slider.
+    temperature, _, _ = slider(tuner, "Temperature T")
+    gallery.tab_to(temperature, most=3)
+    expect(temperature).to_have_accessible_name("Temperature T")
+    _assert_focus_is_seen(temperature)
+    _, _, readout = slider(tuner, "Temperature T")
+    before = readout.inner_text()
+    gallery.press("ArrowRight")
+    expect(readout).not_to_have_text(before)
+    gallery.press("ArrowLeft")
+    expect(readout).to_have_text(before)
+    epochs, _, readout = slider(tuner, "Epochs")
+    gallery.tab_to(epochs)
+    gallery.press("Home")
+    expect(readout).to_have_text("1")
+    train = tuner.get_by_role("button", name="Train", exact=True)
+    gallery.tab_to(train)
+    _assert_focus_is_seen(train)
+    gallery.press("Enter")
+    expect(tuner.get_by_role("status")).to_contain_text(re.compile("Finished: "))
+    expect(tuner.get_by_label("Runs").locator("option")).to_have_count(kept + 1)
+    gallery.tab_to(tuner.get_by_label("Runs"))
+    _assert_focus_is_seen(tuner.get_by_label("Runs"))
+    delete = tuner.get_by_role("button", name="Delete the chosen runs…")
+    gallery.tab_to(delete)
+    gallery.press("Enter")
+    sure = tuner.get_by_role("button", name="No, keep them")
+    expect(sure).to_be_visible()
+    gallery.tab_to(sure)
+    gallery.press("Space")
+    expect(sure).to_be_hidden()
+    expect(tuner.get_by_label("Runs").locator("option")).to_have_count(kept + 1)
+    gallery.keep(f"tuner_by_keyboard_{theme}", tuner)
+
+
+def test_members_are_ticked_without_a_mouse(gallery: Lesson) -> None:
+    explorer = _widget(gallery, "ensemble_explorer")
+    status, boxes = explorer.get_by_role("status"), explorer.get_by_role("checkbox")
+    said = status.inner_text()
+    gallery.tab_to(boxes.nth(1))
+    _assert_focus_is_seen(boxes.nth(1))
+    gallery.press("Space")
+    expect(boxes.nth(1)).not_to_be_checked()
+    expect(status).not_to_have_text(said)
+    gallery.press("Space")
+    expect(status).to_have_text(said)
+    radios = explorer.get_by_role("radio")
+    gallery.tab_to(radios.nth(1))
+    gallery.press("Space")
+    expect(radios.nth(1)).to_be_checked()
+    _assert_left(gallery, explorer)
+
+
+def test_mistakes_are_browsed_without_a_mouse(gallery: Lesson) -> None:
+    mistakes = _widget(gallery, "mistake_browser")
+    status = mistakes.get_by_role("status")
+    said = status.inner_text()
+    wrong = mistakes.get_by_role("button", name="wrong").first
+    gallery.tab_to(wrong)
+    _assert_focus_is_seen(wrong)
+    gallery.press("Enter")
+    expect(status).not_to_have_text(said)
+    handle, _, readout = slider(mistakes, "Picture")
+    gallery.tab_to(handle)
+    gallery.press("ArrowRight")
+    expect(readout).to_have_text("2")
+    gallery.tab_to(mistakes.get_by_role("button", name="Previous"))
+    gallery.press("Enter")
+    expect(readout).to_have_text("1")
+    _assert_left(gallery, mistakes)
+
+
+def test_a_threshold_is_slid_without_a_mouse(gallery: Lesson) -> None:
+    explorer = _widget(gallery, "threshold_explorer")
+    status = explorer.get_by_role("status")
+    chosen = explorer.get_by_label("Class")
+    gallery.tab_to(chosen)
+    _assert_focus_is_seen(chosen)
+    before = status.inner_text()
+    gallery.press("ArrowUp")
+    expect(status).not_to_have_text(before)
+    handle, _, readout = slider(explorer, "Threshold")
+    gallery.tab_to(handle)
+    gallery.press("End")
+    expect(readout).to_have_text("1.00")
+    expect(status).to_contain_text("at threshold 1.00")
+    _assert_left(gallery, explorer)
+
+
+def test_the_heat_map_is_trained_without_a_mouse(gallery: Lesson) -> None:
+    heat_map = _widget(gallery, "live_heat_map")
+    gallery.tab_to(heat_map.get_by_role("button", name="Train", exact=True))
+    gallery.press("Space")
+    expect(heat_map.locator("details")).not_to_contain_text("Not trained yet")
+    expect(heat_map.get_by_role("button", name="Stop", exact=True)).to_be_disabled()
+    gallery.tab_to(heat_map.locator("summary"))
+    gallery.press("Enter")
+    expect(heat_map.locator("details")).to_have_attribute("open", "")
+    _assert_left(gallery, heat_map)
+
+
+def test_no_widget_sticks_out_on_a_phone(gallery: Lesson) -> None:
+    tuner = _widget(gallery, "distillation_tuner")
+    if not tuner.get_by_label("Runs").locator("option").count():
+        tuner.get_by_role("button", name="Train", exact=True).click()
+    expect(tuner.get_by_role("table")).to_be_visible()  # which scrolls in a box of its own
+    before = gallery.page.viewport_size
+    assert before is not None
+    gallery.page.set_viewport_size({"width": 390, "height": 844})
+    gallery.page.evaluate("() => { window.jupyterapp.shell.collapseLeft(); }")  # the list of files
+    try:
+        gallery.page.wait_for_timeout(1000)
+        gallery.keep("phone", tuner)
+        assert gallery.page.evaluate(_STICKS_OUT) == []
+    finally:
+        gallery.page.evaluate("() => { window.jupyterapp.shell.expandLeft(); }")
+        gallery.page.set_viewport_size(before)
+
+
+def _assert_left(gallery: Lesson, widget: Locator) -> None:
+    """Tab leads out of a widget in the end."""
+    for _ in range(20):
+        gallery.press("Tab")
+        if not widget.evaluate("element => element.contains(document.activeElement)"):
+            return
+    raise AssertionError(f"20 times Tab, and the focus is still at {_focused(gallery)}")
+
+
+def _assert_focus_is_seen(control: Locator) -> None:
+    """An outline two pixels wide, 3:1 against what surrounds it (WCAG 2.2, 1.4.11)."""
+    seen = control.evaluate(
+        """element => {
+            const style = getComputedStyle(element), numbers = text => text.match(/[\\d.]+/g).map(Number);
+            let around = element.closest('.widget-slider') ?? element.parentElement;  // not the thin track itself
+            while ((numbers(getComputedStyle(around).backgroundColor)[3] ?? 1) < 0.5) around = around.parentElement;
+            const luminance = text => numbers(text).slice(0, 3).map(c => c / 255).map(
+                c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4).reduce(
+                (sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+            const [a, b] = [style.outlineColor, getComputedStyle(around).backgroundColor].map(luminance);
+            return {line: style.outlineStyle, width: parseFloat(style.outlineWidth),
+                    contrast: (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)};
+        }"""
+    )
+    assert seen["line"] != "none" and seen["width"] >= 2 and seen["contrast"] >= 3, seen
