@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -60,12 +61,17 @@ def lab(
         LessonError: see `command`.
     """
     process = start(command(arguments, browser=browser, notebooks=notebooks))
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            # JupyterLab got the Ctrl-C as well: it asks whether to stop, and stops when told.
-            continue
+    # Whoever ends this process otherwise than by Ctrl-C means JupyterLab, which would stay behind with its kernels.
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                # JupyterLab got the Ctrl-C as well: it asks whether to stop, and stops when told.
+                continue
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _python() -> str:

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,6 +90,18 @@ def test_ctrl_c_is_left_to_jupyterlab(notebooks: Path) -> None:
     assert lab.lab(["--debug"], notebooks=notebooks, start=start) == 7
     assert process.waited == 2
     assert started == [lab.command(["--debug"], notebooks=notebooks)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a process is ended without being asked")
+def test_who_ends_the_command_ends_jupyterlab(notebooks: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def start(_: Sequence[str]) -> subprocess.Popen[bytes]:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+
+    assert lab.lab(notebooks=notebooks, start=start) == -signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_command_passes_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
