@@ -48,11 +48,10 @@ class Memory:
 
 def run(notebook: Path, after_set_up: str) -> tuple[float, str]:
     """Seconds, and what went wrong; nothing when nothing did."""
-    stored = nbformat.read(notebook, as_version=4)
     fresh = nbformat.read(notebook, as_version=4)
-    for cell in fresh.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+    speaking = [cell for cell in fresh.cells if cell.cell_type == "code" and cell.outputs]
+    for cell in speaking:
+        cell.outputs = []
     if after_set_up:
         place = next(number for number, cell in enumerate(fresh.cells) if cell.id == "set-up")
         fresh.cells.insert(place + 1, new_code_cell(after_set_up, id="added"))
@@ -62,10 +61,7 @@ def run(notebook: Path, after_set_up: str) -> tuple[float, str]:
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         return time.perf_counter() - began, str(error)
-    outputs = {cell.id: cell.outputs for cell in fresh.cells if cell.cell_type == "code"}
-    silent = [
-        cell.id for cell in stored.cells if cell.cell_type == "code" and cell.outputs and not outputs[cell.id]
-    ]
+    silent = [cell.id for cell in speaking if not cell.outputs]
     return time.perf_counter() - began, f"no output of {', '.join(silent)}" if silent else ""
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
-import struct
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
 from kdcourse.errors import DataError
+from kdcourse.figures.output import png_size
 from kdcourse.lessons.colab import CELL
 from kdcourse.lessons.links import home
 
@@ -217,8 +217,7 @@ def _size(png: bytes, where: str) -> tuple[int, int]:
     """Width and height in pixels."""
     if png[:8] != b"\x89PNG\r\n\x1a\n":
         raise DataError(f"{where}: its picture is no PNG; build the notebook again.")
-    width, height = struct.unpack(">II", png[16:24])
-    return width, height
+    return png_size(png)
 
 
 def _text(source: str | list[str]) -> str:

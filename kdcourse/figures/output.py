@@ -36,6 +36,11 @@ def png(figure: Figure, dpi: int = DPI, colours: int | None = None) -> bytes:
     return smaller.getvalue()
 
 
+def png_size(picture: bytes) -> tuple[int, int]:
+    """Width and height in pixels of a PNG."""
+    return Image.open(io.BytesIO(picture)).size
+
+
 def svg(figure: Figure, title: str) -> bytes:
     """The figure as SVG with ``title`` as its <title> and its alt text as its <desc>."""
     buffer = io.BytesIO()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import struct
 import time
 from collections.abc import Callable, Sequence
 from html import escape
@@ -227,7 +226,9 @@ def _leave_no_tooltip_null(controls: Sequence[ipywidgets.Widget]) -> None:
 
 def _image(png: bytes, alt: str) -> str:
     """HTML that keeps its place while the next picture is decoded, so that nothing below it jumps."""
-    width, height = struct.unpack(">II", png[16:24])
+    from kdcourse.figures.output import png_size
+
+    width, height = png_size(png)
     return (
         f'<img alt="{escape(alt)}" width="{width}" height="{height}" decoding="sync" '
         f'style="max-width: 100%; height: auto" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
