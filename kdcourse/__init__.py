@@ -30,8 +30,8 @@ The package is laid out as the course is taught, and data flows one way, left to
 ``coursework``
     assignments made from lessons, and whole classes graded in a sandbox
 
-``doctor`` tells whether this machine is ready, ``errors`` holds what the others raise. A room is
-opened when it is first asked for, so that ``import kdcourse`` itself costs next to nothing.
+``lab`` opens the lessons in JupyterLab, ``doctor`` tells whether this machine is ready, ``errors`` holds what the
+others raise. A room is opened when it is first asked for, so that ``import kdcourse`` itself costs next to nothing.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         evaluation,
         experiments,
         figures,
+        lab,
         lessons,
         models,
         training,
@@ -71,6 +72,7 @@ __all__ = [
     "evaluation",
     "experiments",
     "figures",
+    "lab",
     "lessons",
     "models",
     "training",

@@ -31,6 +31,7 @@ ORDER = [
     "experiments",
     "lessons",
     "coursework",
+    "lab",
     "doctor",
     "cli",
 ]
