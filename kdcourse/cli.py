@@ -245,14 +245,14 @@ def lab(
     context: typer.Context,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address only.")] = False,
     notebooks: Annotated[
-        Path | None, typer.Option(help="A copy of the folder notebooks, to work in that one instead.")
+        Path | None, typer.Option(help="Work in this copy of the folder notebooks instead.")
     ] = None,
 ) -> None:
     """Open the lessons in JupyterLab; further options, such as --port=8890, are passed on to it."""
-    from kdcourse.lessons import lab as room
+    from kdcourse import lab as jupyterlab
 
-    folder = room.NOTEBOOKS if notebooks is None else notebooks.resolve()
-    start = partial(room.lab, context.args, browser=not no_browser, notebooks=folder)
+    folder = jupyterlab.NOTEBOOKS if notebooks is None else notebooks.resolve()
+    start = partial(jupyterlab.run, context.args, browser=not no_browser, notebooks=folder)
     raise typer.Exit(_guarded(start, "JupyterLab has ended."))
 
 

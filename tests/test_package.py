@@ -31,6 +31,7 @@ ORDER = [
     "runs",
     "lessons",
     "coursework",
+    "lab",
     "doctor",
     "cli",
 ]
