@@ -1,0 +1,1 @@
+"""Commands for the course's authors; not part of what is installed."""
