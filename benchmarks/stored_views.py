@@ -84,7 +84,7 @@ def train(views: int | None, settings: Settings) -> Measured:
 
 def draw(result: Result, folder: Path) -> Path | None:
     """``stored_views_trade_off.png`` from a result; None where too little of it was measured."""
-    from kdcourse.figures import ViewsPoint, views_trade_off
+    from benchmarks.figures.views import ViewsPoint, views_trade_off
     from kdcourse.figures.output import png
 
     points = [

@@ -1,1 +1,1 @@
-"""Commands for the course's authors; not part of what is installed."""
+"""Commands for the course's authors: lessons, website, tables, margins. Not part of the wheel."""

@@ -32,11 +32,11 @@ from kdcourse.errors import DataError
 from kdcourse.evaluation import predict, weight_bytes
 from kdcourse.files import shipped, write_atomically
 from kdcourse.runs import recorded
-from website import assets
+from tools.website import assets
 
 HERE = Path(__file__).resolve().parent
 FOLDER = Path("_static", "live")  # in the site
-ENGINE = Path("_static", "assets", "onnxruntime")  # there as well, where `website.build` unpacks it
+ENGINE = Path("_static", "assets", "onnxruntime")  # there as well, where `tools.website.build` unpacks it
 SEED = 0  # of the recorded students
 EASY = 3  # of each class: the first of the test set, whatever the student makes of them
 MADE = ("student.onnx", "garments.png", "garments.json")
@@ -125,7 +125,7 @@ def make(
     if exported.bytes > MOST_BYTES:
         raise DataError(
             f"The student's file has {exported.bytes:,} bytes; the page promises fewer than {MOST_BYTES:,}. "
-            "Choose a smaller student in website/live/build.py."
+            "Choose a smaller student in tools/website/live/build.py."
         )
     searched = data.test.images[:SEARCHED]
     garments = choose(data, predict(student, searched, data).argmax(1))

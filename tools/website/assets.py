@@ -1,6 +1,6 @@
 """The browser's part of the website, MathJax and its kind: npm packages, fetched once, checked before every use.
 
-`assets.toml` lists them. Archives are kept in ``website/.assets`` (or ``$KDCOURSE_SITE_ASSETS``) as npm delivers
+`assets.toml` lists them. Archives are kept in ``tools/website/.assets`` (or ``$KDCOURSE_SITE_ASSETS``) as npm delivers
 them; what the pages need is unpacked from them whenever the site is built.
 """
 

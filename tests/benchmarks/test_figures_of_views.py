@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.figures.views import ViewsPoint, views_trade_off
 from kdcourse.errors import ArgumentError
-from kdcourse.figures import ViewsPoint, alt_text, png, views_trade_off
+from kdcourse.figures import alt_text, png
 
 POINTS = [
     ViewsPoint(4, 30.0, 0.871),

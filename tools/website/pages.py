@@ -14,7 +14,7 @@ from typing import Any
 import kdcourse
 from kdcourse.errors import DataError
 from kdcourse.lessons.links import PYPROJECT, home
-from website.lessons import LINK, Page, bare
+from tools.website.lessons import LINK, Page, bare
 
 ROOT = PYPROJECT.parent
 BRANCH = "main"  # where links to files of the repository lead
@@ -346,4 +346,4 @@ def write_live(site: Path) -> None:
 def _live() -> Any:
     if not (Path(__file__).with_name("live") / "build.py").is_file():
         return None
-    return import_module("website.live.build")
+    return import_module("tools.website.live.build")

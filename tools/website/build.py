@@ -1,4 +1,4 @@
-"""The website, in one command: ``kdcourse site`` or ``python -m website.build``.
+"""Build the website: ``python -m tools.website``.
 
     pages/, notebooks/, the repository's texts, docstrings  ->  a folder of sources  ->  Sphinx  ->  site/
 
@@ -24,9 +24,9 @@ from kdcourse.errors import ArgumentError, DataError
 from kdcourse.evaluation import weight_bytes
 from kdcourse.lessons.links import home
 from kdcourse.runs import recorded
-from website import assets, links, pages
-from website.card import CARD, card
-from website.lessons import FIGURES, Notebook, Page, page
+from tools.website import assets, links, pages
+from tools.website.card import CARD, card
+from tools.website.lessons import FIGURES, Notebook, Page, page
 
 HERE = Path(__file__).resolve().parent
 ROOT = pages.ROOT
@@ -226,7 +226,3 @@ def _replace(out: Path, made: Path) -> None:
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    build(Path(sys.argv[1] if len(sys.argv) > 1 else "site"))

@@ -6,8 +6,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from benchmarks.figures.times import GrowthPoint, SideTimes, growth, side_by_side
 from kdcourse.errors import ArgumentError
-from kdcourse.figures import GrowthPoint, SideTimes, alt_text, growth, side_by_side
+from kdcourse.figures import alt_text
 from kdcourse.figures.output import png
 
 SIDES = [

@@ -1,15 +1,11 @@
-"""Sphinx's settings; `website.build` lays out the pages and calls Sphinx with them."""
+"""Sphinx's settings; `tools.website.build` lays out the pages and calls Sphinx with them."""
 
 from __future__ import annotations
 
 import re
-import sys
 from html import escape, unescape
-from pathlib import Path
 from textwrap import shorten
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from docutils import nodes
 from myst_nb.sphinx_ import HideCodeCellNode, depart_HideCellInput, visit_HideCellInput
@@ -18,8 +14,8 @@ from sphinx.writers.html5 import HTML5Translator
 
 import kdcourse
 from kdcourse.lessons.links import home
-from website.card import CARD
-from website.formulas import FORMULAS
+from tools.website.card import CARD
+from tools.website.formulas import FORMULAS
 
 project = "kdcourse"
 author = "The kdcourse authors"
