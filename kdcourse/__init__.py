@@ -30,8 +30,9 @@ The package is laid out as the course is taught, and data flows one way, left to
 ``coursework``
     assignments made from lessons, and whole classes graded in a sandbox
 
-``doctor`` tells whether this machine is ready, ``errors`` holds what the others raise. A room is
-opened when it is first asked for, so that ``import kdcourse`` itself costs next to nothing.
+``pages`` renders HTML with the templates that the report and coursework share, ``doctor`` checks whether
+this machine is ready, ``errors`` holds what the others raise. A room is opened when it is first asked
+for, so that ``import kdcourse`` itself costs next to nothing.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         figures,
         lessons,
         models,
+        pages,
         training,
         widgets,
     )
@@ -73,6 +75,7 @@ __all__ = [
     "figures",
     "lessons",
     "models",
+    "pages",
     "training",
     "widgets",
 ]
