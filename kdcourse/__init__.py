@@ -32,6 +32,9 @@ The package is laid out as the course is taught, and data flows one way, left to
 
 ``lab`` opens the lessons in JupyterLab, ``doctor`` tells whether this machine is ready, ``errors`` holds what the
 others raise. A room is opened when it is first asked for, so that ``import kdcourse`` itself costs next to nothing.
+``pages`` renders HTML with the templates that the report and coursework share, ``doctor`` checks whether
+this machine is ready, ``errors`` holds what the others raise. A room is opened when it is first asked
+for, so that ``import kdcourse`` itself costs next to nothing.
 """
 
 from __future__ import annotations
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
         lab,
         lessons,
         models,
+        pages,
         runs,
         training,
         widgets,
@@ -74,6 +78,7 @@ __all__ = [
     "lab",
     "lessons",
     "models",
+    "pages",
     "runs",
     "training",
     "widgets",

@@ -19,6 +19,7 @@ PACKAGE = ROOT / "kdcourse"
 ORDER = [
     "errors",
     "files",
+    "pages",
     "data",
     "models",
     "training",
