@@ -94,7 +94,7 @@ def expected(name: str, label: int, at: int, threshold: float) -> str:
     precision, recall, iou = counted(probability, masks, label, threshold)
     here = counted(probability[at], masks[at], label, threshold)[2]
     return (
-        f"precision {precision:.3f}, recall {recall:.3f}, IoU {100 * iou:.1f} % over all 6 pictures; "
+        f"precision {precision:.3f}, recall {recall:.3f}, IoU {100 * iou:.1f} % over all 6 images; "
         f"IoU in this image: {100 * here:.1f} %."
     )
 
