@@ -15,6 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import kdcourse
+from kdcourse.lab import EXTENSIONS
 from kdcourse.lessons import links
 from tools.readme import lessons
 
@@ -95,6 +96,16 @@ def test_binder_starts_jupyter_with_a_thread_for_each_core(given: dict[str, str]
     command = [str(ROOT / "start"), "bash", "-c", 'echo "$OMP_NUM_THREADS $1"', "-", "a b"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == f"{threads} a b\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Binder's machines run Linux")
+@pytest.mark.parametrize("before", ["", "/etc/elsewhere"])
+def test_binder_opts_in_to_the_extension_of_jupyterlab(before: str, tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "JUPYTER_PATH": before}
+    command = [str(ROOT / "start"), "bash", "-c", 'echo -n "$JUPYTER_PATH"']
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    ours, *others = done.stdout.split(":")
+    assert Path(ours, "labextensions") == EXTENSIONS and others == [before][: bool(before)]
 
 
 def test_nothing_else_decides_over_binder() -> None:

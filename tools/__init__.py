@@ -1,1 +1,1 @@
-"""Build what authors maintain: the website and the tables in the README files. Not part of the wheel."""
+"""Commands for the course's authors: lessons, website, tables, margins. Not part of the wheel."""

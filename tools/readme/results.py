@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdcourse import models
-from kdcourse.experiments.recorded import RECORD, SEARCH, shipped_folder
+from kdcourse.runs.recorded import RECORD, SEARCH, shipped_folder
 
 
 def results() -> str:

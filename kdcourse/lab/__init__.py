@@ -1,4 +1,8 @@
-"""JupyterLab, opened where the lessons are."""
+"""Start JupyterLab in the folder of the lessons, with the course's extension of it.
+
+The extension is not installed: JupyterLab finds it in the folder `EXTENSIONS`, which `command` passes on, and it acts
+on notebooks of the course alone. A hub or Binder opts in by naming that folder (docs/instructors.md, ``start``).
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kdcourse.errors import LessonError
-from kdcourse.lessons.build import NOTEBOOKS as NOTEBOOKS
 
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 FIRST = "00_start_here.ipynb"
+EXTENSIONS = Path(__file__).resolve().parent / "labextensions"
 
 
 def command(arguments: Sequence[str] = (), *, browser: bool = True, notebooks: Path = NOTEBOOKS) -> list[str]:
-    """The command that starts JupyterLab in the folder of the notebooks.
+    """Return the command that starts JupyterLab in the folder of the notebooks.
 
     Args:
         arguments: passed on to JupyterLab, such as ``--port=8890``.
@@ -31,10 +36,12 @@ def command(arguments: Sequence[str] = (), *, browser: bool = True, notebooks: P
             raise LessonError(
                 f"{notebooks} holds no lessons: there is no {FIRST}. Name a copy of the repository's folder notebooks."
             )
-        if (notebooks.parent / "lessons").is_dir():
-            raise LessonError(f"{notebooks} holds no lessons yet. Build them: kdcourse lessons build")
+        if (notebooks.parent / "pyproject.toml").is_file():
+            raise LessonError(
+                f"{notebooks} holds no lessons: there is no {FIRST}. Get it back: git restore notebooks"
+            )
         raise LessonError(
-            "The lessons are not part of the installed package; they come with its repository. Get that, "
+            "The lessons are not part of the installed package; they come with its repository. Clone it, "
             "install it, and start from there:\n"
             "  git clone https://github.com/kdcourse/kdcourse && cd kdcourse\n"
             f'  {_python()} -m pip install -e ".[notebooks]" -c constraints.txt\n'
@@ -42,37 +49,41 @@ def command(arguments: Sequence[str] = (), *, browser: bool = True, notebooks: P
         )
     if importlib.util.find_spec("jupyterlab") is None:
         raise LessonError(
-            f"JupyterLab is not installed. Install it, then ask again: {_python()} -m pip install jupyterlab ipywidgets"
+            "JupyterLab is not installed. Install it and repeat the command: "
+            f"{_python()} -m pip install jupyterlab ipywidgets"
         )
     start = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={notebooks}"]
+    # A further --LabApp.extra_labextensions_path among the arguments adds to this one.
+    start += [f"--LabApp.extra_labextensions_path={EXTENSIONS}"]
     return [*start, *([] if browser else ["--no-browser"]), *arguments]
 
 
-def lab(
+def run(
     arguments: Sequence[str] = (),
     *,
     browser: bool = True,
     notebooks: Path = NOTEBOOKS,
     start: Callable[[Sequence[str]], subprocess.Popen[bytes]] = subprocess.Popen,
 ) -> int:
-    """Start JupyterLab and wait until it ends; its exit code.
+    """Start JupyterLab, wait until it ends, and return its exit code.
 
     Raises:
         LessonError: see `command`.
     """
     process = start(command(arguments, browser=browser, notebooks=notebooks))
-    # Whoever ends this process otherwise than by Ctrl-C means JupyterLab, which would stay behind with its kernels.
+    # A signal that ends this process is meant for JupyterLab, which would stay behind with its kernels. Ctrl-C differs.
     before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         while True:
             try:
                 return process.wait()
             except KeyboardInterrupt:
-                # JupyterLab got the Ctrl-C as well: it asks whether to stop, and stops when told.
+                # JupyterLab received the Ctrl-C as well: it asks whether to stop, and stops if the answer is yes.
                 continue
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def _python() -> str:
+    """Return this Python's program as a shell takes it."""
     return f'"{sys.executable}"' if " " in sys.executable else sys.executable

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import signal
@@ -11,14 +10,16 @@ import threading
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from kdcourse import cli
+from kdcourse import cli, lab
 from kdcourse.errors import LessonError
-from kdcourse.lessons import build, lab
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -33,25 +34,43 @@ def notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_jupyterlab_starts_in_the_folder_of_the_notebooks(notebooks: Path) -> None:
-    start = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={notebooks}"]
+    start = [
+        sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={notebooks}",
+        f"--LabApp.extra_labextensions_path={lab.EXTENSIONS}",
+    ]  # fmt: skip
     assert lab.command(notebooks=notebooks) == start
     assert lab.command(["--port=8890"], browser=False, notebooks=notebooks) == [
         *start, "--no-browser", "--port=8890",
     ]  # fmt: skip
 
 
-def test_what_the_extension_of_jupyterlab_names_is_there() -> None:
-    """pip puts it where every JupyterLab of the same Python looks; tests in a browser see it at work."""
-    root = Path(__file__).parents[2]
-    built = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    ((source, target),) = built["shared-data"].items()
-    folder = root / source
-    described = json.loads((folder / "package.json").read_text())
-    assert target == f"share/jupyter/labextensions/{described['name']}"
-    program = (folder / described["jupyterlab"]["_build"]["load"]).read_text()
-    assert f"_JUPYTERLAB.{described['name']} =" in program
-    [style] = re.findall(r'"(\w+\.css)"', program)
-    assert (folder / "static" / style).is_file()
+def test_jupyterlab_finds_the_extension_in_its_folder() -> None:
+    config = pytest.importorskip("jupyterlab_server.config", reason="jupyterlab not installed")
+    ((name, found),) = config.get_federated_extensions([str(lab.EXTENSIONS)]).items()
+    program = Path(found["ext_path"], found["jupyterlab"]["_build"]["load"])
+    assert f"_JUPYTERLAB.{name} =" in program.read_text()
+    [style] = re.findall(r'"(\w+\.css)"', program.read_text())
+    assert (program.parent / style).is_file()
+
+
+def test_a_hub_opts_in_as_the_instructors_guide_says() -> None:
+    guide = (ROOT / "docs" / "instructors.md").read_text()
+    [lines] = re.findall(r"```python\n(from kdcourse.lab .*?)```", guide, re.DOTALL)
+    settings = SimpleNamespace(LabApp=SimpleNamespace())
+    exec(lines, {"c": settings})
+    assert settings.LabApp.extra_labextensions_path == [str(lab.EXTENSIONS)]
+
+
+def test_every_rule_of_the_style_sheet_is_limited_to_notebooks_of_the_course() -> None:
+    [style] = lab.EXTENSIONS.rglob("*.css")
+    rules = re.findall(r"^([^{}/*]+)\{", style.read_text(), re.MULTILINE)
+    assert len(rules) == style.read_text().count("{")
+    assert [rule for rule in rules if ".kdcourse-notebook " not in rule] == []
+
+
+def test_pip_puts_nothing_into_other_jupyterlabs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "shared-data" not in project["tool"]["hatch"]["build"]["targets"]["wheel"]
 
 
 def test_what_is_missing_is_said_with_its_cure(notebooks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,8 +82,8 @@ def test_what_is_missing_is_said_with_its_cure(notebooks: Path, monkeypatch: pyt
     (notebooks / lab.FIRST).unlink()
     with pytest.raises(LessonError, match=r"(?s)not part of the installed package.*git clone"):
         lab.command(notebooks=notebooks)
-    (notebooks.parent / "lessons").mkdir()
-    with pytest.raises(LessonError, match="Build them: kdcourse lessons build"):
+    (notebooks.parent / "pyproject.toml").touch()
+    with pytest.raises(LessonError, match="git restore notebooks"):
         lab.command(notebooks=notebooks)
 
 
@@ -87,7 +106,7 @@ def test_ctrl_c_is_left_to_jupyterlab(notebooks: Path) -> None:
         started.append(command)
         return process
 
-    assert lab.lab(["--debug"], notebooks=notebooks, start=start) == 7
+    assert lab.run(["--debug"], notebooks=notebooks, start=start) == 7
     assert process.waited == 2
     assert started == [lab.command(["--debug"], notebooks=notebooks)]
 
@@ -100,7 +119,7 @@ def test_who_ends_the_command_ends_jupyterlab(notebooks: Path) -> None:
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
         return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 
-    assert lab.lab(notebooks=notebooks, start=start) == -signal.SIGTERM
+    assert lab.run(notebooks=notebooks, start=start) == -signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -108,7 +127,7 @@ def test_the_command_passes_options_on(tmp_path: Path, monkeypatch: pytest.Monke
     seen: list[Any] = []
     monkeypatch.setattr(
         lab,
-        "lab",
+        "run",
         lambda arguments, browser, notebooks: seen.append((list(arguments), browser, notebooks)) or 3,
     )
     told = CliRunner().invoke(cli.app, ["lab", "--no-browser", "--port=8890", "--ip", "0.0.0.0"])
@@ -123,21 +142,6 @@ def test_the_command_passes_options_on(tmp_path: Path, monkeypatch: pytest.Monke
     def missing(arguments: Sequence[str], browser: bool, notebooks: Path) -> int:
         raise LessonError("JupyterLab is not installed.")
 
-    monkeypatch.setattr(lab, "lab", missing)
+    monkeypatch.setattr(lab, "run", missing)
     told = CliRunner().invoke(cli.app, ["lab"])
     assert (told.exit_code, told.output) == (2, "error: JupyterLab is not installed.\n")
-
-
-def test_lessons_are_built_and_checked_by_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Any] = []
-    monkeypatch.setattr(
-        build, "build", lambda numbers, force, say: seen.append((numbers, force)) or say("built")
-    )
-    told = CliRunner().invoke(cli.app, ["lessons", "build", "03", "04", "--force"])
-    assert (told.exit_code, told.output, seen) == (0, "built\n", [(["03", "04"], True)])
-    monkeypatch.setattr(build, "check", lambda: ["03_ensembles: there is no notebook"])
-    told = CliRunner().invoke(cli.app, ["lessons", "check"])
-    assert told.exit_code == 1 and told.output.startswith("03_ensembles: there is no notebook\n")
-    monkeypatch.setattr(build, "check", lambda: [])
-    told = CliRunner().invoke(cli.app, ["lessons", "check"])
-    assert (told.exit_code, told.output) == (0, "All notebooks are in step with their sources.\n")
