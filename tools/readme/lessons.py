@@ -1,45 +1,26 @@
-"""The README's badges, picture and table of lessons: ``python -m kdcourse.lessons.front README.md``.
+"""Make the README's badges, image and table of lessons.
 
-They are made from the lessons, from the stored notebooks, and from the repository's one address in pyproject.toml.
+They come from the lessons, their stored notebooks, and the repository's address in pyproject.toml.
 """
 
 from __future__ import annotations
 
 import base64
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 from kdcourse.errors import LessonError
-from kdcourse.files import write_atomically
 from kdcourse.lessons import links
 from kdcourse.lessons.build import LESSONS, NOTEBOOKS, machine_time
 from kdcourse.lessons.source import Lesson, read, sources
 
-PICTURE = "docs/soft-targets.png"  # beside the README
+IMAGE = "docs/soft-targets.png"  # path from the README
 _SHOWN = "04_soft_targets", "Three pictures with the teacher's soft targets at temperature 1, 4"
 
 
-def front(text: str, lessons: Path = LESSONS, notebooks: Path = NOTEBOOKS) -> str:
-    """``text`` with what stands between each pair of marks made anew.
-
-    Raises:
-        LessonError: a pair of marks is missing, or what is to stand there can't be made.
-    """
-    parts = {"badges": badges(), "picture": picture(notebooks)[0], "lessons": table(lessons, notebooks)}
-    for name, part in parts.items():
-        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        head, found, rest = text.partition(begin)
-        _, closed, tail = rest.partition(end)
-        if not found or not closed:
-            raise LessonError(f"The page has no {begin} ... {end}; put both marks where its {name} belong.")
-        text = f"{head}{begin}\n\n{part}\n\n{end}{tail}"
-    return text
-
-
 def badges() -> str:
-    """State of the tests, and the first lesson on Colab, on Binder and on the website."""
+    """Return the badges as Markdown: tests, Colab, Binder, website."""
     home = links.home()
     first = "00_start_here"
     shown = (
@@ -51,25 +32,26 @@ def badges() -> str:
     return "\n".join(f"[![{alt}]({image})]({address})" for alt, image, address in shown)
 
 
-def picture(notebooks: Path = NOTEBOOKS) -> tuple[str, bytes]:
-    """Markdown of the README's picture, and its PNG as a lesson's notebook stores it.
+def image(notebooks: Path = NOTEBOOKS) -> tuple[str, bytes]:
+    """Return the README's image: its Markdown with alt text, and its PNG from a lesson's stored notebook.
 
     Raises:
-        LessonError: the notebook no longer shows it.
+        LessonError: the notebook has no such image.
     """
     name, words = _SHOWN
     for cell in _notebook(notebooks / f"{name}.ipynb").cells:
         for output in cell.get("outputs", ()):
             alt = str(output.get("metadata", {}).get("image/png", {}).get("alt", ""))
             if alt.startswith(words):
-                return f"![{' '.join(alt.split())}]({PICTURE})", base64.b64decode(output.data["image/png"])
+                return f"![{' '.join(alt.split())}]({IMAGE})", base64.b64decode(output.data["image/png"])
     raise LessonError(
-        f"{name}.ipynb shows no picture whose words begin with {words!r}; choose another for the README."
+        f"{name}.ipynb has no image whose alt text begins with {words!r}. "
+        f"Choose another image in {Path(__file__).name}."
     )
 
 
 def table(lessons: Path = LESSONS, notebooks: Path = NOTEBOOKS) -> str:
-    """Markdown: a row a lesson, with what is learnt, how long it takes, and where to open it."""
+    """Return the table of lessons as Markdown: one row per lesson with objectives, minutes and links."""
     home = links.home()
     rows = ["| lesson | afterwards you can | minutes | open in |", "|---|---|---|---|"]
     for path in sources(lessons):
@@ -85,10 +67,10 @@ def table(lessons: Path = LESSONS, notebooks: Path = NOTEBOOKS) -> str:
 
 
 def objectives(lesson: Lesson) -> list[str]:
-    """What a lesson promises, one entry a line of its list of objectives.
+    """Return the entries of a lesson's list of objectives, each on one line.
 
     Raises:
-        LessonError: it has no such list.
+        LessonError: the lesson has no such list.
     """
     prose = "\n\n".join(cell.text for cell in lesson.cells if cell.kind == "markdown")
     section = re.split(r"^##+ Objectives\b", prose, flags=re.MULTILINE)[1]
@@ -96,7 +78,7 @@ def objectives(lesson: Lesson) -> list[str]:
     found = re.findall(r"^- (.+(?:\n  .+)*)", section, flags=re.MULTILINE)
     if not found:
         raise LessonError(
-            f"{lesson.name}: below '## Objectives' stands no list of what a learner can do afterwards."
+            f"{lesson.name}: found no list below '## Objectives'. List what a learner can do after the lesson."
         )
     return [" ".join(entry.split()).rstrip(";.").replace("|", "\\|") for entry in found]
 
@@ -106,7 +88,7 @@ def _title(lesson: Lesson) -> str:
 
 
 def _minutes(lesson: Lesson, notebooks: Path) -> str:
-    """Reading, exercises, and what the machine takes."""
+    """Return the minutes for reading and exercises, and the machine's run time."""
     seconds = int(_notebook(notebooks / f"{lesson.name}.ipynb").metadata.kdcourse.machine_seconds)
     return (
         f"{lesson.reading_minutes} to read, {lesson.exercise_minutes} for exercises, "
@@ -120,10 +102,4 @@ def _notebook(path: Path) -> Any:
     try:
         return nbformat.read(path, as_version=4)
     except FileNotFoundError:
-        raise LessonError(f"There is no notebook {path}; build it: kdcourse lessons build") from None
-
-
-if __name__ == "__main__":
-    page = Path(sys.argv[1])
-    write_atomically(page.parent / PICTURE, picture()[1])
-    write_atomically(page, front(page.read_text(encoding="utf-8")))
+        raise LessonError(f"There is no notebook {path}. Build it: kdcourse lessons build") from None

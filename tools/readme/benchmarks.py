@@ -1,4 +1,4 @@
-"""The results in README.md, written from results/*.json: ``python -m benchmarks.readme``."""
+"""Make the results of benchmarks/README.md from benchmarks/results/*.json."""
 
 from __future__ import annotations
 
@@ -9,25 +9,14 @@ from typing import Any
 
 from benchmarks.harness import RESULTS
 from benchmarks.report import rows_of, verdicts
-from kdcourse.files import write_atomically
-
-README = Path(__file__).resolve().parent / "README.md"
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
-def results(folder: Path) -> str:
-    """Markdown: every result of ``folder``, by name."""
+def results(folder: Path = RESULTS) -> str:
+    """Return Markdown: every result in ``folder``, sorted by name."""
     found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     if not found:
-        return "None yet: `kdcourse bench` writes them."
+        return "None yet: `python -m benchmarks` writes them."
     return "\n\n".join(_section(result, folder) for result in found)
-
-
-def with_results(text: str, folder: Path) -> str:
-    """``text`` with what stands between the two marks replaced by `results`."""
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n\n{results(folder)}\n\n{END}{tail}"
 
 
 def _section(result: Mapping[str, Any], folder: Path) -> str:
@@ -52,10 +41,10 @@ def _section(result: Mapping[str, Any], folder: Path) -> str:
 def _circumstances(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
     peaks = ", ".join(f"{value:.2f} in {dtype}" for dtype, value in machine["peak_tflops"].items())
-    hurried = " A quick try, whose numbers mean little." if result["quick"] else ""
+    quick = " A quick run: do not rely on its numbers." if result["quick"] else ""
     return (
         f"{result['date']}, {machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, torch "
-        f"{machine['torch']}; matrix products reach {peaks} TFLOP/s; repetitions: {result['repetitions']}.{hurried}"
+        f"{machine['torch']}; matrix products reach {peaks} TFLOP/s; repetitions: {result['repetitions']}.{quick}"
     )
 
 
@@ -65,7 +54,3 @@ def _row(cells: list[str]) -> str:
 
 def _escape(text: str) -> str:
     return text.replace("|", "\\|").replace("[", "\\[").replace("]", "\\]")
-
-
-if __name__ == "__main__":
-    write_atomically(README, with_results(README.read_text(), RESULTS))

@@ -1,32 +1,21 @@
-"""The README's results, written from the recorded ones: ``python -m kdcourse.runs.readme README.md``."""
+"""Make the README's tables of results from the recorded students."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from kdcourse import models
-from kdcourse.files import write_atomically
 from kdcourse.runs.recorded import RECORD, SEARCH, shipped_folder
 
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
-
-def results(folder: Path) -> str:
-    """Markdown: recorded accuracy, gap recovered, and every try of the search."""
+def results() -> str:
+    """Return Markdown: recorded accuracies, gap recovered, and every trial of the search."""
+    folder = shipped_folder()
     recorded = json.loads((folder / RECORD).read_text())
     rows = json.loads((folder / SEARCH).read_text())["rows"]
     return "\n".join([*_recorded(recorded), "", *_searched(rows)])
-
-
-def with_results(text: str, folder: Path) -> str:
-    """``text`` with what stands between the two marks replaced by `results`."""
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n\n{results(folder)}\n\n{END}{tail}"
 
 
 def _recorded(recorded: Mapping[str, Any]) -> list[str]:
@@ -61,9 +50,9 @@ def _recorded(recorded: Mapping[str, Any]) -> list[str]:
 
 def _searched(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [
-        "What was tried, one seed each, on the validation pictures:",
+        "All trials of the search, one seed each, accuracy on the validation split:",
         "",
-        "| student | optimizer, rate | epochs | views | plain | "
+        "| student | optimizer, learning rate | epochs | augmentation | plain | "
         + " | ".join(f"T = {t:g}, alpha = {a:g}" for t, a in _soft(rows))
         + " |",
         "|---|---|---|---|---|" + "---|" * len(_soft(rows)),
@@ -71,7 +60,7 @@ def _searched(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     groups: dict[tuple[str, ...], dict[tuple[float, float], float]] = {}
     for row in rows:
         recipe = row["recipe"]
-        views = f"{recipe['views']} of {recipe['augmentation']}" if recipe["augmentation"] else "as they are"
+        views = f"{recipe['views']} views, {recipe['augmentation']}" if recipe["augmentation"] else "none"
         key: tuple[str, ...] = (
             recipe["model"], f"{recipe['optimizer']}, {recipe['learning_rate']:g}", str(recipe["epochs"]), views,
         )  # fmt: skip
@@ -84,13 +73,8 @@ def _searched(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _soft(rows: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
-    """Temperature and alpha of all distilled rows, each pair once."""
+    """Return the pairs (temperature, alpha) of all distilled rows, each once."""
     return sorted(
         {(row["recipe"]["temperature"], row["recipe"]["alpha"]) for row in rows if row["recipe"]["alpha"]},
         key=lambda pair: (-pair[1], pair[0]),
     )
-
-
-if __name__ == "__main__":
-    page = Path(sys.argv[1])
-    write_atomically(page, with_results(page.read_text(), shipped_folder()))
