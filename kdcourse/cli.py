@@ -89,10 +89,10 @@ def run(
     ),
 ) -> None:
     """Tell the whole story: teachers, ensemble, soft targets, students, test set, report."""
-    from kdcourse.experiments.illustrate import report_figures
-    from kdcourse.experiments.report import text_table, write_report
-    from kdcourse.experiments.run import Settings
-    from kdcourse.experiments.run import run as tell
+    from kdcourse.runs.illustrate import report_figures
+    from kdcourse.runs.report import text_table, write_report
+    from kdcourse.runs.run import Settings
+    from kdcourse.runs.run import run as tell
 
     if seeds < 1:
         _fail(f"--seeds must be at least 1; found {seeds}.")
@@ -145,8 +145,8 @@ def teachers(
     device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'mps'.")] = "auto",
 ) -> None:
     """Train the course's teachers of a task, going on where an earlier call stopped."""
-    from kdcourse.experiments.tasks import task_named
-    from kdcourse.experiments.teachers import train_teacher
+    from kdcourse.runs.tasks import task_named
+    from kdcourse.runs.teachers import train_teacher
 
     def work() -> None:
         chosen = task_named(task)
@@ -164,7 +164,7 @@ def soft_targets(
 ) -> None:
     """Ask the course's ensemble about every training picture once, and keep its answers."""
     from kdcourse.data import fashion_mnist
-    from kdcourse.experiments.recorded import store_soft_targets
+    from kdcourse.runs.recorded import store_soft_targets
 
     def work() -> None:
         for file in store_soft_targets(fashion_mnist(), folder):
@@ -374,8 +374,8 @@ def search(
     folder: _DataFolder = None, task: _Task = "classification", precision: _Precision = "float32"
 ) -> None:
     """Try every setting of the search on the validation split."""
-    from kdcourse.experiments import recorded
-    from kdcourse.experiments.tasks import task_named
+    from kdcourse.runs import recorded
+    from kdcourse.runs.tasks import task_named
 
     def work() -> None:
         chosen = task_named(task)
@@ -390,8 +390,8 @@ def record(
     folder: _DataFolder = None, task: _Task = "classification", precision: _Precision = "float32"
 ) -> None:
     """Train the chosen settings over five seeds, plain and distilled, and ask the test set once."""
-    from kdcourse.experiments import recorded
-    from kdcourse.experiments.tasks import task_named
+    from kdcourse.runs import recorded
+    from kdcourse.runs.tasks import task_named
 
     def work() -> None:
         chosen = task_named(task)

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from kdcourse import cli, doctor, models
-from kdcourse.experiments import recorded, tasks, teachers
-from tests.experiments import tiny
+from kdcourse.runs import recorded, tasks, teachers
+from tests.runs import tiny
 
 
 def test_models_are_listed_with_their_parameters() -> None:

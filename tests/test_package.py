@@ -29,7 +29,7 @@ ORDER = [
     "figures",
     "widgets",
     "checks",
-    "experiments",
+    "runs",
     "lessons",
     "coursework",
     "doctor",
@@ -58,7 +58,7 @@ def test_rooms_open_on_demand_and_stay_light() -> None:
     """Every room opens after a bare import; what only some functions need is not imported with it."""
     code = (
         "import json, sys, kdcourse\n"
-        "rooms = [name for name in kdcourse.__all__ if name not in ('figures', 'experiments')]\n"
+        "rooms = [name for name in kdcourse.__all__ if name not in ('figures', 'runs')]\n"
         "opened = [getattr(kdcourse, name).__name__ for name in rooms]\n"
         "from kdcourse import data\n"
         "assert data is kdcourse.data and callable(kdcourse.data.fashion_mnist)\n"
@@ -66,9 +66,7 @@ def test_rooms_open_on_demand_and_stay_light() -> None:
         "print(json.dumps([opened, [name for name in heavy if name in sys.modules]]))"
     )
     opened, heavy = json.loads(_python(code))
-    assert opened == [
-        f"kdcourse.{name}" for name in kdcourse.__all__ if name not in ("figures", "experiments")
-    ]
+    assert opened == [f"kdcourse.{name}" for name in kdcourse.__all__ if name not in ("figures", "runs")]
     assert heavy == []
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kdcourse.experiments import recorded
-from kdcourse.experiments.readme import BEGIN, END, with_results
+from kdcourse.runs import recorded
+from kdcourse.runs.readme import BEGIN, END, with_results
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -16,7 +16,7 @@ def test_the_readmes_numbers_are_the_recorded_ones() -> None:
     text = README.read_text()
     assert text.count(BEGIN) == text.count(END) == 1
     again = with_results(text, recorded.shipped_folder())
-    assert text == again, "write it anew: python -m kdcourse.experiments.readme README.md"
+    assert text == again, "write it anew: python -m kdcourse.runs.readme README.md"
 
 
 def test_a_changed_number_would_be_noticed() -> None:

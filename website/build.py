@@ -22,8 +22,8 @@ from pathlib import Path
 from kdcourse.data import fashion_mnist
 from kdcourse.errors import ArgumentError, DataError
 from kdcourse.evaluation import weight_bytes
-from kdcourse.experiments import recorded
 from kdcourse.lessons.links import home
+from kdcourse.runs import recorded
 from website import assets, links, pages
 from website.card import CARD, card
 from website.lessons import FIGURES, Notebook, Page, page

@@ -30,8 +30,8 @@ from kdcourse.deploy import export_onnx
 from kdcourse.distillation import Ensemble
 from kdcourse.errors import DataError
 from kdcourse.evaluation import predict, weight_bytes
-from kdcourse.experiments import recorded
 from kdcourse.files import shipped, write_atomically
+from kdcourse.runs import recorded
 from website import assets
 
 HERE = Path(__file__).resolve().parent

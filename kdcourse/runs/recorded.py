@@ -18,11 +18,11 @@ from torch import nn
 from kdcourse import models, training
 from kdcourse.data import Dataset
 from kdcourse.distillation import Ensemble, soft_targets, views_shown
-from kdcourse.experiments import table, teachers
-from kdcourse.experiments.students import StudentRecipe, train_student
-from kdcourse.experiments.tasks import AnyDataset, Targets, judge, targets_for, task_named, task_of
-from kdcourse.experiments.trials import SEEDS, Trial
 from kdcourse.files import read_checksums, write_atomically
+from kdcourse.runs import table, teachers
+from kdcourse.runs.students import StudentRecipe, train_student
+from kdcourse.runs.tasks import AnyDataset, Targets, judge, targets_for, task_named, task_of
+from kdcourse.runs.trials import SEEDS, Trial
 
 RECORD = "recorded.json"
 SEARCH = "search.json"

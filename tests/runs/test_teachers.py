@@ -10,9 +10,9 @@ from kdcourse import evaluation
 from kdcourse.data import fashion_mnist, garment_scenes
 from kdcourse.distillation import Ensemble
 from kdcourse.errors import CheckpointError
-from kdcourse.experiments import tasks, teachers
 from kdcourse.files import shipped
-from tests.experiments.tiny import dataset
+from kdcourse.runs import tasks, teachers
+from tests.runs.tiny import dataset
 
 QUICK = replace(teachers.RECIPES[0], epochs=2, batch_size=16)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from kdcourse.data import Augmentation
-from kdcourse.experiments.students import StudentRecipe
+from kdcourse.runs.students import StudentRecipe
 
 SEEDS = (0, 1, 2, 3, 4)
 

@@ -12,10 +12,10 @@ from kdcourse import evaluation
 from kdcourse.data import View, fashion_mnist
 from kdcourse.distillation import soft_targets
 from kdcourse.errors import CheckpointError
-from kdcourse.experiments import recorded, tasks, teachers, trials
-from kdcourse.experiments.students import StudentRecipe
-from kdcourse.experiments.tasks import AnyDataset
-from tests.experiments import tiny
+from kdcourse.runs import recorded, tasks, teachers, trials
+from kdcourse.runs.students import StudentRecipe
+from kdcourse.runs.tasks import AnyDataset
+from tests.runs import tiny
 
 QUICK = StudentRecipe("pocket_2k", epochs=2, batch_size=16)
 

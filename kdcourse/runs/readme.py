@@ -1,4 +1,4 @@
-"""The README's results, written from the recorded ones: ``python -m kdcourse.experiments.readme README.md``."""
+"""The README's results, written from the recorded ones: ``python -m kdcourse.runs.readme README.md``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kdcourse import models
-from kdcourse.experiments.recorded import RECORD, SEARCH, shipped_folder
 from kdcourse.files import write_atomically
+from kdcourse.runs.recorded import RECORD, SEARCH, shipped_folder
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 

@@ -15,8 +15,8 @@ import torch
 from matplotlib.figure import Figure
 
 from kdcourse.errors import ArgumentError
-from kdcourse.experiments.report import LARGEST_SVG, text_table, write_report
 from kdcourse.figures import set_alt_text
+from kdcourse.runs.report import LARGEST_SVG, text_table, write_report
 
 
 def scores(accuracy: float, agreement: float | None = None) -> dict[str, Any]:

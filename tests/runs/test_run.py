@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from kdcourse import cli
 from kdcourse.errors import ArgumentError, CheckpointError
-from kdcourse.experiments import run as story
-from kdcourse.experiments import students, tasks, teachers
-from tests.experiments import tiny
+from kdcourse.runs import run as story
+from kdcourse.runs import students, tasks, teachers
+from tests.runs import tiny
 
 QUIET = "--epochs 2 --seeds 2 --teachers train --teacher-epochs 4"
 

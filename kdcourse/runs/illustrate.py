@@ -9,7 +9,7 @@ import torch
 
 from kdcourse import evaluation, figures
 from kdcourse.data import SegmentationDataset
-from kdcourse.experiments.run import Outcome
+from kdcourse.runs.run import Outcome
 from kdcourse.training import History
 
 if TYPE_CHECKING:

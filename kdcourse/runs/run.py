@@ -21,11 +21,11 @@ from kdcourse import evaluation, models, training
 from kdcourse.data import Dataset, SegmentationDataset
 from kdcourse.distillation import Ensemble, assert_trained
 from kdcourse.errors import ArgumentError
-from kdcourse.experiments import recorded, teachers
-from kdcourse.experiments.students import StudentRecipe, train_student
-from kdcourse.experiments.table import compare, mask_scores, row, scores
-from kdcourse.experiments.tasks import AnyDataset, Targets, Task, targets_for, task_named
 from kdcourse.files import shipped
+from kdcourse.runs import recorded, teachers
+from kdcourse.runs.students import StudentRecipe, train_student
+from kdcourse.runs.table import compare, mask_scores, row, scores
+from kdcourse.runs.tasks import AnyDataset, Targets, Task, targets_for, task_named
 
 Say = Callable[[str], None]
 FORMAT = 1
@@ -79,7 +79,7 @@ def run(settings: Settings, say: Say = print) -> Outcome:
     Finished teachers and students lie in ``settings.out`` and are not trained twice.
 
     Returns:
-        The `Outcome`; `kdcourse.experiments.report.write_report` turns it into files.
+        The `Outcome`; `kdcourse.runs.report.write_report` turns it into files.
 
     Raises:
         KdcourseError: settings, pictures or stored files that can't be used, each saying what to do.

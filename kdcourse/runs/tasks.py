@@ -20,9 +20,9 @@ from kdcourse.distillation import (
     views_shown,
 )
 from kdcourse.errors import ArgumentError
-from kdcourse.experiments import table, teachers, trials
-from kdcourse.experiments.students import LIVE, StudentRecipe
 from kdcourse.files import shipped
+from kdcourse.runs import table, teachers, trials
+from kdcourse.runs.students import LIVE, StudentRecipe
 
 AnyDataset = Dataset | SegmentationDataset
 Targets = SoftTargets | DenseTargets

@@ -15,7 +15,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdcourse.experiments.findings import (
+from kdcourse.figures import alt_text, save
+from kdcourse.figures.output import check_name, spoken
+from kdcourse.figures.style import count_word, shorten, significant
+from kdcourse.files import write_atomically
+from kdcourse.pages import render
+from kdcourse.runs.findings import (
     MISSING,
     VERDICTS,
     Findings,
@@ -27,11 +32,6 @@ from kdcourse.experiments.findings import (
     score,
     share,
 )
-from kdcourse.figures import alt_text, save
-from kdcourse.figures.output import check_name, spoken
-from kdcourse.figures.style import count_word, shorten, significant
-from kdcourse.files import write_atomically
-from kdcourse.pages import render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
