@@ -16,7 +16,8 @@ from packaging.requirements import Requirement
 
 import kdcourse
 from kdcourse.lab import EXTENSIONS
-from kdcourse.lessons import front, links
+from kdcourse.lessons import links
+from tools.readme import lessons
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -149,21 +150,8 @@ def test_the_changelog_begins_with_this_version() -> None:
 # -- README ----------------------------------------------------------------------------------
 
 
-def test_badges_picture_and_lessons_of_the_readme_are_up_to_date() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert front.front(text) == text, "write it anew: python -m kdcourse.lessons.front README.md"
-    assert (ROOT / front.PICTURE).read_bytes() == front.picture()[1]
-    assert len(front.picture()[0]) > 100, "the picture says in words what it shows"
-
-
-def test_a_stale_row_would_be_noticed() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    stale = text.replace("/blob/v", "/blob/x", 1)
-    assert stale != text and front.front(stale) == text
-
-
 def test_the_table_has_a_row_for_every_notebook_with_all_places_to_open_it() -> None:
-    rows = front.table().splitlines()[2:]
+    rows = lessons.table().splitlines()[2:]
     notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
     assert len(rows) == len(notebooks)
     for row, path in zip(rows, notebooks, strict=True):
@@ -223,11 +211,8 @@ def test_what_a_workflow_calls_exists(path: Path) -> None:
         assert os.access(ROOT / script, os.X_OK) or os.name == "nt", script
     for extras in re.findall(r'-e "\.\[([\w,]+)\]"', text):
         assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"]), extras
-    if "kdcourse site" in text:
-        assert (
-            '"site"' in (ROOT / "kdcourse/cli.py").read_text()
-            or "def site(" in (ROOT / "kdcourse/cli.py").read_text()
-        )
+    for module in re.findall(r"python -m ((?:tools|benchmarks)[\w.]*)", text):
+        assert (ROOT / Path(*module.split(".")) / "__main__.py").is_file(), module
 
 
 def test_all_systems_are_tested_and_both_ends_of_the_versions() -> None:
