@@ -188,6 +188,7 @@ def test_a_wheel_holds_the_package_and_its_weights_alone() -> None:
         "__init__.py",
         "py.typed",
         "cli.py",
+        "lab/labextensions/kdcourse/static/readable.js",
         "shipped/teachers/SHA256SUMS",
         "shipped/students/recorded.json",
     ):
