@@ -1,1 +1,0 @@
-"""Commands for the course's authors; not part of what is installed."""
