@@ -160,7 +160,7 @@ def students(settings: Settings, size: int) -> Measured:
     import torch
 
     from kdcourse.distillation import distil_grid, soft_targets
-    from kdcourse.experiments.teachers import load_teachers, shipped_folder
+    from kdcourse.runs.teachers import load_teachers, shipped_folder
 
     data = subset(settings["pictures"])
     (_, teacher, _), *_ = load_teachers(shipped_folder(), data, ["teacher_1"])

@@ -33,7 +33,7 @@ def train(views: int | None, settings: Settings) -> Measured:
     from kdcourse import models
     from kdcourse.data import Augmentation, Dataset, fashion_mnist
     from kdcourse.distillation import HintonObjective, soft_targets, views_cost, views_shown
-    from kdcourse.experiments.teachers import load_teachers, shipped_folder
+    from kdcourse.runs.teachers import load_teachers, shipped_folder
     from kdcourse.training import fit
 
     torch.manual_seed(settings["seed"])
@@ -84,7 +84,7 @@ def train(views: int | None, settings: Settings) -> Measured:
 
 def draw(result: Result, folder: Path) -> Path | None:
     """``stored_views_trade_off.png`` from a result; None where too little of it was measured."""
-    from kdcourse.figures import ViewsPoint, views_trade_off
+    from benchmarks.figures.views import ViewsPoint, views_trade_off
     from kdcourse.figures.output import png
 
     points = [

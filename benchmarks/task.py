@@ -19,7 +19,7 @@ from benchmarks.harness import Comparison, Measured, Settings, Side
 from kdcourse import models
 from kdcourse.data import Dataset, Split, fashion_mnist
 from kdcourse.distillation import distil
-from kdcourse.experiments.teachers import load_teachers, shipped_folder
+from kdcourse.runs.teachers import load_teachers, shipped_folder
 from kdcourse.training import History
 from kdcourse.training.loop import evaluate_split
 

@@ -20,9 +20,9 @@ from kdcourse.checks.observe import Observed
 from kdcourse.coursework import notebooks
 from kdcourse.coursework.finding import find
 from kdcourse.coursework.notebooks import Cell
-from kdcourse.coursework.page import clean
 from kdcourse.coursework.records import Answer, Assignment, Graded, Handed, Mark, Submission, Task
 from kdcourse.coursework.sandbox import Lost
+from kdcourse.pages import clean
 
 _MOST_TEXT = 50_000  # characters of an answer that are kept to be shown
 _MOST_MESSAGE = 2_000

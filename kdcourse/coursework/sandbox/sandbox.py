@@ -50,7 +50,7 @@ _LEFT_OUT = (
     "checks/vary.py",
     "lessons",
     "coursework",
-    "experiments",
+    "runs",
     "cli.py",
     "__pycache__",
 )
