@@ -158,7 +158,12 @@ def oxford_pets(
     warn_of_left_out(base, left_out)
     digests = [image_digest(image) for part in PARTS for image in splits[part].images.numpy()]
     warn_of_identical(
-        base, np.stack(digests), parts, None, files, "They were published so: give the results with that in mind."
+        base,
+        np.stack(digests),
+        parts,
+        None,
+        files,
+        "They were published so: give the results with that in mind.",
     )
     return SegmentationDataset(
         "Oxford-IIIT Pet",
