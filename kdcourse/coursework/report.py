@@ -28,61 +28,33 @@ def report(class_: Sequence[Graded], assignment: Assignment, pages: Mapping[str,
     """
     lost = [graded for graded in class_ if failed(graded, assignment)]
     judged = [graded for graded in class_ if not failed(graded, assignment)]
-    titles = {task.id: task.title for task in assignment.tasks}
-    by_id = {graded.student: graded for graded in class_}
+    points = [graded.points for graded in judged]
     return render(
         _TEMPLATE,
         title=assignment.title,
-        of=number(assignment.points),
-        points=_points([graded.points for graded in judged]),
-        waiting=sum(map(waiting, judged)),
-        hardest=next(
-            (
-                {"title": task.title, "share": f"{100 * share:.0f} %"}
-                for task, share in hardest(judged, assignment)
-                if task.kind == "code"
-            ),
-            None,
-        ),
-        bars=_bars(spread(judged, assignment)) if judged and assignment.points else [],
+        of=assignment.points,
+        class_=class_,
         failed=lost,
-        tasks=_tasks(judged, assignment),
-        mistakes=commonest(judged),
-        titles=titles,
-        groups=[
-            {
-                "students": [by_id[student] for student in group.students],
-                "shared": group.shared,
-                "tasks": [titles[task] for task in group.tasks],
-            }
-            for group in alike(class_, assignment)
-        ],
         troubled=[graded for graded in class_ if graded.problems],
-        everybody=[
-            {
-                "name": graded.name,
-                "student": graded.student,
-                "page": (pages or {}).get(graded.student, ""),
-                "points": "–" if failed(graded, assignment) else number(graded.points),
-                "waiting": waiting(graded),
-            }
-            for graded in class_
-        ],
+        points=sorted(points),
+        mean=statistics.fmean(points) if points else None,
+        median=statistics.median(points) if points else None,
+        waiting={graded.student: waiting(graded) for graded in class_},
+        not_read=sum(map(waiting, judged)),
+        hardest=[(task.title, part) for task, part in hardest(judged, assignment) if task.kind == "code"][:1],
+        bars=_bars(spread(judged, assignment)) if judged and assignment.points else [],
+        tasks=_tasks(judged, assignment),
+        titles={task.id: task.title for task in assignment.tasks},
+        mistakes=commonest(judged),
+        groups=alike(class_, assignment),
+        students={graded.student: graded for graded in class_},
+        pages=pages or {},
+        number=number,
     )
 
 
-def _points(points: Sequence[float]) -> dict[str, str]:
-    if not points:
-        return {}
-    return {
-        "mean": number(statistics.fmean(points)),
-        "median": number(statistics.median(points)),
-        "lowest": number(min(points)),
-        "highest": number(max(points)),
-    }
-
-
 def _bars(counts: Sequence[int]) -> list[dict[str, float]]:
+    """Return the bars of the histogram: lower limit in percent, students, height in pixels."""
     return [
         {"low": 10 * place, "count": count, "height": round(_HIGHEST_BAR * count / max(counts), 1)}
         for place, count in enumerate(counts)
@@ -90,6 +62,7 @@ def _bars(counts: Sequence[int]) -> list[dict[str, float]]:
 
 
 def _tasks(class_: Sequence[Graded], assignment: Assignment) -> list[dict[str, object]]:
+    """Return the tasks, the hardest first, with the numbers of students who got all points, fewer, and so on."""
     shares = {task.id: (task, share) for task, share in hardest(class_, assignment)}
     unmarked = [(task, None) for task in assignment.tasks if task.id not in shares]
     rows: list[dict[str, object]] = []
@@ -97,13 +70,12 @@ def _tasks(class_: Sequence[Graded], assignment: Assignment) -> list[dict[str, o
         marks = _of(class_, task)
         marked = [(mark, mark.points) for mark in marks if mark.points is not None]
         numbers = [
-            "–" if share is None else f"{100 * share:.0f} %",
             sum(points >= mark.of for mark, points in marked),
             sum(mark.attempted and points < mark.of for mark, points in marked),
             sum(not mark.attempted for mark in marks),
             len(marks) - len(marked),
         ]
-        rows.append({"title": task.title, "id": task.id, "numbers": numbers})
+        rows.append({"title": task.title, "id": task.id, "share": share, "numbers": numbers})
     return rows
 
 

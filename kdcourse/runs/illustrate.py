@@ -1,4 +1,4 @@
-"""The figures of a run's report, from what the run found."""
+"""Draw the figures of a run's report from its outcome."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kdcourse.training import History
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SHOWN = 5  # pictures in the gallery of soft targets
+_SHOWN = 5  # images in the gallery of soft targets
 _MASKS_SHOWN = 10
 
 
 def report_figures(outcome: Outcome) -> dict[str, Figure]:
-    """Name -> figure, in the order in which the report shows them."""
+    """Return figures by name, in the order in which the report shows them."""
     if isinstance(outcome.data, SegmentationDataset):
-        return _of_masks(outcome, outcome.data)
+        return _segmentation_figures(outcome, outcome.data)
     data, logits, rows = outcome.data, outcome.test_logits, outcome.results["models"]
     student = logits[f"distilled-seed{rows['distilled']['runs'][0]['seed']}"]
     plain = logits[f"plain-seed{rows['plain']['runs'][0]['seed']}"]
@@ -47,9 +47,9 @@ def report_figures(outcome: Outcome) -> dict[str, Figure]:
             )
         }
     )
-    telling = _most_telling(logits["ensemble"], data.test.labels)
+    unsure = _least_confident(logits["ensemble"], data.test.labels)
     drawn["soft_target_gallery"] = figures.soft_target_gallery(
-        data.test.images[telling], logits["ensemble"][telling], data.test.labels[telling], data.classes
+        data.test.images[unsure], logits["ensemble"][unsure], data.test.labels[unsure], data.classes
     )
     if bool((logits["ensemble"].argmax(1) != student.argmax(1)).any()):
         drawn["disagreements"] = figures.disagreements(
@@ -58,8 +58,8 @@ def report_figures(outcome: Outcome) -> dict[str, Figure]:
     return drawn
 
 
-def _of_masks(outcome: Outcome, data: SegmentationDataset) -> dict[str, Figure]:
-    """The figures of a report on segmentation."""
+def _segmentation_figures(outcome: Outcome, data: SegmentationDataset) -> dict[str, Figure]:
+    """Return the figures of a report on segmentation."""
     rows, recorded = outcome.results["models"], outcome.results["recorded"]
     first = {kind: f"{kind}-seed{rows[kind]['runs'][0]['seed']}" for kind in ("plain", "distilled")}
     names = {"ensemble": "ensemble"} | {f"{kind} student": name for kind, name in first.items()}
@@ -107,10 +107,10 @@ def _of_masks(outcome: Outcome, data: SegmentationDataset) -> dict[str, Figure]:
     return drawn
 
 
-def _most_telling(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Pictures of different classes that the ensemble gets right with the least confident softmax: int64 [K].
+def _least_confident(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return images of different classes that the ensemble gets right with the least confidence: int64 [K].
 
-    Sure answers look like labels; it is the unsure ones that show what soft targets add.
+    Confident predictions look like labels; the least confident ones show what soft targets add.
     """
     probabilities = torch.softmax(logits, dim=1)
     entropy = torch.special.entr(probabilities).sum(1)

@@ -1,9 +1,8 @@
-"""Results that take longer than a coffee: trained once by a command, stored, checked ever after.
+"""Search, record and load the students whose results are stored with the course.
 
-``kdcourse students search`` tries settings on the validation split; ``kdcourse students record``
-trains the chosen ones over several seeds and asks the test set once. Both go on where they were
-interrupted, and leave what they found in ``data/students``: of the search every try, whether it
-helped or not. With ``--task segmentation`` the same, in ``data/segmentation-students``.
+``kdcourse students search`` compares settings on the validation split; ``kdcourse students record`` trains the chosen
+ones over several seeds and evaluates them on the test split once. Both resume after an interruption and write to
+``data/students``, or with ``--task segmentation`` to ``data/segmentation-students``. Every trial of the search is kept.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from kdcourse.distillation import Ensemble, soft_targets, views_shown
 from kdcourse.files import read_checksums, write_atomically
 from kdcourse.runs import table, teachers
 from kdcourse.runs.students import StudentRecipe, train_student
-from kdcourse.runs.tasks import AnyDataset, Targets, judge, targets_for, task_named, task_of
+from kdcourse.runs.tasks import AnyDataset, Targets, scorer, targets_for, task_named, task_of
 from kdcourse.runs.trials import SEEDS, Trial
 
 RECORD = "recorded.json"
@@ -31,7 +30,7 @@ Say = Callable[[str], None]
 
 
 def shipped_folder() -> Path:
-    """Where the recorded classifiers lie, beside the shipped teachers; of other tasks see `Task.students`."""
+    """Return the folder of the recorded classifiers; for other tasks see `Task.students`."""
     return task_named("classification").students
 
 
@@ -43,22 +42,23 @@ def search(
     precision: str = "float32",
     say: Say = print,
 ) -> list[dict[str, Any]]:
-    """Train every trial once more than never: those already in ``folder/search.json`` are kept.
+    """Run the trials that aren't in ``folder/search.json`` yet, and evaluate them on the validation split.
 
-    Only the validation split is asked. Each row is written as soon as its student is done.
+    Each row is written as soon as its student is trained.
 
     Args:
-        data: the pictures; they tell which task it is.
-        folder: where the rows go, and the students tried.
+        data: images with labels or masks, which determine the task.
+        folder: of the rows and the trained students.
         trials: by default those of the task.
-        precision: of all students alike, or what is compared would depend on the machine's choice for each.
+        precision: for every student, so that the comparison doesn't depend on this machine's choice.
+        say: called with a line of progress.
 
     Returns:
-        The rows: recipe, seed, validation figures of the last epoch, seconds.
+        The rows: recipe, seed, validation metrics of the last epoch, seconds.
     """
     task, path = task_of(data), folder / SEARCH
     rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
-    targets = _asked_once(task.ensemble(data), data)
+    targets = _targets_by_views(task.ensemble(data), data)
     for trial in task.trials if trials is None else trials:
         key = {
             "why": trial.why,
@@ -70,7 +70,7 @@ def search(
             continue
         student, history = train_student(
             trial.recipe, data, targets(trial.recipe), trial.seed,
-            path=folder / "tries" / f"{trial.name}.safetensors", precision=precision, progress=trial.name,
+            path=folder / "trials" / f"{trial.name}.safetensors", precision=precision, progress=trial.name,
         )  # fmt: skip
         last = history.last
         found = {
@@ -96,16 +96,16 @@ def record(
     precision: str = "float32",
     say: Say = print,
 ) -> dict[str, Any]:
-    """Train the chosen plain and distilled recipes over ``seeds`` and ask the test set, once, at the end.
+    """Train the chosen plain and distilled recipes over ``seeds``; evaluate them on the test split once, at the end.
 
-    Writes every student's weights, their checksums and ``recorded.json``. All students train in ``precision``.
+    Writes every student's weights, their checksums and ``recorded.json``. Every student is trained in ``precision``.
 
     Returns:
         The content of ``recorded.json``.
     """
     task = task_of(data)
     teacher = task.ensemble(data)
-    targets = _asked_once(teacher, data)
+    targets = _targets_by_views(teacher, data)
     for kind, recipe in task.recorded.items():
         for seed in seeds:
             name = f"{kind}_seed{seed}"
@@ -127,12 +127,12 @@ def record(
 def measured(
     data: AnyDataset, folder: Path, teacher: Ensemble, seeds: Sequence[int] = SEEDS
 ) -> dict[str, Any]:
-    """What the stored students score on the test set, from their weights alone.
+    """Return the content of ``recorded.json``, measured on the test split from the stored weights.
 
     Raises:
-        CheckpointError: a student missing, damaged or changed since its checksum was written.
+        CheckpointError: a student is missing, damaged or changed since its checksum was written.
     """
-    task, scores = task_of(data), judge(teacher, data)
+    task, scores = task_of(data), scorer(teacher, data)
     rows = {
         "ensemble": table.row(
             f"ensemble of {len(teacher.members)}", "ensemble", teacher.average,
@@ -157,10 +157,10 @@ def measured(
 
 
 def load(folder: Path, name: str, data: AnyDataset) -> tuple[nn.Module, training.History]:
-    """A stored student and its history.
+    """Return a stored student, in eval mode, and its history.
 
     Raises:
-        CheckpointError: the file is missing, damaged or not the one its checksum was made from.
+        CheckpointError: the file is missing, damaged or doesn't match its checksum.
     """
     path = folder / f"{name}.safetensors"
     teachers.check_digest(path, read_checksums(folder), task_of(data).record_command)
@@ -176,7 +176,7 @@ def load(folder: Path, name: str, data: AnyDataset) -> tuple[nn.Module, training
 
 
 def summary(data: AnyDataset) -> dict[str, Any] | None:
-    """``recorded.json`` where it belongs to these pictures, for the report; else ``None``."""
+    """Return the content of ``recorded.json`` where it was measured on these data, else ``None``."""
     path = task_of(data).students / RECORD
     if not path.exists():
         return None
@@ -185,29 +185,29 @@ def summary(data: AnyDataset) -> dict[str, Any] | None:
 
 
 def ensemble(data: AnyDataset) -> Ensemble:
-    """The shipped teachers of these pictures as one."""
+    """Return the ensemble of the shipped teachers for these data."""
     return task_of(data).ensemble(data)
 
 
 def store_soft_targets(data: Dataset, folder: Path) -> list[Path]:
-    """Ask the shipped teachers' ensemble about every training picture once, and keep the answers in ``folder``.
+    """Compute the soft targets of the shipped ensemble for every training image, and store them in ``folder``.
 
-    They are those that `kdcourse.distillation.distil` asks for without augmentation. What the folder
-    held of other teachers is removed.
+    They are those that `kdcourse.distillation.distil` uses without augmentation. Files of other teachers are removed
+    from the folder.
     """
     targets = soft_targets(ensemble(data), data.train, data, cache=folder)
     kept = []
     for file in (each for each in targets.files if each is not None):
         kept.append(folder / file.name)
-        if file.resolve() != kept[-1].resolve():  # it came with the course
+        if file.resolve() != kept[-1].resolve():  # not the file that came with the course
             write_atomically(kept[-1], file.read_bytes())
     for file in set(folder.glob("*.npy")) - set(kept):
         file.unlink()
     return kept
 
 
-def _asked_once(teacher: Ensemble, data: AnyDataset) -> Callable[[StudentRecipe], Targets | None]:
-    """What a recipe learns from; asked for again only where the views differ from the last recipe's."""
+def _targets_by_views(teacher: Ensemble, data: AnyDataset) -> Callable[[StudentRecipe], Targets | None]:
+    """Return a function from a recipe to its soft targets; they are computed again only where the views differ."""
     held: dict[tuple[str, ...], Targets] = {}
 
     def targets(recipe: StudentRecipe) -> Targets | None:

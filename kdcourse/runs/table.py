@@ -1,4 +1,4 @@
-"""The lines of a results table, and what they say when set side by side."""
+"""Make the rows of a results table, and compare them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from kdcourse import evaluation
 
 
 def compare(models: Mapping[str, Any], metric: str = "accuracy") -> dict[str, Any]:
-    """Distilled against plain by seed, gap recovered, and how much smaller and faster the student is.
+    """Compare distilled and plain students by seed; compute gap recovered, and how much smaller and faster they are.
 
-    ``metric``: the figure that counts, ``accuracy`` or, of masks, ``iou``.
+    Args:
+        models: rows by name, see `row`; "plain", "distilled" and "ensemble" are needed.
+        metric: metric to compare by: ``accuracy``, or ``iou`` for masks.
     """
     plain = [run["test"][metric] for run in models["plain"]["runs"]]
     distilled = [run["test"][metric] for run in models["distilled"]["runs"]]
@@ -36,7 +38,7 @@ def compare(models: Mapping[str, Any], metric: str = "accuracy") -> dict[str, An
 
 
 def scores(logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> dict[str, float | None]:
-    """The figures of one model that reports keep, by their short names."""
+    """Return the metrics of one classifier that reports keep; logits [N, C], labels [N]."""
     found = evaluation.evaluate(logits, labels, teacher_logits)
     return {
         "accuracy": found.accuracy,
@@ -50,7 +52,7 @@ def scores(logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> dic
 def mask_scores(
     found: evaluation.SegmentationScores, masks: Tensor, teacher_masks: Tensor
 ) -> dict[str, float | None]:
-    """The figures of one segmentation model that reports keep; masks [N, H, W] are its own and the teacher's."""
+    """Return the metrics of one segmentation model that reports keep; masks [N, H, W], its own and the teacher's."""
     return {
         "iou": found.mean_iou,
         "accuracy": found.pixel_accuracy,
@@ -68,13 +70,13 @@ def row(
     role: str,
     model: str,
     runs: list[dict[str, Any]],
-    pictures: int,
+    images: int,
     metric: str = "accuracy",
 ) -> dict[str, Any]:
-    """One model's line of the results: its runs, their mean and the metric's 95 % interval.
+    """Return one model's row of the results: its runs, their mean and the metric's 95 % interval.
 
-    Over seeds (Student's t) where there are several; else over the draw of the ``pictures`` that the
-    test set is made of (Wilson), which only an accuracy of pictures has.
+    The interval is over seeds (Student's t) where there are several; else over the sampling of the test set's
+    ``images`` (Wilson), which is defined for accuracy alone.
     """
     keys = runs[0]["test"].keys()
     values = {key: [run["test"][key] for run in runs] for key in keys}
@@ -83,7 +85,7 @@ def row(
     if len(runs) > 1:
         spread = evaluation.mean_interval(values[metric])
     elif metric == "accuracy":
-        spread = evaluation.wilson_interval(round(values["accuracy"][0] * pictures), pictures)
+        spread = evaluation.wilson_interval(round(values["accuracy"][0] * images), images)
     return {
         "label": label, "role": role, "model": model, "runs": runs, "mean": mean,
         "interval": {metric: [spread.low, spread.high] if spread else None},

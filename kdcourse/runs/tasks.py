@@ -1,4 +1,4 @@
-"""The course's two tasks, and what differs between them where teachers and results are recorded."""
+"""Describe the course's two tasks: their data, teachers, trials and recorded students."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ AnyDataset = Dataset | SegmentationDataset
 Targets = SoftTargets | DenseTargets
 Scores = dict[str, float | None]
 
-# Scenes that students train on. A teacher has seen all of `garment_scenes`; a student's share is what a laptop
-# can go through in a minute, and both kinds of student get the same.
+# Scenes that students train on: as many as a laptop processes in a minute, the same for both kinds of student.
+# Teachers were trained on all of `garment_scenes`.
 STUDENT_SCENES = (2000, 500, 500)
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task: its pictures, recipes, folders and the figure that counts.
+    """Hold one task's data, recipes, folders and metric.
 
-    ``teachers_folder`` and ``students_folder`` lie in the course's own ``data``. ``metric`` names the figure of a
-    run's ``test`` that models are compared by, ``metric_name`` is what readers call it. ``live`` is the recorded
-    search's choice, cut to fit in minutes.
+    ``teachers_folder`` and ``students_folder`` are in the course's own ``data``. ``metric`` is the key in a run's
+    ``test`` of the metric that models are compared by, ``metric_name`` its name in reports. ``live`` is the recorded
+    search's choice, with fewer epochs, so that it trains in minutes.
     """
 
     name: str
@@ -57,11 +57,11 @@ class Task:
 
     @property
     def students(self) -> Path:
-        """Where the recorded students lie."""
+        """Return the folder of the recorded students."""
         return shipped(self.students_folder)
 
     def ensemble(self, data: Any) -> Ensemble:
-        """The shipped teachers as one."""
+        """Return the ensemble of the shipped teachers."""
         found = teachers.load_teachers(shipped(self.teachers_folder), data)
         return Ensemble([model for _, model, _ in found])
 
@@ -98,10 +98,10 @@ SEGMENTATION = Task(
 
 
 def task_named(name: str) -> Task:
-    """The task of that name.
+    """Return the task of that name.
 
     Raises:
-        ArgumentError: there is none.
+        ArgumentError: there is no such task.
     """
     known = {task.name: task for task in (CLASSIFICATION, SEGMENTATION)}
     if name not in known:
@@ -110,14 +110,14 @@ def task_named(name: str) -> Task:
 
 
 def task_of(data: AnyDataset) -> Task:
-    """The task that these pictures are for."""
+    """Return the task of these data."""
     return SEGMENTATION if isinstance(data, SegmentationDataset) else CLASSIFICATION
 
 
 def targets_for(
     recipe: StudentRecipe, teacher: nn.Module, data: AnyDataset, *, progress: bool = True
 ) -> Targets:
-    """What a recipe learns from. For one label a picture it is computed once, then read from disk."""
+    """Return the soft targets that a recipe needs. For classification they are computed once, then read from disk."""
     views = views_shown(recipe.augmentation, recipe.views, 0, recipe.epochs)
     weight = next(teacher.parameters())
     precision = training.fastest(weight.device)
@@ -126,26 +126,26 @@ def targets_for(
     return soft_targets(teacher, data.train, data, views=views, precision=precision, progress=progress)
 
 
-def judge(teacher: nn.Module, data: AnyDataset) -> Callable[[nn.Module], Scores]:
-    """What scores a model on the test split, agreement with ``teacher`` included; the teacher is asked once."""
+def scorer(teacher: nn.Module, data: AnyDataset) -> Callable[[nn.Module], Scores]:
+    """Return a function that scores a model on the test split; the teacher's predictions are computed once."""
     if isinstance(data, SegmentationDataset):
         scenes = data
 
-        def ask(model: nn.Module) -> tuple[evaluation.SegmentationScores, Tensor]:
+        def predicted(model: nn.Module) -> tuple[evaluation.SegmentationScores, Tensor]:
             return evaluation.evaluate_with_masks(model, scenes.test, scenes)
 
-        of_teacher = ask(teacher)
+        of_teacher = predicted(teacher)
 
-        def of_masks(model: nn.Module) -> Scores:
-            found, masks = of_teacher if model is teacher else ask(model)
+        def score_masks(model: nn.Module) -> Scores:
+            found, masks = of_teacher if model is teacher else predicted(model)
             return table.mask_scores(found, masks, of_teacher[1])
 
-        return of_masks
-    pictures = data
-    answers = evaluation.predict(teacher, pictures.test, pictures)
+        return score_masks
+    images = data
+    teacher_logits = evaluation.predict(teacher, images.test, images)
 
-    def of_labels(model: nn.Module) -> Scores:
-        own = answers if model is teacher else evaluation.predict(model, pictures.test, pictures)
-        return table.scores(own, pictures.test.labels, answers)
+    def score_labels(model: nn.Module) -> Scores:
+        own = teacher_logits if model is teacher else evaluation.predict(model, images.test, images)
+        return table.scores(own, images.test.labels, teacher_logits)
 
-    return of_labels
+    return score_labels

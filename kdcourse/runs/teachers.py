@@ -1,4 +1,4 @@
-"""The course's teachers, five classifiers and three U-Nets: how each is trained, stored and loaded."""
+"""Train, store and load the course's teachers: five classifiers and three U-Nets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kdcourse.files import CHECKSUMS, read_checksums, sha256, shipped, write_ato
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of one teacher's training; everything else is `fit`'s default."""
+    """Hold the settings of one teacher's training."""
 
     name: str
     model: str
@@ -32,8 +32,8 @@ class Recipe:
     weight_decay: float = 5e-3
 
 
-# They differ on purpose, in seed, width and augmentation: an ensemble gains from members that err
-# on different pictures (Hansen and Salamon 1990).
+# They differ in seed, width and augmentation: an ensemble gains from members whose errors differ (Hansen and
+# Salamon 1990).
 RECIPES: tuple[Recipe, ...] = (
     Recipe("teacher_1", "teacher", 1, Augmentation(), epochs=18),
     Recipe("teacher_2", "teacher_wide", 2, Augmentation()),
@@ -42,7 +42,7 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe("teacher_5", "teacher", 5, Augmentation(erase=0.3, erase_sides=(6, 14))),
 )
 
-# Scenes aren't erased: a grey patch would hide garments whose class the mask still asks for.
+# Without erasing: a grey patch would hide garments that the mask still labels.
 SEGMENTATION_RECIPES: tuple[Recipe, ...] = (
     Recipe("unet_1", "unet", 1, Augmentation(shift=6, erase=0.0), epochs=14, batch_size=16),
     Recipe("unet_2", "unet_wide", 2, Augmentation(shift=4, erase=0.0), epochs=12, batch_size=16),
@@ -51,7 +51,7 @@ SEGMENTATION_RECIPES: tuple[Recipe, ...] = (
 
 
 def shipped_folder() -> Path:
-    """Where the course's own teachers lie."""
+    """Return the folder of the course's own teachers."""
     return shipped("teachers")
 
 
@@ -64,11 +64,10 @@ def train_teacher(
     precision: str = "auto",
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Train one teacher, going on where an earlier call stopped, and store it in ``folder``.
+    """Train one teacher, or resume its training, and store it in ``folder``.
 
-    Writes ``NAME.safetensors`` (matrices in float16), whose notes hold settings and history, and
-    refreshes the folder's checksums. A teacher already there, trained with this recipe on these
-    pictures, is left as it is.
+    Writes ``NAME.safetensors`` (matrices in float16), whose notes hold settings and history, and updates the folder's
+    checksums. A teacher that is there already, trained with this recipe on these images, is kept.
 
     Returns:
         The notes stored with the weights.
@@ -116,8 +115,8 @@ def load_teachers(
     """Load stored teachers: name, model in eval mode, notes.
 
     Raises:
-        CheckpointError: a damaged list of checksums; a teacher missing, damaged, changed since its
-            checksum was written, or trained for other classes than ``data`` has.
+        CheckpointError: the list of checksums is damaged; a teacher is missing, damaged, changed since its checksum was
+            written, or was trained for other classes than those of ``data``.
     """
     expected = read_checksums(folder)
     wanted = list(names) if names is not None else sorted(Path(file).stem for file in expected)
@@ -132,7 +131,7 @@ def load_teachers(
         notes = training.weights.read_tensors(path)[1]
         if tuple(notes.get("classes", ())) != data.classes:
             raise CheckpointError(
-                f"{path} was trained for the classes {', '.join(notes.get('classes', []))}; the pictures have "
+                f"{path} was trained for the classes {', '.join(notes.get('classes', []))}; the images have "
                 f"{', '.join(data.classes)}. Train teachers for them with: kdcourse run --teachers train"
             )
         model = _build(notes["model"], data)
@@ -147,13 +146,13 @@ def check_digest(path: Path, expected: dict[str, str], remedy: str) -> None:
     if found != expected.get(path.name):
         raise CheckpointError(
             f"{path} is not the file that was stored: SHA-256 {expected.get(path.name, 'not listed')} expected, "
-            f"{found} found. Fetch it again (git checkout -- {path.name} in its folder), or train it anew with: "
+            f"{found} found. Restore it (git checkout -- {path.name} in its folder), or train it again with: "
             f"{remedy}"
         )
 
 
 def write_checksums(folder: Path) -> None:
-    """Refresh ``SHA256SUMS`` (the format of ``sha256sum``) for every finished teacher of ``folder``."""
+    """Write ``SHA256SUMS`` (the format of ``sha256sum``) for every finished model of ``folder``."""
     files = sorted(p for p in folder.glob("*.safetensors") if not p.name.endswith(".checkpoint.safetensors"))
     write_atomically(folder / CHECKSUMS, "".join(f"{sha256(p)}  {p.name}\n" for p in files))
 

@@ -1,4 +1,4 @@
-"""What was tried to find the students' settings, and what was chosen: data, no code."""
+"""List the trials of the search for the students' settings, and the chosen ones: data, no code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VIEWS = 4
 
 @dataclass(frozen=True)
 class Trial:
-    """One try of the search: its name, the question it helps to answer, the recipe, the seed."""
+    """Hold one trial of the search: its name, the question that it helps to answer, its recipe and seed."""
 
     name: str
     why: str
@@ -33,7 +33,7 @@ def _gentle(recipe: StudentRecipe) -> StudentRecipe:
 
 
 TRIALS: tuple[Trial, ...] = (
-    # The plain student gets its own best settings, or the comparison would flatter distillation.
+    # The plain student gets its own best settings, or the comparison would favour distillation.
     Trial("plain", "augmentation", _CNN),
     Trial("T2-a1", "augmentation", _SOFT),
     Trial("T2-a1-gentle", "augmentation", _gentle(_SOFT)),
@@ -57,7 +57,7 @@ TRIALS: tuple[Trial, ...] = (
     ),
 )
 
-# For either kind the settings that were best of the long schedule, cut to two thirds of it.
+# For each kind the best settings of the long schedule, cut to two thirds of its epochs.
 RECORDED: dict[str, StudentRecipe] = {
     "plain": replace(_gentle(_CNN), epochs=16),
     "distilled": replace(_gentle(_SOFT), alpha=0.9, epochs=16),
@@ -89,8 +89,8 @@ SEGMENTATION_TRIALS: tuple[Trial, ...] = (
     ),
 )
 
-# Each kind's best on validation without flips, which help both alike and cost a second pass of the teachers. Among
-# the distilled ones the differences are those that seeds make.
+# Each kind's best on validation without flips, which help both kinds equally and need a second forward pass of the
+# teachers. The distilled trials differ no more than seeds do.
 SEGMENTATION_RECORDED: dict[str, StudentRecipe] = {
     "plain": _UNET,
     "distilled": replace(_CHANNELS, channelwise=10.0),

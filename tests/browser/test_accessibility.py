@@ -284,7 +284,7 @@ def test_mistakes_are_browsed_without_a_mouse(gallery: Lesson) -> None:
     _assert_focus_is_seen(wrong)
     gallery.press("Enter")
     expect(status).not_to_have_text(said)
-    handle, _, readout = slider(mistakes, "Picture")
+    handle, _, readout = slider(mistakes, "Image")
     gallery.tab_to(handle)
     gallery.press("ArrowRight")
     expect(readout).to_have_text("2")

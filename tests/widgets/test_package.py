@@ -47,7 +47,7 @@ def test_a_widget_shows_its_figure_with_its_alt_text() -> None:
         task()[2], task()[1], CLASS_NAMES, names=["<one>", 'the "two"', "three"]
     )
     bundle, metadata = bundle_of(explorer)
-    shown = explorer.picture.value
+    shown = explorer.drawing.value
     assert f'alt="{escape(metadata["image/png"]["alt"])}"' in shown and "&lt;one&gt;" in shown
     assert f"base64,{bundle['image/png']}" in shown
     width, height = re.findall(r'(?:width|height)="(\d+)"', shown)
