@@ -54,8 +54,8 @@ import torch
 from kdcourse import checks, doctor, evaluation, figures, models, training, widgets
 from kdcourse.data import fashion_mnist
 from kdcourse.distillation import distil
-from kdcourse.experiments import recorded
 from kdcourse.lessons import at_least, at_most, between, claim, show, show_here
+from kdcourse.runs import recorded
 
 # %% [markdown]
 # ## The pictures

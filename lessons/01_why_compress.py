@@ -44,8 +44,8 @@ import torch
 from kdcourse import checks, evaluation, figures, models, training, widgets
 from kdcourse.data import Split, fashion_mnist
 from kdcourse.distillation import distil, soft_targets
-from kdcourse.experiments import recorded
 from kdcourse.lessons import at_least, at_most, between, claim, show, show_here
+from kdcourse.runs import recorded
 
 # %% [markdown]
 # ## Who pays

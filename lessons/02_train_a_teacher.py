@@ -44,8 +44,8 @@ import torch.nn.functional as F
 
 from kdcourse import checks, evaluation, figures, models, training, widgets
 from kdcourse.data import Augmentation, Batches, fashion_mnist
-from kdcourse.experiments import teachers
 from kdcourse.lessons import at_least, at_most, between, claim, show
+from kdcourse.runs import teachers
 
 data = fashion_mnist()
 

@@ -43,8 +43,8 @@ import torch.nn.functional as F
 from kdcourse import checks, evaluation, figures, widgets
 from kdcourse.data import fashion_mnist
 from kdcourse.distillation import mean_softened, softened, softened_mean
-from kdcourse.experiments import recorded, teachers
 from kdcourse.lessons import at_least, at_most, between, claim, show
+from kdcourse.runs import recorded, teachers
 
 # %% [markdown]
 # ## Five teachers

@@ -44,8 +44,8 @@ import torch.nn.functional as F
 from kdcourse import checks, figures, models, widgets
 from kdcourse.data import fashion_mnist
 from kdcourse.distillation import entropy, hinton_loss, soft_targets, softened
-from kdcourse.experiments import recorded
 from kdcourse.lessons import at_least, at_most, between, claim, show
+from kdcourse.runs import recorded
 
 # %% [markdown]
 # ## Ask the teachers

@@ -43,8 +43,8 @@ from kdcourse import checks, evaluation, figures, models, widgets
 from kdcourse.data import Augmentation, View, fashion_mnist
 from kdcourse.distillation import SoftTargets, distil_grid, hinton_loss, kd_divergence, soft_targets
 from kdcourse.errors import ArgumentError
-from kdcourse.experiments import recorded
 from kdcourse.lessons import at_least, at_most, claim, show
+from kdcourse.runs import recorded
 
 # %% [markdown]
 # ## Teacher, pictures, student

@@ -46,8 +46,8 @@ import torch
 from kdcourse import checks, evaluation, figures, widgets
 from kdcourse.data import View, fashion_mnist
 from kdcourse.distillation import SoftTargets, distil_grid, soft_targets
-from kdcourse.experiments import recorded
 from kdcourse.lessons import at_least, at_most, between, claim, show, show_here
+from kdcourse.runs import recorded
 from kdcourse.training import History
 
 # %% [markdown]

@@ -43,9 +43,9 @@ import torch.nn.functional as F
 from kdcourse import checks, evaluation, figures, models, widgets
 from kdcourse.data import IGNORE, garment_scenes
 from kdcourse.distillation import dense_targets, distil
-from kdcourse.experiments import recorded
-from kdcourse.experiments.tasks import task_of
 from kdcourse.lessons import at_least, at_most, between, claim, show
+from kdcourse.runs import recorded
+from kdcourse.runs.tasks import task_of
 from kdcourse.training import fit
 
 # %% [markdown]
