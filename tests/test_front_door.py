@@ -15,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import kdcourse
-from kdcourse.lessons import front, links
+from tools.lessons import front, links
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -140,7 +140,7 @@ def test_the_changelog_begins_with_this_version() -> None:
 
 def test_badges_picture_and_lessons_of_the_readme_are_up_to_date() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert front.front(text) == text, "write it anew: python -m kdcourse.lessons.front README.md"
+    assert front.front(text) == text, "write it anew: python -m tools.lessons.front README.md"
     assert (ROOT / front.PICTURE).read_bytes() == front.picture()[1]
     assert len(front.picture()[0]) > 100, "the picture says in words what it shows"
 

@@ -23,7 +23,7 @@ from kdcourse.data import fashion_mnist
 from kdcourse.errors import ArgumentError, DataError
 from kdcourse.evaluation import weight_bytes
 from kdcourse.experiments import recorded
-from kdcourse.lessons.links import home
+from tools.lessons.links import home
 from website import assets, links, pages
 from website.card import CARD, card
 from website.lessons import FIGURES, Notebook, Page, page
@@ -91,7 +91,7 @@ def lay_out(sources: Path) -> list[Page]:
     for lesson in shown:
         text = json.dumps(lesson.notebook, ensure_ascii=False)
         _write(sources / "notebooks" / f"{lesson.name}.ipynb", text)
-    glossary = (ROOT / "lessons" / "glossary.md").read_text(encoding="utf-8")
+    glossary = (ROOT / "kdcourse" / "course" / "glossary.md").read_text(encoding="utf-8")
     _write(sources / "notebooks" / "glossary.md", pages.glossary(glossary))
 
     texts = {path: name for path, name in TEXTS.items() if (ROOT / path).is_file()}

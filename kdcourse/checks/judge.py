@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from kdcourse.checks.compare import Difference, difference, same
 from kdcourse.checks.exercise import Exercise, Mistake, Verdict
-from kdcourse.checks.observe import ANSWER, GRADIENT, Observed, Outcome, observe_ours
+from kdcourse.checks.observe import observe_ours
+from kdcourse.checks.outcomes import ANSWER, GRADIENT, Observed, Outcome
 
 # Each begins with words that say it all; the sign repeats them, so that neither needs colour.
 RIGHT, BLANK, WRONG = "Right ✓", "Not attempted yet ○", "Not yet ✗"

@@ -17,7 +17,7 @@ from torch import Tensor
 from kdcourse.checks.exercise import Exercise, Probe
 from kdcourse.checks.judge import agree, likely, right
 from kdcourse.checks.observe import observe_ours
-from kdcourse.checks.tries import Draw
+from kdcourse.checks.probes import Draw
 from kdcourse.data import IGNORE
 from kdcourse.errors import ArgumentError
 

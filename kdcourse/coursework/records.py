@@ -24,7 +24,7 @@ class Task:
     """One thing that is asked for.
 
     Args:
-        id: an exercise of `kdcourse.checks`, or a written question's own name; also the cell's nbgrader grade_id.
+        id: an exercise of `kdcourse.course`, or a written question's own name; also the cell's nbgrader grade_id.
         kind: "code" is checked by machine, "written" is read by a person.
         lesson: such as "04_soft_targets".
         title: one line.

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from kdcourse.course.notebook import NOTEBOOKS as NOTEBOOKS
 from kdcourse.errors import LessonError
-from kdcourse.lessons.build import NOTEBOOKS as NOTEBOOKS
 
 FIRST = "00_start_here.ipynb"
 
@@ -31,8 +31,8 @@ def command(arguments: Sequence[str] = (), *, browser: bool = True, notebooks: P
             raise LessonError(
                 f"{notebooks} holds no lessons: there is no {FIRST}. Name a copy of the repository's folder notebooks."
             )
-        if (notebooks.parent / "lessons").is_dir():
-            raise LessonError(f"{notebooks} holds no lessons yet. Build them: kdcourse lessons build")
+        if (notebooks.parent / "pyproject.toml").is_file():
+            raise LessonError(f"{notebooks} holds no lessons yet. Build them: python -m tools.lessons build")
         raise LessonError(
             "The lessons are not part of the installed package; they come with its repository. Get that, "
             "install it, and start from there:\n"

@@ -11,6 +11,8 @@ from typing import Any
 import nbformat
 import pytest
 import torch
+from kdcourse.lessons.build import LESSONS
+from kdcourse.lessons.source import BEGIN, END, read, sources
 from typer.testing import CliRunner
 
 from kdcourse import checks, cli
@@ -19,8 +21,6 @@ from kdcourse.coursework import assignment, questions
 from kdcourse.coursework.assign import ANSWER_HERE, ASSIGNMENT, assign
 from kdcourse.coursework.records import Assignment
 from kdcourse.errors import ArgumentError, LessonError
-from kdcourse.lessons.build import LESSONS
-from kdcourse.lessons.source import BEGIN, END, read, sources
 from tests.coursework import small
 
 SEED = 1_987_654_321

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kdcourse.lessons.build import CHECKOUT
 from traitlets.config import Config, PyFileConfigLoader
 
 from kdcourse.coursework import assignment
 from kdcourse.coursework.assign import assign
-from kdcourse.lessons.build import CHECKOUT
 from tests.coursework.test_assign import SEED, leaks, secrets
 
 pytest.importorskip("nbgrader", minversion="0.9.5")

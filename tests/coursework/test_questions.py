@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kdcourse.lessons.build import LESSONS, NOTEBOOKS
+from kdcourse.lessons.source import read, sources
 
 from kdcourse.coursework import questions
 from kdcourse.errors import LessonError
-from kdcourse.lessons.build import LESSONS, NOTEBOOKS
-from kdcourse.lessons.source import read, sources
 from tests.coursework import small
 
 

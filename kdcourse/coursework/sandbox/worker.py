@@ -37,7 +37,7 @@ _TICK = 0.05  # seconds between two looks at an answer's processes
 _GRACE = 2.0  # seconds beyond the limit in which an answer may still be stopped politely
 _NOBODY = 65534
 _NEEDED = (
-    "kdcourse.checks.plays",
+    "kdcourse.checks.fixtures",
     "kdcourse.distillation",
     "kdcourse.evaluation",
     "kdcourse.models",
@@ -385,7 +385,6 @@ def _defined(pieces: list[str], function: str) -> Any:
 
 def _stand_in(request: dict[str, Any]) -> Any:
     """The exercise as far as observing needs it: no solution, no mistakes."""
-    from kdcourse.checks import plays
 
     def asked() -> None:
         """Has the parameters that the answer is to have."""
@@ -395,13 +394,14 @@ def _stand_in(request: dict[str, Any]) -> Any:
         [inspect.Parameter(name, kind) for name in request["parameters"]]
     )
     probes = tuple(SimpleNamespace(inputs=tuple(inputs)) for inputs in request["tries"])
-    play = getattr(plays, request["play"]) if request["play"] else None
+    module, _, name = request["fixture"].partition(":")
+    fixture = getattr(importlib.import_module(module), name) if name else None
     return SimpleNamespace(
         id=request["id"],
         kind=request["kind"],
         gradient=request["gradient"],
         solution=asked,
-        play=play,
+        fixture=fixture,
         probes=probes,
     )
 
