@@ -99,9 +99,9 @@ def likely(exercise: Exercise, found: tuple[Outcome, ...]) -> Mistake | None:
             _shows(exercise, mistake, one, other) for one, other in zip(expected, found, strict=True)
         ):
             return mistake
-        if mistake.wrong is None or not any(wrong):
+        if not any(wrong):
             continue
-        theirs = observe_ours(exercise, mistake.wrong)
+        theirs = observe_ours(exercise, mistake.example)
         agrees = [agree(exercise, one, other) for one, other in zip(theirs, found, strict=True)]
         if all(agrees):
             return mistake
@@ -189,8 +189,7 @@ def _says_not_implemented(observed: Observed) -> bool:
 
 def _right(exercise: Exercise) -> Verdict:
     count = len(exercise.probes)
-    tries = "" if exercise.kind == "value" else f" on all {count} tries"
-    return Verdict(True, True, None, f"{RIGHT} {exercise.id}: what was asked for{tries}.")
+    return Verdict(True, True, None, f"{RIGHT} {exercise.id}: what was asked for on all {count} tries.")
 
 
 def _not_attempted(exercise: Exercise) -> Verdict:

@@ -40,12 +40,9 @@ def observe(exercise: Exercise, answer: Any, *, limit: float = 10.0) -> Observed
 
     Args:
         exercise: whose tries to put it to.
-        answer: the learner's function (or value).
+        answer: the learner's function.
         limit: seconds for all tries together.
     """
-    if exercise.kind == "value":
-        seen = _watch(exercise, lambda: answer, limit, rounds=1)
-        return replace(seen, blank=answer is Ellipsis)
     if not callable(answer):
         return Observed(blank=answer is Ellipsis, misfit=_not_a_function(exercise, answer))
     misfit = _arguments_misfit(exercise, answer)

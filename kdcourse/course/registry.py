@@ -6,11 +6,13 @@ import difflib
 import importlib
 import os
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kdcourse.checks import Exercise, Verdict, judge, observe, varied
 from kdcourse.course.order import ORDER
 from kdcourse.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from kdcourse.checks import Exercise, Verdict
 
 
 @cache
@@ -58,6 +60,8 @@ def check(exercise_id: str, answer: Any, *, limit: float = 10.0, seed: int | Non
     Raises:
         ArgumentError: there is no such exercise.
     """
+    from kdcourse.checks import judge, observe, varied  # imports torch, which those who only list lessons don't need
+
     asked = exercise(exercise_id)
     if seed is not None:
         asked = varied(asked, seed)

@@ -100,10 +100,18 @@ class Lesson:
 
     @property
     def objectives(self) -> list[str]:
-        """What a learner can do afterwards, one entry per line of the section Objectives."""
+        """What a learner can do afterwards, one entry per line of the section Objectives.
+
+        Raises:
+            LessonError: there is no such list.
+        """
         section = re.split(r"^##+ Objectives\b", _prose(self.cells), flags=re.MULTILINE)[1]
         section = re.split(r"^(?:##|\*\*)", section, maxsplit=1, flags=re.MULTILINE)[0]
         found = re.findall(r"^- (.+(?:\n  .+)*)", section, flags=re.MULTILINE)
+        if not found:
+            raise LessonError(
+                f"{_label(self.path)}: there is no list below '## Objectives'; say what a learner can do afterwards."
+            )
         return [" ".join(entry.split()).rstrip(";.") for entry in found]
 
     @property

@@ -70,106 +70,106 @@ DISTILLATION_TERM = Exercise(
     mistakes=(
         Mistake(
             "T squared missing",
-            wrong=lambda z, v, t: _kl(_logs(z, t), _logs(v, t)),
+            example=lambda z, v, t: _kl(_logs(z, t), _logs(v, t)),
             hint="softening makes the gradients smaller, by about 1 / T in two places. Which factor makes up for it?",
         ),
         Mistake(
             "T for T squared",
-            wrong=lambda z, v, t: t * _kl(_logs(z, t), _logs(v, t)),
+            example=lambda z, v, t: t * _kl(_logs(z, t), _logs(v, t)),
             hint="one 1 / T comes from the chain rule; where does a second come from?",
         ),
         Mistake(
             "divided by T squared",
-            wrong=lambda z, v, t: _kl(_logs(z, t), _logs(v, t)) / t**2,
+            example=lambda z, v, t: _kl(_logs(z, t), _logs(v, t)) / t**2,
             hint="softening has made the gradients small already: make up for it, don't do it again.",
         ),
         Mistake(
             "mean for batchmean",
-            wrong=lambda z, v, t: t**2 * _kl(_logs(z, t), _logs(v, t)).mul(len(z) / z.numel()),
+            example=lambda z, v, t: t**2 * _kl(_logs(z, t), _logs(v, t)).mul(len(z) / z.numel()),
             hint='kl_div\'s "mean" divides by the number of classes too; the divergence sums over the classes and '
             "averages over the pictures.",
         ),
         Mistake(
             "sum for mean",
-            wrong=lambda z, v, t: t**2 * _kl(_logs(z, t), _logs(v, t), "sum"),
+            example=lambda z, v, t: t**2 * _kl(_logs(z, t), _logs(v, t), "sum"),
             hint="average over the pictures, so that the loss doesn't grow with the batch.",
         ),
         Mistake(
             "KL sides swapped",
-            wrong=lambda z, v, t: t**2 * _kl(_logs(v, t), _logs(z, t)),
+            example=lambda z, v, t: t**2 * _kl(_logs(v, t), _logs(z, t)),
             hint="KL isn't symmetric. Whose probabilities weigh the logarithms? kl_div takes them second.",
         ),
         Mistake(
             "KL on raw logits",
-            wrong=lambda z, v, t: t**2 * F.kl_div(z / t, (v / t).softmax(1), reduction="batchmean"),
+            example=lambda z, v, t: t**2 * F.kl_div(z / t, (v / t).softmax(1), reduction="batchmean"),
             hint="kl_div takes log-probabilities first, and trusts you: nothing has turned the student's logits "
             "into any.",
         ),
         Mistake(
             "KL of raw logits on both sides",
-            wrong=lambda z, v, t: t**2 * _kl(z / t, v / t),
+            example=lambda z, v, t: t**2 * _kl(z / t, v / t),
             hint="kl_div takes log-probabilities and trusts you: dividing logits by T doesn't make them any.",
         ),
         Mistake(
             "probabilities where logs belong",
-            wrong=lambda z, v, t: (
+            example=lambda z, v, t: (
                 t**2 * F.kl_div((z / t).softmax(1), (v / t).softmax(1), reduction="batchmean")
             ),
             hint="kl_div takes the student's side as log-probabilities: which softmax gives those?",
         ),
         Mistake(
             "logs for a target of probabilities",
-            wrong=lambda z, v, t: t**2 * (_logs(v, t) * (_logs(v, t) - _logs(z, t))).sum(1).mean(),
+            example=lambda z, v, t: t**2 * (_logs(v, t) * (_logs(v, t) - _logs(z, t))).sum(1).mean(),
             hint="the divergence is weighed by the teacher's probabilities, not by their logarithms.",
         ),
         Mistake(
             "logs for a target of probabilities, in kl_div",
-            wrong=lambda z, v, t: t**2 * F.kl_div(_logs(z, t), _logs(v, t), reduction="batchmean"),
+            example=lambda z, v, t: t**2 * F.kl_div(_logs(z, t), _logs(v, t), reduction="batchmean"),
             hint="kl_div takes the target as probabilities, unless it is told log_target=True.",
         ),
         Mistake(
             "softmax over the wrong axis",
-            wrong=lambda z, v, t: t**2 * _kl(_logs(z, t, 0), _logs(v, t, 0)),
+            example=lambda z, v, t: t**2 * _kl(_logs(z, t, 0), _logs(v, t, 0)),
             hint="logits are [pictures, classes], and each picture's probabilities are to sum to 1.",
         ),
         Mistake(
             "teacher not softened",
-            wrong=lambda z, v, t: t**2 * _kl(_logs(z, t), _logs(v, 1)),
+            example=lambda z, v, t: t**2 * _kl(_logs(z, t), _logs(v, 1)),
             hint="both sides are softened, by one and the same temperature.",
         ),
         Mistake(
             "student not softened",
-            wrong=lambda z, v, t: t**2 * _kl(_logs(z, 1), _logs(v, t)),
+            example=lambda z, v, t: t**2 * _kl(_logs(z, 1), _logs(v, t)),
             hint="both sides are softened, by one and the same temperature.",
         ),
         Mistake(
             "nobody softened",
-            wrong=lambda z, v, t: t**2 * _kl(_logs(z, 1), _logs(v, 1)),
+            example=lambda z, v, t: t**2 * _kl(_logs(z, 1), _logs(v, 1)),
             hint="the temperature also divides the logits, before the softmax.",
         ),
         Mistake(
             "multiplied by the temperature",
-            wrong=lambda z, v, t: t**2 * _kl(_logs(z, 1 / t), _logs(v, 1 / t)),
+            example=lambda z, v, t: t**2 * _kl(_logs(z, 1 / t), _logs(v, 1 / t)),
             hint="a high temperature brings the logits closer together: is that times T, or divided by T?",
         ),
         Mistake(
             "cross-entropy for KL",
-            wrong=lambda z, v, t: t**2 * _cross_entropy(_logs(z, t), _logs(v, t)),
+            example=lambda z, v, t: t**2 * _cross_entropy(_logs(z, t), _logs(v, t)),
             hint="its gradient is the same, but a student that copies its teacher should have a loss of 0.",
         ),
         Mistake(
             "sign missing",
-            wrong=lambda z, v, t: -(t**2) * _kl(_logs(z, t), _logs(v, t)),
+            example=lambda z, v, t: -(t**2) * _kl(_logs(z, t), _logs(v, t)),
             hint="a divergence is never below 0.",
         ),
         Mistake(
             "squared distance of logits",
-            wrong=lambda z, v, t: F.mse_loss(z, v),
+            example=lambda z, v, t: F.mse_loss(z, v),
             hint="matching logits is what becomes of it at high T; here probabilities are compared.",
         ),
         Mistake(
             "log of a probability that is 0",
-            wrong=_p_log_p,
+            example=_p_log_p,
             hint="right for ordinary logits, but a softmax may round to 0, whose log is minus infinity. Stay in log "
             "space from the start: which function gives log-probabilities?",
         ),
@@ -227,87 +227,87 @@ OBJECTIVE = Exercise(
     mistakes=(
         Mistake(
             "weights swapped",
-            wrong=lambda z, v, y, t, a: objective(z, v, y, t, 1 - a),
+            example=lambda z, v, y, t, a: objective(z, v, y, t, 1 - a),
             hint="alpha weighs the teacher: at alpha = 0 the labels alone count.",
         ),
         Mistake(
             "labels not weighed",
-            wrong=lambda z, v, y, t, a: a * distillation_term(z, v, t) + _HARD(z, y),
+            example=lambda z, v, y, t, a: a * distillation_term(z, v, t) + _HARD(z, y),
             hint="the two weights sum to 1: at alpha = 1 the labels don't count any more.",
         ),
         Mistake(
             "teacher not weighed",
-            wrong=lambda z, v, y, t, a: distillation_term(z, v, t) + (1 - a) * _HARD(z, y),
+            example=lambda z, v, y, t, a: distillation_term(z, v, t) + (1 - a) * _HARD(z, y),
             hint="the two weights sum to 1: at alpha = 0 the teacher doesn't count any more.",
         ),
         Mistake(
             "alpha ignored",
-            wrong=lambda z, v, y, t, a: distillation_term(z, v, t) + _HARD(z, y),
+            example=lambda z, v, y, t, a: distillation_term(z, v, t) + _HARD(z, y),
             hint="how much the teacher counts against the labels, alpha says.",
         ),
         Mistake(
             "T squared dropped at alpha = 1",
-            wrong=_no_square_at_the_ends,
+            example=_no_square_at_the_ends,
             hint="at alpha = 1 the formula is the same: the factor of the distillation term stays.",
         ),
         Mistake(
             "T squared missing",
-            wrong=lambda z, v, y, t, a: _mix(distillation_term(z, v, t) / t**2, _HARD(z, y), a),
+            example=lambda z, v, y, t, a: _mix(distillation_term(z, v, t) / t**2, _HARD(z, y), a),
             hint="without a factor that makes up for the softening, the teacher fades as T grows.",
         ),
         Mistake(
             "T for T squared",
-            wrong=lambda z, v, y, t, a: _mix(distillation_term(z, v, t) / t, _HARD(z, y), a),
+            example=lambda z, v, y, t, a: _mix(distillation_term(z, v, t) / t, _HARD(z, y), a),
             hint="softening makes the gradients smaller by about 1 / T in two places, not in one.",
         ),
         Mistake(
             "T squared twice",
-            wrong=lambda z, v, y, t, a: _mix(t**2 * distillation_term(z, v, t), _HARD(z, y), a),
+            example=lambda z, v, y, t, a: _mix(t**2 * distillation_term(z, v, t), _HARD(z, y), a),
             hint="the distillation term has its factor T squared already.",
         ),
         Mistake(
             "softmax before the cross-entropy",
-            wrong=lambda z, v, y, t, a: _mix(distillation_term(z, v, t), _HARD(z.softmax(1), y), a),
+            example=lambda z, v, y, t, a: _mix(distillation_term(z, v, t), _HARD(z.softmax(1), y), a),
             hint="F.cross_entropy takes logits and does the softmax itself.",
         ),
         Mistake(
             "T squared on both parts",
-            wrong=lambda z, v, y, t, a: _mix(distillation_term(z, v, t), t**2 * _HARD(z, y), a),
+            example=lambda z, v, y, t, a: _mix(distillation_term(z, v, t), t**2 * _HARD(z, y), a),
             hint="only the softened part needs a factor that makes up for the softening.",
         ),
         Mistake(
             "labels' part softened",
-            wrong=lambda z, v, y, t, a: _mix(distillation_term(z, v, t), _HARD(z / t, y), a),
+            example=lambda z, v, y, t, a: _mix(distillation_term(z, v, t), _HARD(z / t, y), a),
             hint="the labels' cross-entropy takes the student's logits as they are, at T = 1.",
         ),
         Mistake(
             "labels against the teacher",
-            wrong=lambda z, v, y, t, a: _mix(distillation_term(z, v, t), _HARD(v, y), a),
+            example=lambda z, v, y, t, a: _mix(distillation_term(z, v, t), _HARD(v, y), a),
             hint="it is the student who has to name the labels; the teacher isn't trained.",
         ),
         Mistake(
             "mean for batchmean",
-            wrong=lambda z, v, y, t, a: _mix(distillation_term(z, v, t) / z.shape[1], _HARD(z, y), a),
+            example=lambda z, v, y, t, a: _mix(distillation_term(z, v, t) / z.shape[1], _HARD(z, y), a),
             hint='kl_div\'s "mean" divides by the number of classes too.',
         ),
         Mistake(
             "KL sides swapped",
-            wrong=lambda z, v, y, t, a: _mix(distillation_term(v, z, t), _HARD(z, y), a),
+            example=lambda z, v, y, t, a: _mix(distillation_term(v, z, t), _HARD(z, y), a),
             hint="KL isn't symmetric: the teacher's probabilities weigh the logarithms.",
         ),
         Mistake(
             "labels' sum for mean",
-            wrong=lambda z, v, y, t, a: _mix(distillation_term(z, v, t), _HARD(z, y, reduction="sum"), a),
+            example=lambda z, v, y, t, a: _mix(distillation_term(z, v, t), _HARD(z, y, reduction="sum"), a),
             hint="both parts are means over the batch, or their balance changes with its size.",
         ),
         Mistake(
             "teacher left out",
-            wrong=lambda z, v, y, t, a: (1 - a) * _HARD(z, y),
+            example=lambda z, v, y, t, a: (1 - a) * _HARD(z, y),
             hint="only the labels' part is there; where does the teacher come in?",
         ),
         Mistake(
             "labels left out",
-            wrong=lambda z, v, y, t, a: a * distillation_term(z, v, t),
+            example=lambda z, v, y, t, a: a * distillation_term(z, v, t),
             hint="only the teacher's part is there; where do the labels come in?",
         ),
     ),
@@ -343,64 +343,64 @@ TARGETS_FOR_BATCH = Exercise(
     mistakes=(
         Mistake(
             "labels and soft targets misaligned after a shuffle",
-            wrong=lambda stored, order, start, size: stored[start : start + size],
+            example=lambda stored, order, start, size: stored[start : start + size],
             hint="those are the targets of the pictures as they are stored; the epoch shows them in another order.",
         ),
         Mistake(
             "order read backwards",
-            wrong=lambda stored, order, start, size: stored[order.argsort()[start : start + size]],
+            example=lambda stored, order, start, size: stored[order.argsort()[start : start + size]],
             hint="order[k] is the picture shown at place k; you used the place at which picture k is shown.",
         ),
         Mistake(
             "order reversed",
-            wrong=lambda stored, order, start, size: stored[order.flip(0)[start : start + size]],
+            example=lambda stored, order, start, size: stored[order.flip(0)[start : start + size]],
             hint="the epoch goes through order from its beginning.",
         ),
         Mistake(
             "shuffled after cutting",
-            wrong=lambda stored, order, start, size: stored[start : start + size][
+            example=lambda stored, order, start, size: stored[start : start + size][
                 order[start : start + size].argsort().argsort()
             ],
             hint="which pictures are in the batch depends on order too, not only their order within it.",
         ),
         Mistake(
             "sorted",
-            wrong=lambda stored, order, start, size: stored[order[start : start + size].sort().values],
+            example=lambda stored, order, start, size: stored[order[start : start + size].sort().values],
             hint="the right pictures, but in the order in which they are stored: the batch shows them as order has it.",
         ),
         Mistake(
             "size for end",
-            wrong=lambda stored, order, start, size: stored[order[start:size]],
+            example=lambda stored, order, start, size: stored[order[start:size]],
             hint="a slice takes where it begins and where it ends; size is how many.",
         ),
         Mistake(
             "start counted in batches",
-            wrong=lambda stored, order, start, size: stored[order[start * size : (start + 1) * size]],
+            example=lambda stored, order, start, size: stored[order[start * size : (start + 1) * size]],
             hint="start is the place of the batch's first picture, not the number of the batch.",
         ),
         Mistake(
             "one short",
-            wrong=lambda stored, order, start, size: stored[order[start : start + size - 1]],
+            example=lambda stored, order, start, size: stored[order[start : start + size - 1]],
             hint="the end of a slice isn't part of it already.",
         ),
         Mistake(
             "one too many",
-            wrong=lambda stored, order, start, size: stored[order[start : start + size + 1]],
+            example=lambda stored, order, start, size: stored[order[start : start + size + 1]],
             hint="the end of a slice isn't part of it: how many places lie between its two ends?",
         ),
         Mistake(
             "places for logits",
-            wrong=lambda stored, order, start, size: order[start : start + size],
+            example=lambda stored, order, start, size: order[start : start + size],
             hint="those are the numbers of the pictures; their logits are stored.",
         ),
         Mistake(
             "shuffled twice",
-            wrong=lambda stored, order, start, size: stored[order][order[start : start + size]],
+            example=lambda stored, order, start, size: stored[order][order[start : start + size]],
             hint="stored[order] is in the order of the epoch already.",
         ),
         Mistake(
             "probabilities for logits",
-            wrong=lambda stored, order, start, size: stored[order[start : start + size]].softmax(1),
+            example=lambda stored, order, start, size: stored[order[start : start + size]].softmax(1),
             hint="logits are asked for: the loss softens them itself.",
         ),
     ),
@@ -435,22 +435,30 @@ def distil_step(
 def _wrong_step(
     loss_of: Callable[..., Tensor] = objective,
     *,
+    student_training: bool = True,
+    teacher_training: bool = False,
+    call_student: bool = True,
+    call_teacher: bool = True,
+    record_teacher: bool = False,
+    detach: bool = True,
     clear: bool = True,
     backward: bool = True,
     steps: int = 1,
     step_first: bool = False,
     loss_after: bool = False,
     own_logits: bool = False,
+    copy_student: bool = False,
 ) -> Callable[..., float]:
     def wrong(
         student: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor, optimizer: Optimizer,
         temperature: float, alpha: float,
     ) -> float:  # fmt: skip
-        student.train()
-        teacher.eval()
-        with torch.no_grad():
-            targets = teacher(images)
-        logits = student(images)
+        student.train(student_training)
+        teacher.train(teacher_training)
+        with torch.set_grad_enabled(record_teacher):
+            targets = teacher(images) if call_teacher else student(images)
+        logits = student(images) if call_student else targets
+        targets = targets.detach() if detach else targets
         loss = loss_of(logits, logits.detach() if own_logits else targets, labels, temperature, alpha)
         if clear:
             optimizer.zero_grad()
@@ -460,6 +468,8 @@ def _wrong_step(
             loss.backward()
         for _ in range(steps):
             optimizer.step()
+        if copy_student:
+            teacher.load_state_dict(student.state_dict())
         if loss_after:
             with torch.no_grad():
                 loss = loss_of(student(images), targets, labels, temperature, alpha)
@@ -507,105 +517,119 @@ DISTIL_STEP = Exercise(
         Mistake(
             "teacher in train mode",
             sign=lambda parts: "train" in parts["the mode it asked the teacher in"],
+            example=_wrong_step(teacher_training=True),
             hint="the teacher was asked in train mode: its dropout makes it guess, and its BatchNorm statistics move.",
         ),
         Mistake(
             "gradient into the teacher",
             sign=lambda parts: parts["gradients in the teacher"] is True,
+            # Not `objective`, since the package's own divergence lets no gradient through to the teacher.
+            example=_wrong_step(
+                lambda z, v, y, t, a: _mix(distillation_term(z, v, t), _HARD(z, y), a),
+                record_teacher=True,
+                detach=False,
+            ),
             hint="the backward pass left gradients in the teacher too. What keeps torch from recording it?",
         ),
         Mistake(
             "teacher's pass recorded",
             sign=lambda parts: parts["whether the teacher's pass was recorded"] is True,
+            example=_wrong_step(record_teacher=True),
             hint="torch kept all that the teacher computed, for a gradient that nobody wants: memory and time for "
             "nothing. What keeps it from recording?",
         ),
         Mistake(
             "no way back to the student",
-            wrong=_student_unrecorded,
+            example=_student_unrecorded,
             hint="torch finds no way from the loss back to the student's weights. Was the student asked under no_grad "
             "too, or do its logits stand where the teacher's belong?",
         ),
         Mistake(
             "teacher trained too",
             sign=lambda parts: parts["the teacher's weights changed"] is True,
+            example=_wrong_step(copy_student=True),
             hint="the teacher's weights changed: it is to hold still.",
         ),
         Mistake(
             "student in eval mode",
             sign=lambda parts: "eval" in parts["the mode it asked the student in"],
+            example=_wrong_step(student_training=False),
             hint="a student that was just evaluated is still in eval mode; training needs it back in train mode.",
         ),
         Mistake(
             "student never asked",
             sign=lambda parts: parts["the mode it asked the student in"] == "never",
+            example=_wrong_step(call_student=False, backward=False),
             hint="the loss needs what the student makes of the pictures.",
         ),
         Mistake(
             "teacher never asked",
             sign=lambda parts: parts["the mode it asked the teacher in"] == "never",
+            example=_wrong_step(call_teacher=False),
             hint="the loss needs what the teacher makes of the pictures.",
         ),
         Mistake(
             "old gradients kept",
-            wrong=_wrong_step(clear=False),
+            example=_wrong_step(clear=False),
             hint="gradients add up until they are cleared: those of the step before are still in when this one "
             "begins its backward pass.",
         ),
         Mistake(
             "gradients cleared too late",
-            wrong=_cleared_between,
+            example=_cleared_between,
             hint="cleared between backward and step, the gradients are gone when the optimizer wants them.",
         ),
         Mistake(
             "no step",
-            wrong=_wrong_step(steps=0),
+            example=_wrong_step(steps=0),
             hint="the student's weights didn't change: who moves them, once the gradients are there?",
         ),
         Mistake(
             "no backward pass",
-            wrong=_wrong_step(clear=False, backward=False),
+            example=_wrong_step(clear=False, backward=False),
             hint="the optimizer moved the weights by old gradients: who computes those of this loss?",
         ),
         Mistake(
             "step before the backward pass",
-            wrong=_wrong_step(step_first=True, steps=0, clear=False),
+            example=_wrong_step(step_first=True, steps=0, clear=False),
             # torch itself notices weights that moved before their gradients were computed.
             hint="the optimizer moved the weights by old gradients: the backward pass comes before the step.",
         ),
         Mistake(
             "two steps",
-            wrong=_wrong_step(steps=2),
+            example=_wrong_step(steps=2),
             hint="the optimizer steps twice.",
         ),
         Mistake(
             "loss after the step",
-            wrong=_wrong_step(loss_after=True),
+            example=_wrong_step(loss_after=True),
             hint="the loss that the step began with is asked for, the one whose gradients were used.",
         ),
         Mistake(
             "student as its own teacher",
-            wrong=_wrong_step(own_logits=True),
+            example=_wrong_step(own_logits=True),
             hint="the student's own logits stand where the teacher's belong, so there is nothing to imitate.",
         ),
         Mistake(
             "weights swapped",
-            wrong=_wrong_step(lambda z, v, y, t, a: objective(z, v, y, t, 1 - a)),
+            example=_wrong_step(lambda z, v, y, t, a: objective(z, v, y, t, 1 - a)),
             hint="alpha weighs the teacher: at alpha = 1 the labels don't count.",
         ),
         Mistake(
             "T squared missing",
-            wrong=_wrong_step(lambda z, v, y, t, a: _mix(distillation_term(z, v, t) / t**2, _HARD(z, y), a)),
+            example=_wrong_step(
+                lambda z, v, y, t, a: _mix(distillation_term(z, v, t) / t**2, _HARD(z, y), a)
+            ),
             hint="the step is right, its loss isn't yet: what makes up for the softening?",
         ),
         Mistake(
             "KL sides swapped",
-            wrong=_wrong_step(lambda z, v, y, t, a: _mix(distillation_term(v, z, t), _HARD(z, y), a)),
+            example=_wrong_step(lambda z, v, y, t, a: _mix(distillation_term(v, z, t), _HARD(z, y), a)),
             hint="the step is right, its loss isn't yet: whose logits come first?",
         ),
         Mistake(
             "teacher left out of the loss",
-            wrong=_wrong_step(lambda z, v, y, t, a: _HARD(z, y)),
+            example=_wrong_step(lambda z, v, y, t, a: _HARD(z, y)),
             hint="that trains a plain student: the teacher was asked, but its answer isn't in the loss.",
         ),
     ),

@@ -40,52 +40,52 @@ MEAN_OF_LOGITS = Exercise(
     mistakes=(
         Mistake(
             "sum for mean",
-            wrong=lambda z: z.sum(0),
+            example=lambda z: z.sum(0),
             hint="a sum grows with the number of members, and a softmax of it grows ever more certain.",
         ),
         Mistake(
             "mean over the pictures",
-            wrong=lambda z: z.mean(1),
+            example=lambda z: z.mean(1),
             hint="member_logits are [members, pictures, classes]: which axis is to disappear?",
         ),
         Mistake(
             "mean over the classes",
-            wrong=lambda z: z.mean(2),
+            example=lambda z: z.mean(2),
             hint="member_logits are [members, pictures, classes]: which axis is to disappear?",
         ),
         Mistake(
             "probabilities averaged",
-            wrong=lambda z: z.softmax(2).mean(0),
+            example=lambda z: z.softmax(2).mean(0),
             hint="that is the other ensemble, the mean of probabilities; this one averages the logits as they are.",
         ),
         Mistake(
             "softmax at the end",
-            wrong=lambda z: z.mean(0).softmax(1),
+            example=lambda z: z.mean(0).softmax(1),
             hint="the mean is right, but logits are asked for: leave the softmax to whoever needs probabilities.",
         ),
         Mistake(
             "log of averaged probabilities",
-            wrong=lambda z: z.softmax(2).mean(0).log(),
+            example=lambda z: z.softmax(2).mean(0).log(),
             hint="those are logits of the other ensemble, the mean of probabilities.",
         ),
         Mistake(
             "first member only",
-            wrong=lambda z: z[0],
+            example=lambda z: z[0],
             hint="four fifths of what the ensemble of five knows get lost: all members count.",
         ),
         Mistake(
             "most certain member",
-            wrong=lambda z: z.max(0).values,
+            example=lambda z: z.max(0).values,
             hint="that takes the largest logit of any member; their mean is asked for.",
         ),
         Mistake(
             "median for mean",
-            wrong=lambda z: z.median(0).values,
+            example=lambda z: z.median(0).values,
             hint="that is the member in the middle; the mean is asked for.",
         ),
         Mistake(
             "log-probabilities averaged",
-            wrong=lambda z: z.log_softmax(2).mean(0),
+            example=lambda z: z.log_softmax(2).mean(0),
             hint="its softmax is the same, but the logits themselves were to be averaged: nothing needs normalising.",
         ),
     ),
@@ -111,57 +111,57 @@ MEAN_OF_PROBABILITIES = Exercise(
     mistakes=(
         Mistake(
             "logits averaged first",
-            wrong=lambda z: z.mean(0).softmax(1),
+            example=lambda z: z.mean(0).softmax(1),
             hint="the softmax of a mean isn't the mean of softmaxes. Which comes first?",
         ),
         Mistake(
             "softmax over the members",
-            wrong=lambda z: z.softmax(0).mean(0),
+            example=lambda z: z.softmax(0).mean(0),
             hint="each member's probabilities for one picture sum to 1: over which axis?",
         ),
         Mistake(
             "softmax over the pictures",
-            wrong=lambda z: z.softmax(1).mean(0),
+            example=lambda z: z.softmax(1).mean(0),
             hint="each member's probabilities for one picture sum to 1: over which axis?",
         ),
         Mistake(
             "softmax left out",
-            wrong=lambda z: z.mean(0),
+            example=lambda z: z.mean(0),
             hint="those are mean logits; where do probabilities come from?",
         ),
         Mistake(
             "sum for mean",
-            wrong=lambda z: z.softmax(2).sum(0),
+            example=lambda z: z.softmax(2).sum(0),
             hint="each member's probabilities sum to 1, so those of the sum don't any more.",
         ),
         Mistake(
             "mean over the pictures",
-            wrong=lambda z: z.softmax(2).mean(1),
+            example=lambda z: z.softmax(2).mean(1),
             hint="the softmax is right; which axis of [members, pictures, classes] is to disappear?",
         ),
         Mistake(
             "log at the end",
-            wrong=lambda z: z.softmax(2).mean(0).log(),
+            example=lambda z: z.softmax(2).mean(0).log(),
             hint="probabilities are asked for, not their logarithms.",
         ),
         Mistake(
             "probabilities multiplied",
-            wrong=lambda z: z.softmax(2).log().mean(0).exp(),
+            example=lambda z: z.softmax(2).log().mean(0).exp(),
             hint="that is the geometric mean, which doesn't even sum to 1; the arithmetic one is asked for.",
         ),
         Mistake(
             "votes counted",
-            wrong=lambda z: F.one_hot(z.argmax(2), z.shape[2]).double().mean(0),
+            example=lambda z: F.one_hot(z.argmax(2), z.shape[2]).double().mean(0),
             hint="a vote forgets how certain its member was: average the probabilities themselves.",
         ),
         Mistake(
             "softmax twice",
-            wrong=lambda z: z.softmax(2).mean(0).softmax(1),
+            example=lambda z: z.softmax(2).mean(0).softmax(1),
             hint="the mean of probabilities sums to 1 already.",
         ),
         Mistake(
             "overflow",
-            wrong=lambda z: (z.exp() / z.exp().sum(2, keepdim=True)).mean(0),
+            example=lambda z: (z.exp() / z.exp().sum(2, keepdim=True)).mean(0),
             hint="right for ordinary logits, but exp(10,000) is infinite: torch's own softmax knows a way round.",
         ),
     ),
@@ -220,57 +220,57 @@ PAIRWISE_DISAGREEMENT = Exercise(
     mistakes=(
         Mistake(
             "pairs of a member with itself",
-            wrong=lambda p: _pairs(p).mean().item(),
+            example=lambda p: _pairs(p).mean().item(),
             hint="nobody disagrees with themselves: those pairs pull the mean down.",
         ),
         Mistake(
             "agreement for disagreement",
-            wrong=lambda p: 1 - pairwise_disagreement(p),
+            example=lambda p: 1 - pairwise_disagreement(p),
             hint="that is how often they agree.",
         ),
         Mistake(
             "sum over the pairs",
-            wrong=lambda p: _pairs(p).sum().item() / 2,
+            example=lambda p: _pairs(p).sum().item() / 2,
             hint="the mean over the pairs is asked for: how many are there?",
         ),
         Mistake(
             "every pair twice",
-            wrong=lambda p: 2 * pairwise_disagreement(p),
+            example=lambda p: 2 * pairwise_disagreement(p),
             hint="the pair (2, 1) is the pair (1, 2): count both and divide by both, or count one and divide by one.",
         ),
         Mistake(
             "neighbours only",
-            wrong=_neighbours,
+            example=_neighbours,
             hint="the first and the last member are a pair too.",
         ),
         Mistake(
             "all compared with the first",
-            wrong=lambda p: (p[1:] != p[0]).double().mean().item(),
+            example=lambda p: (p[1:] != p[0]).double().mean().item(),
             hint="the second and the third member are a pair too.",
         ),
         Mistake(
             "any disagreement",
-            wrong=lambda p: (p != p[0]).any(0).double().mean().item(),
+            example=lambda p: (p != p[0]).any(0).double().mean().item(),
             hint="that is the share of pictures on which not all agree; pairs are asked about.",
         ),
         Mistake(
             "count for share",
-            wrong=lambda p: pairwise_disagreement(p) * p.shape[1],
+            example=lambda p: pairwise_disagreement(p) * p.shape[1],
             hint="that counts pictures; which share of them is it?",
         ),
         Mistake(
             "pictures paired",
-            wrong=_pictures_paired,
+            example=_pictures_paired,
             hint="predictions are [members, pictures]: pairs of members are asked for, not pairs of pictures.",
         ),
         Mistake(
             "last pair only",
-            wrong=lambda p: _pairs(p)[-2, -1].item() / math.comb(len(p), 2),
+            example=lambda p: _pairs(p)[-2, -1].item() / math.comb(len(p), 2),
             hint="each pair's share is to be added to the total; yours takes the total's place.",
         ),
         Mistake(
             "divided by the members",
-            wrong=lambda p: _pairs(p).sum().item() / 2 / len(p),
+            example=lambda p: _pairs(p).sum().item() / 2 / len(p),
             hint="M members make more than M pairs, as soon as there are four: divide by the number of pairs.",
         ),
     ),
@@ -357,70 +357,70 @@ CALIBRATION_ERROR = Exercise(
     mistakes=(
         Mistake(
             "bins not weighted",
-            wrong=_calibration_wrong(lambda shares, gaps, bins: gaps.abs().mean()),
+            example=_calibration_wrong(lambda shares, gaps, bins: gaps.abs().mean()),
             hint="a bin of three pictures counts like one of three thousand. What share of the pictures is in it?",
         ),
         Mistake(
             "empty bins counted",
-            wrong=_calibration_wrong(lambda shares, gaps, bins: gaps.abs().sum() / bins),
+            example=_calibration_wrong(lambda shares, gaps, bins: gaps.abs().sum() / bins),
             hint="each bin counts the same, empty ones too, with an error of 0. What share of the pictures is in it?",
         ),
         Mistake(
             "gaps cancel",
-            wrong=_calibration_wrong(lambda shares, gaps, bins: (shares * gaps).sum()),
+            example=_calibration_wrong(lambda shares, gaps, bins: (shares * gaps).sum()),
             hint="too sure in one bin and too modest in another is twice wrong, not right on average.",
         ),
         Mistake(
             "one bin",
-            wrong=_calibration_wrong(lambda shares, gaps, bins: gaps.abs().sum(), fixed_bins=1),
+            example=_calibration_wrong(lambda shares, gaps, bins: gaps.abs().sum(), fixed_bins=1),
             hint="mean confidence against accuracy over all pictures lets errors cancel. Go bin by bin.",
         ),
         Mistake(
             "picture by picture",
-            wrong=lambda confidence, correct, bins=10: (confidence - correct.float()).abs().mean().item(),
+            example=lambda confidence, correct, bins=10: (confidence - correct.float()).abs().mean().item(),
             hint="one picture is right or wrong, 0 or 1: only the accuracy of a whole bin compares with a confidence.",
         ),
         Mistake(
             "squared gaps",
-            wrong=_calibration_wrong(lambda shares, gaps, bins: (shares * gaps**2).sum()),
+            example=_calibration_wrong(lambda shares, gaps, bins: (shares * gaps**2).sum()),
             hint="the absolute value of each gap is asked for, not its square.",
         ),
         Mistake(
             "largest gap",
-            wrong=_calibration_wrong(lambda shares, gaps, bins: gaps.abs().max()),
+            example=_calibration_wrong(lambda shares, gaps, bins: gaps.abs().max()),
             hint="that is the maximum calibration error; the expected one averages over the bins.",
         ),
         Mistake(
             "sum of gaps",
-            wrong=_calibration_wrong(lambda shares, gaps, bins: gaps.abs().sum()),
+            example=_calibration_wrong(lambda shares, gaps, bins: gaps.abs().sum()),
             hint="each bin's gap is to be weighed by its share of the pictures.",
         ),
         Mistake(
             "middle of the bin for its confidence",
-            wrong=_middles,
+            example=_middles,
             hint="a bin's pictures may crowd at one of its ends: the mean of their confidences is asked for.",
         ),
         Mistake(
             "number of bins ignored",
-            wrong=_calibration_wrong(lambda shares, gaps, bins: (shares * gaps.abs()).sum(), fixed_bins=10),
+            example=_calibration_wrong(lambda shares, gaps, bins: (shares * gaps.abs()).sum(), fixed_bins=10),
             hint="right for ten bins; how many there are, bins says.",
         ),
         Mistake(
             "confidence 1 left out",
-            wrong=_calibration_wrong(lambda shares, gaps, bins: (shares * gaps.abs()).sum(), drop_one=True),
+            example=_calibration_wrong(lambda shares, gaps, bins: (shares * gaps.abs()).sum(), drop_one=True),
             hint="a confidence of exactly 1 falls behind the last bin: the pictures that the model is surest of.",
         ),
         Mistake(
             "bins of equal count",
-            wrong=_equal_counts,
+            example=_equal_counts,
             hint="these bins hold equally many pictures; bins of equal width from 0 to 1 are asked for.",
         ),
         Mistake(
             "percent for share",
-            wrong=lambda *inputs: 100 * calibration_error(*inputs),
+            example=lambda *inputs: 100 * calibration_error(*inputs),
             hint="a share lies between 0 and 1.",
         ),
     ),
 )
 
-EXERCISES = (MEAN_OF_LOGITS, MEAN_OF_PROBABILITIES, PAIRWISE_DISAGREEMENT, CALIBRATION_ERROR)
+EXERCISES = (MEAN_OF_LOGITS, PAIRWISE_DISAGREEMENT, MEAN_OF_PROBABILITIES, CALIBRATION_ERROR)

@@ -37,69 +37,69 @@ RECOVERED = Exercise(
     mistakes=(
         Mistake(
             "share of the teacher's accuracy",
-            wrong=lambda plain, distilled, teacher: distilled / teacher,
+            example=lambda plain, distilled, teacher: distilled / teacher,
             hint="a plain student has most of the teacher's accuracy already: the gap between the two is to be closed.",
         ),
         Mistake(
             "gain alone",
-            wrong=lambda plain, distilled, teacher: distilled - plain,
+            example=lambda plain, distilled, teacher: distilled - plain,
             hint="that is the gain; how much could there have been to gain?",
         ),
         Mistake(
             "gap still open",
-            wrong=lambda plain, distilled, teacher: (teacher - distilled) / (teacher - plain),
+            example=lambda plain, distilled, teacher: (teacher - distilled) / (teacher - plain),
             hint="that is the share of the gap that is still open: 1 where nothing was gained.",
         ),
         Mistake(
             "divided by the gap still open",
-            wrong=lambda plain, distilled, teacher: (distilled - plain) / (teacher - distilled),
+            example=lambda plain, distilled, teacher: (distilled - plain) / (teacher - distilled),
             hint="the whole gap, before distillation, is the measure.",
         ),
         Mistake(
             "upside down",
-            wrong=lambda plain, distilled, teacher: (teacher - plain) / (distilled - plain),
+            example=lambda plain, distilled, teacher: (teacher - plain) / (distilled - plain),
             hint="a share is a part divided by the whole.",
         ),
         Mistake(
             "relative gain",
-            wrong=lambda plain, distilled, teacher: (distilled - plain) / plain,
+            example=lambda plain, distilled, teacher: (distilled - plain) / plain,
             hint="the gain is compared with the gap to the teacher, not with the plain accuracy.",
         ),
         Mistake(
             "gain as a share of the teacher's accuracy",
-            wrong=lambda plain, distilled, teacher: (distilled - plain) / teacher,
+            example=lambda plain, distilled, teacher: (distilled - plain) / teacher,
             hint="a plain student has most of that accuracy already: divide by what was left to gain.",
         ),
         Mistake(
             "brackets missing",
-            wrong=lambda plain, distilled, teacher: distilled - plain / teacher - plain,
+            example=lambda plain, distilled, teacher: distilled - plain / teacher - plain,
             hint="division comes before subtraction: put brackets around both differences.",
         ),
         Mistake(
             "percent for share",
-            wrong=lambda plain, distilled, teacher: 100 * (distilled - plain) / (teacher - plain),
+            example=lambda plain, distilled, teacher: 100 * (distilled - plain) / (teacher - plain),
             hint="a share of 1 means the whole gap.",
         ),
         Mistake(
             "cut to 0..1",
-            wrong=lambda plain, distilled, teacher: min(
+            example=lambda plain, distilled, teacher: min(
                 1.0, max(0.0, (distilled - plain) / (teacher - plain))
             ),
             hint="a student may fall behind its plain twin or pass its teacher: that should show.",
         ),
         Mistake(
             "harm hidden",
-            wrong=lambda plain, distilled, teacher: max(0.0, (distilled - plain) / (teacher - plain)),
+            example=lambda plain, distilled, teacher: max(0.0, (distilled - plain) / (teacher - plain)),
             hint="where distillation does harm, the share is below 0, and should show.",
         ),
         Mistake(
             "sign lost",
-            wrong=lambda plain, distilled, teacher: abs(distilled - plain) / abs(teacher - plain),
+            example=lambda plain, distilled, teacher: abs(distilled - plain) / abs(teacher - plain),
             hint="where distillation does harm, the share is below 0, and should show.",
         ),
         Mistake(
             "gain the wrong way round",
-            wrong=lambda plain, distilled, teacher: (plain - distilled) / (teacher - plain),
+            example=lambda plain, distilled, teacher: (plain - distilled) / (teacher - plain),
             hint="a better distilled student should give a number above 0.",
         ),
     ),
@@ -178,89 +178,89 @@ PAIRED_INTERVAL = Exercise(
     mistakes=(
         Mistake(
             "normal for t",
-            wrong=lambda plain, distilled: _interval(plain, distilled, quantile=lambda n: 1.959964),
+            example=lambda plain, distilled: _interval(plain, distilled, quantile=lambda n: 1.959964),
             hint="1.96 is for a known spread; a spread guessed from a few seeds makes the interval wider.",
         ),
         Mistake(
             "one standard error",
-            wrong=lambda plain, distilled: _interval(plain, distilled, quantile=lambda n: 1.0),
+            example=lambda plain, distilled: _interval(plain, distilled, quantile=lambda n: 1.0),
             hint="that covers the true mean too rarely. Student's t says how many standard errors 95 % takes.",
         ),
         Mistake(
             "two for t",
-            wrong=lambda plain, distilled: _interval(plain, distilled, quantile=lambda n: 2.0),
+            example=lambda plain, distilled: _interval(plain, distilled, quantile=lambda n: 2.0),
             hint="twice the standard error is a rule for many seeds; for a few, Student's t is larger.",
         ),
         Mistake(
             "not paired",
-            wrong=_unpaired,
+            example=_unpaired,
             hint="that is the interval of two separate means. Both students of a seed share its luck: take their "
             "difference first.",
         ),
         Mistake(
             "spreads added",
-            wrong=_unpaired_few_degrees,
+            example=_unpaired_few_degrees,
             hint="the spread of the differences is asked for, not that of both sides together: subtract seed by seed.",
         ),
         Mistake(
             "n for n - 1 in the spread",
-            wrong=lambda plain, distilled: _interval(plain, distilled, deviation=pstdev),
+            example=lambda plain, distilled: _interval(plain, distilled, deviation=pstdev),
             hint="the spread of a sample divides by n - 1; NumPy's std divides by n unless it is told ddof=1.",
         ),
         Mistake(
             "root of n missing",
-            wrong=lambda plain, distilled: _interval(plain, distilled, root=lambda n: 1.0),
+            example=lambda plain, distilled: _interval(plain, distilled, root=lambda n: 1.0),
             hint="that is the spread of single seeds; their mean is known better, by the square root of n.",
         ),
         Mistake(
             "n for its root",
-            wrong=lambda plain, distilled: _interval(plain, distilled, root=float),
+            example=lambda plain, distilled: _interval(plain, distilled, root=float),
             hint="the standard error shrinks with the square root of n.",
         ),
         Mistake(
             "variance for deviation",
-            wrong=lambda plain, distilled: _interval(plain, distilled, deviation=lambda d: stdev(d) ** 2),
+            example=lambda plain, distilled: _interval(plain, distilled, deviation=lambda d: stdev(d) ** 2),
             hint="the variance has squared units; its root goes in.",
         ),
         Mistake(
             "one degree too many",
-            wrong=lambda plain, distilled: _interval(
+            example=lambda plain, distilled: _interval(
                 plain, distilled, quantile=lambda n: evaluation.t_quantile(0.95, n)
             ),
             hint="n differences have n - 1 degrees of freedom, since their mean is taken from them.",
         ),
         Mistake(
             "0.975 for 0.95",
-            wrong=lambda plain, distilled: _interval(
+            example=lambda plain, distilled: _interval(
                 plain, distilled, quantile=lambda n: evaluation.t_quantile(0.975, n - 1)
             ),
             hint="tables and SciPy count from one end, hence 0.975; t_quantile is told the confidence itself.",
         ),
         Mistake(
             "one-sided",
-            wrong=lambda plain, distilled: _interval(
+            example=lambda plain, distilled: _interval(
                 plain, distilled, quantile=lambda n: evaluation.t_quantile(0.90, n - 1)
             ),
             hint="5 % are left over on both sides together, 2.5 % on each.",
         ),
         Mistake(
             "points for shares",
-            wrong=lambda plain, distilled: tuple(100 * end for end in paired_interval(plain, distilled)),
+            example=lambda plain, distilled: tuple(100 * end for end in paired_interval(plain, distilled)),
             hint="accuracies come in as shares, and their difference is to go out as one, not in percentage points.",
         ),
         Mistake(
             "sides swapped",
-            wrong=lambda plain, distilled: paired_interval(distilled, plain),
+            example=lambda plain, distilled: paired_interval(distilled, plain),
             hint="a better distilled student should give a mean above 0.",
         ),
         Mistake(
             "mean in the middle",
-            wrong=lambda plain, distilled: tuple(sorted(paired_interval(plain, distilled))),
+            example=lambda plain, distilled: tuple(sorted(paired_interval(plain, distilled))),
             hint="the mean is to come first, then the lower and the upper end.",
         ),
         Mistake(
             "ends swapped",
-            wrong=lambda plain, distilled: tuple(paired_interval(plain, distilled)[n] for n in (0, 2, 1)),
+            example=lambda plain, distilled: tuple(paired_interval(plain, distilled)[n] for n in (0, 2, 1)),
             hint="the lower end comes before the upper one.",
         ),
     ),
@@ -318,52 +318,52 @@ AGREEMENT_WITH_TEACHER = Exercise(
     mistakes=(
         Mistake(
             "largest over the wrong axis",
-            wrong=lambda z, v: (z.argmax(0) == v.argmax(0)).double().mean().item(),
+            example=lambda z, v: (z.argmax(0) == v.argmax(0)).double().mean().item(),
             hint="logits are [pictures, classes]; which axis does argmax have to look along?",
         ),
         Mistake(
             "largest of the whole batch",
-            wrong=lambda z, v: float(z.argmax() == v.argmax()),
+            example=lambda z, v: float(z.argmax() == v.argmax()),
             hint="argmax without an axis looks through the whole batch; each picture has a prediction of its own.",
         ),
         Mistake(
             "count for share",
-            wrong=lambda z, v: float((z.argmax(1) == v.argmax(1)).sum()),
+            example=lambda z, v: float((z.argmax(1) == v.argmax(1)).sum()),
             hint="that is how often they agree; on which share of the pictures?",
         ),
         Mistake(
             "percent for share",
-            wrong=lambda z, v: 100 * agreement_with_teacher(z, v),
+            example=lambda z, v: 100 * agreement_with_teacher(z, v),
             hint="a share lies between 0 and 1.",
         ),
         Mistake(
             "disagreement",
-            wrong=lambda z, v: 1 - agreement_with_teacher(z, v),
+            example=lambda z, v: 1 - agreement_with_teacher(z, v),
             hint="that is how often they differ.",
         ),
         Mistake(
             "logits compared",
-            wrong=lambda z, v: (z == v).double().mean().item(),
+            example=lambda z, v: (z == v).double().mean().item(),
             hint="two models never give the very same logits; their predicted classes are compared.",
         ),
         Mistake(
             "largest logits compared",
-            wrong=lambda z, v: (z.max(1).values == v.max(1).values).double().mean().item(),
+            example=lambda z, v: (z.max(1).values == v.max(1).values).double().mean().item(),
             hint="max gives the logit itself; the class is the place where it stands.",
         ),
         Mistake(
             "least likely class",
-            wrong=lambda z, v: (z.argmin(1) == v.argmin(1)).double().mean().item(),
+            example=lambda z, v: (z.argmin(1) == v.argmin(1)).double().mean().item(),
             hint="the predicted class is the one with the largest logit.",
         ),
         Mistake(
             "whole ranking compared",
-            wrong=lambda z, v: (z.argsort(1) == v.argsort(1)).all(1).double().mean().item(),
+            example=lambda z, v: (z.argsort(1) == v.argsort(1)).all(1).double().mean().item(),
             hint="only the first place counts, whatever the order of the others.",
         ),
         Mistake(
             "divided by the classes",
-            wrong=lambda z, v: float((z.argmax(1) == v.argmax(1)).sum()) / z.shape[1],
+            example=lambda z, v: float((z.argmax(1) == v.argmax(1)).sum()) / z.shape[1],
             hint="a share of the pictures is divided by the number of pictures.",
         ),
     ),
@@ -401,65 +401,65 @@ DISCORDANT_PAIRS = Exercise(
     mistakes=(
         Mistake(
             "order swapped",
-            wrong=lambda a, b: discordant_pairs(b, a),
+            example=lambda a, b: discordant_pairs(b, a),
             hint="first those that only the first model gets right.",
         ),
         Mistake(
             "all that each gets right",
-            wrong=lambda a, b: (int(a.sum()), int(b.sum())),
+            example=lambda a, b: (int(a.sum()), int(b.sum())),
             hint="those that both get right are in it twice, and say nothing about who is better.",
         ),
         Mistake(
             "all that each gets wrong",
-            wrong=lambda a, b: (int((~b).sum()), int((~a).sum())),
+            example=lambda a, b: (int((~b).sum()), int((~a).sum())),
             hint="a picture that the other gets wrong counts only if this one gets it right.",
         ),
         Mistake(
             "where they agree",
-            wrong=lambda a, b: (int((a & b).sum()), int((~a & ~b).sum())),
+            example=lambda a, b: (int((a & b).sum()), int((~a & ~b).sum())),
             hint="both right and both wrong: that is where they agree. Where do they part?",
         ),
         Mistake(
             "both right on both sides",
-            wrong=lambda a, b: (int((a & b).sum()),) * 2,
+            example=lambda a, b: (int((a & b).sum()),) * 2,
             hint="that counts pictures that both get right. The other one has to be wrong: ~ turns right to wrong.",
         ),
         Mistake(
             "or for and",
-            wrong=lambda a, b: (int((a | ~b).sum()), int((b | ~a).sum())),
+            example=lambda a, b: (int((a | ~b).sum()), int((b | ~a).sum())),
             hint="| is 'or': it keeps a picture of which either is true. Both must be.",
         ),
         Mistake(
             "won minus lost",
-            wrong=lambda a, b: (int(a.sum()) - int(b.sum()), int(b.sum()) - int(a.sum())),
+            example=lambda a, b: (int(a.sum()) - int(b.sum()), int(b.sum()) - int(a.sum())),
             hint="in a sum of differences, pictures won and pictures lost cancel. Count them apart.",
         ),
         Mistake(
             "shares for counts",
-            wrong=lambda a, b: tuple(count / len(a) for count in discordant_pairs(a, b)),
+            example=lambda a, b: tuple(count / len(a) for count in discordant_pairs(a, b)),
             hint="counts are asked for: the test needs to know how many pictures there were.",
         ),
         Mistake(
             "both directions together",
-            wrong=lambda a, b: (int((a != b).sum()), int((a != b).sum())),
+            example=lambda a, b: (int((a != b).sum()), int((a != b).sum())),
             hint="that counts every picture on which they part; who is right there?",
         ),
         Mistake(
             "net difference",
-            wrong=lambda a, b: (max(0, int(a.sum()) - int(b.sum())), max(0, int(b.sum()) - int(a.sum()))),
+            example=lambda a, b: (max(0, int(a.sum()) - int(b.sum())), max(0, int(b.sum()) - int(a.sum()))),
             hint="in a difference of totals, pictures won and pictures lost cancel. Go picture by picture.",
         ),
         Mistake(
             "either right",
-            wrong=lambda a, b: (int((a | b).sum() - b.sum()), int((a | b).sum())),
+            example=lambda a, b: (int((a | b).sum() - b.sum()), int((a | b).sum())),
             hint="| is 'or', which both right fulfils too.",
         ),
         Mistake(
             "one against both",
-            wrong=lambda a, b: (discordant_pairs(a, b)[0], int((a & b).sum())),
+            example=lambda a, b: (discordant_pairs(a, b)[0], int((a & b).sum())),
             hint="the second number is of those that the second model alone gets right.",
         ),
     ),
 )
 
-EXERCISES = (RECOVERED, PAIRED_INTERVAL, AGREEMENT_WITH_TEACHER, DISCORDANT_PAIRS)
+EXERCISES = (DISCORDANT_PAIRS, PAIRED_INTERVAL, RECOVERED, AGREEMENT_WITH_TEACHER)

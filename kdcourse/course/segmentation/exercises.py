@@ -145,130 +145,130 @@ CLASS_IOU = Exercise(
     mistakes=(
         Mistake(
             "intersection counted twice",
-            wrong=_pixels(lambda p, t: (p & t).sum().item() / (p.sum() + t.sum()).item()),
+            example=_pixels(lambda p, t: (p & t).sum().item() / (p.sum() + t.sum()).item()),
             hint="a pixel of both masks is in the sum of their pixels twice, but in the union once.",
         ),
         Mistake(
             "Dice for IoU",
-            wrong=_pixels(lambda p, t: 2 * (p & t).sum().item() / (p.sum() + t.sum()).item()),
+            example=_pixels(lambda p, t: 2 * (p & t).sum().item() / (p.sum() + t.sum()).item()),
             hint="that divides by the mean of both sizes. IoU divides by the union, the pixels of either.",
         ),
         Mistake(
             "recall for IoU",
-            wrong=_pixels(lambda p, t: _over(p & t, t) if t.any() else 0.0),
+            example=_pixels(lambda p, t: _over(p & t, t) if t.any() else 0.0),
             hint="that is the share of the true pixels that were found. False alarms cost nothing there, and should.",
         ),
         Mistake(
             "precision for IoU",
-            wrong=_pixels(lambda p, t: _over(p & t, p) if p.any() else 0.0),
+            example=_pixels(lambda p, t: _over(p & t, p) if p.any() else 0.0),
             hint="that is the share of the predicted pixels that are true. Misses cost nothing there, and should.",
         ),
         Mistake(
             "pixel accuracy for IoU",
-            wrong=_right_share,
+            example=_right_share,
             hint="that counts right pixels of every class, ground included. Only those of this class are asked about.",
         ),
         Mistake(
             "accuracy of one class for IoU",
-            wrong=_pixels(lambda p, t: _over(p == t, torch.ones_like(t)), absent=None),
+            example=_pixels(lambda p, t: _over(p == t, torch.ones_like(t)), absent=None),
             hint="pixels that rightly lack the class are in it, and there are many: they make any mask look good.",
         ),
         Mistake(
             "right pixels of any class",
-            wrong=_right_of_any_class,
+            example=_right_of_any_class,
             hint="prediction == truth holds for every class. The intersection has pixels of this class alone.",
         ),
         Mistake(
             "ignored pixels counted",
-            wrong=_pixels(_iou, ignored=True),
+            example=_pixels(_iou, ignored=True),
             hint="where truth is IGNORE, a prediction is neither right nor wrong: cut these pixels from both masks.",
         ),
         Mistake(
             "absent class counted as 0",
-            wrong=_pixels(_iou, absent=0.0),
+            example=_pixels(_iou, absent=0.0),
             hint="a class in neither mask is no failure of the prediction. What is 0 divided by 0?",
         ),
         Mistake(
             "absent class counted as 1",
-            wrong=_pixels(_iou, absent=1.0),
+            example=_pixels(_iou, absent=1.0),
             hint="a class in neither mask is no success of the prediction either. What is 0 divided by 0?",
         ),
         Mistake(
             "NaN where truth lacks the class",
-            wrong=_pixels(lambda p, t: _iou(p, t) if t.any() else NAN),
+            example=_pixels(lambda p, t: _iou(p, t) if t.any() else NAN),
             hint="a class predicted without being there is a mistake of the model, and scores 0. NaN is for a class in "
             "neither mask.",
         ),
         Mistake(
             "NaN where no pixel is right",
-            wrong=_pixels(lambda p, t: _iou(p, t) if (p & t).any() else NAN),
+            example=_pixels(lambda p, t: _iou(p, t) if (p & t).any() else NAN),
             hint="a class of which no pixel is right scores 0. NaN is for a class in neither mask.",
         ),
         Mistake(
             "label not compared with",
-            wrong=_bits,
+            example=_bits,
             hint="& and | of class numbers work on their bits. Make True and False of both masks first: where is the "
             "class label?",
         ),
         Mistake(
             "ignored pixels made background",
-            wrong=_times_counts,
+            example=_times_counts,
             hint="multiplied by 0, the pixels to be left out are still there, as class 0. Cut them away instead: "
             "mask[counts].",
         ),
         Mistake(
             "background left out",
-            wrong=_ground_cut,
+            example=_ground_cut,
             hint="only pixels whose truth is IGNORE are left out. On background (0) a prediction may be a false alarm.",
         ),
         Mistake(
             "rounded down",
-            wrong=_pixels(lambda p, t: float((p & t).sum() // (p | t).sum())),
+            example=_pixels(lambda p, t: float((p & t).sum() // (p | t).sum())),
             hint="// drops whatever follows the point, of a share nearly everything: / divides.",
         ),
         Mistake(
             "mean over the pictures",
-            wrong=_picture_by_picture,
+            example=_picture_by_picture,
             hint="pixels are counted over all pictures together, and divided once.",
         ),
         Mistake(
             "divided by all pixels",
-            wrong=_pixels(lambda p, t: _over(p & t, torch.ones_like(t)), absent=None),
+            example=_pixels(lambda p, t: _over(p & t, torch.ones_like(t)), absent=None),
             hint="pixels in neither mask say nothing about this class: divide by those of either.",
         ),
         Mistake(
             "only where one of both holds",
-            wrong=_pixels(lambda p, t: _over(p & t, p ^ t)),
+            example=_pixels(lambda p, t: _over(p & t, p ^ t)),
             hint="the union has the pixels of both masks too: | is 'or', ^ is 'either, but not both'.",
         ),
         Mistake(
             "differing pixels for common ones",
-            wrong=_pixels(lambda p, t: _over(p ^ t, p | t)),
+            example=_pixels(lambda p, t: _over(p ^ t, p | t)),
             hint="that is the share on which the masks differ: 0 for a perfect prediction, which should score 1.",
         ),
         Mistake(
             "upside down",
-            wrong=_pixels(lambda p, t: _over(p | t, p & t)),
+            example=_pixels(lambda p, t: _over(p | t, p & t)),
             hint="intersection over union: the smaller one stands on top.",
         ),
         Mistake(
             "count for share",
-            wrong=_pixels(lambda p, t: float((p & t).sum()), absent=None),
+            example=_pixels(lambda p, t: float((p & t).sum()), absent=None),
             hint="that is how many pixels are in both masks; on which share of the union?",
         ),
         Mistake(
             "percent for share",
-            wrong=_pixels(lambda p, t: 100 * _iou(p, t)),
+            example=_pixels(lambda p, t: 100 * _iou(p, t)),
             hint="a share lies between 0 and 1.",
         ),
         Mistake(
             "any class but 0",
-            wrong=_anything_but_0,
+            example=_anything_but_0,
             hint="one class is asked for: compare both masks with label.",
         ),
         Mistake(
             "mean over all classes",
-            wrong=_mean_of_all,
+            example=_mean_of_all,
             hint="that is the mean IoU; here the one class that label names is asked for.",
         ),
     ),
@@ -367,128 +367,128 @@ IOU_OVER_CLASSES = Exercise(
     mistakes=(
         Mistake(
             "0 / 0 in the mean",
-            wrong=_mean_over(_ious, _all),
+            example=_mean_over(_ious, _all),
             hint="a class that occurs nowhere has a union of 0. NaN in one place makes the whole mean NaN.",
         ),
         Mistake(
             "absent class counted as 0",
-            wrong=_mean_over(lambda r, t, c: _ious(r, t, c).nan_to_num(0.0), _all),
+            example=_mean_over(lambda r, t, c: _ious(r, t, c).nan_to_num(0.0), _all),
             hint="a class that occurs nowhere would punish a perfect prediction: take the mean over those that occur.",
         ),
         Mistake(
             "absent class counted as 1",
-            wrong=_mean_over(lambda r, t, c: _ious(r, t, c).nan_to_num(1.0), _all),
+            example=_mean_over(lambda r, t, c: _ious(r, t, c).nan_to_num(1.0), _all),
             hint="a class that occurs nowhere would reward a poor prediction: take the mean over those that occur.",
         ),
         Mistake(
             "false alarms of absent classes left out",
-            wrong=_mean_over(_ious, lambda true, called: true > 0),
+            example=_mean_over(_ious, lambda true, called: true > 0),
             hint="a class that was predicted without being there is a mistake of the model: it occurs, and scores 0.",
         ),
         Mistake(
             "classes never predicted left out",
-            wrong=_mean_over(_ious, lambda true, called: called > 0),
+            example=_mean_over(_ious, lambda true, called: called > 0),
             hint="a class that is there and never predicted is missed altogether: it occurs, and scores 0.",
         ),
         Mistake(
             "only classes in truth and prediction",
-            wrong=_mean_over(_ious, lambda true, called: (true > 0) & (called > 0)),
+            example=_mean_over(_ious, lambda true, called: (true > 0) & (called > 0)),
             hint="a class occurs if it is in either of both, not only if it is in both.",
         ),
         Mistake(
             "classes without a right pixel left out",
-            wrong=_mean_over_right,
+            example=_mean_over_right,
             hint="a class of which no pixel is right scores 0; left out, it would cost nothing.",
         ),
         Mistake(
             "recall for IoU",
-            wrong=_mean_over(lambda r, t, c: (r / t).nan_to_num(0.0)),
+            example=_mean_over(lambda r, t, c: (r / t).nan_to_num(0.0)),
             hint="that divides by the row, the true pixels, alone. What was falsely given the class is in its column.",
         ),
         Mistake(
             "precision for IoU",
-            wrong=_mean_over(lambda r, t, c: (r / c).nan_to_num(0.0)),
+            example=_mean_over(lambda r, t, c: (r / c).nan_to_num(0.0)),
             hint="that divides by the column, the predicted pixels, alone. What was missed is in the class's row.",
         ),
         Mistake(
             "recall of the classes that are there",
-            wrong=_mean_over(lambda r, t, c: r / t, lambda true, called: true > 0),
+            example=_mean_over(lambda r, t, c: r / t, lambda true, called: true > 0),
             hint="that divides by the row, the true pixels, alone. What was falsely given the class is in its column.",
         ),
         Mistake(
             "precision of the classes predicted",
-            wrong=_mean_over(lambda r, t, c: r / c, lambda true, called: called > 0),
+            example=_mean_over(lambda r, t, c: r / c, lambda true, called: called > 0),
             hint="that divides by the column, the predicted pixels, alone. What was missed is in the class's row.",
         ),
         Mistake(
             "intersection counted twice",
-            wrong=_mean_over(lambda r, t, c: r / (t + c)),
+            example=_mean_over(lambda r, t, c: r / (t + c)),
             hint="the right pixels are in the row and in the column, but in the union once.",
         ),
         Mistake(
             "Dice for IoU",
-            wrong=_mean_over(lambda r, t, c: 2 * r / (t + c)),
+            example=_mean_over(lambda r, t, c: 2 * r / (t + c)),
             hint="that divides by the mean of row and column. IoU divides by the union.",
         ),
         Mistake(
             "wrong pixels for the union",
-            wrong=_mean_over(lambda r, t, c: r / (t + c - 2 * r)),
+            example=_mean_over(lambda r, t, c: r / (t + c - 2 * r)),
             hint="the right pixels are in the union too: take them away once, not twice.",
         ),
         Mistake(
             "pixel accuracy for mean IoU",
-            wrong=lambda confusion: (confusion.trace().double() / confusion.sum()).item(),
+            example=lambda confusion: (confusion.trace().double() / confusion.sum()).item(),
             hint="that is the share of right pixels, and a large class rules it. Every class counts alike here.",
         ),
         Mistake(
             "divided by all pixels",
-            wrong=_mean_over(lambda r, t, c: r / t.sum()),
+            example=_mean_over(lambda r, t, c: r / t.sum()),
             hint="every class has a union of its own to be divided by.",
         ),
         Mistake(
             "one division for all classes",
-            wrong=_pooled,
+            example=_pooled,
             hint="in pooled counts large classes rule. Divide class by class, then take the mean.",
         ),
         Mistake(
             "weighted by the pixels",
-            wrong=_by_size,
+            example=_by_size,
             hint="every class counts alike in a mean IoU, however many pixels it has.",
         ),
         Mistake(
             "rows made shares first",
-            wrong=_rows_as_shares,
+            example=_rows_as_shares,
             hint="with every row divided by its sum, a false alarm weighs less if it comes from a large class. Count "
             "pixels.",
         ),
         Mistake(
             "all pixels but the right ones for the union",
-            wrong=_mean_over(lambda r, t, c: r / (t.sum() - r)),
+            example=_mean_over(lambda r, t, c: r / (t.sum() - r)),
             hint="most of these pixels have nothing to do with the class. Its own row and column make its union.",
         ),
         Mistake(
             "background left out",
-            wrong=_without_the_first,
+            example=_without_the_first,
             hint="class 0 is a class like the others.",
         ),
         Mistake(
             "sum for mean",
-            wrong=lambda confusion: _ious(*_counts(confusion)).nansum().item(),
+            example=lambda confusion: _ious(*_counts(confusion)).nansum().item(),
             hint="a sum grows with the number of classes; divide by how many occur.",
         ),
         Mistake(
             "percent for share",
-            wrong=lambda confusion: 100 * iou_over_classes(confusion),
+            example=lambda confusion: 100 * iou_over_classes(confusion),
             hint="a share lies between 0 and 1.",
         ),
         Mistake(
             "no mean",
-            wrong=lambda confusion: _ious(*_counts(confusion)),
+            example=lambda confusion: _ious(*_counts(confusion)),
             hint="that is one IoU a class, where a class may be NaN; their mean, one number, is asked for.",
         ),
         Mistake(
             "no mean, absent classes left out",
-            wrong=lambda confusion: _ious(*_counts(confusion))[confusion.sum(0) + confusion.sum(1) > 0],
+            example=lambda confusion: _ious(*_counts(confusion))[confusion.sum(0) + confusion.sum(1) > 0],
             hint="that is one IoU a class; their mean, one number, is asked for.",
         ),
     ),
@@ -618,178 +618,178 @@ PIXEL_TERM = Exercise(
     mistakes=(
         Mistake(
             "classes not summed",
-            wrong=_not_summed,
+            example=_not_summed,
             hint="a divergence is a sum over the classes. Without .sum(dim=1) there is a number for every class of a "
             "pixel, [B, C, H, W], and masks [B, H, W] can't choose from that.",
         ),
         Mistake(
             "T squared missing",
-            wrong=_term(factor=lambda t: 1.0),
+            example=_term(factor=lambda t: 1.0),
             hint="softening makes the gradients smaller, by about 1 / T in two places. Which factor makes up for it?",
         ),
         Mistake(
             "T for T squared",
-            wrong=_term(factor=lambda t: t),
+            example=_term(factor=lambda t: t),
             hint="one 1 / T comes from the chain rule; where does a second come from?",
         ),
         Mistake(
             "divided by T squared",
-            wrong=_term(factor=lambda t: 1 / t**2),
+            example=_term(factor=lambda t: 1 / t**2),
             hint="softening has made the gradients small already: make up for it, don't do it again.",
         ),
         Mistake(
             "divided by the pictures alone",
-            wrong=_term(mean=lambda kl, counts: kl[counts].sum() / len(kl)),
+            example=_term(mean=lambda kl, counts: kl[counts].sum() / len(kl)),
             hint="divided by B, the loss grows with the size of the pictures. Each pixel is a picture of its own here.",
         ),
         Mistake(
             "divided by the pictures alone, ignored pixels inside",
-            wrong=_term(mean=lambda kl, counts: kl.sum() / len(kl)),
+            example=_term(mean=lambda kl, counts: kl.sum() / len(kl)),
             hint='kl_div\'s "batchmean" divides by B alone, and knows nothing of masks: ask it for reduction="none".',
         ),
         Mistake(
             "divided by all pixels",
-            wrong=_term(mean=lambda kl, counts: kl[counts].sum() / kl.numel()),
+            example=_term(mean=lambda kl, counts: kl[counts].sum() / kl.numel()),
             hint="pixels left out of the sum are to be left out of the count as well, or they pull the loss to 0.",
         ),
         Mistake(
             "ignored pixels inside",
-            wrong=_term(mean=lambda kl, counts: kl.mean()),
+            example=_term(mean=lambda kl, counts: kl.mean()),
             hint="nobody can name the pixels whose mask is IGNORE: leave them out of the mean.",
         ),
         Mistake(
             "ignored pixels in the sum",
-            wrong=_term(mean=lambda kl, counts: kl.sum() / counts.sum()),
+            example=_term(mean=lambda kl, counts: kl.sum() / counts.sum()),
             hint="the count has only the pixels that count; the sum has all of them still.",
         ),
         Mistake(
             "ignored pixels alone",
-            wrong=_term(mean=lambda kl, counts: kl[~counts].mean()),
+            example=_term(mean=lambda kl, counts: kl[~counts].mean()),
             hint="it is the pixels whose mask is IGNORE that are to be left out, and all others to be kept.",
         ),
         Mistake(
             "divided by the classes too",
-            wrong=_over_classes(lambda kl, counts: kl[counts].mean()),
+            example=_over_classes(lambda kl, counts: kl[counts].mean()),
             hint="the divergence at a pixel is a sum over the classes; only pixels are averaged.",
         ),
         Mistake(
             "divided by the classes too, ignored pixels inside",
-            wrong=_over_classes(lambda kl, counts: kl.mean()),
+            example=_over_classes(lambda kl, counts: kl.mean()),
             hint='kl_div\'s "mean" divides by classes and pixels alike, and knows nothing of masks: ask it for '
             'reduction="none".',
         ),
         Mistake(
             "sum for mean",
-            wrong=_term(mean=lambda kl, counts: kl[counts].sum()),
+            example=_term(mean=lambda kl, counts: kl[counts].sum()),
             hint="average over the pixels, so that the loss doesn't grow with the pictures.",
         ),
         Mistake(
             "sum for mean, ignored pixels inside",
-            wrong=_term(mean=lambda kl, counts: kl.sum()),
+            example=_term(mean=lambda kl, counts: kl.sum()),
             hint='kl_div\'s "sum" adds up all pixels, and knows nothing of masks: ask it for reduction="none", choose, '
             "and average.",
         ),
         Mistake(
             "reshaped before the classes were moved",
-            wrong=_reshaped,
+            example=_reshaped,
             hint="in [B, C, H, W] neighbours in memory are places of one class, so reshape(-1, C) mixes pixels. Move "
             "the classes to the end first (permute), or keep the shape and work along dim=1.",
         ),
         Mistake(
             "softened after the softmax",
-            wrong=_term(_softened_late),
+            example=_term(_softened_late),
             hint="the temperature divides logits. What a softmax has returned no longer sums to 1 after a division.",
         ),
         Mistake(
             "labels' term added",
-            wrong=_with_labels,
+            example=_with_labels,
             hint="only the teacher's half of the objective is asked for; the masks say which pixels count.",
         ),
         Mistake(
             "background left out",
-            wrong=lambda z, v, masks, t: pixel_term(z, v, masks.masked_fill(masks == 0, IGNORE), t),
+            example=lambda z, v, masks, t: pixel_term(z, v, masks.masked_fill(masks == 0, IGNORE), t),
             hint="background is a class like the others; only pixels whose mask is IGNORE are left out.",
         ),
         Mistake(
             "mean of the pictures' means",
-            wrong=_term(mean=_each_picture),
+            example=_term(mean=_each_picture),
             hint="pixels of all pictures count alike: a picture of which few count mustn't weigh as much as others.",
         ),
         Mistake(
             "KL sides swapped",
-            wrong=_term(lambda z, v, t: _kl(v, z, t)),
+            example=_term(lambda z, v, t: _kl(v, z, t)),
             hint="KL isn't symmetric. Whose probabilities weigh the logarithms? kl_div takes them second.",
         ),
         Mistake(
             "softmax along the width",
-            wrong=_term(lambda z, v, t: _kl(z, v, t, 3)),
+            example=_term(lambda z, v, t: _kl(z, v, t, 3)),
             hint="logits are [B, C, H, W], and each pixel's probabilities are to sum to 1 over the classes. Which "
             "dimension is that?",
         ),
         Mistake(
             "softmax along the height",
-            wrong=_term(lambda z, v, t: _kl(z, v, t, 2)),
+            example=_term(lambda z, v, t: _kl(z, v, t, 2)),
             hint="logits are [B, C, H, W], and each pixel's probabilities are to sum to 1 over the classes. Which "
             "dimension is that?",
         ),
         Mistake(
             "softmax along the pictures",
-            wrong=_term(lambda z, v, t: _kl(z, v, t, 0)),
+            example=_term(lambda z, v, t: _kl(z, v, t, 0)),
             hint="logits are [B, C, H, W], and each pixel's probabilities are to sum to 1 over the classes. Which "
             "dimension is that?",
         ),
         Mistake(
             "softmax over the places",
-            wrong=_term(_over_places),
+            example=_term(_over_places),
             hint="that compares where a class is strongest, as channelwise_loss does. Here each pixel's probabilities "
             "are to sum to 1 over the classes.",
         ),
         Mistake(
             "teacher not softened",
-            wrong=_term(lambda z, v, t: _kl(z, t * v, t)),
+            example=_term(lambda z, v, t: _kl(z, t * v, t)),
             hint="both sides are softened, by one and the same temperature.",
         ),
         Mistake(
             "student not softened",
-            wrong=_term(lambda z, v, t: _kl(t * z, v, t)),
+            example=_term(lambda z, v, t: _kl(t * z, v, t)),
             hint="both sides are softened, by one and the same temperature.",
         ),
         Mistake(
             "nobody softened",
-            wrong=_term(lambda z, v, t: _kl(z, v, 1.0)),
+            example=_term(lambda z, v, t: _kl(z, v, 1.0)),
             hint="the temperature also divides the logits, before the softmax.",
         ),
         Mistake(
             "multiplied by the temperature",
-            wrong=_term(lambda z, v, t: _kl(z, v, 1 / t)),
+            example=_term(lambda z, v, t: _kl(z, v, 1 / t)),
             hint="a high temperature brings the logits closer together: is that times T, or divided by T?",
         ),
         Mistake(
             "cross-entropy for KL",
-            wrong=_term(lambda z, v, t: -((v / t).softmax(1) * (z / t).log_softmax(1)).sum(1)),
+            example=_term(lambda z, v, t: -((v / t).softmax(1) * (z / t).log_softmax(1)).sum(1)),
             hint="its gradient is the same, but a student that copies its teacher should have a loss of 0.",
         ),
         Mistake(
             "sign missing",
-            wrong=_term(factor=lambda t: -(t**2)),
+            example=_term(factor=lambda t: -(t**2)),
             hint="a divergence is never below 0.",
         ),
         Mistake(
             "KL on raw logits",
-            wrong=_term(lambda z, v, t: F.kl_div(z / t, (v / t).softmax(1), reduction="none").sum(1)),
+            example=_term(lambda z, v, t: F.kl_div(z / t, (v / t).softmax(1), reduction="none").sum(1)),
             hint="kl_div takes log-probabilities first, and trusts you: nothing has turned the student's logits "
             "into any.",
         ),
         Mistake(
             "probabilities where logs belong",
-            wrong=_term(
+            example=_term(
                 lambda z, v, t: F.kl_div((z / t).softmax(1), (v / t).softmax(1), reduction="none").sum(1)
             ),
             hint="kl_div takes the student's side as log-probabilities: which softmax gives those?",
         ),
         Mistake(
             "logs for a target of probabilities",
-            wrong=_term(
+            example=_term(
                 lambda z, v, t: F.kl_div(
                     (z / t).log_softmax(1), (v / t).log_softmax(1), reduction="none"
                 ).sum(1)
@@ -798,7 +798,7 @@ PIXEL_TERM = Exercise(
         ),
         Mistake(
             "probabilities for a target of logs",
-            wrong=_term(
+            example=_term(
                 lambda z, v, t: F.kl_div(
                     (z / t).log_softmax(1), (v / t).softmax(1), reduction="none", log_target=True
                 ).sum(1)
@@ -807,24 +807,25 @@ PIXEL_TERM = Exercise(
         ),
         Mistake(
             "squared distance of logits",
-            wrong=_term(lambda z, v, t: (z - v).square().mean(1), factor=lambda t: 1.0),
+            example=_term(lambda z, v, t: (z - v).square().mean(1), factor=lambda t: 1.0),
             hint="matching logits is what becomes of it at high T; here probabilities are compared.",
         ),
         Mistake(
             "masks for the teacher",
-            wrong=lambda z, v, masks, t: F.cross_entropy(z, masks, ignore_index=IGNORE),
+            example=lambda z, v, masks, t: F.cross_entropy(z, masks, ignore_index=IGNORE),
             hint="that is the other half of the objective. The masks only say here which pixels count; the teacher "
             "says what is right.",
         ),
         Mistake(
             "log of a probability that is 0",
-            wrong=_term(_from_probabilities),
+            example=_term(_from_probabilities),
             hint="right for ordinary logits, but a softmax may round to 0, whose log is minus infinity. Stay in log "
             "space from the start: which function gives log-probabilities?",
         ),
         Mistake(
             "teacher trained as well",
             sign=_trains_the_teacher,
+            example=lambda z, v, masks, t: t**2 * _kl(z, v, t)[masks != IGNORE].mean(),
             only_if_right=True,
             hint="the value is right, but a gradient flows to the teacher too, which would learn to please its "
             "student. Cut it off: which method of a tensor does that?",
@@ -945,114 +946,114 @@ PRECISION_RECALL_AT = Exercise(
     mistakes=(
         Mistake(
             "> for >=",
-            wrong=lambda p, y, t: _shares(p > t, y),
+            example=lambda p, y, t: _shares(p > t, y),
             hint="a pixel whose probability is just the threshold is called positive too.",
         ),
         Mistake(
             "below the threshold",
-            wrong=lambda p, y, t: _shares(p < t, y),
+            example=lambda p, y, t: _shares(p < t, y),
             hint="those are the pixels that are not called positive.",
         ),
         Mistake(
             "at most the threshold",
-            wrong=lambda p, y, t: _shares(p <= t, y),
+            example=lambda p, y, t: _shares(p <= t, y),
             hint="pixels are called positive from the threshold on upwards.",
         ),
         Mistake(
             "threshold ignored",
-            wrong=lambda p, y, t: _shares(p >= 0.5, y),
+            example=lambda p, y, t: _shares(p >= 0.5, y),
             hint="a half is one threshold of many: threshold says which one is meant.",
         ),
         Mistake(
             "precision and recall swapped",
-            wrong=_called(lambda c, y: (_shares(c, y)[1], _shares(c, y)[0])),
+            example=_called(lambda c, y: (_shares(c, y)[1], _shares(c, y)[0])),
             hint="precision comes first: of the pixels called positive, the share that is.",
         ),
         Mistake(
             "recall for precision",
-            wrong=_called(lambda c, y: (_shares(c, y)[1],) * 2),
+            example=_called(lambda c, y: (_shares(c, y)[1],) * 2),
             hint="false alarms are called positive without being so: ~ belongs before the truth, not the call. Both "
             "numbers are the recall now.",
         ),
         Mistake(
             "precision for recall",
-            wrong=_called(lambda c, y: (_shares(c, y)[0],) * 2),
+            example=_called(lambda c, y: (_shares(c, y)[0],) * 2),
             hint="misses are positive without being called so: ~ belongs before the call, not the truth. Both "
             "numbers are the precision now.",
         ),
         Mistake(
             "precision 0 where nothing is called",
-            wrong=_called(lambda c, y: _shares(c, y, nothing=0.0)),
+            example=_called(lambda c, y: _shares(c, y, nothing=0.0)),
             hint="where nothing is called positive, nothing called so is wrong: precision is then 1.",
         ),
         Mistake(
             "0 / 0 where nothing is called",
-            wrong=_called(lambda c, y: _shares(c, y, nothing=NAN)),
+            example=_called(lambda c, y: _shares(c, y, nothing=NAN)),
             hint="where nothing is called positive, there is nothing to divide by: precision is then 1.",
         ),
         Mistake(
             "precision 1 where nothing called is right",
-            wrong=_called(lambda c, y: _shares(c, y) if (c & y).any() else (1.0, 0.0)),
+            example=_called(lambda c, y: _shares(c, y) if (c & y).any() else (1.0, 0.0)),
             hint="precision is 1 where nothing is called positive. Where pixels are called and none is right, it is 0.",
         ),
         Mistake(
             "recall 1 where nothing is called",
-            wrong=_called(lambda c, y: _shares(c, y) if c.any() else (1.0, 1.0)),
+            example=_called(lambda c, y: _shares(c, y) if c.any() else (1.0, 1.0)),
             hint="where nothing is called positive, none of the positive pixels is found. What share is that?",
         ),
         Mistake(
             "all that were called for recall",
-            wrong=_called(lambda c, y: (_shares(c, y)[0], _over(c, y))),
+            example=_called(lambda c, y: (_shares(c, y)[0], _over(c, y))),
             hint="recall counts only called pixels that are positive; false alarms find nothing.",
         ),
         Mistake(
             "rightly left pixels counted too",
-            wrong=_called(lambda c, y: (_over(c == y, c) if c.any() else 1.0, _over(c == y, y))),
+            example=_called(lambda c, y: (_over(c == y, c) if c.any() else 1.0, _over(c == y, y))),
             hint="== also holds where a pixel is neither called nor positive. On top stand those that are both.",
         ),
         Mistake(
             "accuracy for precision",
-            wrong=_called(lambda c, y: (_right_ones(c, y), _shares(c, y)[1])),
+            example=_called(lambda c, y: (_right_ones(c, y), _shares(c, y)[1])),
             hint="accuracy also counts what is rightly not called. Precision is a share of the pixels called.",
         ),
         Mistake(
             "accuracy for recall",
-            wrong=_called(lambda c, y: (_shares(c, y)[0], _right_ones(c, y))),
+            example=_called(lambda c, y: (_shares(c, y)[0], _right_ones(c, y))),
             hint="accuracy also counts what is rightly not called. Recall is a share of the positive pixels.",
         ),
         Mistake(
             "false alarms and misses",
-            wrong=_called(_complement),
+            example=_called(_complement),
             hint="those are the shares that went wrong; the shares that are right are asked for.",
         ),
         Mistake(
             "false alarms of the negatives for precision",
-            wrong=_called(lambda c, y: (_over(c & ~y, ~y) if (~y).any() else 0.0, _shares(c, y)[1])),
+            example=_called(lambda c, y: (_over(c & ~y, ~y) if (~y).any() else 0.0, _shares(c, y)[1])),
             hint="that is the false positive rate, of another curve (ROC). Precision looks at the pixels called.",
         ),
         Mistake(
             "divided by all pixels",
-            wrong=_called(lambda c, y: (_over(c & y, torch.ones_like(y)),) * 2),
+            example=_called(lambda c, y: (_over(c & y, torch.ones_like(y)),) * 2),
             hint="below precision stand the pixels called positive, below recall the positive ones.",
         ),
         Mistake(
             "shares called and positive",
-            wrong=_called(lambda c, y: (c.double().mean().item(), y.double().mean().item())),
+            example=_called(lambda c, y: (c.double().mean().item(), y.double().mean().item())),
             hint="both shares have the pixels on top that are called positive and are so.",
         ),
         Mistake(
             "IoU for both",
-            wrong=_called(lambda c, y: (_over(c & y, c | y),) * 2),
+            example=_called(lambda c, y: (_over(c & y, c | y),) * 2),
             hint="the union stands below in an IoU. Precision and recall divide by one of both sides each.",
         ),
         Mistake(
             "counts for shares",
-            wrong=_called(lambda c, y: (float((c & y).sum()),) * 2),
+            example=_called(lambda c, y: (float((c & y).sum()),) * 2),
             hint="that is how many are called positive and are so; of how many called, and of how many positive?",
         ),
         Mistake(
             "percent for share",
-            wrong=_called(lambda c, y: (100 * _shares(c, y)[0], 100 * _shares(c, y)[1])),
+            example=_called(lambda c, y: (100 * _shares(c, y)[0], 100 * _shares(c, y)[1])),
             hint="a share lies between 0 and 1.",
         ),
     ),

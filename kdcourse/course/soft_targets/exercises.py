@@ -36,62 +36,62 @@ SOFTENED_PROBABILITIES = Exercise(
     mistakes=(
         Mistake(
             "softmax over the wrong axis",
-            wrong=lambda z, t: (z / t).softmax(0),
+            example=lambda z, t: (z / t).softmax(0),
             hint="logits are [pictures, classes], and each picture's probabilities are to sum to 1.",
         ),
         Mistake(
             "softmax over everything",
-            wrong=lambda z, t: (z / t).flatten().softmax(0).view_as(z),
+            example=lambda z, t: (z / t).flatten().softmax(0).view_as(z),
             hint="each picture's probabilities are to sum to 1, not those of the whole batch.",
         ),
         Mistake(
             "multiplied by the temperature",
-            wrong=lambda z, t: (z * t).softmax(1),
+            example=lambda z, t: (z * t).softmax(1),
             hint="a high temperature brings the logits closer together. What brings numbers closer to 0?",
         ),
         Mistake(
             "temperature ignored",
-            wrong=lambda z, t: z.softmax(1),
+            example=lambda z, t: z.softmax(1),
             hint="that is the plain softmax, T = 1. Where does the temperature come in?",
         ),
         Mistake(
             "divided after the softmax",
-            wrong=lambda z, t: z.softmax(1) / t,
+            example=lambda z, t: z.softmax(1) / t,
             hint="dividing probabilities makes them sum to 1 / T; it's the logits that are divided.",
         ),
         Mistake(
             "power of probabilities, not normalised",
-            wrong=lambda z, t: z.softmax(1) ** (1 / t),
+            example=lambda z, t: z.softmax(1) ** (1 / t),
             hint="p^(1/T) has the right proportions, but each row must sum to 1 again.",
         ),
         Mistake(
             "divided by T squared",
-            wrong=lambda z, t: (z / t**2).softmax(1),
+            example=lambda z, t: (z / t**2).softmax(1),
             hint="T squared comes later, in the loss; logits are divided by T itself.",
         ),
         Mistake(
             "log-probabilities",
-            wrong=lambda z, t: (z / t).log_softmax(1),
+            example=lambda z, t: (z / t).log_softmax(1),
             hint="those are the logarithms; the probabilities themselves are asked for.",
         ),
         Mistake(
             "only the numerator",
-            wrong=lambda z, t: (z / t).exp(),
+            example=lambda z, t: (z / t).exp(),
             hint="exp(z / T) is the numerator; by what is it divided, so that a row sums to 1?",
         ),
         Mistake(
             "denominator not softened",
-            wrong=lambda z, t: (z / t).exp() / z.exp().sum(1, keepdim=True),
+            example=lambda z, t: (z / t).exp() / z.exp().sum(1, keepdim=True),
             hint="the sum in the denominator is over the softened exponentials too.",
         ),
         Mistake(
             "softened twice",
-            wrong=lambda z, t: (z.softmax(1) / t).softmax(1),
+            example=lambda z, t: (z.softmax(1) / t).softmax(1),
             hint="logits are divided by T, not probabilities, and there is a single softmax.",
         ),
         Mistake(
             "overflow",
-            wrong=lambda z, t: (z / t).exp() / (z / t).exp().sum(1, keepdim=True),
+            example=lambda z, t: (z / t).exp() / (z / t).exp().sum(1, keepdim=True),
             hint="right for ordinary logits, but exp(5,000) is infinite. What may be subtracted from a row of logits "
             "without changing its softmax?",
         ),
@@ -134,62 +134,62 @@ ENTROPY_NATS = Exercise(
     mistakes=(
         Mistake(
             "0 log 0",
-            wrong=_plain_entropy,
+            example=_plain_entropy,
             hint="right as long as no probability is 0: then 0 times minus infinity gives NaN, where 0 is meant.",
         ),
         Mistake(
             "rows with a 0 lost",
-            wrong=lambda p: _plain_entropy(p).nan_to_num(0.0),
+            example=lambda p: _plain_entropy(p).nan_to_num(0.0),
             hint="the NaN is gone, but with it the entropy of the whole row: mend the term, not the sum.",
         ),
         Mistake(
             "bits for nats",
-            wrong=lambda p: torch.special.entr(p).sum(1) / math.log(2),
+            example=lambda p: torch.special.entr(p).sum(1) / math.log(2),
             hint="log2 counts bits; nats come from the natural logarithm.",
         ),
         Mistake(
             "decimal logarithm",
-            wrong=lambda p: torch.special.entr(p).sum(1) / math.log(10),
+            example=lambda p: torch.special.entr(p).sum(1) / math.log(10),
             hint="nats come from the natural logarithm, not from log10.",
         ),
         Mistake(
             "sign missing",
-            wrong=lambda p: -torch.special.entr(p).sum(1),
+            example=lambda p: -torch.special.entr(p).sum(1),
             hint="a logarithm of a probability is at most 0, and entropy at least 0.",
         ),
         Mistake(
             "mean for sum",
-            wrong=lambda p: torch.special.entr(p).mean(1),
+            example=lambda p: torch.special.entr(p).mean(1),
             hint="entropy sums over the classes; dividing by their number makes it something else.",
         ),
         Mistake(
             "summed over the pictures",
-            wrong=lambda p: torch.special.entr(p).sum(0),
+            example=lambda p: torch.special.entr(p).sum(0),
             hint="one entropy a picture: which axis of [pictures, classes] is to disappear?",
         ),
         Mistake(
             "averaged over the batch",
-            wrong=lambda p: torch.special.entr(p).sum(1).mean(),
+            example=lambda p: torch.special.entr(p).sum(1).mean(),
             hint="one entropy a picture is asked for, [B], not one for all.",
         ),
         Mistake(
             "probabilities left out",
-            wrong=lambda p: -p.log().sum(1),
+            example=lambda p: -p.log().sum(1),
             hint="each -log p is weighed by p itself: entropy is the surprise to be expected.",
         ),
         Mistake(
             "taken for logits",
-            wrong=lambda p: torch.special.entr(p.softmax(1)).sum(1),
+            example=lambda p: torch.special.entr(p.softmax(1)).sum(1),
             hint="they are probabilities already: no softmax is needed.",
         ),
         Mistake(
             "scaled to 0..1",
-            wrong=lambda p: torch.special.entr(p).sum(1) / math.log(p.shape[1]),
+            example=lambda p: torch.special.entr(p).sum(1) / math.log(p.shape[1]),
             hint="divided by log C it has a maximum of 1; in nats the maximum is log C.",
         ),
         Mistake(
             "perplexity",
-            wrong=lambda p: torch.special.entr(p).sum(1).exp(),
+            example=lambda p: torch.special.entr(p).sum(1).exp(),
             hint="the exponential of the entropy is the perplexity; stop one step earlier.",
         ),
     ),
@@ -245,64 +245,64 @@ SOFT_GRADIENT = Exercise(
     mistakes=(
         Mistake(
             "sides swapped",
-            wrong=lambda z, v, t: -_q_minus_p(z, v, t, t) / (t * len(z)),
+            example=lambda z, v, t: -_q_minus_p(z, v, t, t) / (t * len(z)),
             hint="where the student gives a class too much, a step against the gradient must take some away.",
         ),
         Mistake(
             "1 / T missing",
-            wrong=lambda z, v, t: _q_minus_p(z, v, t, t) / len(z),
+            example=lambda z, v, t: _q_minus_p(z, v, t, t) / len(z),
             hint="the student's logits are divided by T on the way in: what does the chain rule make of that?",
         ),
         Mistake(
             "batch mean missing",
-            wrong=lambda z, v, t: _q_minus_p(z, v, t, t) / t,
+            example=lambda z, v, t: _q_minus_p(z, v, t, t) / t,
             hint="the loss is a mean over the batch: how much does one picture count in it?",
         ),
         Mistake(
             "1 / T and batch mean missing",
-            wrong=lambda z, v, t: _q_minus_p(z, v, t, t),
+            example=lambda z, v, t: _q_minus_p(z, v, t, t),
             hint="q - p is the heart of it; two factors are missing, one from the chain rule, one from the mean.",
         ),
         Mistake(
             "T squared inside",
-            wrong=lambda z, v, t: _q_minus_p(z, v, t, t) * t / len(z),
+            example=lambda z, v, t: _q_minus_p(z, v, t, t) * t / len(z),
             hint="that is the gradient of the loss multiplied by T squared, which comes later.",
         ),
         Mistake(
             "multiplied by T squared alone",
-            wrong=lambda z, v, t: _q_minus_p(z, v, t, t) * t**2 / len(z),
+            example=lambda z, v, t: _q_minus_p(z, v, t, t) * t**2 / len(z),
             hint="the chain rule gives a factor of 1 / T; T squared comes later, in the loss.",
         ),
         Mistake(
             "divided by the classes too",
-            wrong=lambda z, v, t: _q_minus_p(z, v, t, t) / (t * z.numel()),
+            example=lambda z, v, t: _q_minus_p(z, v, t, t) / (t * z.numel()),
             hint="the mean is over the pictures; over the classes the cross-entropy is a sum.",
         ),
         Mistake(
             "not softened",
-            wrong=lambda z, v, t: _q_minus_p(z, v, 1, 1) / (t * len(z)),
+            example=lambda z, v, t: _q_minus_p(z, v, 1, 1) / (t * len(z)),
             hint="p and q are both taken at the temperature T.",
         ),
         Mistake(
             "teacher not softened",
-            wrong=lambda z, v, t: _q_minus_p(z, v, t, 1) / (t * len(z)),
+            example=lambda z, v, t: _q_minus_p(z, v, t, 1) / (t * len(z)),
             hint="the teacher's probabilities are taken at the temperature T, like the student's.",
         ),
         Mistake(
             "hard targets",
-            wrong=lambda z, v, t: (
+            example=lambda z, v, t: (
                 ((z / t).softmax(1) - (v == v.amax(1, keepdim=True)).float()) / (t * len(z))
             ),
             hint="the teacher's best class alone is a hard target: the soft ones are all of its probabilities.",
         ),
         Mistake(
             "softmax over the wrong axis",
-            wrong=lambda z, v, t: _q_minus_p(z, v, t, t, dim=0) / (t * len(z)),
+            example=lambda z, v, t: _q_minus_p(z, v, t, t, dim=0) / (t * len(z)),
             hint="logits are [pictures, classes], and each picture's probabilities are to sum to 1.",
         ),
         Mistake(
             "logits for probabilities",
-            wrong=lambda z, v, t: (z - v) / (t * len(z)),
+            example=lambda z, v, t: (z - v) / (t * len(z)),
             hint="that is what becomes of it when T is very high; at this T probabilities are subtracted.",
         ),
     ),
@@ -346,57 +346,57 @@ MATCHING_LOGITS_GRADIENT = Exercise(
     mistakes=(
         Mistake(
             "sides swapped",
-            wrong=lambda z, v, t: -_centred(z, v) / z.numel(),
+            example=lambda z, v, t: -_centred(z, v) / z.numel(),
             hint="where the student's logit is too large, a step against the gradient must lower it.",
         ),
         Mistake(
             "means left in",
-            wrong=lambda z, v, t: (z - v) / z.numel(),
+            example=lambda z, v, t: (z - v) / z.numel(),
             hint="a constant added to all logits of a picture changes nothing: its mean has to go.",
         ),
         Mistake(
             "mean over the batch",
-            wrong=lambda z, v, t: _centred(z, v, 0) / z.numel(),
+            example=lambda z, v, t: _centred(z, v, 0) / z.numel(),
             hint="each picture's own mean, over its classes, is subtracted. Which axis is that?",
         ),
         Mistake(
             "one mean for all",
-            wrong=lambda z, v, t: _centred(z, v, None) / z.numel(),
+            example=lambda z, v, t: _centred(z, v, None) / z.numel(),
             hint="each picture has a mean of its own, over its classes.",
         ),
         Mistake(
             "batch mean missing",
-            wrong=lambda z, v, t: _centred(z, v) / z.shape[1],
+            example=lambda z, v, t: _centred(z, v) / z.shape[1],
             hint="the loss is a mean over the batch: how much does one picture count in it?",
         ),
         Mistake(
             "number of classes missing",
-            wrong=lambda z, v, t: _centred(z, v) / len(z),
+            example=lambda z, v, t: _centred(z, v) / len(z),
             hint="at high T each probability is about 1 / C, and that factor stays.",
         ),
         Mistake(
             "both numbers missing",
-            wrong=lambda z, v, t: _centred(z, v),
+            example=lambda z, v, t: _centred(z, v),
             hint="the direction is right; divide by the number of pictures and by the number of classes.",
         ),
         Mistake(
             "T squared left in",
-            wrong=lambda z, v, t: _centred(z, v) / (z.numel() * t**2),
+            example=lambda z, v, t: _centred(z, v) / (z.numel() * t**2),
             hint="the loss is multiplied by T squared here, which cancels what the gradient loses.",
         ),
         Mistake(
             "one T left in",
-            wrong=lambda z, v, t: _centred(z, v) / (z.numel() * t),
+            example=lambda z, v, t: _centred(z, v) / (z.numel() * t),
             hint="T enters twice, by the chain rule and by the probabilities, and T squared cancels both.",
         ),
         Mistake(
             "exact gradient for the limit",
-            wrong=lambda z, v, t: t * _q_minus_p(z, v, t, t) / len(z),
+            example=lambda z, v, t: t * _q_minus_p(z, v, t, t) / len(z),
             hint="that is the exact gradient at this T; the limit has no softmax in it any more, and no T.",
         ),
         Mistake(
             "student's mean left in",
-            wrong=lambda z, v, t: (z - (v - v.mean(1, keepdim=True))) / z.numel(),
+            example=lambda z, v, t: (z - (v - v.mean(1, keepdim=True))) / z.numel(),
             hint="the student's logits have a mean too.",
         ),
     ),

@@ -36,49 +36,49 @@ COUNT_PARAMETERS = Exercise(
     mistakes=(
         Mistake(
             "tensors counted",
-            wrong=lambda model: len(list(model.parameters())),
+            example=lambda model: len(list(model.parameters())),
             hint="a parameter is a whole tensor of weights here; how many numbers does each tensor hold?",
         ),
         Mistake(
             "rows counted",
-            wrong=lambda model: sum(len(p) for p in model.parameters()),
+            example=lambda model: sum(len(p) for p in model.parameters()),
             hint="len of a tensor is the length of its first axis alone. Which method counts all its numbers?",
         ),
         Mistake(
             "buffers counted",
-            wrong=lambda model: sum(t.numel() for t in model.state_dict().values()),
+            example=lambda model: sum(t.numel() for t in model.state_dict().values()),
             hint="state_dict also holds buffers, such as BatchNorm's running statistics, which no optimizer trains.",
         ),
         Mistake(
             "frozen ones left out",
-            wrong=lambda model: sum(p.numel() for p in model.parameters() if p.requires_grad),
+            example=lambda model: sum(p.numel() for p in model.parameters() if p.requires_grad),
             hint="a frozen weight is stored and multiplied like any other, so it counts too.",
         ),
         Mistake(
             "biases left out",
-            wrong=lambda model: sum(p.numel() for p in model.parameters() if p.ndim > 1),
+            example=lambda model: sum(p.numel() for p in model.parameters() if p.ndim > 1),
             hint="biases and the scales of BatchNorm have one axis only, and are parameters all the same.",
         ),
         Mistake(
             "bytes for numbers",
-            wrong=lambda model: sum(p.numel() * p.element_size() for p in model.parameters()),
+            example=lambda model: sum(p.numel() * p.element_size() for p in model.parameters()),
             hint="that is their size in bytes; how many numbers are they?",
         ),
         Mistake(
             "first tensor only",
-            wrong=lambda model: next(model.parameters()).numel(),
+            example=lambda model: next(model.parameters()).numel(),
             hint="a return inside the loop ends it at the first tensor. Is the total complete when you return it?",
         ),
         Mistake(
             "outermost layers only",
-            wrong=lambda model: sum(
+            example=lambda model: sum(
                 p.numel() for part in model.children() for p in part.parameters(recurse=False)
             ),
             hint="a layer may hold layers itself. Which method of a module walks through all of them?",
         ),
         Mistake(
             "shared layer counted twice",
-            wrong=lambda model: sum(p.numel() for _, p in model.named_parameters(remove_duplicate=False)),
+            example=lambda model: sum(p.numel() for _, p in model.named_parameters(remove_duplicate=False)),
             hint="a layer that is used twice stores its weights once.",
         ),
     ),
@@ -127,54 +127,54 @@ FRACTION_CORRECT = Exercise(
     mistakes=(
         Mistake(
             "largest over the wrong axis",
-            wrong=lambda z, y: (z.argmax(dim=0) == y).double().mean().item(),
+            example=lambda z, y: (z.argmax(dim=0) == y).double().mean().item(),
             hint="logits are [pictures, classes]; the prediction is the best class of each picture. Which axis "
             "does argmax have to look along?",
         ),
         Mistake(
             "largest of the whole table",
-            wrong=lambda z, y: (z.argmax() == y).double().mean().item(),
+            example=lambda z, y: (z.argmax() == y).double().mean().item(),
             hint="without an axis, argmax finds a single place in the whole table; every picture needs an answer of "
             "its own.",
         ),
         Mistake(
             "count for share",
-            wrong=lambda z, y: float((z.argmax(1) == y).sum()),
+            example=lambda z, y: float((z.argmax(1) == y).sum()),
             hint="that is how many are right; which share of the pictures is it?",
         ),
         Mistake(
             "percent for share",
-            wrong=lambda z, y: 100 * (z.argmax(1) == y).double().mean().item(),
+            example=lambda z, y: 100 * (z.argmax(1) == y).double().mean().item(),
             hint="a share lies between 0 and 1; leave percent to whoever prints it.",
         ),
         Mistake(
             "errors for hits",
-            wrong=lambda z, y: (z.argmax(1) != y).double().mean().item(),
+            example=lambda z, y: (z.argmax(1) != y).double().mean().item(),
             hint="that is the share of pictures that are wrong.",
         ),
         Mistake(
             "smallest for largest",
-            wrong=lambda z, y: (z.argmin(1) == y).double().mean().item(),
+            example=lambda z, y: (z.argmin(1) == y).double().mean().item(),
             hint="the predicted class is the one with the largest logit.",
         ),
         Mistake(
             "logit for class",
-            wrong=lambda z, y: (z.max(dim=1).values == y).double().mean().item(),
+            example=lambda z, y: (z.max(dim=1).values == y).double().mean().item(),
             hint="max gives the logit itself; the label must be compared with the place where it stands.",
         ),
         Mistake(
             "divided by classes",
-            wrong=lambda z, y: float((z.argmax(1) == y).sum()) / z.shape[1],
+            example=lambda z, y: float((z.argmax(1) == y).sum()) / z.shape[1],
             hint="a share of the pictures is divided by the number of pictures; shape[1] is the number of classes.",
         ),
         Mistake(
             "whole-number division",
-            wrong=lambda z, y: float(int((z.argmax(1) == y).sum()) // len(y)),
+            example=lambda z, y: float(int((z.argmax(1) == y).sum()) // len(y)),
             hint="// and int() throw away what comes after the point.",
         ),
         Mistake(
             "rounded",
-            wrong=lambda z, y: round((z.argmax(1) == y).double().mean().item(), 2),
+            example=lambda z, y: round((z.argmax(1) == y).double().mean().item(), 2),
             hint="rounding is for printing; give the number as it is.",
         ),
     ),
@@ -205,42 +205,42 @@ POINTS_GAINED = Exercise(
     mistakes=(
         Mistake(
             "share for points",
-            wrong=lambda plain, distilled: distilled - plain,
+            example=lambda plain, distilled: distilled - plain,
             hint="accuracies are shares from 0 to 1; a point is one in a hundred.",
         ),
         Mistake(
             "relative gain",
-            wrong=lambda plain, distilled: 100 * (distilled - plain) / plain,
+            example=lambda plain, distilled: 100 * (distilled - plain) / plain,
             hint="percent of the old accuracy isn't percentage points: from 0.50 to 0.55 is 5 points, but 10 percent.",
         ),
         Mistake(
             "sides swapped",
-            wrong=lambda plain, distilled: 100 * (plain - distilled),
+            example=lambda plain, distilled: 100 * (plain - distilled),
             hint="a better distilled student should give a number above 0.",
         ),
         Mistake(
             "sign lost",
-            wrong=lambda plain, distilled: 100 * abs(distilled - plain),
+            example=lambda plain, distilled: 100 * abs(distilled - plain),
             hint="where distillation does harm, the gain is below 0, and should show.",
         ),
         Mistake(
             "share of errors removed",
-            wrong=lambda plain, distilled: 100 * (distilled - plain) / (1 - plain),
+            example=lambda plain, distilled: 100 * (distilled - plain) / (1 - plain),
             hint="that divides by the plain student's errors; points are a plain difference.",
         ),
         Mistake(
             "ratio for difference",
-            wrong=lambda plain, distilled: 100 * distilled / plain,
+            example=lambda plain, distilled: 100 * distilled / plain,
             hint="points compare by a difference, not by a quotient.",
         ),
         Mistake(
             "rounded",
-            wrong=lambda plain, distilled: float(round(100 * (distilled - plain))),
+            example=lambda plain, distilled: float(round(100 * (distilled - plain))),
             hint="students differ by tenths of a point: leave rounding to whoever prints it.",
         ),
         Mistake(
             "harm hidden",
-            wrong=lambda plain, distilled: max(0.0, 100 * (distilled - plain)),
+            example=lambda plain, distilled: max(0.0, 100 * (distilled - plain)),
             hint="where distillation does harm, the gain is below 0, and should show.",
         ),
     ),

@@ -57,84 +57,84 @@ CROSS_ENTROPY_BY_HAND = Exercise(
     mistakes=(
         Mistake(
             "sum for mean",
-            wrong=lambda z, y: F.cross_entropy(z, y, reduction="sum"),
+            example=lambda z, y: F.cross_entropy(z, y, reduction="sum"),
             hint="the loss of a batch is the mean over its pictures, so that its size doesn't grow with the batch.",
         ),
         Mistake(
             "sign missing",
-            wrong=lambda z, y: -F.cross_entropy(z, y),
+            example=lambda z, y: -F.cross_entropy(z, y),
             hint="a log-probability is at most 0; a loss is to be at least 0.",
         ),
         Mistake(
             "softmax over the batch",
-            wrong=lambda z, y: -_pick(z.log_softmax(0), y).mean(),
+            example=lambda z, y: -_pick(z.log_softmax(0), y).mean(),
             hint="each picture's probabilities sum to 1: which axis holds the classes of one picture?",
         ),
         Mistake(
             "softmax left out",
-            wrong=lambda z, y: -_pick(z, y).mean(),
+            example=lambda z, y: -_pick(z, y).mean(),
             hint="logits are no log-probabilities yet: what must be subtracted from each row?",
         ),
         Mistake(
             "log left out",
-            wrong=lambda z, y: -_pick(z.softmax(1), y).mean(),
+            example=lambda z, y: -_pick(z.softmax(1), y).mean(),
             hint="cross-entropy is the mean of -log p; yours is the mean of -p.",
         ),
         Mistake(
             "softmax twice",
-            wrong=lambda z, y: F.cross_entropy(z.softmax(1), y),
+            example=lambda z, y: F.cross_entropy(z.softmax(1), y),
             hint="a function that takes logits got probabilities, and softens them a second time.",
         ),
         Mistake(
             "every label for every picture",
-            wrong=lambda z, y: -z.log_softmax(1)[:, y].mean(),
+            example=lambda z, y: -z.log_softmax(1)[:, y].mean(),
             hint="log_p[:, labels] picks all the labels' columns from every row. How do you pick one entry a row?",
         ),
         Mistake(
             "all classes averaged",
-            wrong=lambda z, y: -z.log_softmax(1).mean(),
+            example=lambda z, y: -z.log_softmax(1).mean(),
             hint="only the log-probability of the right class counts. Where do the labels come in?",
         ),
         Mistake(
             "divided by the classes too",
-            wrong=lambda z, y: F.cross_entropy(z, y) / z.shape[1],
+            example=lambda z, y: F.cross_entropy(z, y) / z.shape[1],
             hint="one entry a picture counts, so the mean is over the pictures alone, not over all entries.",
         ),
         Mistake(
             "maximum of each column",
-            wrong=lambda z, y: F.cross_entropy(z - z.max(dim=0).values, y),
+            example=lambda z, y: F.cross_entropy(z - z.max(dim=0).values, y),
             hint="softmax stays the same when one number is taken from a whole row; yours takes another one from each "
             "of its entries. Along which axis does max have to look?",
         ),
         Mistake(
             "one sum for the whole batch",
-            wrong=lambda z, y: -_pick(_shifted(z) - _shifted(z).exp().sum().log(), y).mean(),
+            example=lambda z, y: -_pick(_shifted(z) - _shifted(z).exp().sum().log(), y).mean(),
             hint="each picture's probabilities sum to 1 on their own: sum each row, and keep the result [B, 1].",
         ),
         Mistake(
             "log of the sum left out",
-            wrong=lambda z, y: -_pick(_shifted(z) - _shifted(z).exp().sum(dim=1, keepdim=True), y).mean(),
+            example=lambda z, y: -_pick(_shifted(z) - _shifted(z).exp().sum(dim=1, keepdim=True), y).mean(),
             hint="what is taken from each row is the logarithm of the sum, not the sum itself.",
         ),
         Mistake(
             "bits for nats",
-            wrong=lambda z, y: F.cross_entropy(z, y) / math.log(2),
+            example=lambda z, y: F.cross_entropy(z, y) / math.log(2),
             hint="log is the natural logarithm here.",
         ),
         Mistake(
             "overflow",
-            wrong=lambda z, y: -_pick(_naive_log_softmax(z), y).mean(),
+            example=lambda z, y: -_pick(_naive_log_softmax(z), y).mean(),
             hint="right for ordinary logits, but exp(10,000) is infinite. What may be subtracted from a row of logits "
             "without changing its softmax?",
         ),
         Mistake(
             "largest logit not taken away",
-            wrong=lambda z, y: -_pick(z - z.exp().sum(dim=1, keepdim=True).log(), y).mean(),
+            example=lambda z, y: -_pick(z - z.exp().sum(dim=1, keepdim=True).log(), y).mean(),
             hint="right for ordinary logits, but exp(10,000) is infinite. Take each row's maximum away before exp.",
         ),
         Mistake(
             "one maximum for the whole batch",
-            wrong=lambda z, y: (
+            example=lambda z, y: (
                 -_pick(z - z.max() - (z - z.max()).exp().sum(dim=1, keepdim=True).log(), y).mean()
             ),
             hint="right for ordinary logits, but where a picture's logits lie far below another's, all its "
@@ -142,7 +142,7 @@ CROSS_ENTROPY_BY_HAND = Exercise(
         ),
         Mistake(
             "log of a softmax that is 0",
-            wrong=lambda z, y: -_pick(z.softmax(1).log(), y).mean(),
+            example=lambda z, y: -_pick(z.softmax(1).log(), y).mean(),
             hint="right for ordinary logits, but a softmax may round to 0, whose log is minus infinity. Stay in log "
             "space: what is log(exp(a) / s)?",
         ),
@@ -191,63 +191,63 @@ MOMENTUM_STEP = Exercise(
     mistakes=(
         Mistake(
             "gradient for velocity",
-            wrong=lambda w, g, v, lr, m: (w - lr * g, m * v + g),
+            example=lambda w, g, v, lr, m: (w - lr * g, m * v + g),
             hint="the weight follows the velocity, not this step's gradient alone.",
         ),
         Mistake(
             "old velocity used",
-            wrong=lambda w, g, v, lr, m: (w - lr * v, m * v + g),
+            example=lambda w, g, v, lr, m: (w - lr * v, m * v + g),
             hint="the velocity is renewed first, and the weight then moves by the new one.",
         ),
         Mistake(
             "velocity not handed on",
-            wrong=lambda w, g, v, lr, m: (w - lr * (m * v + g), v),
+            example=lambda w, g, v, lr, m: (w - lr * (m * v + g), v),
             hint="the weight is right; but the next step needs the new velocity, and gets the old one back.",
         ),
         Mistake(
             "velocity forgotten",
-            wrong=lambda w, g, v, lr, m: (w - lr * g, g),
+            example=lambda w, g, v, lr, m: (w - lr * g, g),
             hint="the velocity remembers earlier gradients: part of the old one stays in the new one.",
         ),
         Mistake(
             "learning rate inside the velocity",
-            wrong=lambda w, g, v, lr, m: (w - (m * v + lr * g), m * v + lr * g),
+            example=lambda w, g, v, lr, m: (w - (m * v + lr * g), m * v + lr * g),
             hint="here the velocity adds up plain gradients; where does the learning rate come in?",
         ),
         Mistake(
             "learning rate twice",
-            wrong=lambda w, g, v, lr, m: (w - lr * (m * v + lr * g), m * v + lr * g),
+            example=lambda w, g, v, lr, m: (w - lr * (m * v + lr * g), m * v + lr * g),
             hint="the learning rate stands in one of the two formulas only.",
         ),
         Mistake(
             "velocity pointing downhill",
-            wrong=lambda w, g, v, lr, m: (w + m * v - lr * g, m * v - lr * g),
+            example=lambda w, g, v, lr, m: (w + m * v - lr * g, m * v - lr * g),
             hint="here the velocity adds up plain gradients, uphill as they are; learning rate and minus sign come "
             "in where the weight moves.",
         ),
         Mistake(
             "gradient weighed by 1 - momentum",
-            wrong=lambda w, g, v, lr, m: (w - lr * (m * v + (1 - m) * g), m * v + (1 - m) * g),
+            example=lambda w, g, v, lr, m: (w - lr * (m * v + (1 - m) * g), m * v + (1 - m) * g),
             hint="that is a running mean, as Adam keeps one; here the whole gradient is added.",
         ),
         Mistake(
             "uphill",
-            wrong=lambda w, g, v, lr, m: (w + lr * (m * v + g), m * v + g),
+            example=lambda w, g, v, lr, m: (w + lr * (m * v + g), m * v + g),
             hint="the gradient points to where the loss grows.",
         ),
         Mistake(
             "order of the two swapped",
-            wrong=lambda w, g, v, lr, m: (m * v + g, w - lr * (m * v + g)),
+            example=lambda w, g, v, lr, m: (m * v + g, w - lr * (m * v + g)),
             hint="the weight is to come first, then the velocity.",
         ),
         Mistake(
             "Nesterov's step",
-            wrong=lambda w, g, v, lr, m: (w - lr * (g + m * (m * v + g)), m * v + g),
+            example=lambda w, g, v, lr, m: (w - lr * (g + m * (m * v + g)), m * v + g),
             hint="that looks one step ahead, as Nesterov's method does; the plain one moves by the velocity itself.",
         ),
         Mistake(
             "gradient subtracted from the velocity",
-            wrong=lambda w, g, v, lr, m: (w - lr * (m * v - g), m * v - g),
+            example=lambda w, g, v, lr, m: (w - lr * (m * v - g), m * v - g),
             hint="there is one minus sign in the two formulas. Which of them has it?",
         ),
     ),
@@ -302,48 +302,49 @@ VALIDATION_ACCURACY = Exercise(
         Mistake(
             "model in train mode",
             sign=lambda parts: "train" in parts["the mode it asked the model in"],
-            wrong=_validation_wrong(evaluate=False),
+            example=_validation_wrong(evaluate=False),
             hint="the model was asked in train mode: dropout throws units away, and BatchNorm learns from "
             "pictures that it must not learn from. Which method switches that off?",
         ),
         Mistake(
             "gradients recorded",
             sign=lambda parts: parts["gradients recorded"] is True,
+            example=_validation_wrong(gradient=True),
             hint="while the model was asked, torch recorded what a backward pass would need: memory for nothing.",
         ),
         Mistake(
             "left in eval mode",
-            wrong=_validation_wrong(afterwards=False),
+            example=_validation_wrong(afterwards=False),
             hint="a model that came in train mode goes on training in eval mode. Remember how it came.",
         ),
         Mistake(
             "always left in train mode",
-            wrong=_validation_wrong(afterwards=True),
+            example=_validation_wrong(afterwards=True),
             hint="a model that came in eval mode is to leave in eval mode. Remember how it came.",
         ),
         Mistake(
             "largest over the wrong axis",
-            wrong=_validation_wrong(lambda z, y: (z.argmax(0) == y).double().mean().item()),
+            example=_validation_wrong(lambda z, y: (z.argmax(0) == y).double().mean().item()),
             hint="logits are [pictures, classes]; which axis does argmax have to look along?",
         ),
         Mistake(
             "percent for share",
-            wrong=_validation_wrong(lambda z, y: 100 * (z.argmax(1) == y).double().mean().item()),
+            example=_validation_wrong(lambda z, y: 100 * (z.argmax(1) == y).double().mean().item()),
             hint="a share lies between 0 and 1.",
         ),
         Mistake(
             "count for share",
-            wrong=_validation_wrong(lambda z, y: float((z.argmax(1) == y).sum())),
+            example=_validation_wrong(lambda z, y: float((z.argmax(1) == y).sum())),
             hint="that is how many are right; which share of the pictures is it?",
         ),
         Mistake(
             "errors for hits",
-            wrong=_validation_wrong(lambda z, y: (z.argmax(1) != y).double().mean().item()),
+            example=_validation_wrong(lambda z, y: (z.argmax(1) != y).double().mean().item()),
             hint="that is the share of pictures that are wrong.",
         ),
         Mistake(
             "loss for accuracy",
-            wrong=_validation_wrong(lambda z, y: F.cross_entropy(z, y).item()),
+            example=_validation_wrong(lambda z, y: F.cross_entropy(z, y).item()),
             hint="that is the loss; accuracy counts how often the largest logit is the label's.",
         ),
     ),
@@ -427,68 +428,70 @@ DIAGNOSE = Exercise(
     mistakes=(
         Mistake(
             "words swapped",
-            wrong=lambda t, v: _SWAPPED[_diagnosis(t, v)],
+            example=lambda t, v: _SWAPPED[_diagnosis(t, v)],
             hint="a network that learns its training pictures by heart: over or under?",
         ),
         Mistake(
             "underfitting asked first",
-            wrong=_underfitting_first,
+            example=_underfitting_first,
             hint="where both conditions hold, the rule asks about overfitting first.",
         ),
         Mistake(
             "any rise is overfitting",
-            wrong=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] > min(v)),
+            example=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] > min(v)),
             hint="a validation loss wobbles; only 10 % above its minimum counts.",
         ),
         Mistake(
             "compared with the first epoch",
-            wrong=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] >= 1.1 * v[0]),
+            example=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] >= 1.1 * v[0]),
             hint="the rise is measured from the smallest validation loss, which hardly ever is the first.",
         ),
         Mistake(
             "compared with the epoch before",
-            wrong=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] >= 1.1 * v[-2]),
+            example=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] >= 1.1 * v[-2]),
             hint="a slow rise adds up: measure it from the smallest validation loss, however long ago that was.",
         ),
         Mistake(
             "highest for last",
-            wrong=lambda t, v: _diagnosis(t, v, risen=lambda t, v: max(v[v.index(min(v)) :]) >= 1.1 * min(v)),
+            example=lambda t, v: _diagnosis(
+                t, v, risen=lambda t, v: max(v[v.index(min(v)) :]) >= 1.1 * min(v)
+            ),
             hint="the last validation loss is compared, so a rise that went away again doesn't count.",
         ),
         Mistake(
             "gap for rise",
-            wrong=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] >= 1.1 * t[-1]),
+            example=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] >= 1.1 * t[-1]),
             hint="validation may well stay above training; the rule asks whether it has risen from its own minimum.",
         ),
         Mistake(
             "training not looked at",
-            wrong=lambda t, v: _diagnosis(t, v, falling=lambda t, best: True),
+            example=lambda t, v: _diagnosis(t, v, falling=lambda t, best: True),
             hint="where both losses rise, the network isn't learning by heart, it is coming apart. What must the "
             "training loss have done since the best epoch?",
         ),
         Mistake(
             "training compared with its first epoch",
-            wrong=lambda t, v: _diagnosis(t, v, falling=lambda t, best: t[-1] < t[0]),
+            example=lambda t, v: _diagnosis(t, v, falling=lambda t, best: t[-1] < t[0]),
             hint="the last training loss is compared with the one of the best epoch, not with the first.",
         ),
         Mistake(
             "training compared with the epoch before",
-            wrong=lambda t, v: _diagnosis(t, v, falling=lambda t, best: t[-1] < t[-2]),
+            example=lambda t, v: _diagnosis(t, v, falling=lambda t, best: t[-1] < t[-2]),
             hint="a training loss wobbles too: the last one is compared with that of the best epoch.",
         ),
         Mistake(
             "underfitting at nine tenths fallen",
-            wrong=lambda t, v: _diagnosis(t, v, slow=lambda t, v: t[-1] > 0.1 * t[0]),
+            example=lambda t, v: _diagnosis(t, v, slow=lambda t, v: t[-1] > 0.1 * t[0]),
             hint="underfitting is a last training loss above 90 % of the first: it has fallen by less than a tenth.",
         ),
         Mistake(
             "underfitting by validation",
-            wrong=lambda t, v: _diagnosis(t, v, slow=lambda t, v: v[-1] > 0.9 * v[0]),
+            example=lambda t, v: _diagnosis(t, v, slow=lambda t, v: v[-1] > 0.9 * v[0]),
             hint="whether a network can learn its task at all shows in the training loss.",
         ),
         Mistake(
             "never underfits",
-            wrong=lambda t, v: _diagnosis(t, v, slow=lambda t, v: False),
+            example=lambda t, v: _diagnosis(t, v, slow=lambda t, v: False),
             hint="one of the three answers never comes up in yours.",
         ),
     ),

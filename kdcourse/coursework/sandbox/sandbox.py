@@ -388,7 +388,6 @@ def _request(answer: Answer, exercise: Exercise) -> bytes:
     return encode(
         {
             "id": exercise.id,
-            "kind": exercise.kind,
             "gradient": exercise.gradient,
             "parameters": list(inspect.signature(exercise.solution).parameters),
             "fixture": "" if fixture is None else f"{fixture.__module__}:{fixture.__name__}",
@@ -415,11 +414,10 @@ def rebuilt(report: bytes, answer: Answer, exercise: Exercise) -> Observed | Los
         stuck, misfit = said.get("stuck"), _line(said.get("misfit"))
         _require(stuck in ("", "ended", "running"))
         if not misfit:
-            rounds = 1 if exercise.kind == "value" else 2
             if stuck:
                 _require(len(outcomes) > 0)
             else:
-                _require(len(outcomes) == len(expected) and len(again) == (rounds - 1) * len(expected))
+                _require(len(outcomes) == len(expected) and len(again) == len(expected))
                 _require(all(one.parts or one.error for one in (*outcomes, *again)))
         return Observed(outcomes, again, stuck, _is_blank(answer), misfit)
     except WireError:

@@ -398,7 +398,6 @@ def _stand_in(request: dict[str, Any]) -> Any:
     fixture = getattr(importlib.import_module(module), name) if name else None
     return SimpleNamespace(
         id=request["id"],
-        kind=request["kind"],
         gradient=request["gradient"],
         solution=asked,
         fixture=fixture,

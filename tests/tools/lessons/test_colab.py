@@ -14,11 +14,13 @@ import pytest
 from packaging.requirements import Requirement
 
 import kdcourse
+from kdcourse.course import lessons
+from kdcourse.course.notebook import SET_UP, learners_notebook
 from kdcourse.errors import LessonError
-from kdcourse.lessons import build, colab, links, source
+from tools.lessons import colab, links
 
 # What Colab had in August 2026, as far as it matters here: also what .ci/colab makes its look-alike of.
-_VERSIONS = Path(__file__).parents[2] / ".ci" / "colab-versions.txt"
+_VERSIONS = Path(__file__).parents[3] / ".ci" / "colab-versions.txt"
 COLAB = dict(
     line.split("==") for line in _VERSIONS.read_text(encoding="utf-8").splitlines() if line[0] != "#"
 )
@@ -112,12 +114,12 @@ def test_when_pip_fails_its_words_are_passed_on(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_every_notebook_begins_with_it() -> None:
-    for path in source.sources(build.LESSONS):
-        cells = build.learners_notebook(source.read(path), build.uncompared(), set_up=True).cells
+    for lesson in lessons():
+        cells = learners_notebook(lesson, colab.set_up()).cells
         code = [cell for cell in cells if cell.cell_type == "code"]
-        assert (code[0].id, code[0].source) == (colab.CELL, colab.set_up())
+        assert (code[0].id, code[0].source) == (SET_UP, colab.set_up())
         assert code[0].metadata.jupyter.source_hidden and code[0].metadata.cellView == "form"
-        assert [cell.id for cell in cells].count(colab.CELL) == 1
+        assert [cell.id for cell in cells].count(SET_UP) == 1
         assert cells[0].cell_type == "markdown" and cells[0].source.startswith("# ")
 
 

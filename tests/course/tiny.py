@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kdcourse.course import Course, Lesson
+
 SOURCE = '''# %% [markdown]
-# # Lesson 07: Twice
+# # Twice
 #
 # ## Objectives
 #
 # Reading: {{reading_minutes}} minutes; exercises: {{exercise_minutes}} minutes; machine: {{machine_seconds}}.
+#
+# - double a number,
+#   whatever it is;
+# - say what twice is.
 #
 # **Builds on:** nothing. Words are in the [glossary](glossary.md).
 
 # %%
 import os
 
-from kdcourse.lessons import at_least, claim
+from kdcourse.course import at_least, claim
 
 
 def check(name, answer):
@@ -35,7 +41,7 @@ claim("Seven is more than six", 7 > 6, difference=at_least(1, 0.5))
 from matplotlib.figure import Figure
 
 from kdcourse.figures import set_alt_text
-from kdcourse.lessons import show, show_here
+from kdcourse.course import show, show_here
 
 figure = Figure(figsize=(1, 1), dpi=50)
 set_alt_text(figure, "An empty square.")
@@ -53,18 +59,8 @@ show_here("The working folder", os.getcwd())
 #
 # </details>
 
-# %% exercise="twice"
-def twice(number: float) -> float:
-    """Two times ``number``."""
-    ### BEGIN SOLUTION
-    total = number
-    ### END SOLUTION
-    del total
-    ### BEGIN SOLUTION
-    total = 2 * number
-    return total
-    ### END SOLUTION
-
+# %%
+from kdcourse.course.twice.exercises import twice
 
 # %%
 check("twice", twice)
@@ -79,15 +75,36 @@ check("twice", twice)
 # - Author (2015). Title. https://example.org/title
 '''
 
-KNOWN = ("twice",)
+EXERCISES = '''"""The exercise of Twice."""
+
+def twice(number: float) -> float:
+    """Two times ``number``."""
+    ### BEGIN SOLUTION
+    total = number
+    ### END SOLUTION
+    del total
+    ### BEGIN SOLUTION
+    total = 2 * number
+    return total
+    ### END SOLUTION
 
 
-def write(folder: Path, source: str = SOURCE, name: str = "07_twice") -> Path:
-    """The lesson as a file in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.py"
-    path.write_text(source, encoding="utf-8")
-    return path
+def _helper() -> None:
+    pass
+'''
+
+
+def write(folder: Path, source: str = SOURCE, topic: str = "twice", exercises: str = EXERCISES) -> Course:
+    """A course of this one lesson, in ``folder``."""
+    (folder / topic).mkdir(parents=True, exist_ok=True)
+    (folder / topic / "lesson.py").write_text(source, encoding="utf-8")
+    (folder / topic / "exercises.py").write_text(exercises, encoding="utf-8")
+    return Course(folder, (topic,))
+
+
+def lesson(folder: Path, source: str = SOURCE, exercises: str = EXERCISES) -> Lesson:
+    """The lesson, written and read."""
+    return write(folder, source, exercises=exercises).lesson("twice")
 
 
 def changed(old: str, new: str, source: str = SOURCE) -> str:

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from kdcourse.lessons.claims import BUILDING
 
+from kdcourse.course import at_least, at_most, between, claim
+from kdcourse.course.claims import BUILDING
 from kdcourse.errors import ArgumentError
-from kdcourse.lessons import at_least, at_most, between, claim
 
 
 def test_a_claim_prints_its_sentence_and_coarse_evidence(capsys: pytest.CaptureFixture[str]) -> None:

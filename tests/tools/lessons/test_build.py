@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,35 +11,31 @@ import nbformat
 import pytest
 from nbformat import v4
 
+from kdcourse.course import Course, source
+from kdcourse.course.notebook import fill, learners_notebook
+from kdcourse.course.showing import WIDGET_VIEW
 from kdcourse.errors import LessonError
-from kdcourse.lessons import build as room
-from kdcourse.lessons import source
-from tests.lessons import tiny
-
-
-@pytest.fixture(autouse=True)
-def _known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "_known_exercises", lambda number: tiny.KNOWN)
-
-
-def _lesson(folder: Path, text: str = tiny.SOURCE) -> source.Lesson:
-    return source.read(tiny.write(folder, text))
+from tests.course import tiny
+from tools.lessons import build as room
+from tools.lessons.__main__ import main
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """A folder with lessons/ and notebooks/ in it, built once, and what was said."""
-    folder, said = tmp_path_factory.mktemp("course"), []
-    tiny.write(folder / "lessons")
-    (folder / "lessons" / "glossary.md").write_text("# Glossary\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source, "_known_exercises", lambda number: tiny.KNOWN)
-        room.build(lessons=folder / "lessons", notebooks=folder / "notebooks", say=said.append)
+    """A folder with course/ and notebooks/ in it, built once, and what was said."""
+    folder, said = tmp_path_factory.mktemp("tiny"), []
+    course = tiny.write(folder / "course")
+    course.glossary.write_text("# Glossary\n")
+    room.build(course=course, notebooks=folder / "notebooks", say=said.append)
     return folder, said
 
 
+def _course(folder: Path) -> Course:
+    return Course(folder / "course", ("twice",))
+
+
 def _notebook(folder: Path) -> Any:
-    return nbformat.read(folder / "notebooks" / "07_twice.ipynb", as_version=4)
+    return nbformat.read(folder / "notebooks" / "00_twice.ipynb", as_version=4)
 
 
 def test_the_notebook_has_blanks_folded_solutions_and_outputs(built: tuple[Path, list[str]]) -> None:
@@ -56,7 +54,7 @@ def test_the_notebook_has_blanks_folded_solutions_and_outputs(built: tuple[Path,
     assert solution.source.startswith("<details>\n<summary>Solution</summary>\n\n```python\ndef twice")
     assert "    total = 2 * number\n    return total\n```" in solution.source
     assert not any(source.BEGIN in cell.source for cell in notebook.cells)
-    assert said[0].startswith("07_twice: built in ") and "first figure after" in said[0]
+    assert said[0].startswith("00_twice: built in ") and "first figure after" in said[0]
     assert (folder / "notebooks" / "glossary.md").read_text() == "# Glossary\n"
 
 
@@ -81,11 +79,9 @@ def test_times_are_filled_in(built: tuple[Path, list[str]]) -> None:
 
 def test_a_rebuild_gives_the_same_bytes(built: tuple[Path, list[str]]) -> None:
     folder = built[0]
-    path = folder / "notebooks" / "07_twice.ipynb"
+    path = folder / "notebooks" / "00_twice.ipynb"
     before = path.read_bytes()
-    written = room.build(
-        ["7"], lessons=folder / "lessons", notebooks=path.parent, force=True, say=lambda _: None
-    )
+    written = room.build(["0"], course=_course(folder), notebooks=path.parent, force=True, say=lambda _: None)
     assert written == [path]
     assert path.read_bytes() == before
     content = json.loads(before)
@@ -97,17 +93,58 @@ def test_a_rebuild_gives_the_same_bytes(built: tuple[Path, list[str]]) -> None:
 
 def test_what_is_in_step_is_not_built_again(built: tuple[Path, list[str]]) -> None:
     folder, said = built[0], []
-    lessons, notebooks = folder / "lessons", folder / "notebooks"
-    assert room.build(lessons=lessons, notebooks=notebooks, say=said.append) == []
-    assert said == ["07_twice: in step"]
-    assert room.check(lessons, notebooks) == []
+    course, notebooks = _course(folder), folder / "notebooks"
+    assert room.build(course=course, notebooks=notebooks, say=said.append) == []
+    assert said == ["00_twice: up to date"]
+    assert room.check(course, notebooks) == []
+
+
+def test_where_only_prose_changed_outputs_are_kept_and_nothing_is_run(
+    built: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebooks, said = tmp_path / "notebooks", []
+    shutil.copytree(built[0] / "notebooks", notebooks)
+    text = tiny.changed("Twice is twice.", "Twice is two times.")
+    course = tiny.write(tmp_path / "course", text.replace("# Add.", "# Add it to itself."))
+    monkeypatch.setattr(room, "_run", lambda *given: pytest.fail("the lesson was run"))
+    assert room.check(course, notebooks) == ["00_twice: its prose is not that of the source"]
+    assert room.build(course=course, notebooks=notebooks, say=said.append) == [notebooks / "00_twice.ipynb"]
+    assert said == ["00_twice: prose replaced, outputs kept"] and room.check(course, notebooks) == []
+    before, after = _notebook(built[0]), _notebook(tmp_path)
+    assert [cell for cell in before.cells if cell.cell_type == "code"] == [
+        cell for cell in after.cells if cell.cell_type == "code"
+    ]
+    prose = "\n".join(cell.source for cell in after.cells)
+    assert "two times" in prose and "Add it to itself." in prose and "machine: under 15 s" in prose
+
+
+@pytest.mark.parametrize("where", ["a cell", "a solution's given part", "the set-up cell"])
+def test_where_code_changed_the_lesson_is_run(
+    where: str, built: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebooks, ran = tmp_path / "notebooks", []
+    shutil.copytree(built[0] / "notebooks", notebooks)
+    source_, exercises = tiny.SOURCE, tiny.EXERCISES
+    if where == "a cell":
+        source_ = tiny.changed("7 * 6", "6 * 7")
+    elif where == "the set-up cell":
+        monkeypatch.setattr(room.colab, "set_up", lambda: "import sys  # another release")
+    else:
+        exercises = tiny.changed("    del total\n", "    del total  # or not\n", tiny.EXERCISES)
+    course = tiny.write(tmp_path / "course", source_, exercises=exercises)
+    assert room.check(course, notebooks) == ["00_twice: its code is not that of the source"]
+    monkeypatch.setattr(
+        room, "make", lambda lesson, said_before: (ran.append(lesson.name), ("{}", room.Spent()))[1]
+    )
+    room.build(course=course, notebooks=notebooks, say=lambda _: None)
+    assert ran == ["00_twice"]
 
 
 def test_cells_keep_their_ids_when_others_change(tmp_path: Path) -> None:
     text = tiny.changed("# %%\n7 * 6\n", "# %%\n7 * 6\n\n# %%\n7 * 6\n")
     text = tiny.changed("Twice is twice.", "Twice is two times.", text)
-    one = room.learners_notebook(_lesson(tmp_path)).cells
-    two = room.learners_notebook(_lesson(tmp_path, text)).cells
+    one = learners_notebook(tiny.lesson(tmp_path)).cells
+    two = learners_notebook(tiny.lesson(tmp_path, text)).cells
     ids = [cell.id for cell in one]
     assert len(set(ids)) == len(ids) and len({cell.id for cell in two}) == len(two)
     assert {"facts", "picture", "exercise-twice", "solution-twice"} <= set(ids)
@@ -115,29 +152,26 @@ def test_cells_keep_their_ids_when_others_change(tmp_path: Path) -> None:
 
 
 def test_out_of_step_is_noticed(built: tuple[Path, list[str]], tmp_path: Path) -> None:
-    lessons, notebooks = tmp_path / "lessons", tmp_path / "notebooks"
-    tiny.write(lessons)
-    assert room.check(lessons, notebooks) == ["07_twice: there is no notebook, or none that can be read"]
+    course, notebooks = tiny.write(tmp_path / "course"), tmp_path / "notebooks"
+    assert room.check(course, notebooks) == ["00_twice: there is no notebook, or none that can be read"]
     notebooks.mkdir()
-    path = notebooks / "07_twice.ipynb"
-    good = (built[0] / "notebooks" / "07_twice.ipynb").read_text()
+    path = notebooks / "00_twice.ipynb"
+    good = (built[0] / "notebooks" / "00_twice.ipynb").read_text()
     path.write_text("{")
-    assert room.check(lessons, notebooks) == ["07_twice: there is no notebook, or none that can be read"]
+    assert room.check(course, notebooks) == ["00_twice: there is no notebook, or none that can be read"]
     path.write_text(good)
-    assert room.check(lessons, notebooks) == []
+    assert room.check(course, notebooks) == []
     path.write_text(good.replace("7 * 6", "7 * 8"))
-    assert room.check(lessons, notebooks) == [
-        "07_twice: the notebook was edited by hand; edit the source in its place"
-    ]
+    assert room.check(course, notebooks) == ["00_twice: its code is not that of the source"]
+    path.write_text(good.replace("Twice is twice", "Twice is thrice"))
+    assert room.check(course, notebooks) == ["00_twice: its prose is not that of the source"]
     path.write_text(good)
-    tiny.write(lessons, tiny.changed("7 * 6", "6 * 7"))
+    tiny.write(tmp_path / "course", tiny.changed("7 * 6", "6 * 7"))
     (notebooks / "09_old.ipynb").write_text(good)
-    (lessons / "glossary.md").write_text("new")
-    (lessons / "uncompared.toml").write_text('[[cell]]\nlesson = "05_x"\ncell = "y"\nreason = "z"\n')
-    assert room.check(lessons, notebooks) == [
-        "07_twice: the source changed since the notebook was built",
+    course.glossary.write_text("new")
+    assert room.check(course, notebooks) == [
+        "00_twice: its code is not that of the source",
         "09_old: there is no lesson that this notebook was built from",
-        "uncompared.toml: there is no lesson '05_x'",
         "glossary.md: the copy beside the notebooks is not that of the lessons",
     ]
 
@@ -152,12 +186,12 @@ STOPS = {
 @pytest.mark.parametrize("case", STOPS)
 def test_a_lesson_that_stops_says_where_and_leaves_the_old_notebook(case: str, tmp_path: Path) -> None:
     old, new, message = STOPS[case]
-    tiny.write(tmp_path / "lessons", tiny.changed(old, new))
-    target = tmp_path / "notebooks" / "07_twice.ipynb"
+    course = tiny.write(tmp_path / "course", tiny.changed(old, new))
+    target = tmp_path / "notebooks" / "00_twice.ipynb"
     target.parent.mkdir()
     target.write_text("as it was")
-    with pytest.raises(LessonError, match=rf"^07_twice, {message}"):
-        room.build(lessons=tmp_path / "lessons", notebooks=target.parent, say=lambda _: None)
+    with pytest.raises(LessonError, match=rf"^00_twice, {message}"):
+        room.build(course=course, notebooks=target.parent, say=lambda _: None)
     assert [path.name for path in target.parent.iterdir()] == [target.name]
     assert target.read_text() == "as it was"
 
@@ -170,25 +204,25 @@ REFUSED = {
     "a figure with its repr": (
         v4.new_output("display_data", data={"image/png": "AA==", "text/plain": "<Figure size 1x1>"}), "no alt text",
     ),
-    "a widget alone": (v4.new_output("display_data", data={room.WIDGET_VIEW: {}}), "no text that stands"),
+    "a widget alone": (v4.new_output("display_data", data={WIDGET_VIEW: {}}), "no text that stands"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_outputs_that_cannot_be_stored_are_refused(case: str, tmp_path: Path) -> None:
     output, message = REFUSED[case]
-    lesson = _lesson(tmp_path)
-    notebook = room.learners_notebook(lesson)
+    lesson = tiny.lesson(tmp_path)
+    notebook = learners_notebook(lesson)
     notebook.cells[3].outputs = [output]
-    with pytest.raises(LessonError, match=rf"^07_twice, code cell 3 \('7 \* 6'\): .*{message}"):
+    with pytest.raises(LessonError, match=rf"^00_twice, code cell 3 \('7 \* 6'\): .*{message}"):
         room._normalise(lesson, notebook)
 
 
 def test_a_widget_is_stored_as_what_stands_in_for_it(tmp_path: Path) -> None:
-    lesson = _lesson(tmp_path)
-    notebook = room.learners_notebook(lesson)
+    lesson = tiny.lesson(tmp_path)
+    notebook = learners_notebook(lesson)
     data = {
-        room.WIDGET_VIEW: {"model_id": "1"},
+        WIDGET_VIEW: {"model_id": "1"},
         "image/png": "AA==\n",
         "text/plain": "A quiz of three questions.",
     }
@@ -201,7 +235,7 @@ def test_a_widget_is_stored_as_what_stands_in_for_it(tmp_path: Path) -> None:
 
 def test_a_cell_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "CELL_SECONDS", 3)
-    lesson = _lesson(tmp_path, tiny.changed("7 * 6", "import time\n\ntime.sleep(60)"))
+    lesson = tiny.lesson(tmp_path, tiny.changed("7 * 6", "import time\n\ntime.sleep(60)"))
     with pytest.raises(LessonError, match=r"code cell 4 \('import time'\): it took longer than 3 s"):
         room.make(lesson)
 
@@ -212,44 +246,21 @@ def test_a_lesson_runs_in_an_empty_folder_and_cannot_reach_the_network(tmp_path:
         "urllib.request.urlopen('https://example.org', timeout=20)"
     )
     with pytest.raises(LessonError, match=r"URLError: .*refused"):
-        room.make(_lesson(tmp_path, tiny.changed("7 * 6", code)))
+        room.make(tiny.lesson(tmp_path, tiny.changed("7 * 6", code)))
 
 
 def test_too_large_a_notebook_and_too_much_memory_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "_run", lambda lesson, notebook: room.Spent(1.0))
-    lesson = _lesson(tmp_path)
+    lesson = tiny.lesson(tmp_path)
     room.make(lesson)
     monkeypatch.setattr(room, "MOST_BYTES", 1000)
     with pytest.raises(LessonError, match=r"would have [\d,]+ bytes, where 1,000 is the most"):
         room.make(lesson)
     monkeypatch.setattr(room, "_run", lambda lesson, notebook: room.Spent(1.0, bytes=2_100_000_000))
-    with pytest.raises(LessonError, match=r"07_twice took 2\.1 GB of memory, where 2 GB is the most"):
+    with pytest.raises(LessonError, match=r"00_twice took 2\.1 GB of memory, where 2 GB is the most"):
         room.make(lesson)
-
-
-def test_uncompared_cells_are_tagged_and_may_hold_timings(tmp_path: Path) -> None:
-    lessons = tmp_path / "lessons"
-    tiny.write(lessons)
-    listed = '[[cell]]\nlesson = "07_twice"\ncell = "facts"\nreason = "It is timed."\n'
-    (lessons / "uncompared.toml").write_text(listed)
-    excluded = room.uncompared(lessons)
-    assert excluded == [room.Uncompared("07_twice", "facts", "It is timed.")]
-    lesson = source.read(lessons / "07_twice.py")
-    notebook = room.learners_notebook(lesson, excluded)
-    tagged = [cell.id for cell in notebook.cells if "nbval-ignore-output" in cell.metadata.get("tags", [])]
-    assert tagged == ["facts"]
-    assert notebook.metadata.kdcourse.digest != room.learners_notebook(lesson).metadata.kdcourse.digest
-    cell = next(cell for cell in notebook.cells if cell.id == "facts")
-    cell.outputs = [v4.new_output("stream", name="stdout", text="took 3 s")]
-    room._normalise(lesson, notebook)
-    with pytest.raises(LessonError, match="no code cell named 'elsewhere'"):
-        room.learners_notebook(lesson, [room.Uncompared("07_twice", "elsewhere", "why")])
-    for wrong in ("[[cell]]\nlesson = 'a'", "[[cell", "cell = 3", "[[cell]]\nlesson='a'\ncell='b'\nreason=1"):
-        (lessons / "uncompared.toml").write_text(wrong)
-        with pytest.raises(LessonError, match=r"uncompared\.toml can't be used"):
-            room.uncompared(lessons)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +287,7 @@ def test_what_differs_between_machines_is_found_in_outputs(text: str, what: str 
 
 
 def test_a_stated_duration_stays_while_it_is_about_right(tmp_path: Path) -> None:
-    lesson = _lesson(tmp_path)
+    lesson = tiny.lesson(tmp_path)
     for seconds, said, stated in (
         (4, 0, 15), (14.9, 0, 15), (15.1, 0, 30), (14, 30, 30), (8, 30, 15), (31, 30, 60), (29, 60, 60), (12, 60, 15),
     ):  # fmt: skip
@@ -285,34 +296,42 @@ def test_a_stated_duration_stays_while_it_is_about_right(tmp_path: Path) -> None
         room._limit(lesson, 61, 60)
 
 
-def test_the_lesson_on_segmentation_may_take_four_minutes(tmp_path: Path) -> None:
-    lesson = source.read(tiny.write(tmp_path, name="07_segmentation"))
+def test_a_lesson_that_says_so_may_take_four_minutes(tmp_path: Path) -> None:
+    lesson = replace(tiny.lesson(tmp_path), most_seconds=240)
     assert [room._limit(lesson, seconds, 0) for seconds in (50, 61, 130, 239)] == [60, 120, 240, 240]
     with pytest.raises(LessonError, match="ran for 241 s, where 240 s is the most"):
         room._limit(lesson, 241, 0)
-    notebook = room.learners_notebook(lesson)
-    room.fill(notebook, lesson, 240)
+    notebook = learners_notebook(lesson)
+    fill(notebook, lesson, 240)
     assert "machine: under 4 minutes." in notebook.cells[0].source
 
 
 def test_the_code_of_a_quiz_is_folded_away(tmp_path: Path) -> None:
     text = tiny.changed("# %%\n7 * 6\n", '# %%\nwidgets.quiz("07", [])\n\n# %%\n7 * 6\n')
-    cells = room.learners_notebook(_lesson(tmp_path, text)).cells
+    cells = learners_notebook(tiny.lesson(tmp_path, text)).cells
     folded = [cell.source for cell in cells if cell.metadata.get("jupyter", {}).get("source_hidden")]
     assert folded == ['widgets.quiz("07", [])']
 
 
-def test_only_the_lessons_asked_for(tmp_path: Path) -> None:
-    tiny.write(tmp_path)
-    tiny.write(tmp_path, name="03_other")
-    assert [path.stem for path in room._wanted(tmp_path, ())] == ["03_other", "07_twice"]
-    for number in ("7", "07", "07_twice"):
-        assert [path.stem for path in room._wanted(tmp_path, [number])] == ["07_twice"]
-    with pytest.raises(LessonError, match=r"no lesson '9' in .*; found 03_other, 07_twice"):
-        room._wanted(tmp_path, ["9"])
+def test_the_command_says_what_is_out_of_date_and_names_an_unknown_lesson(
+    built: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tools.lessons.__main__.check", lambda: [])
+    assert main(["check"]) == 0
+    monkeypatch.setattr(
+        "tools.lessons.__main__.check", lambda: ["00_twice: its code is not that of the source"]
+    )
+    assert main(["check"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "All notebooks match their sources.",
+        "00_twice: its code is not that of the source",
+        "Build them: python -m tools.lessons build",
+    ]
+    assert main(["build", "99"]) == 1
+    assert "There is no lesson '99'; there are 00_start_here" in capsys.readouterr().err
 
 
 def test_messages_carry_no_colours(tmp_path: Path) -> None:
-    lesson = _lesson(tmp_path)
-    code = [cell for cell in room.learners_notebook(lesson).cells if cell.cell_type == "code"]
+    lesson = tiny.lesson(tmp_path)
+    code = [cell for cell in learners_notebook(lesson).cells if cell.cell_type == "code"]
     assert not re.search("\x1b", str(room._bad(lesson, code, 1, "\x1b[31mred\x1b[0m")))

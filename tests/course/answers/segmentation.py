@@ -1,4 +1,4 @@
-"""Wrong and right answers to lesson 07, written without looking at the checks' own mistakes."""
+"""Answers in other words than the exercises' own examples, right and wrong."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.checks.answers import Answers
+from tests.course.learners import Answers
 
 ANSWERS = Answers()
 wrong, right = ANSWERS.add_wrong, ANSWERS.add_right
+
+
 NAN = float("nan")
 
 # -- class_iou ----------------------------------------------------------------------------------

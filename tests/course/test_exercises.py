@@ -6,32 +6,18 @@ from collections import Counter
 
 import pytest
 
-from kdcourse.checks import exercises, judge, observe
-from tests.checks import answers_00_to_03, answers_04_to_06, answers_07
-from tests.checks.answers import Answer, verdict
+from kdcourse.checks import judge, observe
+from kdcourse.course import ORDER, exercises, lessons
+from tests.course.learners import RIGHT, WRONG, Answer, verdict
 
-GIVEN = (answers_00_to_03.ANSWERS, answers_04_to_06.ANSWERS, answers_07.ANSWERS)
-WRONG = {name: given for answers in GIVEN for name, given in answers.wrong.items()}
-RIGHT = {name: given for answers in GIVEN for name, given in answers.right.items()}
 EXERCISES = exercises()
 
-ASKED = {
-    0: ["count_parameters", "fraction_correct", "points_gained"],
-    1: ["weight_megabytes", "conv_macs", "median_latency"],
-    2: ["cross_entropy_by_hand", "momentum_step", "validation_accuracy", "diagnose"],
-    3: ["mean_of_logits", "mean_of_probabilities", "pairwise_disagreement", "calibration_error"],
-    4: ["softened_probabilities", "entropy_nats", "soft_gradient", "matching_logits_gradient"],
-    5: ["distillation_term", "objective", "targets_for_batch", "distil_step"],
-    6: ["recovered", "paired_interval", "agreement_with_teacher", "discordant_pairs"],
-    7: ["class_iou", "iou_over_classes", "pixel_term", "precision_recall_at"],
-}
 
-
-def test_every_lesson_has_its_exercises() -> None:
-    for lesson, ids in ASKED.items():
-        assert list(exercises(lesson)) == ids
-        assert all(one.id == name and one.lesson == lesson for name, one in exercises(lesson).items())
-    assert list(EXERCISES) == [name for ids in ASKED.values() for name in ids]
+@pytest.mark.parametrize("topic", ORDER)
+def test_a_lesson_asks_for_its_exercises_in_their_order(topic: str) -> None:
+    (lesson,) = (one for one in lessons() if one.topic == topic)
+    assert [cell.id for cell in lesson.exercises] == list(exercises(topic))
+    assert all(one.id == name for name, one in exercises(topic).items())
 
 
 @pytest.mark.parametrize(
@@ -65,21 +51,19 @@ def test_a_right_answer_is_accepted_however_it_is_written(name: str, answer: Ans
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_the_tries_tell_all_mistakes_of_an_exercise_apart(name: str) -> None:
-    """Each mistake's own wrong implementation is recognised as that mistake, not as one before it."""
+def test_probes_tell_all_mistakes_of_an_exercise_apart(name: str) -> None:
+    """Each mistake's own example is recognised as that mistake, not as one before it."""
     exercise = EXERCISES[name]
     for mistake in exercise.mistakes:
-        if mistake.wrong is not None:
-            found = judge(exercise, observe(exercise, mistake.wrong))
-            assert found.mistake == mistake.name, f"{mistake.name}: {found.message}"
+        found = judge(exercise, observe(exercise, mistake.example))
+        assert found.mistake == mistake.name, f"{mistake.name}: {found.message}"
     assert verdict(name, exercise.solution).right
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_every_exercise_has_enough_answers_here_and_hints_of_its_own(name: str) -> None:
+def test_every_exercise_has_enough_mistakes_with_hints_and_right_answers(name: str) -> None:
     exercise = EXERCISES[name]
-    assert len({mistake for mistake, _ in WRONG[name]}) >= 5
-    assert len(RIGHT[name]) >= 2
+    assert len(RIGHT[name]) >= 2, f"write two right answers to {name} in other words, in tests/course/answers"
     assert len(exercise.mistakes) >= 5
     assert max(Counter(mistake.name for mistake in exercise.mistakes).values()) == 1
     assert all(len(mistake.hint) > 20 and mistake.hint[-1] in ".?!" for mistake in exercise.mistakes)

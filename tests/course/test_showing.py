@@ -9,12 +9,12 @@ from typing import Any
 import IPython.display
 import ipywidgets
 import pytest
-from kdcourse.lessons.showing import WIDGET_VIEW
 from matplotlib.figure import Figure
 
+from kdcourse.course import show, show_here
+from kdcourse.course.showing import WIDGET_VIEW
 from kdcourse.errors import ArgumentError
 from kdcourse.figures import set_alt_text
-from kdcourse.lessons import show, show_here
 
 
 @pytest.fixture

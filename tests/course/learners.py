@@ -1,11 +1,13 @@
-"""Answers as learners write them, gathered by the lessons' tests."""
+"""Answers as learners write them: every file in `tests.course.answers` has some, for the lesson of its name."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
-from kdcourse.checks import Verdict, exercise, judge, observe
+from kdcourse.checks import Verdict, judge, observe
+from kdcourse.course import ORDER, exercise
 
 Answer = Callable[..., Any]
 
@@ -30,3 +32,8 @@ class Answers:
 def verdict(exercise_id: str, answer: Any, limit: float = 10.0) -> Verdict:
     asked = exercise(exercise_id)
     return judge(asked, observe(asked, answer, limit=limit))
+
+
+GIVEN = [importlib.import_module(f"tests.course.answers.{topic}").ANSWERS for topic in ORDER]
+WRONG = {name: given for answers in GIVEN for name, given in answers.wrong.items()}
+RIGHT = {name: given for answers in GIVEN for name, given in answers.right.items()}

@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from kdcourse.checks import Exercise, Probe, Verdict, check, exercise, exercises, judge, observe
-from kdcourse.checks.observe import ANSWER, Observed, observe_ours
+from kdcourse.checks import Exercise, Probe, Verdict, judge, observe, varied
+from kdcourse.checks.observe import observe_ours
+from kdcourse.checks.outcomes import ANSWER, Observed
+from kdcourse.course import check, exercise, exercises
 from kdcourse.data import IGNORE
 from kdcourse.errors import ArgumentError
-from tests.checks.test_answers import RIGHT, WRONG
+from tests.course.learners import RIGHT, WRONG
 
 EXERCISES = exercises()
 SEEDS = (1, 20_261_122)
@@ -36,20 +38,19 @@ def numbers(probe: Probe) -> list[float]:
 @pytest.mark.parametrize("name", EXERCISES)
 def test_solutions_are_right_and_every_known_mistake_is_known(name: str) -> None:
     for seed in SEEDS:
-        other = EXERCISES[name].varied(seed)
+        other = varied(EXERCISES[name], seed)
         assert verdict(other, other.solution).right
         for mistake in other.mistakes:
-            if mistake.wrong is not None:
-                found = judge(other, Observed(observe_ours(other, mistake.wrong)))
-                assert not found.right and found.mistake == mistake.name, (seed, found.message)
+            found = judge(other, Observed(observe_ours(other, mistake.example)))
+            assert not found.right and found.mistake == mistake.name, (seed, found.message)
 
 
 @pytest.mark.parametrize("name", EXERCISES)
 def test_answers_of_learners_are_told_as_on_the_visible_tries(name: str) -> None:
-    other = EXERCISES[name].varied(SEEDS[0])
+    other = varied(EXERCISES[name], SEEDS[0])
     for answer in RIGHT[name]:
         assert verdict(other, answer).right
-    for mistake, answer in WRONG[name]:
+    for mistake, answer in WRONG.get(name, []):
         assert verdict(other, answer).mistake == mistake
 
 
@@ -60,7 +61,7 @@ def test_a_table_of_the_visible_tries_earns_nothing(name: str) -> None:
     known = [outcome.parts[ANSWER] for outcome in observe_ours(visible, visible.solution)]
     for seed in SEEDS:
         calls = iter([*known, *known])
-        other = visible.varied(seed)
+        other = varied(visible, seed)
         found = observe(other, lambda *_, calls=calls: next(calls))
         assert not judge(other, found).right and len(found.outcomes) == len(known)
         changed = [
@@ -77,7 +78,7 @@ def same(one: Probe, other: Probe) -> bool:
 def test_structure_and_meaning_stay(name: str) -> None:
     visible = EXERCISES[name]
     for seed in SEEDS:
-        other = visible.varied(seed)
+        other = varied(visible, seed)
         assert len({probe.where for probe in other.probes}) == len(visible.probes)
         probes = {probe.where: probe for probe in visible.probes}
         for number, now in enumerate(other.probes):
@@ -121,7 +122,7 @@ def test_what_a_try_says_of_itself_still_holds() -> None:
     def expected(name: str, where: str) -> list[Any]:
         found = []
         for seed in SEEDS:
-            other = EXERCISES[name].varied(seed)
+            other = varied(EXERCISES[name], seed)
             places = [n for n, probe in enumerate(other.probes) if where in probe.where]
             found += [observe_ours(other, other.solution)[n].parts[ANSWER] for n in places]
         assert found
@@ -157,10 +158,10 @@ def test_a_seed_says_all_and_none_changes_nothing(capsys: pytest.CaptureFixture[
     again = Exercise(
         **{field: getattr(one, field) for field in one.__dataclass_fields__}
     )  # nothing remembered of it
-    for first, second in zip(one.varied(3).probes, again.varied(3).probes, strict=True):
+    for first, second in zip(varied(one, 3).probes, varied(again, 3).probes, strict=True):
         assert torch.equal(first.inputs[0], second.inputs[0])
-    assert not torch.equal(one.varied(3).probes[0].inputs[0], one.varied(4).probes[0].inputs[0])
-    assert one.varied(3) is one.varied(3)
+    assert not torch.equal(varied(one, 3).probes[0].inputs[0], varied(one, 4).probes[0].inputs[0])
+    assert varied(one, 3) is varied(one, 3)
 
     seen: list[Tensor] = []
 
@@ -170,14 +171,14 @@ def test_a_seed_says_all_and_none_changes_nothing(capsys: pytest.CaptureFixture[
 
     assert check(one.id, answer).right and torch.equal(seen[0], one.probes[0].inputs[0])
     seen.clear()
-    assert check(one.id, answer, seed=3).right and torch.equal(seen[0], one.varied(3).probes[0].inputs[0])
+    assert check(one.id, answer, seed=3).right and torch.equal(seen[0], varied(one, 3).probes[0].inputs[0])
     assert capsys.readouterr().out.count("Right") == 2
     with pytest.raises(ArgumentError, match="whole number"):
         check(one.id, answer, seed="3")  # type: ignore[arg-type]
 
 
 def test_a_teacher_that_would_be_trained_is_known_only_where_the_answer_is_right() -> None:
-    other = exercise("pixel_term").varied(1)
+    other = varied(exercise("pixel_term"), 1)
 
     def undetached(factor: float) -> Callable[..., Tensor]:
         def answer(z: Tensor, v: Tensor, masks: Tensor, t: float) -> Tensor:
