@@ -87,7 +87,7 @@ def answer(way: Callable[[list[nn.Module]], Ask], settings: Settings) -> Measure
 
     from kdcourse import models
     from kdcourse.data import fashion_mnist
-    from kdcourse.experiments.teachers import load_teachers, shipped_folder
+    from kdcourse.runs.teachers import load_teachers, shipped_folder
 
     data = fashion_mnist()
     images = data.normalise(data.test.images[: settings["batch"]])

@@ -30,8 +30,7 @@ def pictures(settings: Settings, size: int) -> Measured:
 
     from kdcourse import models
     from kdcourse.data import Dataset, fashion_mnist
-    from kdcourse.distillation import HintonObjective, soft_targets
-    from kdcourse.training import fit
+    from kdcourse.distillation import distil, soft_targets
 
     torch.manual_seed(settings["seed"])
     full = fashion_mnist()
@@ -54,13 +53,14 @@ def pictures(settings: Settings, size: int) -> Measured:
             )
             targets = soft_targets(teacher, data.train, data, cache=folder, progress=False)
             teacher_seconds = time.perf_counter() - began
-            fit(
+            distil(
                 student,
+                targets,
                 data,
+                temperature=4.0,
+                alpha=0.9,
                 epochs=1,
                 seed=settings["seed"],
-                learning_rate=0.1,
-                objective=HintonObjective(targets, temperature=4.0, alpha=0.9),
                 precision="float32",
                 validate=False,
                 progress=False,
@@ -160,7 +160,7 @@ def students(settings: Settings, size: int) -> Measured:
     import torch
 
     from kdcourse.distillation import distil_grid, soft_targets
-    from kdcourse.experiments.teachers import load_teachers, shipped_folder
+    from kdcourse.runs.teachers import load_teachers, shipped_folder
 
     data = subset(settings["pictures"])
     (_, teacher, _), *_ = load_teachers(shipped_folder(), data, ["teacher_1"])

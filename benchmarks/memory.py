@@ -23,7 +23,7 @@ def whole_core(settings: Settings) -> Measured:
     from kdcourse import evaluation, models
     from kdcourse.data import Dataset, Split, fashion_mnist
     from kdcourse.distillation import Ensemble, distil, distil_grid, soft_targets
-    from kdcourse.experiments.teachers import load_teachers, shipped_folder
+    from kdcourse.runs.teachers import load_teachers, shipped_folder
     from kdcourse.training import evaluate_split
 
     peaks: dict[str, float] = {}

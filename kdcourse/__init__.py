@@ -3,7 +3,7 @@
 The package is laid out as the course is taught, and data flows one way, left to right:
 
     data -> models -> training -> distillation -> evaluation -> deploy -> figures -> widgets -> checks
-         -> experiments -> lessons -> coursework
+         -> runs -> lessons -> coursework
 
 ``data``
     pictures as tensors in memory, with the views of them that training sees
@@ -25,13 +25,16 @@ The package is laid out as the course is taught, and data flows one way, left to
     the engine that tells whether an answer is right, and which known mistake it looks like
 ``course``
     the lessons with their exercises, one folder per topic, and what their notebooks import
-``experiments``
+``runs``
     the whole story: trained teachers, recorded results, the run and its report
 ``coursework``
     assignments made from lessons, and whole classes graded in a sandbox
 
-``doctor`` tells whether this machine is ready, ``errors`` holds what the others raise. A room is
-opened when it is first asked for, so that ``import kdcourse`` itself costs next to nothing.
+``lab`` opens the lessons in JupyterLab, ``doctor`` tells whether this machine is ready, ``errors`` holds what the
+others raise. A room is opened when it is first asked for, so that ``import kdcourse`` itself costs next to nothing.
+``pages`` renders HTML with the templates that the report and coursework share, ``doctor`` checks whether
+this machine is ready, ``errors`` holds what the others raise. A room is opened when it is first asked
+for, so that ``import kdcourse`` itself costs next to nothing.
 """
 
 from __future__ import annotations
@@ -51,9 +54,11 @@ if TYPE_CHECKING:
         doctor,
         errors,
         evaluation,
-        experiments,
         figures,
+        lab,
         models,
+        pages,
+        runs,
         training,
         widgets,
     )
@@ -70,9 +75,11 @@ __all__ = [
     "doctor",
     "errors",
     "evaluation",
-    "experiments",
     "figures",
+    "lab",
     "models",
+    "pages",
+    "runs",
     "training",
     "widgets",
 ]

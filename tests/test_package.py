@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hatchling.builders.plugin.interface import BuilderInterface
+from hatchling.builders.sdist import SdistBuilder
+from hatchling.builders.wheel import WheelBuilder
 
 import kdcourse
 
@@ -19,6 +24,7 @@ PACKAGE = ROOT / "kdcourse"
 ORDER = [
     "errors",
     "files",
+    "pages",
     "data",
     "models",
     "training",
@@ -29,8 +35,9 @@ ORDER = [
     "widgets",
     "checks",
     "course",
-    "experiments",
+    "runs",
     "coursework",
+    "lab",
     "doctor",
     "cli",
 ]
@@ -57,7 +64,7 @@ def test_rooms_open_on_demand_and_stay_light() -> None:
     """Every room opens after a bare import; what only some functions need is not imported with it."""
     code = (
         "import json, sys, kdcourse\n"
-        "rooms = [name for name in kdcourse.__all__ if name not in ('figures', 'experiments')]\n"
+        "rooms = [name for name in kdcourse.__all__ if name not in ('figures', 'runs')]\n"
         "opened = [getattr(kdcourse, name).__name__ for name in rooms]\n"
         "from kdcourse import data\n"
         "assert data is kdcourse.data and callable(kdcourse.data.fashion_mnist)\n"
@@ -65,9 +72,7 @@ def test_rooms_open_on_demand_and_stay_light() -> None:
         "print(json.dumps([opened, [name for name in heavy if name in sys.modules]]))"
     )
     opened, heavy = json.loads(_python(code))
-    assert opened == [
-        f"kdcourse.{name}" for name in kdcourse.__all__ if name not in ("figures", "experiments")
-    ]
+    assert opened == [f"kdcourse.{name}" for name in kdcourse.__all__ if name not in ("figures", "runs")]
     assert heavy == []
 
 
@@ -168,3 +173,32 @@ def test_constraints_pin_everything_that_is_asked_for() -> None:
         for pin in pins[canonicalize_name(need.name)]:
             (version,) = pin.specifier
             assert version.operator == "==" and need.specifier.contains(version.version), str(pin)
+
+
+def _contents(builder: BuilderInterface[Any, Any]) -> set[str]:
+    """Return the paths that a wheel or source distribution would hold, without building it."""
+    return {Path(file.distribution_path).as_posix() for file in builder.recurse_included_files()}
+
+
+def test_a_wheel_holds_the_package_and_its_weights_alone() -> None:
+    builder = WheelBuilder(str(ROOT))
+    files = _contents(builder)
+    assert {path.split("/")[0] for path in files} == {"kdcourse"}
+    for path in (
+        "__init__.py",
+        "py.typed",
+        "cli.py",
+        "shipped/teachers/SHA256SUMS",
+        "shipped/students/recorded.json",
+    ):
+        assert f"kdcourse/{path}" in files
+    assert not [
+        path for path in files if re.search(r"(^|/)(tests?|tools|website|benchmarks?)(/|\.py$)", path)
+    ]
+    assert builder.config.shared_data == builder.config.shared_scripts == {}, "installed beside the package"
+
+
+def test_a_source_distribution_holds_what_the_tests_import() -> None:
+    files = _contents(SdistBuilder(str(ROOT)))
+    for path in ("kdcourse/cli.py", "tests/test_package.py", "tools/readme/pages.py", "benchmarks/bench.py"):
+        assert path in files

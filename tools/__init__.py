@@ -1,1 +1,1 @@
-"""What authors of the course use; it is not part of the installed package."""
+"""Commands for the course's authors: lessons, website, tables, margins. Not part of the wheel."""

@@ -60,7 +60,11 @@ def check(exercise_id: str, answer: Any, *, limit: float = 10.0, seed: int | Non
     Raises:
         ArgumentError: there is no such exercise.
     """
-    from kdcourse.checks import judge, observe, varied  # imports torch, which those who only list lessons don't need
+    from kdcourse.checks import (
+        judge,
+        observe,
+        varied,
+    )  # imports torch, which those who only list lessons don't need
 
     asked = exercise(exercise_id)
     if seed is not None:

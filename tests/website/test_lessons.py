@@ -15,7 +15,7 @@ from kdcourse.course.notebook import SET_UP as CELL
 from kdcourse.errors import DataError
 from tests.website.tiny import code, notebook, picture, printed, prose
 from tools.lessons.links import home
-from website.lessons import page
+from tools.website.lessons import page
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 

@@ -23,9 +23,9 @@ from playwright.sync_api import Locator, Page, expect
 from kdcourse.data import Dataset, fashion_mnist
 from kdcourse.distillation import Ensemble
 from kdcourse.evaluation import predict
-from kdcourse.experiments import recorded
+from kdcourse.runs import recorded
 from tests.website.conftest import IN_BROWSER, Reader
-from website.live.build import ENGINE, FOLDER, SEED
+from tools.website.live.build import ENGINE, FOLDER, SEED
 
 if TYPE_CHECKING:
     from torch import nn

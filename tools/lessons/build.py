@@ -5,7 +5,7 @@
 The notebook has blanks where exercises have solutions, every solution folded away below its check, and before its
 first code the cell that sets up Google Colab (see `colab`). It is run from top to bottom in a fresh kernel, in an
 empty folder, without a network, and stored with its outputs; nothing that changes from run to run is stored. Outputs
-depend on code alone: where only prose has changed, it is replaced and the outputs are kept. A lesson that stops leaves
+depend on code alone: where only prose or the set-up cell has changed, they are replaced and the outputs are kept. A lesson that stops leaves
 the old notebook as it was.
 """
 
@@ -26,6 +26,7 @@ from kdcourse.course.claims import BUILDING
 from kdcourse.course.notebook import (
     LANGUAGE,
     NOTEBOOKS,
+    SET_UP,
     fill,
     learners_notebook,
     machine_seconds,
@@ -117,7 +118,7 @@ def build(
             if text == _as_text(lesson, old):
                 say(f"{lesson.name}: up to date")
                 continue
-            said = "prose replaced, outputs kept"
+            said = "text replaced, outputs kept"
         write_atomically(target, text)
         written.append(target)
         say(f"{lesson.name}: {said}")
@@ -142,7 +143,7 @@ def check(course: Course = COURSE, notebooks: Path = NOTEBOOKS) -> list[str]:
         elif new is None:
             found.append(f"{lesson.name}: its code is not that of the source")
         elif _as_text(lesson, new) != _as_text(lesson, old):
-            found.append(f"{lesson.name}: its prose is not that of the source")
+            found.append(f"{lesson.name}: its text is not that of the source")
     for notebook in sorted(notebooks.glob("*.ipynb")):
         if notebook.stem not in course.names:
             found.append(f"{notebook.stem}: there is no lesson that this notebook was built from")
@@ -154,14 +155,17 @@ def check(course: Course = COURSE, notebooks: Path = NOTEBOOKS) -> list[str]:
 def renewed(lesson: Lesson, old: Any) -> Any:
     """Return the lesson's notebook with the outputs of a stored one; None where its code has to be run.
 
-    That is where there is no stored notebook, or the two differ in code.
+    That is where there is no stored notebook, or the two differ in code; other than that of the set-up cell, which does
+    nothing here (a test holds that).
     """
     said = machine_seconds(old)
     if not said:
         return None
     new = learners_notebook(lesson, colab.set_up())
     ours, theirs = ([cell for cell in one.cells if cell.cell_type == "code"] for one in (new, old))
-    if [cell.source for cell in ours] != [cell.source for cell in theirs]:
+    if [cell.source for cell in ours if cell.id != SET_UP] != [
+        cell.source for cell in theirs if cell.id != SET_UP
+    ]:
         return None
     for cell, stored in zip(ours, theirs, strict=True):
         cell.outputs, cell.execution_count = stored.outputs, stored.execution_count

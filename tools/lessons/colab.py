@@ -14,8 +14,6 @@ from pathlib import Path
 from tools.lessons.links import PYPROJECT, home, project
 
 COLABS_OWN = ("torch", "torchvision", "numpy", "matplotlib", "pillow", "ipywidgets")
-# What those packages themselves need and Colab lacks (its list of August 2026).
-IN_TURN = ("lightning-utilities>=0.8",)  # torchmetrics
 
 _TEMPLATE = """\
 # @title On Google Colab: run this cell first. Anywhere else it does nothing.
@@ -49,7 +47,7 @@ def needs(pyproject: Path = PYPROJECT) -> list[str]:
     listed = project(pyproject)["dependencies"]
     assert isinstance(listed, list)
     names = {str(text): re.split(r"[^\w.-]", str(text), maxsplit=1)[0].lower() for text in listed}
-    return [text for text, name in names.items() if name not in COLABS_OWN] + list(IN_TURN)
+    return [text for text, name in names.items() if name not in COLABS_OWN]
 
 
 def set_up(pyproject: Path = PYPROJECT) -> str:

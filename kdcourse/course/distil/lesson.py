@@ -44,7 +44,7 @@ from kdcourse.course import at_least, at_most, check, claim, show
 from kdcourse.data import Augmentation, View, fashion_mnist
 from kdcourse.distillation import SoftTargets, distil_grid, hinton_loss, kd_divergence, soft_targets
 from kdcourse.errors import ArgumentError
-from kdcourse.experiments import recorded
+from kdcourse.runs import recorded
 
 # %% [markdown]
 # ## Teacher, pictures, student

@@ -44,7 +44,7 @@ from kdcourse import evaluation, figures, widgets
 from kdcourse.course import at_least, at_most, between, check, claim, show
 from kdcourse.data import fashion_mnist
 from kdcourse.distillation import mean_softened, softened, softened_mean
-from kdcourse.experiments import recorded, teachers
+from kdcourse.runs import recorded, teachers
 
 # %% [markdown]
 # ## Five teachers

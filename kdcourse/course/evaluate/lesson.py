@@ -47,7 +47,7 @@ from kdcourse import evaluation, figures, widgets
 from kdcourse.course import at_least, at_most, between, check, claim, show, show_here
 from kdcourse.data import View, fashion_mnist
 from kdcourse.distillation import SoftTargets, distil_grid, soft_targets
-from kdcourse.experiments import recorded
+from kdcourse.runs import recorded
 from kdcourse.training import History
 
 # %% [markdown]

@@ -46,8 +46,8 @@ from kdcourse import evaluation, figures, models, widgets
 from kdcourse.course import at_least, at_most, between, check, claim, show
 from kdcourse.data import IGNORE, garment_scenes
 from kdcourse.distillation import dense_targets, distil
-from kdcourse.experiments import recorded
-from kdcourse.experiments.tasks import task_of
+from kdcourse.runs import recorded
+from kdcourse.runs.tasks import task_of
 from kdcourse.training import fit
 
 # %% [markdown]

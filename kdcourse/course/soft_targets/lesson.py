@@ -45,7 +45,7 @@ from kdcourse import figures, models, widgets
 from kdcourse.course import at_least, at_most, between, check, claim, show
 from kdcourse.data import fashion_mnist
 from kdcourse.distillation import entropy, hinton_loss, soft_targets, softened
-from kdcourse.experiments import recorded
+from kdcourse.runs import recorded
 
 # %% [markdown]
 # ## Ask the teachers

@@ -55,7 +55,7 @@ from kdcourse import doctor, evaluation, figures, models, training, widgets
 from kdcourse.course import at_least, at_most, between, check, claim, show, show_here
 from kdcourse.data import fashion_mnist
 from kdcourse.distillation import distil
-from kdcourse.experiments import recorded
+from kdcourse.runs import recorded
 
 # %% [markdown]
 # ## The pictures

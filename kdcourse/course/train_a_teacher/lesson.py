@@ -45,7 +45,7 @@ import torch.nn.functional as F
 from kdcourse import evaluation, figures, models, training, widgets
 from kdcourse.course import at_least, at_most, between, check, claim, show
 from kdcourse.data import Augmentation, Batches, fashion_mnist
-from kdcourse.experiments import teachers
+from kdcourse.runs import teachers
 
 data = fashion_mnist()
 

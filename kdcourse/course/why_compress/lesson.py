@@ -45,7 +45,7 @@ from kdcourse import evaluation, figures, models, training, widgets
 from kdcourse.course import at_least, at_most, between, check, claim, show, show_here
 from kdcourse.data import Split, fashion_mnist
 from kdcourse.distillation import distil, soft_targets
-from kdcourse.experiments import recorded
+from kdcourse.runs import recorded
 
 # %% [markdown]
 # ## Who pays
