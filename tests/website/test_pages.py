@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kdcourse.errors import DataError
-from kdcourse.lessons.links import home
 from tests.website.tiny import notebook
+from tools.lessons.links import home
 from tools.website import pages
 from tools.website.formulas import FORMULAS
 from tools.website.lessons import page
@@ -40,7 +40,7 @@ def test_terms_get_targets_and_headings_stay() -> None:
 
 
 def test_every_term_of_the_course_is_kept() -> None:
-    text = (ROOT / "lessons" / "glossary.md").read_text(encoding="utf-8")
+    text = (ROOT / "kdcourse" / "course" / "glossary.md").read_text(encoding="utf-8")
     made = pages.glossary(text)
     terms = re.findall(r"^- \*\*(.+?)\*\*", text, flags=re.MULTILINE)
     assert len(terms) > 40
@@ -109,7 +109,7 @@ def test_every_formula_belongs_to_something_on_a_page() -> None:
 
 def test_every_command_is_described_with_its_options() -> None:
     made = pages.command_line()
-    for command in ("kdcourse run", "kdcourse lessons build", "kdcourse doctor"):
+    for command in ("kdcourse run", "python -m tools.lessons build", "kdcourse doctor"):
         assert f"## {command}\n" in made
     assert re.search(r"\| `--temperature` \| Temperature T of the soft targets", made)
     assert "such as `--port=8890`," in made and "With `--teachers` train" in made

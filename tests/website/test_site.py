@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from kdcourse.cli import app
 from kdcourse.errors import ArgumentError, DataError
-from kdcourse.lessons.links import home
 from tests.website.conftest import why_no_site
+from tools.lessons.links import home
 from tools.website import build, links, pages
 from tools.website.card import CARD, HEIGHT, WIDTH
 
