@@ -1,7 +1,7 @@
-"""Values as bytes between the judge and the sandbox: a JSON header, then the raw numbers of tensors and arrays.
+"""Encode values as bytes between the grading process and the sandbox: a JSON header, then raw tensors and arrays.
 
-Never a pickle: whoever reads bytes gets plain values of exactly the types below, or a `WireError`, and nothing in them
-is ever called. Both sides use this module; only the judge has reason to distrust what it reads.
+No pickle: reading gives plain values of exactly the types below, or a `MessageError`, and nothing in them is ever
+called. Both sides use this module; only the grading process has reason to distrust what it reads.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _DTYPES = {
 _ARRAYS = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 
 
-class WireError(ValueError):
-    """Bytes that no honest `encode` would have written, or a value that can't be written."""
+class MessageError(ValueError):
+    """Reject bytes that `encode` would not have written, or a value that can't be encoded."""
 
 
 def framed(payload: bytes) -> bytes:
-    """A payload with its length before it."""
+    """Return a payload with its length (8 bytes, big-endian) before it."""
     return len(payload).to_bytes(8, "big") + payload
 
 
@@ -42,7 +42,7 @@ def framed(payload: bytes) -> bytes:
 
 
 def encode(value: Any) -> bytes:
-    """None, bool, int, float, str, Ellipsis, tensors, arrays, `Foreign`; lists, tuples and dicts of these."""
+    """Encode None, bool, int, float, str, Ellipsis, tensors, arrays, `Foreign`; lists, tuples and dicts of these."""
     blobs: list[bytes] = []
     header = json.dumps(_tree(value, blobs, 0)).encode()
     return b"".join([_MAGIC, len(header).to_bytes(4, "big"), header, *blobs])
@@ -92,35 +92,35 @@ def _array_tree(value: np.ndarray[Any, Any], blobs: list[bytes]) -> Any:
 
 
 def decode(data: bytes) -> Any:
-    """What `encode` wrote.
+    """Decode what `encode` wrote.
 
     Raises:
-        WireError: the bytes are anything else; nothing of them has been used.
+        MessageError: the bytes are anything else; nothing of them has been used.
     """
     try:
         if data[:4] != _MAGIC:
-            raise WireError("these bytes don't begin as they should")
+            raise MessageError("the bytes don't begin with the magic number")
         size = int.from_bytes(data[4:8], "big")
         if size > _MOST_HEADER or len(data) < 8 + size:
-            raise WireError("the header's length is wrong")
+            raise MessageError("the header's length is wrong")
         tree = json.loads(data[8 : 8 + size].decode(), parse_constant=_refuse, parse_float=_refuse)
         reader = _Reader(memoryview(data)[8 + size :])
         value = reader.value(tree, 0)
-    except WireError:
+    except MessageError:
         raise
     except (ValueError, TypeError, OverflowError, RecursionError, RuntimeError, MemoryError) as error:
-        raise WireError(f"malformed: {type(error).__name__}") from None
+        raise MessageError(f"malformed: {type(error).__name__}") from None
     if reader.left:
-        raise WireError("bytes are left over")
+        raise MessageError("bytes are left over")
     return value
 
 
 def _refuse(text: str) -> Any:
-    raise WireError("a bare number that isn't whole")
+    raise MessageError("a bare number that isn't an integer")
 
 
 class _Reader:
-    """Rebuilds values, and hands out the raw bytes in order."""
+    """Rebuild values, taking the raw bytes in order."""
 
     def __init__(self, raw: memoryview) -> None:
         self._raw = raw
@@ -134,13 +134,13 @@ class _Reader:
     def value(self, tree: Any, depth: int) -> Any:
         self._items += 1
         if depth > _DEPTH + 1 or self._items > _ITEMS:
-            raise WireError("too many values, or too deeply nested")
+            raise MessageError("too many values, or too deeply nested")
         if tree is None or tree is True or tree is False:
             return tree
         if type(tree) is str:
             return _text(tree)
         if type(tree) is not list or not tree or type(tree[0]) is not str:
-            raise WireError("no value")
+            raise MessageError("no value")
         kind, rest = tree[0], tree[1:]
         if kind in ("list", "tuple"):
             items = [self.value(item, depth + 1) for item in rest]
@@ -155,17 +155,17 @@ class _Reader:
     def _numbers(self, kind: str, name: Any, shape: Any) -> Any:
         allowed = _DTYPES if kind == "tensor" else _ARRAYS
         if type(name) is not str or name not in allowed:
-            raise WireError("an unknown type of numbers")
+            raise MessageError("an unknown type of numbers")
         sizes_fit = type(shape) is list and len(shape) <= _AXES
         if not sizes_fit or any(type(size) is not int or not 0 <= size < 2**40 for size in shape):
-            raise WireError("an impossible shape")
+            raise MessageError("an impossible shape")
         dtype = _DTYPES[name]
-        # Of nothing, any number of axes of any size can be claimed: 0 rows of 2^40 columns.
+        # An empty tensor may claim axes of any size: 0 rows of 2^40 columns.
         if 0 in shape and math.prod(size for size in shape if size) > 2**40:
-            raise WireError("an impossible shape")
+            raise MessageError("an impossible shape")
         raw = self._take(math.prod(shape) * dtype.itemsize)
         if dtype is torch.bool:
-            # A byte other than 0 and 1 isn't a bool, and computing with it isn't defined.
+            # A byte other than 0 or 1 isn't a bool; computing with it is undefined behaviour.
             raw = (np.frombuffer(raw, dtype=np.uint8) != 0).tobytes()
         if kind == "array":
             return (
@@ -179,7 +179,7 @@ class _Reader:
 
     def _take(self, count: int) -> bytes:
         if count > self.left:
-            raise WireError("numbers are missing")
+            raise MessageError("numbers are missing")
         self._at += count
         return bytes(self._raw[self._at - count : self._at])
 
@@ -188,18 +188,18 @@ def _single(kind: str, rest: list[Any]) -> Any:
     if kind == "blank" and not rest:
         return Ellipsis
     if len(rest) != 1 or type(rest[0]) is not str or len(rest[0]) > _DIGITS + 1:
-        raise WireError("no value")
+        raise MessageError("no value")
     if kind == "int":
         return int(rest[0])
     if kind == "float":
         return float.fromhex(rest[0])
     if kind == "foreign":
         return Foreign(_text(rest[0]))
-    raise WireError("an unknown kind of value")
+    raise MessageError("an unknown kind of value")
 
 
 def _text(text: Any) -> str:
     if type(text) is not str or len(text) > _TEXT:
-        raise WireError("no text, or too long a one")
-    text.encode()  # half of a surrogate pair can't be written anywhere
+        raise MessageError("no text, or text that is too long")
+    text.encode()  # half of a surrogate pair can't be encoded
     return text
