@@ -168,7 +168,8 @@ def train_student(
     if recipe.distilled and targets is not None:
         history = distil(
             student, targets, data, recipe.training, method=copy.deepcopy(recipe.methods), alpha=recipe.alpha,
-            weights=recipe.weights, layers=recipe.layers, checkpoint=checkpoint, progress=progress,
+            weights=recipe.weights, checkpoint=checkpoint, progress=progress,
+            **({"layers": recipe.layers} if recipe.layers else {}),
         )  # fmt: skip
     else:
         history = training.fit(student, data, recipe.training, checkpoint=checkpoint, progress=progress)
