@@ -30,7 +30,7 @@ def write(result: Result, folder: Path) -> None:
 
 def draw(result: Result) -> Figure | None:
     """The plot of a result; None where there is nothing to draw."""
-    from kdcourse.figures import GrowthPoint, SideTimes, growth, side_by_side
+    from benchmarks.figures.times import GrowthPoint, SideTimes, growth, side_by_side
 
     if result["kind"] == "comparison":
         timed = {name: side for name, side in result["sides"].items() if side["seconds"]}

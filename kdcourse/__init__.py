@@ -30,8 +30,11 @@ The package is laid out as the course is taught, and data flows one way, left to
 ``coursework``
     assignments made from lessons, and whole classes graded in a sandbox
 
-``doctor`` tells whether this machine is ready, ``errors`` holds what the others raise. A room is
-opened when it is first asked for, so that ``import kdcourse`` itself costs next to nothing.
+``lab`` opens the lessons in JupyterLab, ``doctor`` tells whether this machine is ready, ``errors`` holds what the
+others raise. A room is opened when it is first asked for, so that ``import kdcourse`` itself costs next to nothing.
+``pages`` renders HTML with the templates that the report and coursework share, ``doctor`` checks whether
+this machine is ready, ``errors`` holds what the others raise. A room is opened when it is first asked
+for, so that ``import kdcourse`` itself costs next to nothing.
 """
 
 from __future__ import annotations
@@ -51,8 +54,10 @@ if TYPE_CHECKING:
         errors,
         evaluation,
         figures,
+        lab,
         lessons,
         models,
+        pages,
         runs,
         training,
         widgets,
@@ -70,8 +75,10 @@ __all__ = [
     "errors",
     "evaluation",
     "figures",
+    "lab",
     "lessons",
     "models",
+    "pages",
     "runs",
     "training",
     "widgets",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kdcourse.errors import ArgumentError, KdcourseError
+from kdcourse.errors import KdcourseError
 
 app = typer.Typer(
     name="kdcourse",
@@ -129,7 +128,7 @@ def run(
         typer.echo("\n" + text_table(outcome.results))
         typer.echo(f"\nReport: {page.resolve()}  ({time.perf_counter() - began:.0f} s in all)")
 
-    _guarded(work, "The same command resumes where this one stopped.")
+    guarded(work, "The same command resumes where this one stopped.")
 
 
 @app.command()
@@ -187,7 +186,7 @@ def teachers(
             last = train_teacher(recipe, data, where, device=device)["history"]["epochs"][-1]
             typer.echo(f"{recipe.name}: validation {chosen.metric} {last[f'validation_{chosen.metric}']:.2%}")
 
-    _guarded(work, "The same command goes on where this one stopped.")
+    guarded(work, "The same command goes on where this one stopped.")
 
 
 @app.command(name="soft-targets")
@@ -202,74 +201,7 @@ def soft_targets(
         for file in store_soft_targets(fashion_mnist(), folder):
             typer.echo(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
 
-    _guarded(work, "Nothing was written.")
-
-
-@app.command()
-def bench(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Benchmarks, or files of them; all for none.")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A try of seconds each, to see that they work.")
-    ] = False,
-    repetitions: Annotated[int | None, typer.Option(help="Runs of every side.")] = None,
-    list_them: Annotated[bool, typer.Option("--list", help="Name the benchmarks and run none.")] = False,
-    change: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE in place of a setting; may be repeated.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the results; benchmarks/results for full runs, else runs/benchmarks."),
-    ] = None,
-) -> None:
-    """Measure speed side by side with what people do today (in a clone of the repository)."""
-
-    def work() -> int:
-        room = _benchmarks()
-        if list_them:
-            typer.echo(room.listing())
-            return 0
-        changes = room.parse(change or [])
-        return int(
-            room.bench(
-                names or [], quick=quick, repetitions=repetitions, out=out, changes=changes, say=typer.echo
-            )
-        )
-
-    raise typer.Exit(_guarded(work, "No process is left behind; results of finished benchmarks are kept."))
-
-
-@app.command()
-def site(
-    out: Annotated[Path, typer.Option(help="Folder of the site; an earlier site there is replaced.")] = Path(
-        "site"
-    ),
-) -> None:
-    """Build the course's website, to be read without a network (in a clone of the repository)."""
-
-    def work() -> None:
-        _of_the_repository("website", "build", "site").build(out, say=typer.echo)
-
-    _guarded(work, "The site is as it was.")
-
-
-def _benchmarks() -> Any:
-    """The benchmarks' own command, from the folder beside the package."""
-    return _of_the_repository("benchmarks", "bench", "bench")
-
-
-def _of_the_repository(folder: str, module: str, extra: str) -> Any:
-    """A module of a folder that lies beside the package in a clone and doesn't come with pip."""
-    root = Path(__file__).resolve().parents[1]
-    if not (root / folder / f"{module}.py").is_file():
-        raise ArgumentError(
-            f"There is no folder {folder} beside {Path(__file__).parent}: it lives in the repository, not in the "
-            "installed package. Get it with 'git clone https://github.com/kdcourse/kdcourse', then "
-            f"'pip install -e .[{extra}]' in it."
-        )
-    sys.path.insert(0, str(root))
-    return importlib.import_module(f"{folder}.{module}")
+    guarded(work, "Nothing was written.")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -277,15 +209,15 @@ def lab(
     context: typer.Context,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address only.")] = False,
     notebooks: Annotated[
-        Path | None, typer.Option(help="A copy of the folder notebooks, to work in that one instead.")
+        Path | None, typer.Option(help="Work in this copy of the folder notebooks instead.")
     ] = None,
 ) -> None:
     """Open the lessons in JupyterLab; further options, such as --port=8890, are passed on to it."""
-    from kdcourse.lessons import lab as room
+    from kdcourse import lab as jupyterlab
 
-    folder = room.NOTEBOOKS if notebooks is None else notebooks.resolve()
-    start = partial(room.lab, context.args, browser=not no_browser, notebooks=folder)
-    raise typer.Exit(_guarded(start, "JupyterLab has ended."))
+    folder = jupyterlab.NOTEBOOKS if notebooks is None else notebooks.resolve()
+    start = partial(jupyterlab.run, context.args, browser=not no_browser, notebooks=folder)
+    raise typer.Exit(guarded(start, "JupyterLab has ended."))
 
 
 @lessons_app.command("build")
@@ -298,7 +230,7 @@ def build_lessons(
     """Run the lessons whose source changed, and store them as notebooks with their outputs."""
     from kdcourse.lessons import build as room
 
-    _guarded(
+    guarded(
         lambda: room.build(numbers or [], force=force, say=typer.echo),
         "Notebooks that were finished are kept; the same command goes on from here.",
     )
@@ -309,7 +241,7 @@ def check_lessons() -> None:
     """Say which notebooks are out of step with their source; the exit code is 1 if any is."""
     from kdcourse.lessons import build as room
 
-    found = _guarded(room.check, "Nothing was changed.")
+    found = guarded(room.check, "Nothing was changed.")
     for text in found:
         typer.echo(text)
     typer.echo(
@@ -348,7 +280,7 @@ def assign(
         typer.echo(f"for nbgrader:  {folder / 'nbgrader'}")
         typer.echo(f"for grading:   {folder / 'assignment.json'} (keep it to yourself: it holds the seed)")
 
-    _guarded(work, "The same command builds all of it again.")
+    guarded(work, "The same command builds all of it again.")
 
 
 @app.command()
@@ -398,7 +330,7 @@ def grade(
             "canvas.csv, moodle.csv, gradebook.db and the pages in feedback."
         )
 
-    _guarded(work, "Nothing that was graded is lost; the same command goes on from here.")
+    guarded(work, "Nothing that was graded is lost; the same command goes on from here.")
 
 
 @students_app.command()
@@ -414,7 +346,7 @@ def search(
         where = folder or Path("data") / chosen.students_folder
         recorded.search(chosen.student_data(), where, precision=precision, say=typer.echo)
 
-    _guarded(work, "The same command goes on from here.")
+    guarded(work, "The same command goes on from here.")
 
 
 @students_app.command()
@@ -430,11 +362,15 @@ def record(
         where = folder or Path("data") / chosen.students_folder
         recorded.record(chosen.student_data(), where, precision=precision, say=typer.echo)
 
-    _guarded(work, "The same command goes on from here.")
+    guarded(work, "The same command goes on from here.")
 
 
-def _guarded(work: Callable[[], Any], after_interrupt: str) -> Any:
-    """What ``work`` returns; errors of ours become a line on stderr and exit code 2, Ctrl-C a word and 130."""
+def guarded(work: Callable[[], Any], after_interrupt: str) -> Any:
+    """Return what ``work`` returns.
+
+    A `KdcourseError` is printed in one line on stderr, with exit code 2; Ctrl-C prints ``after_interrupt``, with
+    exit code 130.
+    """
     try:
         return work()
     except KdcourseError as error:

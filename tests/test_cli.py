@@ -79,5 +79,5 @@ def test_errors_of_ours_are_one_line_and_others_are_not_hidden(monkeypatch: pyte
 def test_help_names_every_command() -> None:
     told = CliRunner().invoke(cli.app, ["--help"])
     assert told.exit_code == 0
-    for command in ("run", "lab", "assign", "grade", "doctor", "models", "teachers", "students", "site"):
+    for command in ("run", "lab", "assign", "grade", "doctor", "models", "teachers", "students"):
         assert command in told.output

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hatchling.builders.plugin.interface import BuilderInterface
+from hatchling.builders.sdist import SdistBuilder
+from hatchling.builders.wheel import WheelBuilder
 
 import kdcourse
 
@@ -19,6 +24,7 @@ PACKAGE = ROOT / "kdcourse"
 ORDER = [
     "errors",
     "files",
+    "pages",
     "data",
     "models",
     "training",
@@ -31,6 +37,7 @@ ORDER = [
     "runs",
     "lessons",
     "coursework",
+    "lab",
     "doctor",
     "cli",
 ]
@@ -166,3 +173,32 @@ def test_constraints_pin_everything_that_is_asked_for() -> None:
         for pin in pins[canonicalize_name(need.name)]:
             (version,) = pin.specifier
             assert version.operator == "==" and need.specifier.contains(version.version), str(pin)
+
+
+def _contents(builder: BuilderInterface[Any, Any]) -> set[str]:
+    """Return the paths that a wheel or source distribution would hold, without building it."""
+    return {Path(file.distribution_path).as_posix() for file in builder.recurse_included_files()}
+
+
+def test_a_wheel_holds_the_package_and_its_weights_alone() -> None:
+    builder = WheelBuilder(str(ROOT))
+    files = _contents(builder)
+    assert {path.split("/")[0] for path in files} == {"kdcourse"}
+    for path in (
+        "__init__.py",
+        "py.typed",
+        "cli.py",
+        "shipped/teachers/SHA256SUMS",
+        "shipped/students/recorded.json",
+    ):
+        assert f"kdcourse/{path}" in files
+    assert not [
+        path for path in files if re.search(r"(^|/)(tests?|tools|website|benchmarks?)(/|\.py$)", path)
+    ]
+    assert builder.config.shared_data == builder.config.shared_scripts == {}, "installed beside the package"
+
+
+def test_a_source_distribution_holds_what_the_tests_import() -> None:
+    files = _contents(SdistBuilder(str(ROOT)))
+    for path in ("kdcourse/cli.py", "tests/test_package.py", "tools/readme/pages.py", "benchmarks/bench.py"):
+        assert path in files

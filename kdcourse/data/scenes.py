@@ -70,13 +70,12 @@ def garment_scenes(
     if not 0 <= seed < 2**32:
         raise ArgumentError(f"seed must be a whole number from 0 to 2**32 - 1; found {seed}.")
     fashion = fashion_mnist(root)
-    splits = {
-        name: _compose_split(getattr(fashion, name), count, size, garments, seed * 3 + place)
+    train, validation, test = (
+        _compose_split(getattr(fashion, name), count, size, garments, seed * 3 + place)
         for place, (name, count) in enumerate(zip(_SPLITS, scenes, strict=True))
-    }
-    return SegmentationDataset(
-        "garment scenes", (BACKGROUND, *fashion.classes), **splits, mean=_MEAN, std=_STD
     )
+    classes = (BACKGROUND, *fashion.classes)
+    return SegmentationDataset("garment scenes", classes, train, validation, test, mean=_MEAN, std=_STD)
 
 
 def _compose_split(source: Split, count: int, size: int, garments: tuple[int, int], seed: int) -> MaskedSplit:

@@ -8,7 +8,7 @@ interrupted training goes on with exactly the pictures that it would have seen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -34,8 +34,8 @@ class Augmentation:
         erase_sides: shortest and longest side of that rectangle, pixels.
 
     Raises:
-        ArgumentError: a probability outside [0, 1], a negative shift, sides out of order, pixels that
-            aren't whole.
+        ArgumentError: a probability outside [0, 1], a negative shift, a flip that is no bool, sides out of order,
+            pixels that aren't whole.
     """
 
     shift: int = 2
@@ -46,6 +46,8 @@ class Augmentation:
     def __post_init__(self) -> None:
         if not isinstance(self.shift, int) or self.shift < 0:
             raise ArgumentError(f"shift is a whole number of pixels, 0 or more; found {self.shift!r}.")
+        if not isinstance(self.flip, bool):
+            raise ArgumentError(f"flip must be True or False; found {self.flip!r}.")
         if not 0 <= self.erase <= 1:
             raise ArgumentError(f"erase is a probability from 0 to 1; found {self.erase}.")
         low, high = self.erase_sides
@@ -54,8 +56,16 @@ class Augmentation:
                 f"erase_sides needs 1 <= shortest <= longest, in whole pixels; found {self.erase_sides}."
             )
 
+    def without_flips(self) -> Augmentation:
+        """Return the same changes without mirroring, for what a mirror spoils: digits, letters, traffic signs.
+
+        Which of the two fits is decided on the validation split.
+        """
+        return replace(self, flip=False)
+
     @property
     def key(self) -> str:
+        """Identifies the changes in file names: equal keys, equal changes."""
         low, high = self.erase_sides
         erase = str(self.erase).removesuffix(".0")  # every digit: what differs must not share a name
         return f"shift{self.shift}-flip{int(self.flip)}-erase{erase}x{low}to{high}"

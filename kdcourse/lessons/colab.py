@@ -17,8 +17,6 @@ CELL = "set-up"  # the cell's id
 # Folded in JupyterLab and on Colab, left out on the website.
 METADATA = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["remove-cell"]}
 COLABS_OWN = ("torch", "torchvision", "numpy", "matplotlib", "pillow", "ipywidgets")
-# What the packages named need in their turn and Colab hasn't got (its list of August 2026).
-IN_TURN = ("lightning-utilities>=0.8",)  # torchmetrics
 
 _TEMPLATE = """\
 # @title On Google Colab: run this cell first. Anywhere else it does nothing.
@@ -52,7 +50,7 @@ def needs(pyproject: Path = PYPROJECT) -> list[str]:
     listed = project(pyproject)["dependencies"]
     assert isinstance(listed, list)
     names = {str(text): re.split(r"[^\w.-]", str(text), maxsplit=1)[0].lower() for text in listed}
-    return [text for text, name in names.items() if name not in COLABS_OWN] + list(IN_TURN)
+    return [text for text, name in names.items() if name not in COLABS_OWN]
 
 
 def set_up(pyproject: Path = PYPROJECT) -> str:

@@ -53,11 +53,11 @@ _SECRET = f"file in ('{VICTIM}', 'assignment.json') or file.startswith('lesson_0
 
 _FORGED = """
 import os
-from kdcourse.coursework.sandbox.wire import encode, framed
+from kdcourse.coursework.sandbox.messages import encode, framed
 outcome = {"parts": PARTS, "error": None, "changed": [], "printed": "Right \\u2713"}
 report = encode({"outcomes": [outcome] * 5, "again": [outcome] * 5, "stuck": "", "misfit": ""})
 for descriptor in range(64):
-    for data in (report, framed(report), framed(encode({"fate": "done", "size": len(report)})) + report):
+    for data in (report, framed(report), framed(encode({"status": "done", "size": len(report)})) + report):
         try:
             os.write(descriptor, data)
         except OSError:

@@ -65,7 +65,9 @@ def test_who_could_not_be_graded_counts_in_no_figure_and_stands_first() -> None:
     page = Page(report([*class_, lost], tiny.ASSIGNMENT))
     check_sound(page)
     assert "Mean 2.33, median 2" in page.text and "2 written answers wait" in page.text
-    assert page.text.index("through no fault of the student's") < page.text.index("Tasks, the hardest first")
+    assert page.text.index("reasons other than the student's work") < page.text.index(
+        "Tasks, the hardest first"
+    )
 
 
 def test_copies_stand_out_and_common_right_answers_do_not() -> None:

@@ -21,8 +21,8 @@ from kdcourse.checks import exercise, judge, observe
 from kdcourse.checks.observe import Foreign, Observed
 from kdcourse.coursework.records import Answer
 from kdcourse.coursework.sandbox import Limits, Lost, Sandbox, available, worker
+from kdcourse.coursework.sandbox.messages import MessageError, decode, encode
 from kdcourse.coursework.sandbox.sandbox import rebuilt
-from kdcourse.coursework.sandbox.wire import WireError, decode, encode
 from kdcourse.errors import CourseworkError
 from tests.coursework.hostile import HOSTILE, PORT, VICTIM, Hostile
 
@@ -198,10 +198,10 @@ raise SystemExit("|".join(map(str, seen)))
     places = [str(Path(__file__).resolve()), str(Path.cwd() / "pyproject.toml"), str(Path.cwd() / "lessons")]
     found = seen(sandbox, look.replace("PLACES", repr(places)) + HONEST)
     assert isinstance(found, Lost) and found.kind == "broken"
-    lessons, room, checkout, processes, folder, environment, number, places_to_write = found.reason.split(
+    lessons, files, checkout, processes, folder, environment, number, places_to_write = found.reason.split(
         ": ", 2
     )[2].split("|")
-    assert (lessons, room, checkout) == ("[]", "['wire.py', 'worker.py']", "[]")
+    assert (lessons, files, checkout) == ("[]", "['messages.py', 'worker.py']", "[]")
     assert (processes, folder, number) == ("[]", "[]", "1")
     assert places_to_write.rstrip(".") == "['/proc', '.']"  # an empty folder in memory in the place of /proc
     assert "HOME" in environment and "TOKEN" not in environment
@@ -227,7 +227,7 @@ def test_a_sandbox_that_was_ended_starts_again() -> None:
         assert process is not None and folder is not None
         process.kill()
         process.wait()
-        assert seen(opened, HONEST) == Lost("died", "it ended the Python that ran it.")
+        assert seen(opened, HONEST) == Lost("died", "it ended the Python process that ran it.")
         assert right(seen(opened, HONEST))
     assert not folder.exists() and opened._process is None
 
@@ -243,9 +243,9 @@ def watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, report: Any, **boun
     limits = worker.Bounds(
         **{"seconds": 0.5, "memory": 2**30, "processes": 8, "file_bytes": 1, "returned": 100, **bounds}
     )
-    with mmap.mmap(-1, 101) as room:
+    with mmap.mmap(-1, 101) as buffer:
         return worker._run_guarded(
-            lambda data: data, lambda data: data, b"", limits, "none", str(tmp_path), room
+            lambda data: data, lambda data: data, b"", limits, "none", str(tmp_path), buffer
         )[0]
 
 
@@ -267,7 +267,7 @@ def hoard() -> bytes:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 @pytest.mark.parametrize(
-    ("report", "bounds", "fate"),
+    ("report", "bounds", "status"),
     [
         (sleepers, {}, "processes"),
         (hoard, {"memory": 2**26, "seconds": 30.0}, "memory"),
@@ -278,10 +278,10 @@ def hoard() -> bytes:
     ],
 )
 def test_the_zygote_ends_what_takes_too_much(
-    report: Any, bounds: dict[str, Any], fate: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    report: Any, bounds: dict[str, Any], status: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     before = set(worker._descendants(os.getpid()))
-    assert watched(monkeypatch, tmp_path, report, **bounds) == fate
+    assert watched(monkeypatch, tmp_path, report, **bounds) == status
     assert set(worker._descendants(os.getpid())) <= before
 
 
@@ -294,11 +294,11 @@ def test_a_kernel_that_refuses_is_no_fault_of_the_answer(
 
     monkeypatch.setattr(worker, "_unshare", refuse)
     limits = worker.Bounds(0.5, 2**30, 8, 1, 100)
-    with mmap.mmap(-1, 101) as room:
-        assert worker._run_guarded(bytes, bytes, b"", limits, "nested", str(tmp_path), room)[0] == "refused"
+    with mmap.mmap(-1, 101) as buffer:
+        assert worker._run_guarded(bytes, bytes, b"", limits, "nested", str(tmp_path), buffer)[0] == "refused"
     opened = Sandbox(limits=LIMITS)
     monkeypatch.setattr(opened, "_process", object())
-    monkeypatch.setattr(opened, "_ask", lambda request: ("refused", b""))
+    monkeypatch.setattr(opened, "_exchange", lambda request: ("refused", b""))
     with pytest.raises(CourseworkError, match="namespace"):
         seen(opened, HONEST)
 
@@ -388,15 +388,15 @@ def test_no_bytes_are_more_than_a_wire_error() -> None:
             data[at : at + draw.randint(0, 3)] = draw.randbytes(draw.randint(0, 3))
         try:
             decode(bytes(data))
-        except WireError:
+        except MessageError:
             continue
     deep = b"[" * 100_000
     for header in (deep, b"[1.5]", b"NaN", b'["int", "1e9"]', b'["tensor","float32",[1099511627776,0]]', b'{"a":1}',
                    b'["tensor","bool",[-1]]', b'["array","object",[1]]', b'["dict",["a"]]', b'"\\ud800"',
                    b'["tensor","float32",[4]]', b'["list",' + b"null," * 30_000 + b"null]"):  # fmt: skip
-        with pytest.raises(WireError):
+        with pytest.raises(MessageError):
             decode(b"KD1\n" + len(header).to_bytes(4, "big") + header)
-    with pytest.raises(WireError, match="left over"):
+    with pytest.raises(MessageError, match="left over"):
         decode(good + b"x")
     sneaky = decode(b"KD1\n" + (22).to_bytes(4, "big") + b'["tensor","bool",[3]] ' + b"\x00\x02\xff")
     assert sneaky.tolist() == [False, True, True] and sneaky.view(torch.uint8).max() == 1
@@ -425,7 +425,7 @@ def test_a_report_that_no_honest_answer_gives_is_lost_and_never_an_error_of_ours
                 found = judged(lambda parts, part=part, value=value: {**parts, part: value})
                 assert isinstance(found, Lost) or (value is None and not judge(asked, found).right)
         lacking = judged(lambda parts, part=part: {one: parts[one] for one in parts if one != part})
-        assert lacking == Lost("forged", "what came back is no result of a function.")
+        assert lacking == Lost("forged", "what it returned is not the result of a function.")
     for other in ({"stuck": "maybe"}, {"outcomes": []}, {"again": []}, {"misfit": 3}, {"outcomes": [1]}):
         assert isinstance(judged(lambda parts: parts, **other), Lost)
     shouting = judged(lambda parts: parts, misfit="Right \u2713\x1b[2J\u202e\n<script>")

@@ -66,11 +66,11 @@ def test_digest_changes_with_content(change: str) -> None:
         (torch.zeros(2, 2, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), r"\[2, 2, 2\]"),
         (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(2), "int64"),
         (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(2, 1, dtype=torch.int64), r"\[2, 1\]"),
-        (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), "2 pictures and 3"),
+        (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), "2 images and 3"),
         (
             torch.zeros(0, 1, 2, 2, dtype=torch.uint8),
             torch.zeros(0, dtype=torch.int64),
-            "at least one picture",
+            "at least one image",
         ),
     ],
 )

@@ -20,22 +20,19 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
+from benchmarks.figures.times import GrowthPoint, SideTimes, growth, side_by_side
 from kdcourse import figures
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation import Reliability, reliability
 from kdcourse.figures import (
     CostPoint,
-    GrowthPoint,
-    SideTimes,
     accuracy_against_cost,
     against_temperature,
     alt_text,
     disagreements,
-    growth,
     reliability_diagram,
     save,
     set_alt_text,
-    side_by_side,
     soft_target_gallery,
     training_curves,
 )

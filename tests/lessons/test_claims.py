@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from kdcourse.errors import ArgumentError
 from kdcourse.lessons import at_least, at_most, between, claim
-from kdcourse.lessons.claims import BUILDING
+from kdcourse.lessons.claims import BUILDING, GO_ON, RECORD
 
 
 def test_a_claim_prints_its_sentence_and_coarse_evidence(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,3 +78,35 @@ def test_a_number_on_a_knifes_edge_is_refused_when_a_lesson_is_built(monkeypatch
         claim("It is so", True, gain=value)
     monkeypatch.delenv(BUILDING)
     claim("It is so", True, gain=0.25)
+
+
+def test_a_claim_is_recorded_before_it_may_stop_the_lesson(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "claims.jsonl"
+    monkeypatch.setenv(RECORD, str(path))
+    claim("All is well ", True, seeds=5, who="both", gain=at_least(2, 1, "%"), loss=between(0.5, 0.25, 1))
+    with pytest.raises(AssertionError):
+        claim("It is small", True, loss=at_most(2, 1))
+    monkeypatch.setenv(GO_ON, "1")
+    capsys.readouterr()
+    claim("It is false", False)
+    assert capsys.readouterr().out.startswith("This does not hold here: It is false")
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {
+            "sentence": "All is well",
+            "holds": True,
+            "evidence": {
+                "seeds": {"value": 5.0},
+                "who": {"value": "both"},
+                "gain": {"value": 2.0, "low": 1.0, "high": None},
+                "loss": {"value": 0.5, "low": 0.25, "high": 1.0},
+            },
+        },
+        {
+            "sentence": "It is small",
+            "holds": True,
+            "evidence": {"loss": {"value": 2.0, "low": None, "high": 1.0}},
+        },
+        {"sentence": "It is false", "holds": False, "evidence": {}},
+    ]

@@ -15,7 +15,7 @@ from kdcourse.errors import DataError
 from kdcourse.lessons.colab import CELL
 from kdcourse.lessons.links import home
 from tests.website.tiny import code, notebook, picture, printed, prose
-from website.lessons import page
+from tools.website.lessons import page
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 

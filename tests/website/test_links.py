@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from website.links import problems
+from tools.website.links import problems
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from kdcourse.distillation import Ensemble
 from kdcourse.evaluation import predict
 from kdcourse.runs import recorded
 from tests.website.conftest import IN_BROWSER, Reader
-from website.live.build import ENGINE, FOLDER, SEED
+from tools.website.live.build import ENGINE, FOLDER, SEED
 
 if TYPE_CHECKING:
     from torch import nn

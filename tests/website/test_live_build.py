@@ -18,7 +18,7 @@ from kdcourse import evaluation
 from kdcourse.data import Dataset, Split
 from kdcourse.distillation import Ensemble
 from kdcourse.errors import DataError
-from website.live import build
+from tools.website.live import build
 
 CLASSES = ("cat", "dog")
 

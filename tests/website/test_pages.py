@@ -11,9 +11,9 @@ import pytest
 from kdcourse.errors import DataError
 from kdcourse.lessons.links import home
 from tests.website.tiny import notebook
-from website import pages
-from website.formulas import FORMULAS
-from website.lessons import page
+from tools.website import pages
+from tools.website.formulas import FORMULAS
+from tools.website.lessons import page
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,7 +109,7 @@ def test_every_formula_belongs_to_something_on_a_page() -> None:
 
 def test_every_command_is_described_with_its_options() -> None:
     made = pages.command_line()
-    for command in ("kdcourse run", "kdcourse lessons build", "kdcourse site", "kdcourse doctor"):
+    for command in ("kdcourse run", "kdcourse lessons build", "kdcourse doctor"):
         assert f"## {command}\n" in made
     assert re.search(r"\| `--temperature` \| Temperature T of the soft targets", made)
     assert "such as `--port=8890`," in made and "With `--teachers` train" in made
@@ -171,7 +171,7 @@ def test_links_of_a_text_lead_to_the_site_or_to_the_repository(tmp_path: Path) -
 def test_no_page_names_the_repository_by_hand() -> None:
     written = [
         path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "website").rglob("*")
+        for path in (ROOT / "tools" / "website").rglob("*")
         if path.suffix in (".py", ".md", ".toml", ".js", ".css", ".html")
         and home().repository in path.read_text(encoding="utf-8")
     ]

@@ -15,8 +15,8 @@ from kdcourse.cli import app
 from kdcourse.errors import ArgumentError, DataError
 from kdcourse.lessons.links import home
 from tests.website.conftest import why_no_site
-from website import build, links, pages
-from website.card import CARD, HEIGHT, WIDTH
+from tools.website import build, links, pages
+from tools.website.card import CARD, HEIGHT, WIDTH
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -1,0 +1,105 @@
+"""Make the README's badges, image and table of lessons.
+
+They come from the lessons, their stored notebooks, and the repository's address in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from pathlib import Path
+from typing import Any
+
+from kdcourse.errors import LessonError
+from kdcourse.lessons import links
+from kdcourse.lessons.build import LESSONS, NOTEBOOKS, machine_time
+from kdcourse.lessons.source import Lesson, read, sources
+
+IMAGE = "docs/soft-targets.png"  # path from the README
+_SHOWN = "04_soft_targets", "Three pictures with the teacher's soft targets at temperature 1, 4"
+
+
+def badges() -> str:
+    """Return the badges as Markdown: tests, Colab, Binder, website."""
+    home = links.home()
+    first = "00_start_here"
+    shown = (
+        ("Tests", home.status("tests"), f"{home.repository}/actions/workflows/tests.yml"),
+        ("Open in Colab", "https://colab.research.google.com/assets/colab-badge.svg", home.colab(first)),
+        ("Launch on Binder", "https://mybinder.org/badge_logo.svg", home.binder(first)),
+        ("Website", home.status("site"), home.website),
+    )
+    return "\n".join(f"[![{alt}]({image})]({address})" for alt, image, address in shown)
+
+
+def image(notebooks: Path = NOTEBOOKS) -> tuple[str, bytes]:
+    """Return the README's image: its Markdown with alt text, and its PNG from a lesson's stored notebook.
+
+    Raises:
+        LessonError: the notebook has no such image.
+    """
+    name, words = _SHOWN
+    for cell in _notebook(notebooks / f"{name}.ipynb").cells:
+        for output in cell.get("outputs", ()):
+            alt = str(output.get("metadata", {}).get("image/png", {}).get("alt", ""))
+            if alt.startswith(words):
+                return f"![{' '.join(alt.split())}]({IMAGE})", base64.b64decode(output.data["image/png"])
+    raise LessonError(
+        f"{name}.ipynb has no image whose alt text begins with {words!r}. "
+        f"Choose another image in {Path(__file__).name}."
+    )
+
+
+def table(lessons: Path = LESSONS, notebooks: Path = NOTEBOOKS) -> str:
+    """Return the table of lessons as Markdown: one row per lesson with objectives, minutes and links."""
+    home = links.home()
+    rows = ["| lesson | afterwards you can | minutes | open in |", "|---|---|---|---|"]
+    for path in sources(lessons):
+        lesson = read(path)
+        rows.append(
+            f"| [{lesson.number} {_title(lesson)}](notebooks/{lesson.name}.ipynb) "
+            f"| {'<br>'.join(objectives(lesson))} "
+            f"| {_minutes(lesson, notebooks)} "
+            f"| [Colab]({home.colab(lesson.name)})<br>[Binder]({home.binder(lesson.name)})"
+            f"<br>[website]({home.page(lesson.name)}) |"
+        )
+    return "\n".join(rows)
+
+
+def objectives(lesson: Lesson) -> list[str]:
+    """Return the entries of a lesson's list of objectives, each on one line.
+
+    Raises:
+        LessonError: the lesson has no such list.
+    """
+    prose = "\n\n".join(cell.text for cell in lesson.cells if cell.kind == "markdown")
+    section = re.split(r"^##+ Objectives\b", prose, flags=re.MULTILINE)[1]
+    section = re.split(r"^(?:##|\*\*)", section, maxsplit=1, flags=re.MULTILINE)[0]
+    found = re.findall(r"^- (.+(?:\n  .+)*)", section, flags=re.MULTILINE)
+    if not found:
+        raise LessonError(
+            f"{lesson.name}: found no list below '## Objectives'. List what a learner can do after the lesson."
+        )
+    return [" ".join(entry.split()).rstrip(";.").replace("|", "\\|") for entry in found]
+
+
+def _title(lesson: Lesson) -> str:
+    return re.sub(r"^Lesson \d\d:\s*", "", lesson.title)
+
+
+def _minutes(lesson: Lesson, notebooks: Path) -> str:
+    """Return the minutes for reading and exercises, and the machine's run time."""
+    seconds = int(_notebook(notebooks / f"{lesson.name}.ipynb").metadata.kdcourse.machine_seconds)
+    return (
+        f"{lesson.reading_minutes} to read, {lesson.exercise_minutes} for exercises, "
+        f"the machine {machine_time(seconds)}"
+    )
+
+
+def _notebook(path: Path) -> Any:
+    import nbformat
+
+    try:
+        return nbformat.read(path, as_version=4)
+    except FileNotFoundError:
+        raise LessonError(f"There is no notebook {path}. Build it: kdcourse lessons build") from None
