@@ -160,7 +160,7 @@ def live_heat_map(
 
     Args:
         temperatures, alphas, seeds, learning_rates: of the students; each value once.
-        data, teacher, student, epochs, options: see `kdcourse.distillation.distil_grid`; ``method`` is one of its options.
+        data, teacher, student, epochs, options: see `kdcourse.distillation.distil_grid`.
         result: a grid trained earlier, shown until the learner trains another.
         grid: a function to call in place of `kdcourse.distillation.distil_grid`, with its signature.
 
