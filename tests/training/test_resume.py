@@ -18,7 +18,8 @@ import pytest
 import torch
 
 from kdcourse.errors import ArgumentError, CheckpointError
-from kdcourse.training import fit, load_weights, loop, save_weights
+from kdcourse.training import fit, load_weights, save_weights
+from kdcourse.training import run as training_run
 from tests.distillation import tiny
 from tests.training.toys import FIT, net, without_seconds, write_history
 
@@ -113,7 +114,7 @@ def after_the_rename(number: int) -> dict[str, Any]:
 
 
 def during_validation(number: int) -> dict[str, Any]:
-    loop._evaluate = on_call(number, loop._evaluate, die)  # type: ignore[assignment]
+    training_run.evaluate = on_call(number, training_run.evaluate, die)  # type: ignore[assignment]
     return {}
 
 
@@ -205,8 +206,8 @@ class Stop(Exception):
     """Ctrl-C in the middle of a run."""
 
 
-def stop_at(epoch: int, step: int) -> Callable[[int, int], None]:
-    def look(at_epoch: int, at_step: int) -> None:
+def stop_at(epoch: int, step: int) -> Callable[[int, int, float], None]:
+    def look(at_epoch: int, at_step: int, loss: float) -> None:
         if (at_epoch, at_step) == (epoch, step):
             raise Stop
 
@@ -241,7 +242,7 @@ def test_seconds_go_on_counting(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     slow = 0.05
 
-    def wait(epoch: int, step: int) -> None:
+    def wait(epoch: int, step: int, loss: float) -> None:
         time.sleep(slow)
         if (epoch, step) == (0, 3):
             raise Stop
@@ -318,9 +319,9 @@ def test_the_optimizer_finds_its_numbers_as_they_lay_in_memory(
     """Not every processor rounds alike where tensors are laid out differently."""
     path = tmp_path / "run.safetensors"
     steppers: list[torch.optim.Optimizer] = []
-    make = loop.make_optimizer
+    make = training_run.make_optimizer
     monkeypatch.setattr(
-        loop, "make_optimizer", lambda *a, **k: steppers.append(make(*a, **k)) or steppers[-1]
+        training_run, "make_optimizer", lambda *a, **k: steppers.append(make(*a, **k)) or steppers[-1]
     )
     half_done(path)
     fit(net(), tiny.dataset(), checkpoint=path, **FIT)
