@@ -42,7 +42,7 @@ import torch.nn.functional as F
 
 from kdcourse import checks, evaluation, figures, models, widgets
 from kdcourse.data import IGNORE, garment_scenes
-from kdcourse.distillation import dense_targets, distil
+from kdcourse.distillation import distil, soft_targets
 from kdcourse.experiments import recorded
 from kdcourse.experiments.tasks import task_of
 from kdcourse.lessons import at_least, at_most, between, claim, show
@@ -319,7 +319,7 @@ widgets.predict("07-gain", "Validation IoU after ten epochs (1 point is 0.01):",
 # First the teachers answer for every pixel of the training scenes, once.
 
 # %%
-targets = dense_targets(ensemble, data.train, data, progress=False)
+targets = soft_targets(ensemble, data.train, data, progress=False)
 print(f"{targets}, {targets.nbytes / 1e6:.0f} MB in memory")
 
 # %% [markdown]
@@ -350,7 +350,12 @@ plain_history = fit(plain, data, seed=0, progress=False, **settings)
 
 # %%
 distilled = fresh_student()
-teaching = {key: recipe[key] for key in ("temperature", "alpha", "channelwise")}
+teaching = {
+    "method": "channelwise",
+    "temperature": recipe["temperature"],
+    "alpha": recipe["alpha"],
+    "weights": {"channelwise": recipe["channelwise"]},
+}
 print(teaching)
 distilled_history = distil(distilled, targets, data, **teaching, seed=0, progress=False, **settings)
 

@@ -17,10 +17,10 @@ from torch import nn
 
 from kdcourse import models, training
 from kdcourse.data import Dataset
-from kdcourse.distillation import Ensemble, soft_targets, views_shown
+from kdcourse.distillation import Ensemble, SoftTargets, soft_targets, views_shown
 from kdcourse.experiments import table, teachers
 from kdcourse.experiments.students import StudentRecipe, train_student
-from kdcourse.experiments.tasks import AnyDataset, Targets, judge, targets_for, task_named, task_of
+from kdcourse.experiments.tasks import AnyDataset, judge, targets_for, task_named, task_of
 from kdcourse.experiments.trials import SEEDS, Trial
 from kdcourse.files import read_checksums, write_atomically
 
@@ -206,11 +206,11 @@ def store_soft_targets(data: Dataset, folder: Path) -> list[Path]:
     return kept
 
 
-def _asked_once(teacher: Ensemble, data: AnyDataset) -> Callable[[StudentRecipe], Targets | None]:
+def _asked_once(teacher: Ensemble, data: AnyDataset) -> Callable[[StudentRecipe], SoftTargets | None]:
     """What a recipe learns from; asked for again only where the views differ from the last recipe's."""
-    held: dict[tuple[str, ...], Targets] = {}
+    held: dict[tuple[str, ...], SoftTargets] = {}
 
-    def targets(recipe: StudentRecipe) -> Targets | None:
+    def targets(recipe: StudentRecipe) -> SoftTargets | None:
         if not recipe.asks:
             return None
         key = tuple(view.key for view in views_shown(recipe.augmentation, recipe.views, 0, recipe.epochs))

@@ -19,12 +19,12 @@ import kdcourse
 from kdcourse import data as data_room
 from kdcourse import evaluation, models, training
 from kdcourse.data import Dataset, SegmentationDataset
-from kdcourse.distillation import Ensemble, assert_trained
+from kdcourse.distillation import Ensemble, SoftTargets, assert_trained
 from kdcourse.errors import ArgumentError
 from kdcourse.experiments import recorded, teachers
 from kdcourse.experiments.students import StudentRecipe, train_student
 from kdcourse.experiments.table import compare, mask_scores, row, scores
-from kdcourse.experiments.tasks import AnyDataset, Targets, Task, targets_for, task_named
+from kdcourse.experiments.tasks import AnyDataset, Task, targets_for, task_named
 from kdcourse.files import shipped
 
 Say = Callable[[str], None]
@@ -257,7 +257,7 @@ def _teachers(
 
 
 def _students(
-    settings: Settings, recipe: StudentRecipe, data: AnyDataset, targets: Targets, say: Say
+    settings: Settings, recipe: StudentRecipe, data: AnyDataset, targets: SoftTargets, say: Say
 ) -> dict[str, list[tuple[int, nn.Module, training.History]]]:
     say(
         f"\nStudents: {recipe.model}, {len(settings.seeds)} seed(s), {recipe.epochs} epoch(s), "

@@ -14,7 +14,7 @@ from torch import nn
 
 from kdcourse import models, training
 from kdcourse.data import Augmentation, Dataset, SegmentationDataset
-from kdcourse.distillation import DenseTargets, SoftTargets, distil
+from kdcourse.distillation import SoftTargets, distil
 from kdcourse.errors import CheckpointError
 
 
@@ -62,7 +62,7 @@ LIVE = StudentRecipe("pocket_17k", epochs=2, temperature=2.0, alpha=0.9)
 def train_student(
     recipe: StudentRecipe,
     data: Dataset | SegmentationDataset,
-    targets: SoftTargets | DenseTargets | None,
+    targets: SoftTargets | None,
     seed: int,
     *,
     path: Path | None = None,

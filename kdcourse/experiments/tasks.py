@@ -11,21 +11,13 @@ from torch import Tensor, nn
 
 from kdcourse import evaluation, training
 from kdcourse.data import Dataset, SegmentationDataset, fashion_mnist, garment_scenes
-from kdcourse.distillation import (
-    DenseTargets,
-    Ensemble,
-    SoftTargets,
-    dense_targets,
-    soft_targets,
-    views_shown,
-)
+from kdcourse.distillation import Ensemble, SoftTargets, soft_targets, views_shown
 from kdcourse.errors import ArgumentError
 from kdcourse.experiments import table, teachers, trials
 from kdcourse.experiments.students import LIVE, StudentRecipe
 from kdcourse.files import shipped
 
 AnyDataset = Dataset | SegmentationDataset
-Targets = SoftTargets | DenseTargets
 Scores = dict[str, float | None]
 
 # Scenes that students train on. A teacher has seen all of `garment_scenes`; a student's share is what a laptop
@@ -116,13 +108,11 @@ def task_of(data: AnyDataset) -> Task:
 
 def targets_for(
     recipe: StudentRecipe, teacher: nn.Module, data: AnyDataset, *, progress: bool = True
-) -> Targets:
+) -> SoftTargets:
     """What a recipe learns from. For one label a picture it is computed once, then read from disk."""
     views = views_shown(recipe.augmentation, recipe.views, 0, recipe.epochs)
     weight = next(teacher.parameters())
     precision = training.fastest(weight.device)
-    if isinstance(data, SegmentationDataset):
-        return dense_targets(teacher, data.train, data, views=views, precision=precision, progress=progress)
     return soft_targets(teacher, data.train, data, views=views, precision=precision, progress=progress)
 
 

@@ -15,7 +15,7 @@ from kdcourse import models
 from kdcourse.data import Batch, Dataset
 from kdcourse.distillation import SoftTargets, assert_trained, methods, soft_targets
 from kdcourse.distillation.objective import Distillation
-from kdcourse.distillation.source import Stored
+from kdcourse.distillation.targets.source import Stored
 from kdcourse.errors import ArgumentError, DivergedError
 from kdcourse.training import EpochRecord, Objective, cross_entropy, evaluate_split, fit, one_cycle
 from kdcourse.training.objective import describe

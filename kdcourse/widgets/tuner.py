@@ -353,7 +353,7 @@ def distillation_tuner(
         students: names of `kdcourse.models.build` to choose from; by default all with up to 120,000 parameters.
         settings: what the controls begin with.
         examples: name -> history, shown as long as there is no run.
-        cache: folder of stored soft targets, see `kdcourse.distillation.soft_targets`.
+        cache: folder of stored soft targets, see `kdcourse.distillation.targets.soft_targets`.
         options: further arguments of `kdcourse.training.fit`, such as ``optimizer``.
 
     Raises:
