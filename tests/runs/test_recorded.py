@@ -153,8 +153,8 @@ def test_a_recipe_of_another_method_names_it_and_all_it_depends_on() -> None:
     assert distilled.settings["temperature"] == 2.0 and "method" not in distilled.settings
     others = [
         distilled.changed(weights={"kd": 0.7}),
-        distilled.changed(methods=methods.build("dkd", beta=3.0)),
-        distilled.changed(methods=methods.build("dkd", beta=4.0)),
+        distilled.changed(methods=methods.build("pairwise", patch=3)),
+        distilled.changed(methods=methods.build("pairwise", patch=2)),
         distilled.changed(methods=methods.build("channelwise"), weights={"channelwise": 3.0}),
         distilled.changed(methods=methods.build(["pixelwise", "channelwise"]), weights={"channelwise": 3.0}),
         distilled.changed(methods=methods.build("channelwise")),
@@ -162,7 +162,7 @@ def test_a_recipe_of_another_method_names_it_and_all_it_depends_on() -> None:
     ]
     found = [json.dumps(recipe.settings) for recipe in (distilled, *others)]
     assert len({*found}) == len(found)
-    assert others[1].settings["method"] == ["dkd"] and others[1].settings["beta"] == 3.0
+    assert others[1].settings["method"] == ["pairwise"] and others[1].settings["patch"] == 3
 
 
 def test_soft_targets_are_stored_for_the_teachers_at_hand_alone(shipped: Path, tmp_path: Path) -> None:
