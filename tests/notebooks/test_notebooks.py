@@ -17,7 +17,7 @@ import pytest
 
 from kdcourse.course import COURSE, Course, source
 from tests.course import tiny
-from tests.notebooks.running import ROOT, nbval
+from tests.notebooks.running import NOTEBOOK_SECONDS, ROOT, nbval
 from tools.lessons import build
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -32,6 +32,7 @@ def _code(path: Path) -> list[Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(NOTEBOOK_SECONDS + 60)
 @every_notebook
 def test_every_output_is_what_is_stored(path: Path, tmp_path: Path) -> None:
     outcome = nbval(path, tmp_path)
