@@ -275,4 +275,4 @@ def test_a_new_method_is_one_file(tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     found = json.loads(_run(tmp_path, "-c", METHOD).splitlines()[-1])
     assert found["listed"] and found["title"] in found["page"]
-    assert "logits" in found["parts"] and found["moved"]
+    assert "example" in found["parts"] and found["moved"]
