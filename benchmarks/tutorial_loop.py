@@ -2,8 +2,8 @@
 
 That loop has a torch DataLoader with two workers over a dataset whose images pass, one by one, through torchvision's
 ToTensor and Normalize. For every batch the frozen teacher runs under no_grad, the loss is Hinton's, and the student
-takes a step of SGD, all in float32. Our side runs the teacher once per image, which is part of its seconds, and trains on the
-stored logits.
+takes a step of SGD, all in float32. Our side runs the teacher once per image, which is part of its seconds, and
+trains on the stored logits.
 
 Both train the same student from the same weights with the same temperature, alpha, optimiser,
 learning rates and number of steps. The two shuffle the images differently.

@@ -120,7 +120,7 @@ def test_every_command_is_described_with_its_options() -> None:
 def test_every_method_has_a_section_with_its_settings_and_its_paper() -> None:
     made = pages.distillation_methods()
     for name in methods.names():
-        assert f" (`{name}`)\n" in made and f'method="{name}"' in made and f"--method {name}" in made
+        assert f"## `{name}`: " in made and f'method="{name}"' in made and f"--method {name}" in made
     assert '`distil(student, teacher, data, method="kd", temperature=4.0)`' in made
     assert "`kdcourse run --method kd --set temperature=4.0`" in made
     assert (

@@ -242,7 +242,7 @@ def _method(method: methods.Description) -> str:
         ("paper", LINK.sub(_address, method.paper)),
     )
     rows = "\n".join(f"| {name} | {text} |" for name, text in facts)
-    return f"## {method.title} (`{method.name}`)\n\n{_quoted(method.summary)}\n\n| | |\n|---|---|\n{rows}"
+    return f"## `{method.name}`: {method.title}\n\n{_quoted(method.summary)}\n\n| | |\n|---|---|\n{rows}"
 
 
 def _address(found: re.Match[str]) -> str:
