@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from kdcourse.course.notebook import SET_UP as CELL
 from kdcourse.errors import DataError
-from kdcourse.lessons.colab import CELL
-from kdcourse.lessons.links import home
 from tests.website.tiny import code, notebook, picture, printed, prose
+from tools.lessons.links import home
 from tools.website.lessons import page
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))

@@ -10,8 +10,8 @@ import pytest
 
 from kdcourse.distillation import methods
 from kdcourse.errors import DataError
-from kdcourse.lessons.links import home
 from tests.website.tiny import notebook
+from tools.lessons.links import home
 from tools.website import pages
 from tools.website.formulas import FORMULAS
 from tools.website.lessons import page
@@ -41,7 +41,7 @@ def test_terms_get_targets_and_headings_stay() -> None:
 
 
 def test_every_term_of_the_course_is_kept() -> None:
-    text = (ROOT / "lessons" / "glossary.md").read_text(encoding="utf-8")
+    text = (ROOT / "kdcourse" / "course" / "glossary.md").read_text(encoding="utf-8")
     made = pages.glossary(text)
     terms = re.findall(r"^- \*\*(.+?)\*\*", text, flags=re.MULTILINE)
     assert len(terms) > 40

@@ -12,8 +12,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from kdcourse.errors import ArgumentError, DataError
-from kdcourse.lessons.links import home
 from tests.website.conftest import why_no_site
+from tools.lessons.links import home
 from tools.website import build, links, pages
 from tools.website.__main__ import app
 from tools.website.card import CARD, HEIGHT, WIDTH

@@ -22,8 +22,8 @@ from pathlib import Path
 from kdcourse.data import fashion_mnist
 from kdcourse.errors import ArgumentError, DataError
 from kdcourse.evaluation import weight_bytes
-from kdcourse.lessons.links import home
 from kdcourse.runs import recorded
+from tools.lessons.links import home
 from tools.website import assets, links, pages
 from tools.website.card import CARD, card
 from tools.website.lessons import FIGURES, Notebook, Page, page
@@ -93,7 +93,7 @@ def lay_out(sources: Path) -> list[Page]:
     for lesson in shown:
         text = json.dumps(lesson.notebook, ensure_ascii=False)
         _write(sources / "notebooks" / f"{lesson.name}.ipynb", text)
-    glossary = (ROOT / "lessons" / "glossary.md").read_text(encoding="utf-8")
+    glossary = (ROOT / "kdcourse" / "course" / "glossary.md").read_text(encoding="utf-8")
     _write(sources / "notebooks" / "glossary.md", pages.glossary(glossary))
 
     texts = {path: name for path, name in TEXTS.items() if (ROOT / path).is_file()}
@@ -134,7 +134,7 @@ def lay_out(sources: Path) -> list[Page]:
 def _notebooks() -> dict[str, Notebook]:
     files = sorted((ROOT / "notebooks").glob("*.ipynb"))
     if not files:
-        raise DataError(f"There are no notebooks in {ROOT / 'notebooks'}. Build them: kdcourse lessons build")
+        raise DataError(f"There are no notebooks in {ROOT / 'notebooks'}. Build them: python -m tools.lessons build")
     return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
 

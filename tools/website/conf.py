@@ -13,7 +13,7 @@ from sphinx.addnodes import desc_parameterlist
 from sphinx.writers.html5 import HTML5Translator
 
 import kdcourse
-from kdcourse.lessons.links import home
+from tools.lessons.links import home
 from tools.website.card import CARD
 from tools.website.formulas import FORMULAS
 

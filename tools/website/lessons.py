@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from kdcourse.course.notebook import SET_UP as CELL
 from kdcourse.errors import DataError
 from kdcourse.figures.output import png_size
-from kdcourse.lessons.colab import CELL
-from kdcourse.lessons.links import home
+from tools.lessons.links import home
 
 FIGURES = "figures"  # folder of the site
 WIDGET = "an interactive widget"  # part of the stored text of every widget
@@ -134,7 +134,7 @@ def _output(made: Page, output: dict[str, Any], where: str) -> dict[str, Any]:
 def _figure(made: Page, output: dict[str, Any], words: str, where: str) -> str:
     alt = output["metadata"].get("image/png", {}).get("alt", "")
     if not alt:
-        raise DataError(f"{where}: an image has no alt text. Show the figure with kdcourse.lessons.show.")
+        raise DataError(f"{where}: an image has no alt text. Show the figure with kdcourse.course.show.")
     content = base64.b64decode(_text(output["data"]["image/png"]))
     figure = Figure(f"{made.name}-{len(made.figures) + 1:02}.png", alt, *_size(content, where))
     made.figures.append(figure)

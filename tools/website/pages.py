@@ -14,7 +14,7 @@ from typing import Any
 import kdcourse
 from kdcourse.distillation import methods
 from kdcourse.errors import DataError
-from kdcourse.lessons.links import PYPROJECT, home
+from tools.lessons.links import PYPROJECT, home
 from tools.website.lessons import LINK, Page, bare
 
 ROOT = PYPROJECT.parent
