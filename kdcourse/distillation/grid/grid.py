@@ -66,7 +66,7 @@ def distil_grid(
     Students that are MLPs without dropout are trained as one stack (`kdcourse.models.stacked.StackedMLP`)
     under sgd or adamw. All others are trained by `distil` itself, on a CPU as many at a time as PyTorch
     has threads, each on one: small networks use a second thread badly. One network of grouped
-    convolutions in place of many CNNs takes longer than that (``kdcourse bench cnn_grid``).
+    convolutions in place of many CNNs takes longer than that (``python -m benchmarks cnn_grid``).
 
     Args:
         temperatures, alphas, seeds, learning_rates: the axes; each value once.
