@@ -1,11 +1,11 @@
-"""An assignment as notebooks: what students get, the solutions, and a course that nbgrader can grade.
+"""Build an assignment's notebooks: for students, with solutions, and as a course that nbgrader can grade.
 
     Assignment  ->  dist/NAME/release/NN_name.ipynb             for students
-                    dist/NAME/solutions/NN_name.ipynb           for afterwards
+                    dist/NAME/solutions/NN_name.ipynb           for after the deadline
                     dist/NAME/nbgrader/source/NAME/NN_name.ipynb, nbgrader_config.py
-                    dist/NAME/assignment.json                   the instructor's, as the seed is in it
+                    dist/NAME/assignment.json                   for the instructor only: it holds the seed
 
-What students get is put together from the lesson's blanks; it never held a solution, so none can be left in it.
+Students' notebooks are built from the lesson's blanks. They never contained a solution, so none can be left in them.
 Building again gives the same bytes.
 """
 
@@ -47,23 +47,23 @@ This notebook counts for **{points}**{part}.
 {rows}
 
 - **Exercises**: fill the blanks `{blank}`. The check below each says whether your answer is right; run it as
-  often as you like. When your work is graded, your function is put to other inputs as well.
-- **Questions**: write your answer into the cell below the question. A person reads it.
-- Leave the names of functions and the checks as they are. Cells of your own are welcome.
-- Unlike in the course's own notebooks, no solutions are folded in here.
+  often as you like. Grading tests your function with other inputs as well.
+- **Questions**: write your answer into the cell below the question. A person marks it.
+- Don't change the names of functions or the checks. You may add cells.
+- Unlike the course's own notebooks, this one contains no solutions.
 - Before you hand it in: restart the kernel, run all cells, save. Then hand in this file, `{file}`, under its own name.
 """
 
-_CONFIG = '''"""The nbgrader course of the assignment {name}; `kdcourse assign` writes it anew whenever it runs.
+_CONFIG = '''"""The nbgrader course of the assignment {name}; `kdcourse assign` overwrites it.
 
-In this folder:  nbgrader generate_assignment {name}    (students may as well get ../release, which is the same)
-                 nbgrader autograde {name}              submissions lie in submitted/STUDENT/{name}/
+In this folder:  nbgrader generate_assignment {name}    (or give students ../release, which is the same)
+                 nbgrader autograde {name}              submissions are in submitted/STUDENT/{name}/
                  nbgrader generate_feedback {name}
 
 Nbgrader runs students' notebooks as your own user: they can read this folder, its hidden tests and its gradebook, and
-answer and test share one process. `kdcourse grade` runs them in a sandbox and judges outside of it. Where you let
-nbgrader grade nevertheless, give it a kernel that sees neither this folder nor the network: install a kernelspec whose
-command starts ipykernel inside bubblewrap, and name it in the last lines below.
+answer and test share one process. `kdcourse grade` runs them in a sandbox and judges outside of it. If you grade with
+nbgrader anyway, give it a kernel that sees neither this folder nor the network: install a kernelspec whose command
+starts ipykernel inside bubblewrap, and name it in the last lines below.
 """
 
 import os
@@ -81,7 +81,7 @@ c = get_config()  # noqa: F821
 c.CourseDirectory.course_id = "kdcourse"
 c.CourseDirectory.root = str(Path(__file__).resolve().parent)
 
-# Nbgrader calls other commands by name, which are found only where its environment is activated.
+# Nbgrader runs other commands by name, which are found only if its environment is activated.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 # Blanks as in the lessons ("logits = ...  # your turn"), and no hidden test in what students get back.
@@ -89,7 +89,7 @@ usual = GenerateAssignment.preprocessors.default()
 c.GenerateAssignment.preprocessors = [NamedBlanks if each is ClearSolutions else each for each in usual]
 c.GenerateFeedback.preprocessors = [GetGrades, HideHiddenTests, CSSHTMLHeaderPreprocessor]
 
-# Seconds for one cell, of which some train a network.
+# Seconds per cell; some cells train a network.
 c.ExecutePreprocessor.timeout = {seconds}
 c.ExecutePreprocessor.startup_timeout = 120
 
@@ -102,7 +102,7 @@ c.ExecutePreprocessor.startup_timeout = 120
 
 @dataclass(frozen=True)
 class _Sheet:
-    """What one lesson's notebooks are made of."""
+    """Hold what one lesson's notebooks are made of."""
 
     assignment: Assignment
     lesson: Lesson
@@ -110,7 +110,7 @@ class _Sheet:
     seconds: int  # that the lesson states for the machine
 
     def task(self, task_id: str) -> Task | None:
-        """The task of that id, if it counts."""
+        """Return the task of that id, or None if it doesn't count."""
         return next((task for task in self.assignment.tasks if task.id == task_id), None)
 
 
@@ -120,18 +120,18 @@ def assign(
     """Build everything that an assignment needs, and return its folder, ``out``/NAME.
 
     Args:
-        assignment: as `kdcourse.coursework.assignment.plan` makes it.
-        out: where its folder goes. Files of an earlier build are replaced; what nbgrader keeps there stays.
+        assignment: the assignment, as `kdcourse.coursework.assignment.plan` returns it.
+        out: parent of its folder. Files of an earlier build are replaced; nbgrader's own files there stay.
         folder, notebooks: of the lessons and of what was built from them.
 
     Raises:
-        ArgumentError: ``out``/NAME holds something else, or nbgrader is not installed.
+        ArgumentError: ``out``/NAME is something else, or nbgrader is not installed.
         LessonError: a lesson is missing or malformed.
     """
     target = out / assignment.name
     if target.exists() and not (target.is_dir() and (_is_ours(target) or not any(target.iterdir()))):
         raise ArgumentError(
-            f"{target} is there and holds no assignment; move it, or choose another --out or name."
+            f"{target} exists and is not an assignment; move it, or choose another --out or name."
         )
     files: dict[Path, str] = {}
     for sheet in _sheets(assignment, folder, notebooks):
@@ -143,7 +143,7 @@ def assign(
         for place in {path.parent for path in files}:
             files[place / GLOSSARY] = (folder / GLOSSARY).read_text(encoding="utf-8")
     files[Path(COURSE, "nbgrader_config.py")] = _CONFIG.format(name=assignment.name, seconds=CELL_SECONDS)
-    # The last to be written: without it nothing goes on from a half-built folder.
+    # Written last: without it, no command uses a half-built folder.
     files[Path(ASSIGNMENT)] = as_json(assignment)
     for path, text in files.items():
         write_atomically(target / path, text)
@@ -158,7 +158,7 @@ def _is_ours(target: Path) -> bool:
 
 
 def _remove_stale(target: Path, files: dict[Path, str]) -> None:
-    """Notebooks of an earlier build that the assignment no longer has."""
+    """Remove notebooks of an earlier build that the assignment no longer has."""
     for place in {path.parent for path in files if path.suffix == ".ipynb"}:
         for path in (target / place).glob("*.ipynb"):
             if place / path.name not in files:
@@ -186,7 +186,7 @@ def _sheets(assignment: Assignment, folder: Path, notebooks: Path) -> Iterator[_
 
 
 def _notebook(sheet: _Sheet, kind: Kind) -> Any:
-    """A lesson's notebook without outputs, as one of the three kinds."""
+    """Build a lesson's notebook without outputs, as one of the three kinds."""
     from nbformat.v4 import new_markdown_cell
 
     lesson = sheet.lesson
@@ -238,7 +238,7 @@ def _fill_check(cell: Any, sheet: _Sheet, exercise: Exercise, kind: Kind) -> Non
 
 
 def _with_seed(code: str, exercise: str, seed: int) -> str:
-    """The call of ``check`` in a cell, on other tries."""
+    """Return the call of ``check`` in a cell, with the seed for other inputs."""
     for node in ast.walk(ast.parse(code)):
         match node:
             case ast.Call(args=[ast.Constant(value=value), *_]) if value == exercise:
@@ -249,7 +249,7 @@ def _with_seed(code: str, exercise: str, seed: int) -> str:
 
 
 def _question_cells(question: Question, sheet: _Sheet, kind: Kind) -> list[Any]:
-    """The question, and below it the cell for its answer."""
+    """Return the cell of the question and the cell for its answer."""
     from nbformat.v4 import new_markdown_cell
 
     task = sheet.task(question.id)
@@ -275,7 +275,7 @@ def _nbgrader(
     solution: bool = False,
     locked: bool = False,
 ) -> Any:
-    """A cell's metadata in nbgrader's format, version 3."""
+    """Return a cell's metadata in nbgrader's format, version 3."""
     content: dict[str, Any] = {
         "grade": grade,
         "grade_id": grade_id,
@@ -290,7 +290,7 @@ def _nbgrader(
 
 
 def _release(sheet: _Sheet) -> Any:
-    """What students get: locked and with checksums, as nbgrader's generate_assignment would."""
+    """Build the students' notebook: locked and with checksums, as by nbgrader's generate_assignment."""
     try:
         from nbgrader.preprocessors import CheckCellMetadata, ComputeChecksums, LockCells
     except ImportError:
@@ -335,9 +335,11 @@ def _cell(text: str) -> str:
 
 
 def _mark_task(cell: Any, task: Task | None) -> None:
-    """Below an exercise's heading, what it is worth."""
+    """Write an exercise's points below its heading."""
     said = (
-        "*For practice: it doesn't count.*" if task is None else f"*Counts {points_in_words(task.points)}.*"
+        "*For practice only, without points.*"
+        if task is None
+        else f"*Counts {points_in_words(task.points)}.*"
     )
     cell.source = re.sub(
         r"^(### Exercise:.*)$",
@@ -349,10 +351,10 @@ def _mark_task(cell: Any, task: Task | None) -> None:
 
 
 def _without_other_notebooks(text: str, assignment: Assignment) -> str:
-    """Prose without ways to notebooks that the assignment doesn't have.
+    """Remove links to notebooks that the assignment doesn't have.
 
-    Links to them become plain words. A line that opens the lesson elsewhere goes: it would open the course's own
-    notebook, in which solutions are folded away.
+    The words of a link stay. A line that opens the lesson on Colab or Binder is removed: it would open the course's own
+    notebook, which contains solutions.
     """
     text = re.sub(
         r"^.*\]\(https://(?:colab\.research\.google\.com|mybinder\.org)/.*\n?", "", text, flags=re.M

@@ -117,7 +117,7 @@ def test_an_exercise_that_does_not_count_stays_as_practice(folder: Path, tmp_pat
         assert "SOLUTION" not in practice.source
         assert not any("why_warm" in name for name in found)
     prose = "\n".join(cell.source for cell in found.values() if cell.cell_type == "markdown")
-    assert "### Exercise: soften (easy, 3 minutes)\n\n*For practice: it doesn't count.*" in prose
+    assert "### Exercise: soften (easy, 3 minutes)\n\n*For practice only, without points.*" in prose
     assert "### Exercise: entropy (medium, 3 minutes)\n\n*Counts 2 points.*" in prose
 
 
@@ -159,7 +159,7 @@ def test_a_rebuild_keeps_what_nbgrader_has_and_drops_what_is_no_longer_asked(
 def test_a_folder_of_something_else_is_left_alone(planned: Assignment, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "week").mkdir()
     (tmp_path / "week" / "thesis.tex").write_text("three years")
-    with pytest.raises(ArgumentError, match="holds no assignment; move it"):
+    with pytest.raises(ArgumentError, match="is not an assignment; move it"):
         assign(planned, tmp_path, folder=folder)
     assert every_file(tmp_path / "week") == {"thesis.tex": b"three years"}
     (tmp_path / "week" / "thesis.tex").unlink()
