@@ -373,19 +373,35 @@ widgets.reveal("07-gain", outcomes[0 if ahead < 0 else 1 if ahead < 2 else 2])
 for name, history in histories.items():
     best = max(history.column("validation_iou"))
     claim(
-        f"The {name} student's validation IoU is best near the end, and training IoU has run ahead of it",
-        best in history.column("validation_iou")[-3:] and history.last.train_iou > best + 0.02,
+        f"The {name} student's validation IoU ends at its best, or close to it, and training IoU has run ahead",
+        history.last.train_iou > best,
+        points_below_its_best=at_most(100 * (best - history.last.validation_iou), 1),
         points_ahead=at_least(100 * (history.last.train_iou - best), 2),
     )
 
 # %% [markdown]
 # So both have begun to know their own scenes by heart, small as they are. Now the solid lines on the left: validation
-# loss is cross-entropy for both, and can be compared.
+# loss is cross-entropy for both, and can be compared. One pair may be luck, though. Five pairs, trained just as you
+# trained yours, came with the course, and their curves with them. How do these end?
 
 # %%
+record = recorded.summary(data)
+runs = {kind: record["models"][kind]["runs"] for kind in ("plain", "distilled")}
+ends = {kind: [run["history"]["epochs"][-1] for run in runs[kind]] for kind in runs}
+
+
+def differences(score):
+    """Of the five pairs at their last epoch: distilled minus plain."""
+    pairs = zip(ends["distilled"], ends["plain"], strict=True)
+    return [one[score] - other[score] for one, other in pairs]
+
+
 claim(
-    "The distilled student ends with the higher validation IoU, and with the higher validation loss too",
-    ahead > 0 and distilled_history.last.validation_loss > plain_history.last.validation_loss + 0.01,
+    "Each distilled student ends with the higher validation IoU, and with the higher validation loss too",
+    min(differences("validation_iou")) > 0 and min(differences("validation_loss")) > 0,
+    pairs=len(runs["plain"]),
+    points_of_IoU_ahead=at_least(100 * min(differences("validation_iou")), 1),
+    loss_above_the_plain_students=at_least(min(differences("validation_loss")), 0.01),
 )
 
 # %% [markdown]
@@ -562,15 +578,35 @@ widgets.reveal("07-curve", curve_outcomes[0 if apart > 0.01 else 1 if apart > -0
 # %%
 by_class = {name: found.precision_recall.mean_average_precision for name, found in scores.items()}
 claim(
-    "Class by class, the distilled student's average precision is the higher one, as its IoU is",
-    by_class["distilled"] > by_class["plain"] + 0.01,
-    points_ahead=at_least(100 * (by_class["distilled"] - by_class["plain"]), 1),
+    "Pooling flattered them all, as pixel accuracy does",
+    min(precision[name] - by_class[name] for name in by_class) > 0,
     points_that_pooling_added=at_least(100 * min(precision[name] - by_class[name] for name in by_class), 10),
 )
 
 # %% [markdown]
-# Pooling flattered them all, as pixel accuracy does, and hid what sets them apart. So ask of every mean what it is a
-# mean **over**.
+# Which student is ahead, class by class? In one pair luck decides about a point, so look at the five that came with
+# the course, on the test scenes:
+
+
+# %%
+def mean_average_precision(kind, seed):
+    """Of one of the students that came with the course, over classes."""
+    student, _ = recorded.load(task_of(data).students, f"{kind}_seed{seed}", data)
+    found, _ = evaluation.evaluate_with_masks(student, data.test, data)
+    return found.precision_recall.mean_average_precision
+
+
+over_seeds = {kind: [mean_average_precision(kind, run["seed"]) for run in runs[kind]] for kind in runs}
+gain = evaluation.paired_difference(over_seeds["distilled"], over_seeds["plain"])
+claim(
+    "Class by class, the distilled students' average precision is the higher one, as their IoU is",
+    gain.low > 0,
+    pairs=gain.n,
+    points_ahead=between(100 * gain.mean, 2, 3.5),
+)
+
+# %% [markdown]
+# So pooling hid what sets them apart. Ask of every mean what it is a mean **over**.
 #
 # Precision and recall only need an order: which pixels are more likely? Is the distilled student also as sure as it
 # should be?
@@ -578,9 +614,9 @@ claim(
 # %%
 claim(
     "The distilled student's confidence is further from its accuracy than the plain one's",
-    scores["distilled"].expected_calibration_error > scores["plain"].expected_calibration_error + 0.01,
+    scores["distilled"].expected_calibration_error > scores["plain"].expected_calibration_error,
     calibration_error_of_the_plain_one=at_most(scores["plain"].expected_calibration_error, 0.045),
-    calibration_error_of_the_distilled_one=at_least(scores["distilled"].expected_calibration_error, 0.045),
+    calibration_error_of_the_distilled_one=at_least(scores["distilled"].expected_calibration_error, 0.03),
 )
 
 # %% [markdown]
@@ -638,9 +674,11 @@ show(
     "Background is best, then trousers; shirts and coats are among the worst.",
 )
 shirt, sandal = data.classes.index("Shirt"), data.classes.index("Sandal")
+below = [100 * (found.mean_iou - found.iou_per_class[shirt].item()) for found in scores.values()]
 claim(
-    "A shirt is among the two worst classes of all three",
-    all(shirt in found.iou_per_class.argsort()[:2] for found in scores.values()),
+    "All three do far worse on a shirt than on the mean of the classes",
+    min(below) > 0,
+    points_below_the_mean=at_least(min(below), 8),
 )
 
 # %% [markdown]
@@ -692,8 +730,6 @@ claim(
 # pairs just as you trained one, and asked the test scenes once, at the end.
 
 # %%
-record = recorded.summary(data)
-runs = {kind: record["models"][kind]["runs"] for kind in ("plain", "distilled")}
 iou = {kind: [run["test"]["iou"] for run in runs[kind]] for kind in runs}
 show(
     figures.paired_differences({"distilled - plain": (iou["plain"], iou["distilled"])}, score="mean IoU"),

@@ -17,7 +17,7 @@ import pytest
 
 from kdcourse.lessons import build, source
 from tests.lessons import tiny
-from tests.notebooks.running import ROOT, nbval
+from tests.notebooks.running import NOTEBOOK_SECONDS, ROOT, nbval
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -35,6 +35,7 @@ def _ignored(cell: Any) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(NOTEBOOK_SECONDS + 60)
 @every_notebook
 def test_every_output_is_what_is_stored(path: Path, tmp_path: Path) -> None:
     outcome = nbval(path, tmp_path)

@@ -20,7 +20,7 @@ FORMULAS: dict[str, str] = {
         r"\alpha\, T^2 \,\mathrm{KL}\bigl(\mathrm{softmax}(v / T) \,\big\|\, \mathrm{softmax}(z / T)\bigr) "
         r"+ (1 - \alpha) \,\mathrm{CE}(z, y)"
     ),
-    "kdcourse.distillation.CrossEntropyObjective": (
+    "kdcourse.training.CrossEntropy": (
         r"-\frac{1}{B} \sum_b \sum_i t_{bi} \log \mathrm{softmax}(z_b)_i, \qquad "
         r"t_{bi} = (1 - \varepsilon)\,[i = y_b] + \varepsilon / C"
     ),
