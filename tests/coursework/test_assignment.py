@@ -129,7 +129,7 @@ def test_where_no_secret_can_be_kept_a_seed_is_asked_for(
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
-    with pytest.raises(ArgumentError, match="State a seed of your own instead: --seed"):
+    with pytest.raises(ArgumentError, match="Give a seed instead: --seed"):
         room.plan(["00"], course=lessons)
     assert room.plan(["00"], course=lessons, seed=8).seed == 8
 
