@@ -50,7 +50,7 @@ def through_fit(precision: str, settings: Settings) -> Measured:
         device="cpu",
         validate=False,
         progress=False,
-        after_step=lambda epoch, step: times.append(time.perf_counter()),
+        after_step=lambda epoch, step, loss: times.append(time.perf_counter()),
     )
     whole = statistics.median(later - sooner for sooner, later in pairwise(times[3:]))
     parts = profile(model.train(), batches, precision)

@@ -17,7 +17,6 @@ from kdcourse.distillation import (
     SoftTargets,
     dense_targets,
     soft_targets,
-    views_shown,
 )
 from kdcourse.errors import ArgumentError
 from kdcourse.files import shipped
@@ -37,17 +36,19 @@ STUDENT_SCENES = (2000, 500, 500)
 class Task:
     """Hold one task's data, recipes, folders and metric.
 
-    ``teachers_folder`` and ``students_folder`` are in the course's own ``data``. ``metric`` is the key in a run's
-    ``test`` of the metric that models are compared by, ``metric_name`` its name in reports. ``live`` is the recorded
-    search's choice, with fewer epochs, so that it trains in minutes.
+    ``kind`` is its name among methods, ``labels`` or ``masks``. ``teachers_folder`` and ``students_folder`` are in the
+    course's own ``data``. ``metric`` is the key in a run's ``test`` of the metric that models are compared by,
+    ``metric_name`` its name in reports. ``live`` is the recorded search's choice, with fewer epochs, so that it trains
+    in minutes.
     """
 
     name: str
+    kind: str
     metric: str
     metric_name: str
     teacher_data: Callable[[], AnyDataset]
     student_data: Callable[[], AnyDataset]
-    teacher_recipes: Sequence[teachers.Recipe]
+    teacher_recipes: Sequence[teachers.TeacherRecipe]
     trials: Sequence[trials.Trial]
     recorded: Mapping[str, StudentRecipe]
     live: StudentRecipe
@@ -68,6 +69,7 @@ class Task:
 
 CLASSIFICATION = Task(
     name="classification",
+    kind="labels",
     metric="accuracy",
     metric_name="accuracy",
     teacher_data=fashion_mnist,
@@ -83,6 +85,7 @@ CLASSIFICATION = Task(
 
 SEGMENTATION = Task(
     name="segmentation",
+    kind="masks",
     metric="iou",
     metric_name="mean IoU",
     teacher_data=garment_scenes,
@@ -118,7 +121,7 @@ def targets_for(
     recipe: StudentRecipe, teacher: nn.Module, data: AnyDataset, *, progress: bool = True
 ) -> Targets:
     """Return the soft targets that a recipe needs. For classification they are computed once, then read from disk."""
-    views = views_shown(recipe.augmentation, recipe.views, 0, recipe.epochs)
+    views = recipe.views
     weight = next(teacher.parameters())
     precision = training.fastest(weight.device)
     if isinstance(data, SegmentationDataset):

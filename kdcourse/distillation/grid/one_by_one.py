@@ -43,7 +43,7 @@ def train_one_by_one(
     stopping = False
 
     def train(position: int) -> History:
-        def after_step(epoch: int, step: int) -> None:
+        def after_step(epoch: int, step: int, loss: float) -> None:
             done[position] = epoch + step / steps
             if stopping:
                 raise Stopped
