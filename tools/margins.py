@@ -2,6 +2,7 @@
 
     python -m tools.margins              run what hasn't been run yet, then write the table
     python -m tools.margins 07 --settings "2 threads"
+    python -m tools.margins --jobs 2     two lessons at a time
     python -m tools.margins --table      write the table from the runs stored so far
 
 A claim that holds here by a hair fails elsewhere: another number of threads or another processor adds numbers in
@@ -29,9 +30,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import nbformat
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = CHECKOUT / "notebooks"
@@ -123,13 +127,11 @@ def run(path: Path, setting: str) -> dict[str, Any]:
     ``claims``: each claim's sentence, whether it held, and its evidence, conditions among it. ``differs``: the first
     line of each cell whose printed output isn't what the notebook stores. ``error``: what stopped the lesson, or None.
     """
-    import nbformat
     import torch
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
-    stored = nbformat.read(path, as_version=4)
-    code = [cell for cell in stored.cells if cell.cell_type == "code"]
+    code = code_cells(path)
     cells = [nbformat.v4.new_code_cell(_COMPARED)]
     cells += [nbformat.v4.new_code_cell(noting(cell.source), metadata=cell.metadata) for cell in code]
     notebook = nbformat.v4.new_notebook(cells=cells)
@@ -200,6 +202,11 @@ def _printed(cell: Any) -> list[str]:
         elif "text/plain" in output.get("data", {}):
             texts.append(output.data["text/plain"])
     return texts
+
+
+def code_cells(path: Path) -> list[Any]:
+    """Return the code cells of a stored notebook."""
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
 def topic(path: Path) -> str:
@@ -402,31 +409,33 @@ def _shell(environment: dict[str, str]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what isn't stored yet, write the table, and print what isn't well."""
+    """Run what isn't stored yet, write the table, and print what is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tools.margins", description=__doc__.split("\n")[0])
     parser.add_argument("lessons", nargs="*", help="numbers or topics of lessons, such as 07; none means all")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="NAME")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="run N lessons at a time")
     parser.add_argument("--table", action="store_true", help="run nothing, only write the table")
     chosen = parser.parse_args(arguments)
-    import nbformat
-
     paths = [
         path for path in sorted(NOTEBOOKS.glob("*.ipynb"))
         if not chosen.lessons or {path.stem, path.stem[:2], topic(path)} & set(chosen.lessons)
     ]  # fmt: skip
-    for setting in [] if chosen.table else chosen.settings:
-        for path in paths:
-            code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-            key = (topic(path), digest(code), setting)
-            if any((row["lesson"], row["digest"], row["setting"]) == key for row in stored()):
-                continue
-            row = run(path, setting)
-            with RUNS.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            print(
-                f"{path.stem}, {setting}: {row['seconds']} s, {'stopped' if row['error'] else 'to its end'}",
-                flush=True,
-            )
+    done = {(row["lesson"], row["digest"], row["setting"]) for row in stored() if row["error"] is None}
+    digests = {path: digest(code_cells(path)) for path in paths}
+    jobs = [
+        (path, setting)
+        for setting in chosen.settings
+        for path in paths
+        if (topic(path), digests[path], setting) not in done
+    ]
+    if not chosen.table:
+        with ThreadPoolExecutor(max(1, chosen.jobs)) as pool:
+            for running in as_completed([pool.submit(run, *job) for job in jobs]):
+                row = running.result()
+                with RUNS.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+                ended = "stopped" if row["error"] else "to its end"
+                print(f"{row['lesson']}, {row['setting']}: {row['seconds']} s, {ended}", flush=True)
     rows = stored()
     TABLE.write_text(table(rows), encoding="utf-8")
     print("\n".join(faults(rows)) or f"All is well in {len(rows)} runs.")
