@@ -21,8 +21,7 @@ from kdcourse.data import Batches
 from kdcourse.distillation import SoftTargets, distil, distil_grid, soft_targets
 from kdcourse.distillation.grid.losses import Axes, Losses
 from kdcourse.models.convolutional import PocketCNN, PocketStage
-from kdcourse.training import autocast, fastest, make_optimizer, one_cycle
-from kdcourse.training.loop import evaluate_split
+from kdcourse.training import autocast, evaluate_split, fastest, make_optimizer, one_cycle
 
 _SHARED = ("epochs", "batch_size", "learning_rate", "weight_decay", "warm_up", "precision")
 

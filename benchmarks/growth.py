@@ -30,8 +30,7 @@ def pictures(settings: Settings, size: int) -> Measured:
 
     from kdcourse import models
     from kdcourse.data import Dataset, fashion_mnist
-    from kdcourse.distillation import HintonObjective, soft_targets
-    from kdcourse.training import fit
+    from kdcourse.distillation import distil, soft_targets
 
     torch.manual_seed(settings["seed"])
     full = fashion_mnist()
@@ -54,13 +53,14 @@ def pictures(settings: Settings, size: int) -> Measured:
             )
             targets = soft_targets(teacher, data.train, data, cache=folder, progress=False)
             teacher_seconds = time.perf_counter() - began
-            fit(
+            distil(
                 student,
+                targets,
                 data,
+                temperature=4.0,
+                alpha=0.9,
                 epochs=1,
                 seed=settings["seed"],
-                learning_rate=0.1,
-                objective=HintonObjective(targets, temperature=4.0, alpha=0.9),
                 precision="float32",
                 validate=False,
                 progress=False,

@@ -32,9 +32,8 @@ def train(views: int | None, settings: Settings) -> Measured:
 
     from kdcourse import models
     from kdcourse.data import Augmentation, Dataset, fashion_mnist
-    from kdcourse.distillation import HintonObjective, soft_targets, views_cost, views_shown
+    from kdcourse.distillation import distil, soft_targets, views_cost, views_shown
     from kdcourse.runs.teachers import load_teachers, shipped_folder
-    from kdcourse.training import fit
 
     torch.manual_seed(settings["seed"])
     full = fashion_mnist()
@@ -54,16 +53,16 @@ def train(views: int | None, settings: Settings) -> Measured:
             shown = views_shown(augmentation, views, 0, epochs)
             targets = soft_targets(teacher, data.train, data, views=shown, cache=cache, progress=False)
             teacher_seconds = time.perf_counter() - began
-        history = fit(
+        history = distil(
             student,
+            targets or teacher,
             data,
+            temperature=4.0,
+            alpha=0.9,
             epochs=epochs,
             seed=settings["seed"],
-            learning_rate=0.1,
-            objective=HintonObjective(targets or teacher, temperature=4.0, alpha=0.9),
             augmentation=augmentation,
             views=views,
-            view_seed=0,
             validate=False,
             progress=False,
         )

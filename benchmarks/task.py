@@ -20,8 +20,7 @@ from kdcourse import models
 from kdcourse.data import Dataset, Split, fashion_mnist
 from kdcourse.distillation import distil
 from kdcourse.runs.teachers import load_teachers, shipped_folder
-from kdcourse.training import History
-from kdcourse.training.loop import evaluate_split
+from kdcourse.training import History, evaluate_split
 
 SETTINGS: dict[str, Any] = {
     "epochs": 10, "pictures": 55_000, "test_pictures": 10_000, "batch_size": 256, "temperature": 4.0, "alpha": 0.9,

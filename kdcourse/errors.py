@@ -10,7 +10,11 @@ class ArgumentError(KdcourseError, ValueError):
 
 
 class DataError(KdcourseError):
-    """Pictures, labels or their files are missing, damaged or not as promised."""
+    """Images, labels or their files are missing, damaged or not as promised."""
+
+
+class DataWarning(UserWarning):
+    """Files that were left out of a data set, or images that make results misleading."""
 
 
 class CheckpointError(KdcourseError):

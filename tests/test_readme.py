@@ -60,7 +60,7 @@ def test_the_ten_lines_for_a_model_of_ones_own_are_ten_and_run(
     code = found[1]
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
     for tone, name in ((40, "dark"), (200, "light")):
-        (folder := tmp_path / "my_pictures" / name).mkdir(parents=True)
+        (folder := tmp_path / "my_images" / name).mkdir(parents=True)
         for number in range(20):
             Image.new("RGB", (32, 32), (tone, number, number)).save(folder / f"{number}.png")
     monkeypatch.chdir(tmp_path)

@@ -1,14 +1,5 @@
-"""Ensembles, soft targets and what a student is trained to do with them."""
+"""Ensembles, soft targets, and the methods by which a student learns from them."""
 
-from kdcourse.distillation.dense import (
-    DenseObjective,
-    DenseSource,
-    PixelwiseObjective,
-    channelwise_loss,
-    pairwise_loss,
-    pixel_cross_entropy,
-    pixelwise_loss,
-)
 from kdcourse.distillation.dense_targets import DenseTargets, dense_targets
 from kdcourse.distillation.distil import distil, views_shown
 from kdcourse.distillation.ensemble import (
@@ -19,26 +10,22 @@ from kdcourse.distillation.ensemble import (
     softened_mean,
 )
 from kdcourse.distillation.grid import GridResult, GridRow, Setting, distil_grid
-from kdcourse.distillation.objectives import (
-    CrossEntropyObjective,
-    HintonObjective,
-    hinton_loss,
-    kd_divergence,
-)
+from kdcourse.distillation.methods import Method, Outputs
+from kdcourse.distillation.methods.channelwise import channelwise_loss
+from kdcourse.distillation.methods.kd import hinton_loss, kd_divergence
+from kdcourse.distillation.methods.pairwise import pairwise_loss
+from kdcourse.distillation.methods.pixelwise import pixelwise_loss
 from kdcourse.distillation.soft_targets import SoftTargets, cache_folder, soft_targets, teacher_digest
 from kdcourse.distillation.softening import entropy, softened
 from kdcourse.distillation.stored_views import ViewsCost, views_cost
 
 __all__ = [
-    "CrossEntropyObjective",
-    "DenseObjective",
-    "DenseSource",
     "DenseTargets",
     "Ensemble",
     "GridResult",
     "GridRow",
-    "HintonObjective",
-    "PixelwiseObjective",
+    "Method",
+    "Outputs",
     "Setting",
     "SoftTargets",
     "ViewsCost",
@@ -54,7 +41,6 @@ __all__ = [
     "kd_divergence",
     "mean_softened",
     "pairwise_loss",
-    "pixel_cross_entropy",
     "pixelwise_loss",
     "soft_targets",
     "softened",

@@ -1,7 +1,9 @@
-"""Distil a teacher into a student: soft targets, objective and training loop put together."""
+"""Distil a teacher into a student: targets, method and training loop put together."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,126 +11,159 @@ import torch
 from torch import nn
 
 from kdcourse.data import Augmentation, Dataset, SegmentationDataset, View
-from kdcourse.distillation.dense import DenseObjective
+from kdcourse.distillation import methods
 from kdcourse.distillation.dense_targets import DenseTargets, dense_targets
 from kdcourse.distillation.ensemble import assert_trained
-from kdcourse.distillation.objectives import HintonObjective, check_alpha
+from kdcourse.distillation.methods import Method
+from kdcourse.distillation.objective import Distillation, OwnObjective, weights_of
 from kdcourse.distillation.soft_targets import SoftTargets, soft_targets
-from kdcourse.distillation.softening import check_temperature
+from kdcourse.distillation.source import Source, source_of
 from kdcourse.errors import ArgumentError
-from kdcourse.training import History, Objective, fastest, fit
+from kdcourse.training import History, Objective, Settings, fastest, fit, task_of
+
+# What `fit` takes besides settings: how a run is stored and watched.
+_FIT = tuple(
+    name
+    for name, parameter in inspect.signature(fit).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY and name != "objective"
+)
+_DEFAULTS = {"learning_rate": 0.1}
+USUAL = {"labels": "kd", "masks": "pixelwise"}  # the method of each task where none is named
 
 
 def distil(
     student: nn.Module,
     teacher: nn.Module | SoftTargets | DenseTargets,
     data: Dataset | SegmentationDataset,
+    settings: Settings | None = None,
     *,
-    temperature: float,
-    alpha: float,
-    epochs: int,
-    seed: int,
-    pairwise: float = 0.0,
-    channelwise: float = 0.0,
-    learning_rate: float = 0.1,
-    augmentation: Augmentation | None = None,
-    views: int | None = None,
-    view_seed: int = 0,
-    precision: str = "auto",
+    method: str | Method | Sequence[str | Method] | None = None,
+    objective: Objective | None = None,
+    alpha: float | None = None,
+    weights: Mapping[str, float] | None = None,
     teacher_precision: str = "float32",
     cache: Path | str | Literal[False] | None = None,
-    **options: Any,
+    **changes: Any,
 ) -> History:
     """Train ``student`` in place to imitate ``teacher`` on ``data.train``.
 
-    Which pictures the teacher is asked about:
+    What is minimised is ``(1 - alpha) * cross_entropy + alpha * term``, the term being the method's; with
+    ``method="kd"``, which is usual for labels, that is `hinton_loss`.
 
-    - no ``augmentation``: the pictures as they are, once;
+    Which images the teacher is asked about:
+
+    - no ``augmentation``: the images as they are, once;
     - ``augmentation`` and ``views=K``: K fixed editions of the training set, each once; the student
       meets them in turn, epoch after epoch;
     - ``augmentation`` alone: every batch anew, on the very view that the student sees
-      (function matching, Beyer et al. 2022, https://arxiv.org/abs/2106.05237). The dearest.
+      (function matching, Beyer et al. 2022, https://arxiv.org/abs/2106.05237). The most expensive.
 
-    What was asked once stays on disk (`soft_targets`), so other temperatures, alphas, students and
-    seeds learn from it at no cost. They share ``view_seed`` for that reason. For segmentation it is a map of logits
-    for every picture, too much for a disk: it stays in memory for this call, and to share it among students,
-    make `dense_targets` once and pass them as the teacher. The objective is then `DenseObjective`.
+    What was asked once stays on disk (`soft_targets`), so other settings, students and
+    seeds learn from it at no cost. They share ``view_seed``, 0 unless told, for that reason. For segmentation it is a
+    map of logits for every image, too much for a disk: it stays in memory for this call, and to share it among
+    students, make `dense_targets` once and pass them as the teacher.
 
     Args:
         student: a fresh network, float32 [B, C, H, W] -> logits [B, classes], or [B, classes, H, W].
-        teacher: a trained network or `Ensemble`, or the `SoftTargets` or `DenseTargets` already computed.
-        data: pictures and labels, or masks.
-        temperature: T > 0, see `hinton_loss`.
-        alpha: weight of the distillation term, 0 (labels alone) to 1 (teacher alone).
-        pairwise, channelwise: weights of the further terms of `DenseObjective`, for segmentation alone.
-        epochs, seed, learning_rate, augmentation, views, view_seed, precision: see `kdcourse.training.fit`.
+        teacher: a trained network or `Ensemble`, or the targets already computed.
+        data: images and labels, or masks.
+        settings: how to train, see `kdcourse.training.Settings`; or pass each by name. Without them
+            ``learning_rate`` is 0.1 unless given.
+        method: one of `kdcourse.distillation.methods.names`, a list of them, or built ones; ``kd`` for labels and
+            ``pixelwise`` for masks unless told.
+        objective: minimised in place of a method: ``(logits, batch) -> scalar``, with the teacher's logits in
+            ``batch.teacher_logits``.
+        alpha: weight of the method's term, 0 (labels alone) to 1 (teacher alone).
+        weights: of each method's term by name, where it isn't ``alpha``.
         teacher_precision: in which a teacher is asked whose answers are stored: ``float32``, ``bfloat16``, which
             rounds them to three digits, or ``auto`` for the faster of the two here.
         cache: folder of the stored soft targets, by default the user's cache; ``False`` stores none.
-        options: further arguments of `fit`, such as ``batch_size`` or ``checkpoint``.
+        changes: by name: the method's settings, such as ``temperature``; `kdcourse.training.Settings`, such as
+            ``epochs``; further arguments of `fit`, such as ``checkpoint``.
 
     Returns:
-        The history of the student's training.
+        The history of the student's training; ``parts`` of its epochs are the labels' and the method's terms.
 
     Raises:
-        ArgumentError: a setting out of range, a teacher that was never trained, the student as its
-            own teacher, soft targets of other pictures or that lack a view that training will show.
+        ArgumentError: an unknown method or setting (the right ones are listed), one that is out of range or missing, a
+            teacher that was never trained, the student as its own teacher, targets of other images or that lack a
+            view that training will show.
         CheckpointError, DivergedError: see `fit`.
     """
-    check_temperature(temperature)
-    check_alpha(alpha)
     if teacher is student:
         raise ArgumentError(
             "student and teacher are one and the same object, so there is nothing to learn. Build a fresh "
             "student with kdcourse.models.build, or copy.deepcopy the network to distil it into its own twin."
         )
-    shown = views_shown(augmentation, views, view_seed, epochs)
-    if (pairwise or channelwise) and not isinstance(data, SegmentationDataset):
-        raise ArgumentError(
-            f"pairwise and channelwise compare maps, and {data.name!r} has one label a picture; found weights of "
-            f"{pairwise} and {channelwise}. Leave them at 0."
-        )
-    # Asked on the fly, the teacher sees every view anew; a student of the labels alone asks nobody.
-    alone = alpha == pairwise == channelwise == 0
-    source = teacher
-    if isinstance(teacher, nn.Module) and (alone or (augmentation is not None and views is None)):
-        assert_trained(teacher, data.train, data)
+    run = {name: changes.pop(name) for name in _FIT if name in changes}
+    training = {name: changes.pop(name) for name in Settings.names() if name in changes}
+    settings = Settings.of(settings, training if settings is not None else _DEFAULTS | training)
+    view_seed = settings.view_seed or 0
+    chosen: tuple[Method, ...] = ()
+    if objective is None:
+        if alpha is None:
+            raise ArgumentError(
+                "alpha, the weight of the distillation term, is missing; 0.5 to 0.9 is usual."
+            )
+        chosen = _methods(method, changes, data)
+        needed = any(weights_of(chosen, alpha, weights).values())
     else:
-        progress = bool(options.get("progress", True))
-        source = stored_targets(
-            teacher, data, shown, precision=teacher_precision, cache=cache, progress=progress
+        _check_own(changes | {"method": method, "alpha": alpha, "weights": weights})
+        needed = True
+    source: Source | None = None
+    if isinstance(teacher, nn.Module) and (not needed or (settings.augmentation and settings.views is None)):
+        assert_trained(teacher, data.train, data)  # of a student of the labels alone, too
+        source = source_of(teacher) if needed else None
+    else:
+        shown = views_shown(settings.augmentation, settings.views, view_seed, settings.epochs)
+        progress = bool(run.get("progress", True))
+        source = source_of(
+            stored_targets(teacher, data, shown, precision=teacher_precision, cache=cache, progress=progress)
         )
-    return fit(
-        student,
-        data,
-        epochs=epochs,
-        seed=seed,
-        learning_rate=learning_rate,
-        objective=_objective(source, data, temperature, alpha, pairwise, channelwise),
-        augmentation=augmentation,
-        views=views,
-        view_seed=view_seed,
-        precision=precision,
-        **options,
-    )
+    minimised: Objective
+    if objective is None:
+        assert alpha is not None
+        minimised = Distillation(chosen, source, alpha=alpha, weights=weights)
+    else:
+        assert source is not None
+        minimised = OwnObjective(objective, source)
+    return fit(student, data, settings, objective=minimised, view_seed=view_seed, **run)
 
 
-def _objective(
-    source: nn.Module | SoftTargets | DenseTargets,
+def _methods(
+    method: str | Method | Sequence[str | Method] | None,
+    settings: Mapping[str, Any],
     data: Dataset | SegmentationDataset,
-    temperature: float,
-    alpha: float,
-    pairwise: float,
-    channelwise: float,
-) -> Objective:
-    """What the student is trained to do, with ``source`` asked for the teacher's logits."""
-    if isinstance(data, SegmentationDataset):
-        assert not isinstance(source, SoftTargets)
-        return DenseObjective(
-            source, temperature=temperature, alpha=alpha, pairwise=pairwise, channelwise=channelwise
+) -> tuple[Method, ...]:
+    """Build methods, and make sure that they are for this task."""
+    task = task_of(data)
+    if method is None:
+        method = USUAL[task.name]
+    try:
+        chosen = methods.build(method, **settings)
+    except ArgumentError as error:
+        if "no setting" not in str(error):
+            raise
+        raise ArgumentError(
+            f"{error} Training takes {', '.join(Settings.names())}; `fit` besides {', '.join(_FIT)}."
+        ) from None
+    for one in chosen:
+        if task.name not in one.tasks:
+            raise ArgumentError(
+                f"{one.name} is for {' or '.join(one.tasks)}, and {data.name!r} has {task.has}. Methods for it: "
+                f"{', '.join(methods.names(task.name))}."
+            )
+    return chosen
+
+
+def _check_own(found: Mapping[str, Any]) -> None:
+    """Raise ArgumentError where a method or its settings come with an objective of one's own."""
+    if given := [name for name, value in found.items() if value is not None]:
+        raise ArgumentError(
+            f"An objective of your own is minimised as it is; found {', '.join(given)} beside it. Leave them out, or "
+            f"take a method in its place. Training takes {', '.join(Settings.names())}; `fit` besides "
+            f"{', '.join(_FIT)}."
         )
-    assert not isinstance(source, DenseTargets)
-    return HintonObjective(source, temperature=temperature, alpha=alpha)
 
 
 def stored_targets(
@@ -172,9 +207,8 @@ def _check_targets(
     teacher: SoftTargets | DenseTargets, data: Dataset | SegmentationDataset, shown: tuple[View, ...]
 ) -> None:
     """Raise ArgumentError unless these targets are for ``data``, belong to ``data.train`` and hold all views."""
-    wanted = DenseTargets if isinstance(data, SegmentationDataset) else SoftTargets
+    wanted, has = DenseTargets if isinstance(data, SegmentationDataset) else SoftTargets, task_of(data).has
     if not isinstance(teacher, wanted):
-        has = "a class for every pixel" if wanted is DenseTargets else "one label a picture"
         raise ArgumentError(
             f"{data.name!r} has {has}, for which a teacher's answers are {wanted.__name__}; found "
             f"{type(teacher).__name__}. Ask the teacher about data.train, or pass it itself."

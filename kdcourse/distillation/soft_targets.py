@@ -115,7 +115,7 @@ class SoftTargets:
             )
         return table[index].float()
 
-    def check_labels(self, index: Tensor, labels: Tensor) -> None:
+    def check_labels(self, view: View, index: Tensor, labels: Tensor) -> None:
         """Make sure that the pictures at ``index`` are those that the teacher saw, judged by their labels.
 
         Training on a reordered split, or on another one, would pair pictures with other pictures' logits.

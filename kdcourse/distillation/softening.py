@@ -12,7 +12,7 @@ from kdcourse.errors import ArgumentError
 
 
 def softened(logits: Tensor, temperature: float) -> Tensor:
-    """Probabilities at a temperature: ``q_i = exp(z_i / T) / sum_j exp(z_j / T)``.
+    """Compute probabilities at a temperature: ``q_i = exp(z_i / T) / sum_j exp(z_j / T)``.
 
     Args:
         logits: floating point [..., C].
@@ -31,7 +31,7 @@ def softened(logits: Tensor, temperature: float) -> Tensor:
 
 
 def entropy(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """Entropy in nats of the softened prediction, ``-sum_i q_i log q_i``: 0 for a certain one, log C at most.
+    """Compute the entropy in nats of the softened prediction, ``-sum_i q_i log q_i``: 0 if certain, log C at most.
 
     Args:
         logits: floating point [..., C]. For probabilities at hand, pass ``probabilities.log()``.
@@ -47,6 +47,13 @@ def entropy(logits: Tensor, temperature: float = 1.0) -> Tensor:
     return torch.special.entr(softened(logits, temperature)).sum(dim=-1)
 
 
+def divergence(log_q: Tensor, log_p: Tensor) -> Tensor:
+    """Sum ``p * (log p - log q)`` over everything, where p = 0 adds 0 whatever q is; arguments aren't checked."""
+    gone = log_p == -math.inf
+    log_q, log_p = log_q.masked_fill(gone, 0), log_p.masked_fill(gone, 0)
+    return F.kl_div(log_q, log_p, reduction="sum", log_target=True)
+
+
 def check_temperature(temperature: float) -> None:
     """Raise ArgumentError unless ``temperature`` is a finite number above 0."""
     if not 0 < temperature < math.inf:
@@ -57,12 +64,12 @@ def check_temperature(temperature: float) -> None:
 
 
 def log_softened(logits: Tensor, temperature: float, dtype: torch.dtype) -> Tensor:
-    """``log softmax(logits / T)`` [..., C], computed in ``dtype``; arguments aren't checked."""
+    """Return ``log softmax(logits / T)`` [..., C], computed in ``dtype``; arguments aren't checked."""
     return F.log_softmax(logits.to(dtype) / temperature, dim=-1)
 
 
 def at_least_float32(logits: Tensor) -> torch.dtype:
-    """float32 for logits of half precision, their own type otherwise.
+    """Return float32 for logits of half precision, their own type otherwise.
 
     Raises:
         ArgumentError: not floating point.

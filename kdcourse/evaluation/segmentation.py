@@ -29,7 +29,7 @@ from kdcourse.evaluation.precision_recall import (
     log_odds,
 )
 from kdcourse.models.mode import evaluating
-from kdcourse.training import tally
+from kdcourse.training import task
 from kdcourse.training.precision import Precision, autocast
 
 # -- masks against masks ------------------------------------------------------------------------
@@ -49,12 +49,12 @@ def mean_iou(predictions: Tensor, masks: Tensor, classes: int) -> float:
     Raises:
         ArgumentError: shapes or types that don't fit, classes out of range, nothing but ignored pixels.
     """
-    return tally.mean_iou_of(_confusion(predictions, masks, classes))
+    return task.mean_iou_of(_confusion(predictions, masks, classes))
 
 
 def iou_per_class(predictions: Tensor, masks: Tensor, classes: int) -> Tensor:
     """Intersection over union of each class, float64 [C]; arguments and errors as `mean_iou`."""
-    return tally.iou_per_class(_confusion(predictions, masks, classes))
+    return task.iou_per_class(_confusion(predictions, masks, classes))
 
 
 def pixel_accuracy(predictions: Tensor, masks: Tensor) -> float:
@@ -134,7 +134,7 @@ _NOTHING = (
 
 def _confusion(predictions: Tensor, masks: Tensor, classes: int) -> Tensor:
     _check_pair(predictions, masks, classes)
-    return tally.confusion_counts(predictions.cpu(), masks.cpu(), classes)
+    return task.confusion_counts(predictions.cpu(), masks.cpu(), classes)
 
 
 def _dice(confusion: Tensor) -> Tensor:
@@ -266,7 +266,7 @@ class SegmentationTally:
         check_scores_and_masks(logits, masks, self.classes)
         said, truth = _masks(logits), masks.cpu()
         self._pictures += len(truth)
-        self._confusion += tally.confusion_counts(said, truth, self.classes)
+        self._confusion += task.confusion_counts(said, truth, self.classes)
         self._boundary += boundary_counts(said, truth, self.classes, self.share)
         for chunk, labels in in_chunks(logits, truth):
             self._curves.count(log_odds(chunk), labels)
@@ -302,8 +302,8 @@ class SegmentationTally:
         return SegmentationScores(
             pictures=self._pictures,
             pixels=pixels,
-            mean_iou=tally.mean_iou_of(self._confusion),
-            iou_per_class=tally.iou_per_class(self._confusion),
+            mean_iou=task.mean_iou_of(self._confusion),
+            iou_per_class=task.iou_per_class(self._confusion),
             pixel_accuracy=int(self._confusion.trace()) / pixels,
             dice=float(overlap.nanmean()),
             dice_per_class=overlap,

@@ -131,9 +131,7 @@ def train_student(
             student,
             targets,
             data,
-            temperature=recipe.temperature,
-            alpha=recipe.alpha,
-            channelwise=recipe.channelwise,
+            **_method(recipe),
             **shared,
         )
     else:
@@ -145,6 +143,15 @@ def train_student(
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return student, history
+
+
+def _method(recipe: StudentRecipe) -> dict[str, Any]:
+    """Return the recipe's method, as `distil` takes it."""
+    found: dict[str, Any] = {"temperature": recipe.temperature, "alpha": recipe.alpha}
+    if recipe.channelwise:
+        method = ["pixelwise", "channelwise"] if recipe.alpha else "channelwise"
+        found |= {"method": method, "weights": {"channelwise": recipe.channelwise}}
+    return found
 
 
 def _build(recipe: StudentRecipe, data: Dataset | SegmentationDataset, seed: int) -> nn.Module:

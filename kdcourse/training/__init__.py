@@ -1,17 +1,26 @@
-"""The one training loop, its history, its checkpoints."""
+"""The training loop, its settings, history and checkpoints."""
 
+from kdcourse.training.evaluate import evaluate_split
 from kdcourse.training.history import EpochRecord, History
-from kdcourse.training.loop import Objective, cross_entropy, evaluate_split, fit
+from kdcourse.training.loop import fit
+from kdcourse.training.objective import CrossEntropy, Objective, cross_entropy
 from kdcourse.training.optimizers import OPTIMIZERS, Muon, make_optimizer, one_cycle
 from kdcourse.training.precision import autocast, fastest, measure
+from kdcourse.training.settings import Settings
+from kdcourse.training.task import LABELS, MASKS, Task, task_of
 from kdcourse.training.weights import load_weights, save_weights
 
 __all__ = [
+    "LABELS",
+    "MASKS",
     "OPTIMIZERS",
+    "CrossEntropy",
     "EpochRecord",
     "History",
     "Muon",
     "Objective",
+    "Settings",
+    "Task",
     "autocast",
     "cross_entropy",
     "evaluate_split",
@@ -22,4 +31,5 @@ __all__ = [
     "measure",
     "one_cycle",
     "save_weights",
+    "task_of",
 ]

@@ -1,8 +1,8 @@
-"""The whole state of a run in one file, so that it can go on as if it had never stopped."""
+"""The whole state of a run in one file, so that it can resume as if it had never stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ _FORMAT = 2
 
 @dataclass
 class Position:
-    """Where a run stands: the next epoch and step, and this process's sums over the epoch under way.
+    """Where a run stands: the next epoch and step, and this process's sums over the current epoch.
 
-    ``counts``: see `kdcourse.training.tally`.
+    ``counts``: see `kdcourse.training.task`. ``parts``: sums of the objective's named parts.
     """
 
     epoch: int = 0
@@ -32,26 +32,66 @@ class Position:
     seen: int = 0
     seconds: float = 0.0
     counts: list[int] = field(default_factory=list)
+    parts: dict[str, float] = field(default_factory=dict)
 
-    def add(self, counts: Tensor) -> None:
-        """Add a batch's counts."""
-        self.counts = [before + new for before, new in zip(self.counts, counts.tolist(), strict=True)]
+    def add(self, images: int, loss: float, parts: Mapping[str, float], counts: list[int]) -> None:
+        """Add a batch of so many images: its mean loss and parts, and its counts."""
+        self.loss_sum += loss * images
+        self.seen += images
+        for name, part in parts.items():
+            self.parts[name] = self.parts.get(name, 0.0) + part * images
+        self.counts = [before + new for before, new in zip(self.counts, counts, strict=True)]
+
+    def over(self, place: Placement) -> Position:
+        """Return the position with sums over all processes."""
+        names = sorted(self.parts)
+        loss_sum, seen, *rest = place.total(
+            [self.loss_sum, self.seen, *self.counts, *(self.parts[name] for name in names)]
+        )
+        counts, parts = rest[: len(self.counts)], rest[len(self.counts) :]
+        return replace(
+            self,
+            loss_sum=loss_sum,
+            seen=int(seen),
+            counts=[int(count) for count in counts],
+            parts=dict(zip(names, parts, strict=True)),
+        )
 
 
-def save_checkpoint(
-    path: Path, model: nn.Module, optimizer: Optimizer, history: History, position: Position, place: Placement
-) -> None:
+@dataclass
+class State:
+    """All that a checkpoint holds: what a run changes as it trains, and what tells it from other runs.
+
+    ``objective`` is there where the objective has a state of its own, ``identity`` is its `fingerprint`.
+    """
+
+    model: nn.Module
+    objective: nn.Module | None
+    identity: str | None
+    optimizer: Optimizer
+    history: History
+    at: Position
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """Return the modules whose state is stored, by the prefix of their tensors."""
+        return {"model": self.model} | ({} if self.objective is None else {"objective": self.objective})
+
+
+def save_checkpoint(path: Path, state: State, place: Placement) -> None:
     """Write weights, optimizer state, random state, history and position, whole or not at all.
 
     Every process must call it; the main one writes.
     """
-    loss_sum, seen, *counts = place.total([position.loss_sum, position.seen, *position.counts])
+    at = state.at.over(place)
     if not place.is_main:
         return
-    tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors: dict[str, Tensor] = {
+        f"{prefix}.{k}": v for prefix, module in state.modules.items() for k, v in module.state_dict().items()
+    }
     numbers: dict[str, float] = {}
-    for index, state in optimizer.state_dict()["state"].items():
-        for name, value in state.items():
+    for index, values in state.optimizer.state_dict()["state"].items():
+        for name, value in values.items():
             if isinstance(value, Tensor):
                 tensors[f"optimizer.{index}.{name}"] = value
             else:
@@ -63,23 +103,21 @@ def save_checkpoint(
         tensors,
         {
             "format": _FORMAT,
-            "history": history.to_json(),
-            "position": vars(
-                replace(position, loss_sum=loss_sum, seen=int(seen), counts=[int(count) for count in counts])
-            ),
+            "history": state.history.to_json(),
+            "objective": state.identity,
+            "position": vars(at),
             "optimizer_numbers": numbers,
             "channels_last": [name for name, tensor in tensors.items() if _is_channels_last(tensor)],
         },
     )
 
 
-def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: Optimizer, settings: dict[str, Any], place: Placement
-) -> tuple[History, Position]:
-    """Put ``model``, ``optimizer`` and the random generators where `save_checkpoint` found them.
+def load_checkpoint(path: Path, state: State, place: Placement) -> None:
+    """Put ``state`` and the random generators where `save_checkpoint` found them.
 
     Raises:
-        CheckpointError: an unreadable file, another architecture, or a run with other settings.
+        CheckpointError: an unreadable file, another architecture, a run with other settings or another objective, or
+            one of which that can't be told.
     """
     tensors, notes = read_tensors(path)
     if notes.get("format") != _FORMAT or "position" not in notes:
@@ -97,7 +135,7 @@ def load_checkpoint(
         ) from error
     other = [
         f"{key}: {history.settings.get(key)!r} there, {value!r} here"
-        for key, value in settings.items()
+        for key, value in state.history.settings.items()
         if history.settings.get(key) != value
     ]
     if other:
@@ -105,34 +143,45 @@ def load_checkpoint(
             f"{path} belongs to a run with other settings ({'; '.join(other)}). Go on with its settings, "
             "or name another checkpoint file for this run."
         )
-    weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    check_weights(model, weights, path)
+    if "objective" in notes and (state.identity is None or notes["objective"] != state.identity):
+        name = history.settings.get("objective")
+        raise CheckpointError(
+            f"{path} may belong to a run with another objective: {name!r} there and here are not the same code with "
+            "the same values, or can't be compared. Name another checkpoint file for this run, or give the objective "
+            "a `name` attribute that tells its settings."
+        )
+    for prefix, module in state.modules.items():
+        weights = {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
+        check_weights(module, weights, path)
     check_finite(tensors, path)
-    model.load_state_dict(weights)
+    for prefix, module in state.modules.items():
+        module.load_state_dict({k: tensors[f"{prefix}.{k}"] for k in module.state_dict()})
 
     # Rounding may differ with the order of numbers in memory, so the optimizer's go back as they lay.
     for name in notes.get("channels_last", []):
         tensors[name] = tensors[name].contiguous(memory_format=torch.channels_last)
-    state: dict[int, dict[str, Any]] = {}
+    values: dict[int, dict[str, Any]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):
             _, index, name = key.split(".", 2)
-            state.setdefault(int(index), {})[name] = value
+            values.setdefault(int(index), {})[name] = value
     for key, number in numbers.items():
         index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = number
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        values.setdefault(int(index), {})[name] = number
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": values, "param_groups": groups})
     for device, (_, write) in _generators().items():
         if f"random.{device}" in tensors:
             write(tensors[f"random.{device}"])
     if not place.is_main:
         # The main process holds all that was summed.
-        position = replace(position, loss_sum=0.0, seen=0, counts=[0] * len(position.counts))
-    return history, position
+        nothing = dict.fromkeys(position.parts, 0.0)
+        position = replace(position, loss_sum=0.0, seen=0, counts=[0] * len(position.counts), parts=nothing)
+    state.history, state.at = history, position
 
 
 def _generators() -> dict[str, tuple[Callable[[], Tensor], Callable[[Tensor], None]]]:
-    """How to read and set the random state of each device here; GPUs have a generator of their own."""
+    """Return how to read and set the random state of each device here; GPUs have a generator of their own."""
     found: dict[str, tuple[Callable[[], Tensor], Callable[[Tensor], None]]] = {
         "cpu": (torch.get_rng_state, torch.set_rng_state)
     }

@@ -1,97 +1,74 @@
-"""What keeps a run from going wrong unnoticed: misfits named before the first step, a diverging loss at once."""
+"""Validation before training, and divergence checks."""
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from kdcourse.data import Dataset, SegmentationDataset
 from kdcourse.errors import ArgumentError, DivergedError
-from kdcourse.training.checkpoint import Position
-
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
+from kdcourse.models.mode import evaluating
+from kdcourse.training.task import task_of
 
 
-def own_random_numbers(train: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Let dropout and its kind follow from ``seed`` too, and leave the caller's (CPU) generator as it was."""
-
-    @functools.wraps(train)
-    def seeded(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        seed = kwargs.get("seed")
-        with torch.random.fork_rng(devices=[]):
-            if isinstance(seed, int):  # anything else is for `train` to complain of
-                torch.manual_seed(seed % 2**63)
-            return train(*args, **kwargs)
-
-    return seeded
+@contextmanager
+def own_random_numbers(seed: int) -> Iterator[None]:
+    """Let dropout and its kind follow from ``seed`` inside; the caller's (CPU) generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def check_model(model: nn.Module, data: Dataset | SegmentationDataset, device: torch.device) -> None:
-    """Try ``model`` on a picture or two, so that a misfit is named before any training.
+    """Try ``model`` on an image or two, so that a misfit is named before any training.
 
     Raises:
-        ArgumentError: pictures that it can't take, or answers other than logits for all classes, [B, C] or, where every
+        ArgumentError: images that it can't take, or answers other than logits for all classes, [B, C] or, where every
             pixel has one, [B, C, H, W].
     """
     weight = next(model.parameters(), None)
     images = data.normalise(data.train.images[:2].to(device))
     images = images if weight is None else images.to(weight.dtype)
-    model.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
             logits = model(images)
     except ArgumentError:
         raise
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise ArgumentError(
-            f"{type(model).__name__} can't take the pictures of {data.name!r}, float32 {list(images.shape)}: {error}. "
+            f"{type(model).__name__} can't take the images of {data.name!r}, float32 {list(images.shape)}: {error}. "
             "Build it for their size and channels, or resize them."
         ) from error
-    per_pixel = list(data.image_shape[1:]) if isinstance(data, SegmentationDataset) else []
-    wanted = f"logits {[len(images), len(data.classes), *per_pixel]}"
+    wanted = task_of(data).logits_shape(len(images), len(data.classes), data.image_shape[1:])
     if not isinstance(logits, Tensor):
         raise ArgumentError(
-            f"{type(model).__name__} must return {wanted} for {len(images)} pictures; found a "
+            f"{type(model).__name__} must return logits {wanted} for {len(images)} images; found a "
             f"{type(logits).__name__}. Wrap it in a module that returns its logits alone."
         )
-    shape = list(logits.shape)
+    found = list(logits.shape)
     if (
-        len(shape) != 2 + len(per_pixel)
-        or shape[1] < len(data.classes)
-        or [shape[0], *shape[2:]] != [len(images), *per_pixel]
+        len(found) != len(wanted)
+        or found[1] < wanted[1]
+        or [found[0], *found[2:]] != [wanted[0], *wanted[2:]]
     ):
         raise ArgumentError(
-            f"{type(model).__name__} must return {wanted} for {len(images)} pictures of {len(data.classes)} classes; "
-            f"found {list(logits.shape)}. Build it with num_classes={len(data.classes)}."
+            f"{type(model).__name__} must return logits {wanted} for {len(images)} images of {len(data.classes)} "
+            f"classes; found {found}. Build it with num_classes={len(data.classes)}."
         )
 
 
-def check_loss(loss: Tensor) -> Tensor:
-    """``loss`` itself, a scalar with a gradient.
+def finite(value: float, what: str, epoch: int, step: int, rate: float) -> float:
+    """Return ``value``, a finite number.
 
-    Raises:
-        ArgumentError: anything else.
-    """
-    if isinstance(loss, Tensor) and loss.ndim == 0 and loss.requires_grad:
-        return loss
-    if isinstance(loss, Tensor):
-        found = f"a tensor {list(loss.shape)}, requires_grad={loss.requires_grad}"
-    else:
-        found = f"a {type(loss).__name__}"
-    raise ArgumentError(
-        f"An objective must return one number as a scalar tensor with a gradient; found {found}. Average over "
-        "the batch, don't detach the logits, and don't call fit under torch.no_grad()."
-    )
-
-
-def finite(value: float, what: str, at: Position, rate: float) -> float:
-    """``value`` itself, a finite number.
+    Args:
+        value: to check.
+        what: its name.
+        epoch, step: where it turned up, counted from 0 and from 1.
+        rate: the learning rate there.
 
     Raises:
         DivergedError: NaN or infinity.
@@ -99,7 +76,7 @@ def finite(value: float, what: str, at: Position, rate: float) -> float:
     if math.isfinite(value):
         return value
     raise DivergedError(
-        f"The {what} became {value} in epoch {at.epoch + 1}, step {at.step}, at a learning rate of {rate:.4g}: "
+        f"The {what} became {value} in epoch {epoch + 1}, step {step}, at a learning rate of {rate:.4g}: "
         "the run has diverged. Try a third of the learning rate, a longer warm_up, or, where bfloat16 is in use, "
-        'precision="float32"; and check that the pictures and soft targets hold no NaN.'
+        'precision="float32"; and check that the images and soft targets hold no NaN.'
     )

@@ -1,4 +1,4 @@
-"""What a training run recorded."""
+"""The record of a training run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch: losses in the objective's unit (nats), accuracies 0 to 1, wall-clock seconds.
+    """Hold one epoch: losses in the objective's unit (nats), accuracies 0 to 1, wall-clock seconds.
 
     Training figures are means over the epoch's batches, as the model changed; validation figures
     are of the model at the epoch's end, by cross-entropy. They are NaN-free: an epoch that was not
     validated holds ``None``. For segmentation accuracy is the share of right pixels, and ``train_iou`` and
-    ``validation_iou`` are mean intersections over union; for pictures with one label they are ``None``.
+    ``validation_iou`` are mean intersections over union; for images with one label they are ``None``.
+    ``parts`` holds the mean of each named part of the objective, such as ``{"labels": 0.41, "kd": 0.97}``; parts
+    aren't weighted.
     """
 
     epoch: int
@@ -26,11 +28,12 @@ class EpochRecord:
     seconds: float
     train_iou: float | None = None
     validation_iou: float | None = None
+    parts: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
 class History:
-    """The epochs of one run and the settings that made them."""
+    """Hold the epochs of one run and the settings that made them."""
 
     settings: dict[str, Any]
     epochs: list[EpochRecord] = field(default_factory=list)
@@ -39,18 +42,24 @@ class History:
         return len(self.epochs)
 
     def column(self, name: str) -> list[Any]:
-        """One quantity over the epochs, such as ``history.column("train_loss")``."""
+        """Return one quantity over the epochs, such as ``history.column("train_loss")``."""
         return [getattr(record, name) for record in self.epochs]
+
+    def part(self, name: str) -> list[float | None]:
+        """Return one named part of the objective over the epochs; ``None`` where an epoch has none."""
+        return [record.parts.get(name) for record in self.epochs]
 
     @property
     def last(self) -> EpochRecord:
-        """The final epoch. Results are always read from it, never from the best one."""
+        """Return the final epoch. Results are always read from it, never from the best one."""
         return self.epochs[-1]
 
     def to_json(self) -> str:
+        """Return settings and epochs as JSON."""
         return json.dumps({"settings": self.settings, "epochs": [asdict(record) for record in self.epochs]})
 
     @classmethod
     def from_json(cls, text: str) -> History:
+        """Read what `to_json` returned."""
         content = json.loads(text)
         return cls(content["settings"], [EpochRecord(**record) for record in content["epochs"]])

@@ -22,33 +22,63 @@ def one_cycle(progress: float, warm_up: float = 0.2) -> float:
     Raises:
         ArgumentError: ``warm_up``, the share of all steps that the rise takes, outside [0, 1).
     """
-    if not 0 <= warm_up < 1:
-        raise ArgumentError(f"warm_up is a share of all steps, from 0 to below 1; found {warm_up}.")
+    check_warm_up(warm_up)
     return min(progress / warm_up, (1 - progress) / (1 - warm_up)) if warm_up > 0 else 1 - progress
 
 
-def make_optimizer(name: str, model: nn.Module, *, learning_rate: float, weight_decay: float) -> Optimizer:
-    """An optimizer over all parameters of ``model`` that require gradients.
+def check_warm_up(warm_up: float) -> None:
+    """Raise ArgumentError unless ``warm_up``, the share of all steps that the rise takes, lies in [0, 1)."""
+    if not 0 <= warm_up < 1:
+        raise ArgumentError(f"warm_up is a share of all steps, from 0 to below 1; found {warm_up}.")
+
+
+def make_optimizer(
+    name: str,
+    model: nn.Module,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    further: Sequence[Tensor] = (),
+) -> Optimizer:
+    """Build an optimizer over all parameters of ``model`` that require gradients, and over ``further`` ones.
 
     ``sgd``: Nesterov momentum 0.9. ``adamw``: PyTorch's defaults. ``muon``: `Muon`. Weight decay
     spares vectors (biases, norms), which have no scale to keep in check.
+
+    Args:
+        name: one of `OPTIMIZERS`.
+        model: what is trained; which of its matrices is the output layer (see `Muon`) doesn't depend on ``further``.
+        learning_rate, weight_decay: of everything.
+        further: the objective's own parameters; they get groups of their own, and Muon takes all of their matrices
+            for hidden ones.
 
     Raises:
         ArgumentError: an unknown name, a learning rate or weight decay that makes no sense, or a
             model with nothing to train.
     """
-    _check(name, learning_rate, weight_decay)
+    check_optimizer(name, learning_rate, weight_decay)
     trainable = [p for p in model.parameters() if p.requires_grad]
     if not trainable:
         raise ArgumentError(
             "The model has no parameter that requires a gradient, so there is nothing to train. "
             "Is it a frozen teacher? Build a fresh student with kdcourse.models.build."
         )
+    optimizer: Optimizer
     if name == "muon":
-        return Muon(trainable, lr=learning_rate, weight_decay=weight_decay)
-    matrices = [p for p in trainable if p.ndim > 1]
-    vectors = [p for p in trainable if p.ndim <= 1]
-    return optimizer_over(name, matrices, vectors, learning_rate=learning_rate, weight_decay=weight_decay)
+        optimizer = Muon(trainable, lr=learning_rate, weight_decay=weight_decay)
+    else:
+        optimizer = optimizer_over(
+            name,
+            [p for p in trainable if p.ndim > 1],
+            [p for p in trainable if p.ndim <= 1],
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+        )
+    for matrix in (True, False):
+        if group := [p for p in further if (p.ndim > 1) == matrix]:
+            decay = weight_decay if matrix else 0.0
+            optimizer.add_param_group({"params": group, "matrix": matrix, "weight_decay": decay})
+    return optimizer
 
 
 def optimizer_over(
@@ -64,7 +94,7 @@ def optimizer_over(
     Raises:
         ArgumentError: another name, a learning rate or weight decay that makes no sense.
     """
-    _check(name, learning_rate, weight_decay, ("sgd", "adamw"))
+    check_optimizer(name, learning_rate, weight_decay, ("sgd", "adamw"))
     groups = [
         {"params": list(matrices), "weight_decay": weight_decay},
         {"params": list(vectors), "weight_decay": 0.0},
@@ -77,7 +107,10 @@ def optimizer_over(
     return AdamW(groups, lr=learning_rate, fused=fused)
 
 
-def _check(name: str, learning_rate: float, weight_decay: float, known: tuple[str, ...] = OPTIMIZERS) -> None:
+def check_optimizer(
+    name: str, learning_rate: float, weight_decay: float, known: tuple[str, ...] = OPTIMIZERS
+) -> None:
+    """Raise ArgumentError unless there is an optimizer ``name`` and both numbers can be used."""
     if name not in known:
         raise ArgumentError(f"There is no optimizer {name!r}; choose one of {', '.join(known)}.")
     if not 0 < learning_rate < float("inf"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ _WORLD_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORL
 
 
 class Placement:
-    """The device of this process and its part in the work.
+    """Hold the device of this process and its part in the work.
 
     accelerate is loaded where several processes were launched, and only there: it takes seconds to
     import, and a process on its own has nothing to share.
@@ -54,20 +54,33 @@ class Placement:
             self.device = torch.device(device)
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model whose gradients are averaged over all processes; alone, the model itself."""
+        """Return the model whose gradients are averaged over all processes; in a single process, the model itself."""
         if self.world == 1:
             return model
         wrapped: nn.Module = self._accelerator.prepare_model(model)
         return wrapped
 
-    def backward(self, loss: Tensor) -> None:
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the main one's values of ``tensors``, which `wrap` doesn't see."""
+        if self.world > 1:
+            from accelerate.utils import broadcast
+
+            for tensor in tensors:
+                tensor.data.copy_(broadcast(tensor.data))
+
+    def backward(self, loss: Tensor, further: Sequence[Tensor] = ()) -> None:
+        """Compute gradients, averaged over all processes: the wrapped model's, and those of ``further`` tensors."""
         if self.world == 1:
             loss.backward()
-        else:
-            self._accelerator.backward(loss)
+            return
+        self._accelerator.backward(loss)
+        for tensor in further:
+            # One that this process's loss didn't reach takes part all the same: the others wait for it.
+            gradient = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+            tensor.grad = self._accelerator.reduce(gradient, reduction="mean")
 
     def total(self, sums: Sequence[float]) -> list[float]:
-        """Sums over all processes."""
+        """Return sums over all processes."""
         if self.world == 1:
             return list(sums)
         parts = torch.tensor(sums, dtype=torch.float64, device=self.device)
@@ -75,7 +88,7 @@ class Placement:
         return added
 
     def agree(self, choice: str) -> str:
-        """The main process's choice, in every process."""
+        """Return the main process's choice, in every process."""
         if self.world == 1:
             return choice
         from accelerate.utils import broadcast_object_list
@@ -83,7 +96,7 @@ class Placement:
         return str(broadcast_object_list([choice])[0])
 
     def progress_bar(self, total: int, initial: int, progress: bool | str) -> Any:
-        """A tqdm bar, shown by the main process alone."""
+        """Return a tqdm bar, shown by the main process alone."""
         from tqdm.auto import tqdm
 
         label = progress if isinstance(progress, str) else "training"

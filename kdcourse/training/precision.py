@@ -29,11 +29,16 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
         ArgumentError: a precision other than ``float32``, ``bfloat16`` or ``float64``. (float16 needs
             loss scaling, which bfloat16 spares us.)
     """
-    if precision not in ("float32", "bfloat16", "float64"):
+    check_precision(precision)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def check_precision(precision: str, *, auto: bool = False) -> None:
+    """Raise ArgumentError unless ``precision`` is the name of one, or ``auto`` where that is allowed."""
+    if precision not in ("float32", "bfloat16", "float64") and not (auto and precision == "auto"):
         raise ArgumentError(
             f"precision must be one of float32, bfloat16, float64 or, in training, auto; found {precision!r}."
         )
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def measure(

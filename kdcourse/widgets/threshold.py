@@ -14,7 +14,7 @@ from torch import Tensor
 from kdcourse.data import IGNORE
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation import PrecisionRecall, PrecisionRecallCurve, precision_recall
-from kdcourse.training.tally import confusion_counts, iou_per_class
+from kdcourse.training.task import confusion_counts, iou_per_class
 from kdcourse.widgets.base import WIDE, CourseWidget, button, image_slider, row, slider_layout
 
 if TYPE_CHECKING:

@@ -13,15 +13,12 @@ from torch import Tensor, nn
 
 from kdcourse import models
 from kdcourse.data import Batch, Dataset
-from kdcourse.distillation import (
-    CrossEntropyObjective,
-    HintonObjective,
-    SoftTargets,
-    assert_trained,
-    soft_targets,
-)
+from kdcourse.distillation import SoftTargets, assert_trained, methods, soft_targets
+from kdcourse.distillation.objective import Distillation
+from kdcourse.distillation.source import Stored
 from kdcourse.errors import ArgumentError, DivergedError
-from kdcourse.training import EpochRecord, Objective, evaluate_split, fit, one_cycle
+from kdcourse.training import EpochRecord, Objective, cross_entropy, evaluate_split, fit, one_cycle
+from kdcourse.training.objective import describe
 from kdcourse.widgets.storage import Run, RunSettings
 
 if TYPE_CHECKING:
@@ -124,13 +121,13 @@ def prepare_targets(
 
 def _objective(settings: RunSettings, data: Dataset, targets: SoftTargets | None) -> Objective:
     if settings.objective == "labels":
-        return CrossEntropyObjective()
+        return cross_entropy
     if targets is None:
         raise ArgumentError(
             f"The objective {settings.objective!r} needs a teacher's soft targets; found none."
         )
     alpha = 1.0 if settings.objective == "teacher" else settings.alpha
-    return HintonObjective(targets, temperature=settings.temperature, alpha=alpha)
+    return Distillation(methods.build("kd", temperature=settings.temperature), Stored(targets), alpha=alpha)
 
 
 class _Watch:
@@ -147,7 +144,7 @@ class _Watch:
     ) -> None:
         self._objective, self._student, self._data = objective, student, data
         self._run, self._warm_up, self._tell = run, warm_up, after_step
-        self.name = getattr(objective, "name", type(objective).__name__)
+        self.name = describe(objective)
         batch = min(run.settings.batch_size, len(data.train))
         self._steps = len(data.train) // batch
         self._every = max(1, min(self._steps, self._steps * run.settings.epochs // _POINTS))
@@ -160,7 +157,8 @@ class _Watch:
         self._loss, self._right, self._seen = 0.0, 0, 0
 
     def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
-        loss = self._objective(logits, batch)
+        found = self._objective(logits, batch)
+        loss = found["loss"] if isinstance(found, dict) else found
         value = loss.item()
         self._since.append(value)
         self._loss += value * len(batch)

@@ -118,7 +118,7 @@ def test_claims_are_found_in_code() -> None:
 def test_a_lesson_is_run_and_its_conditions_noted(tmp_path: Path) -> None:
     from nbformat import v4
 
-    head = "import torch\nfrom kdcourse.lessons import at_least, claim"
+    head = "import torch\nfrom kdcourse.course import at_least, claim"
     last = "print(torch.get_num_threads())\nclaim('No', torch.tensor(1.0) > 2)"
     notebook = v4.new_notebook(cells=[v4.new_code_cell(text) for text in (head, CELL, last)])
     stored = "Claim holds: It is so.\n  points: at least 1\n  seeds: 5\nClaim holds: Plain.\n"

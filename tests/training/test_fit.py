@@ -12,10 +12,13 @@ from torch import Tensor, nn
 
 from kdcourse import models
 from kdcourse.data import Augmentation, Batch, Dataset, View
-from kdcourse.distillation import HintonObjective
+from kdcourse.distillation import methods
+from kdcourse.distillation.objective import Distillation
+from kdcourse.distillation.source import source_of
 from kdcourse.errors import ArgumentError, DivergedError
-from kdcourse.training import OPTIMIZERS, History, evaluate_split, fit, history, loop, one_cycle
-from kdcourse.training.loop import describe
+from kdcourse.training import OPTIMIZERS, History, cross_entropy, evaluate_split, fit, history, one_cycle
+from kdcourse.training import run as training_run
+from kdcourse.training.objective import describe
 from tests.distillation import tiny
 from tests.training.toys import FIT, Net, net, plain_net, without_seconds
 
@@ -140,7 +143,7 @@ def test_without_validation_only_the_last_epoch_is_measured() -> None:
 
 def test_the_learning_rate_of_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     rates: list[float] = []
-    real = loop.make_optimizer
+    real = training_run.make_optimizer
 
     def spied(*args: Any, **settings: Any) -> torch.optim.Optimizer:
         stepper = real(*args, **settings)
@@ -149,7 +152,7 @@ def test_the_learning_rate_of_every_step(monkeypatch: pytest.MonkeyPatch) -> Non
         )
         return stepper
 
-    monkeypatch.setattr(loop, "make_optimizer", spied)
+    monkeypatch.setattr(training_run, "make_optimizer", spied)
     fit(net(), tiny.dataset(), warm_up=0.5, **FIT)
     assert rates == [0.05 * one_cycle(step / 13, 0.5) for step in range(1, 13)]
     assert max(rates) == pytest.approx(0.05, rel=0.1) and rates.index(max(rates)) in (5, 6)
@@ -182,7 +185,7 @@ def test_the_chosen_precision_is_used_and_recorded(monkeypatch: pytest.MonkeyPat
             return out
 
     for choice, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
-        monkeypatch.setattr(loop, "fastest", lambda *_, choice=choice: choice)
+        monkeypatch.setattr(training_run, "fastest", lambda *_, choice=choice: choice)
         kinds.clear()
         told = fit(Spy(), tiny.dataset(), **(FIT | {"precision": "auto", "epochs": 1}))
         assert told.settings["precision"] == choice and set(kinds) == {dtype}
@@ -250,7 +253,7 @@ class Returning(nn.Module):
     [
         (
             lambda: net(channels=3),
-            r"Net can't take the pictures of 'quarters', float32 \[2, 1, 8, 8\].*channels",
+            r"Net can't take the images of 'quarters', float32 \[2, 1, 8, 8\].*channels",
         ),
         (lambda: models.build("mlp_25k", num_classes=4), "784 numbers each; found 64"),
         (lambda: net(classes=3), r"return logits \[2, 4\] .* found \[2, 3\]. Build it with num_classes=4"),
@@ -354,14 +357,15 @@ def test_objectives_have_names_for_records() -> None:
         def __repr__(self) -> str:
             return "Told(3)"
 
-    assert [describe(o) for o in (loop.cross_entropy, mine, Bare(), Told())] == [
+    assert [describe(o) for o in (cross_entropy, mine, Bare(), Told())] == [
         "cross_entropy",
         "mine",
         "Bare",
         "Told(3)",
     ]
     one, other = (
-        HintonObjective(tiny.Teacher(seed), temperature=2, alpha=0.5) for seed in (0, 1)
+        Distillation(methods.build("kd", temperature=2), source_of(tiny.Teacher(seed)), alpha=0.5)
+        for seed in (0, 1)
     )  # another teacher is another objective: a checkpoint must not be gone on with
     assert describe(one) != describe(other) and "temperature=2" in describe(one)
 

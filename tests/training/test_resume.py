@@ -18,7 +18,8 @@ import pytest
 import torch
 
 from kdcourse.errors import ArgumentError, CheckpointError
-from kdcourse.training import fit, load_weights, loop, save_weights
+from kdcourse.training import fit, load_weights, save_weights
+from kdcourse.training import run as training_run
 from tests.distillation import tiny
 from tests.training.toys import FIT, net, without_seconds, write_history
 
@@ -113,7 +114,7 @@ def after_the_rename(number: int) -> dict[str, Any]:
 
 
 def during_validation(number: int) -> dict[str, Any]:
-    loop._evaluate = on_call(number, loop._evaluate, die)  # type: ignore[assignment]
+    training_run.evaluate = on_call(number, training_run.evaluate, die)  # type: ignore[assignment]
     return {}
 
 
@@ -318,9 +319,9 @@ def test_the_optimizer_finds_its_numbers_as_they_lay_in_memory(
     """Not every processor rounds alike where tensors are laid out differently."""
     path = tmp_path / "run.safetensors"
     steppers: list[torch.optim.Optimizer] = []
-    make = loop.make_optimizer
+    make = training_run.make_optimizer
     monkeypatch.setattr(
-        loop, "make_optimizer", lambda *a, **k: steppers.append(make(*a, **k)) or steppers[-1]
+        training_run, "make_optimizer", lambda *a, **k: steppers.append(make(*a, **k)) or steppers[-1]
     )
     half_done(path)
     fit(net(), tiny.dataset(), checkpoint=path, **FIT)

@@ -12,9 +12,8 @@ from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJac
 
 from kdcourse.data import IGNORE, Augmentation, Batches, MaskedSplit, SegmentationDataset
 from kdcourse.errors import ArgumentError
-from kdcourse.training import evaluate_split, fit
-from kdcourse.training.loop import cross_entropy
-from kdcourse.training.tally import PixelTally, confusion_counts, iou_per_class, mean_iou_of
+from kdcourse.training import MASKS, cross_entropy, evaluate_split, fit
+from kdcourse.training.task import confusion_counts, iou_per_class, mean_iou_of
 from tests.training.toys import FIT, without_seconds
 
 
@@ -80,9 +79,9 @@ def test_ignored_pixels_change_neither_loss_nor_counts() -> None:
     noisy = logits.clone()
     noisy[:, :, 0] += torch.randn(20, 3, 8) * 50
     assert torch.equal(cross_entropy(noisy[batch.index], batch), value)
-    tally, masks = PixelTally(3), data.validation.masks.long()
-    assert torch.equal(tally.count(noisy, masks), tally.count(logits, masks))
-    assert int(tally.count(logits, masks).sum()) == 20 * 7 * 8
+    masks = data.validation.masks.long()
+    assert torch.equal(MASKS.count(noisy, masks, 3), MASKS.count(logits, masks, 3))
+    assert int(MASKS.count(logits, masks, 3).sum()) == 20 * 7 * 8
 
 
 def test_a_batch_without_a_pixel_to_score_teaches_nothing() -> None:
@@ -162,7 +161,7 @@ class Pooled(nn.Module):
         (Pooled(), r"logits \[2, 3, 8, 8\].*found \[2, 3\]"),
         (nn.Conv2d(3, 2, 1), "num_classes=3"),
         (nn.Conv2d(3, 3, 3), r"found \[2, 3, 6, 6\]"),
-        (nn.Conv2d(1, 3, 1), "can't take the pictures"),
+        (nn.Conv2d(1, 3, 1), "can't take the images"),
     ],
 )
 def test_a_model_that_does_not_fit_is_named_before_training(model: nn.Module, told: str) -> None:

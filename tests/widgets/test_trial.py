@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from kdcourse.distillation import HintonObjective, SoftTargets, distil, soft_targets
+from kdcourse.distillation import SoftTargets, distil, soft_targets
+from kdcourse.distillation.objective import Distillation
 from kdcourse.errors import ArgumentError, DivergedError
 from kdcourse.training import fit
 from kdcourse.widgets.jobs import Stopped
@@ -136,7 +137,7 @@ def test_the_objective_keeps_its_name() -> None:
     from kdcourse.widgets.trial import _objective
 
     objective = _objective(replace(SMALL, objective="teacher"), dataset(), targets())
-    assert isinstance(objective, HintonObjective) and objective.alpha == 1.0
+    assert isinstance(objective, Distillation) and objective.alpha == 1.0
     history = fit(fresh_student("mlp_25k", dataset()), dataset(), epochs=1, learning_rate=0.1, seed=0,
                   objective=objective, progress=False)  # fmt: skip
     assert "alpha=1" in history.settings["objective"]

@@ -13,13 +13,13 @@ from torch import nn
 from kdcourse import models
 from kdcourse.data import Augmentation, Dataset
 from kdcourse.data.batches import check_seed
+from kdcourse.distillation.arguments import check_alpha
 from kdcourse.distillation.distil import stored_targets, views_shown
 from kdcourse.distillation.grid.board import Board
 from kdcourse.distillation.grid.losses import Axes
 from kdcourse.distillation.grid.one_by_one import train_one_by_one
 from kdcourse.distillation.grid.result import GridResult, GridRow, Setting
 from kdcourse.distillation.grid.stacked import train_stacked
-from kdcourse.distillation.objectives import check_alpha
 from kdcourse.distillation.soft_targets import SoftTargets
 from kdcourse.distillation.softening import check_temperature
 from kdcourse.errors import ArgumentError

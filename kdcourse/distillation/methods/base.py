@@ -1,0 +1,82 @@
+"""What a distillation method is: settings, what it needs of both networks, and its terms."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from kdcourse.data import Batch
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Hold what one network returned for a batch.
+
+    Attributes:
+        logits: [B, C], or [B, C, H, W]; float32, or float64 where the student trains in it.
+        features: the layers that the method asked for, by name, in the type of the logits.
+    """
+
+    logits: Tensor
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def feature(self) -> Tensor:
+        """Return the only layer, or the first one."""
+        return next(iter(self.features.values()))
+
+
+class Method(nn.Module):
+    """How a student learns from a teacher.
+
+    A subclass in a file of its own in this folder is a method, named after the file: nothing else needs to know.
+    The keyword arguments of its ``__init__`` are its settings, each with a default; it keeps them as attributes of
+    the same names and checks them once. Parameters that it makes are trained along with the student, and never become
+    a part of it.
+
+    Attributes:
+        title: in a few words, for lists and menus.
+        paper: authors, year and address.
+        tasks: what it is for: ``labels``, ``masks`` or both.
+        layers: what it compares besides logits: ``None`` nothing, ``map`` the last feature map, ``vector`` what the
+            last linear layer is given, ``stages`` the last map of each size that both networks have.
+        closed_form: its gradient is written out for `distil_grid`, which then trains many students at once.
+    """
+
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    tasks: ClassVar[tuple[str, ...]] = ("labels",)
+    layers: ClassVar[str | None] = None
+    closed_form: ClassVar[bool] = False
+
+    def prepare(self, student: Outputs, teacher: Outputs) -> None:
+        """Make the method's own parameters, if it has any, for outputs of these shapes."""
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Return the method's terms by name, each a scalar; the caller weighs their sum."""
+        raise NotImplementedError
+
+    @classmethod
+    def settings(cls) -> dict[str, Any]:
+        """Return the names of its settings with their defaults."""
+        parameters = inspect.signature(cls.__init__).parameters
+        return {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+    @property
+    def name(self) -> str:
+        """Return the name of its file, for a class from elsewhere that of the class."""
+        package, _, module = type(self).__module__.rpartition(".")
+        return module if package == __package__ else type(self).__name__.lower()
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.name}({', '.join(f'{name}={_short(getattr(self, name))}' for name in self.settings())})"
+        )
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,136 @@
+"""What a student minimises: the labels, and the terms of one method or several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from kdcourse.data import IGNORE, Batch
+from kdcourse.distillation.arguments import check_alpha
+from kdcourse.distillation.maps import scored, valid_pixels
+from kdcourse.distillation.methods import Method, Outputs
+from kdcourse.distillation.source import Source
+from kdcourse.errors import ArgumentError
+from kdcourse.training import Objective, cross_entropy
+from kdcourse.training.objective import describe
+
+
+def weights_of(
+    methods: Sequence[Method], alpha: float, weights: Mapping[str, float] | None
+) -> dict[str, float]:
+    """Return the weight of each method's terms by name: ``alpha`` unless ``weights`` says otherwise.
+
+    Raises:
+        ArgumentError: alpha outside [0, 1], a weight below 0, of a method that isn't there, or nothing left to learn.
+    """
+    check_alpha(alpha)
+    given, known = dict(weights or {}), [method.name for method in methods]
+    if unknown := sorted(given.keys() - set(known)):
+        raise ArgumentError(
+            f"There is no method {unknown[0]!r} to weigh here; weights go to {', '.join(known)}."
+        )
+    for name, weight in given.items():
+        if not 0 <= weight < math.inf:
+            raise ArgumentError(f"weights[{name!r}] must be a number of at least 0; found {weight}.")
+    found = {name: given.get(name, alpha) for name in known}
+    if alpha == 1 and not any(found.values()):
+        raise ArgumentError("With alpha=1 and every weight 0 there is nothing to learn. Lower alpha.")
+    return found
+
+
+class Distillation(nn.Module):
+    """Minimise ``(1 - alpha) * cross_entropy + sum of weight * terms`` over one method or several.
+
+    A term of weight 0 isn't computed, and where all are 0 the teacher isn't asked. The named parts are the
+    cross-entropy (``labels``) and each method's terms, unweighted. The methods' parameters are this module's; the
+    teacher is no part of it.
+
+    Args:
+        methods: what is learned from the teacher.
+        source: where its outputs come from; ``None`` will do where all weights are 0.
+        alpha: the labels weigh ``1 - alpha``.
+        weights: of each method's terms, by name, where it isn't ``alpha``.
+
+    Raises:
+        ArgumentError: see `weights_of`; when called, what the methods and the source raise.
+    """
+
+    def __init__(
+        self,
+        methods: Sequence[Method],
+        source: Source | None,
+        *,
+        alpha: float,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        every = weights_of(methods, alpha, weights)
+        used = [method for method in methods if every[method.name]]
+        self.methods = nn.ModuleList(used)
+        self.alpha, self.weights = alpha, {method.name: every[method.name] for method in used}
+        self._source = source
+        taught = [
+            f"{method!r}"
+            + ("" if self.weights[method.name] == alpha else f" * {self.weights[method.name]:g}")
+            for method in used
+        ]
+        whose = f", teacher={source.teacher[:16]}" if source is not None and used else ""
+        self.name = f"{' + '.join(taught) or 'labels'}, alpha={alpha:g}{whose}"
+
+    def forward(self, logits: Tensor, batch: Batch) -> Tensor | dict[str, Tensor]:
+        """Return the loss of the student's logits [B, C] or [B, C, H, W], alone or with its parts."""
+        if not self.weights:
+            return (
+                (1 - self.alpha) * self._labels(logits, batch) if self.alpha else self._labels(logits, batch)
+            )
+        assert self._source is not None
+        student, teacher = Outputs(logits), self._source.outputs(batch)
+        parts: dict[str, Tensor] = {}
+        total: Tensor | None = None
+        if self.alpha < 1:
+            parts["labels"] = self._labels(logits, batch)
+            total = (1 - self.alpha) * parts["labels"]
+        for (name, weight), method in zip(self.weights.items(), self.methods, strict=True):
+            terms: dict[str, Tensor] = method(student, teacher, batch)
+            for key, term in terms.items():
+                parts[name if len(terms) == 1 else f"{name}.{key}"] = term
+                weighted = weight * term
+                total = weighted if total is None else total + weighted
+        assert total is not None
+        return {"loss": total, **parts}
+
+    def _labels(self, logits: Tensor, batch: Batch) -> Tensor:
+        if batch.labels.ndim > 1:  # not even a NaN gets through from pixels that are left out
+            logits = scored(logits, valid_pixels(batch.labels, IGNORE))
+        return cross_entropy(logits, batch)
+
+
+@dataclass(frozen=True)
+class TaughtBatch(Batch):
+    """A batch with the teacher's logits beside it, [B, C] or [B, C, H, W]: what an objective of one's own is given."""
+
+    teacher_logits: Tensor
+
+
+class OwnObjective(nn.Module):
+    """Minimise an objective from outside, which finds the teacher's logits in ``batch.teacher_logits``.
+
+    Args:
+        objective: ``(logits, batch) -> scalar``, or with named parts; see `kdcourse.training.fit`.
+        source: where the teacher's logits come from.
+    """
+
+    def __init__(self, objective: Objective, source: Source) -> None:
+        super().__init__()
+        self.objective, self._source = objective, source
+        self.__name__ = f"{describe(objective)}, teacher={source.teacher[:16]}"
+
+    def forward(self, logits: Tensor, batch: Batch) -> Tensor | dict[str, Tensor]:
+        """Return what the objective returns for the student's logits."""
+        teacher = self._source.outputs(batch).logits
+        return self.objective(
+            logits, TaughtBatch(batch.images, batch.labels, batch.index, batch.view, teacher)
+        )

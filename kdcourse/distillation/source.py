@@ -1,0 +1,71 @@
+"""Where a batch's teacher outputs come from: stored ones looked up, or a frozen teacher's forward pass."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import nn
+
+from kdcourse.data import Batch
+from kdcourse.distillation.dense_targets import DenseTargets
+from kdcourse.distillation.ensemble import freeze
+from kdcourse.distillation.methods.base import Outputs
+from kdcourse.distillation.soft_targets import SoftTargets, teacher_digest
+from kdcourse.distillation.softening import at_least_float32
+from kdcourse.errors import ArgumentError
+
+
+class Source(Protocol):
+    """Attributes: ``teacher``, the digest of the teacher."""
+
+    teacher: str
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """Return the teacher's outputs for a batch, as its view shows the images."""
+
+
+def source_of(teacher: nn.Module | SoftTargets | DenseTargets) -> Source:
+    """Return where a teacher's outputs come from: stored ones are looked up, a network is asked for each batch.
+
+    Raises:
+        ArgumentError: neither of both.
+    """
+    if isinstance(teacher, SoftTargets | DenseTargets):
+        return Stored(teacher)
+    if not isinstance(teacher, nn.Module):
+        raise ArgumentError(
+            f"A teacher must be a torch.nn.Module, or SoftTargets (from soft_targets); found {type(teacher).__name__}."
+        )
+    return OnTheFly(teacher)
+
+
+class Stored:
+    """Look logits up by view and position.
+
+    Raises:
+        ArgumentError: when called, a view that isn't stored, or labels that aren't those of the stored positions.
+    """
+
+    def __init__(self, targets: SoftTargets | DenseTargets) -> None:
+        self._targets, self.teacher = targets, targets.teacher
+
+    def outputs(self, batch: Batch) -> Outputs:
+        if batch.labels.device.type == "cpu":  # elsewhere a comparison would wait for the device
+            self._targets.check_labels(batch.view, batch.index, batch.labels)
+        return Outputs(self._targets.logits(batch.view, batch.index))
+
+
+class OnTheFly:
+    """Ask a frozen copy of a teacher about the very view that the student sees.
+
+    (Function matching, Beyer et al. 2022, https://arxiv.org/abs/2106.05237.)
+    """
+
+    def __init__(self, teacher: nn.Module) -> None:
+        self.teacher = teacher_digest(teacher)
+        self._frozen = freeze(teacher)
+
+    def outputs(self, batch: Batch) -> Outputs:
+        self._frozen.to(batch.images.device)  # our own copy; free when it is there already
+        logits = self._frozen(batch.images)
+        return Outputs(logits.to(at_least_float32(logits)))

@@ -1,0 +1,53 @@
+"""Cross-entropy and rates of a model on a split."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split
+from kdcourse.models.mode import evaluating
+from kdcourse.training.precision import autocast
+from kdcourse.training.task import Rates, task_of
+
+
+def evaluate_split(
+    model: nn.Module,
+    split: Split | MaskedSplit,
+    data: Dataset | SegmentationDataset,
+    precision: str = "float32",
+    batch_size: int = 1000,
+) -> tuple[float, float]:
+    """Compute cross-entropy (nats, mean) and accuracy (0 to 1, for masks mean IoU) of ``model`` on ``split``.
+
+    The model's mode is kept. ``batch_size`` is meant for 28x28 images; of larger ones fewer are taken at a time.
+    """
+    loss, rates = evaluate(model, split, data, precision, batch_size)
+    return loss, rates.metric
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    split: Split | MaskedSplit,
+    data: Dataset | SegmentationDataset,
+    precision: str,
+    batch_size: int = 1000,
+) -> tuple[float, Rates]:
+    """Compute cross-entropy (nats, mean over labels or scored pixels) and rates of ``model`` on ``split``."""
+    weight, task, classes = next(model.parameters()), task_of(data), len(data.classes)
+    device, loss, scored = weight.device, 0.0, 0
+    counts = torch.zeros(task.size(classes), dtype=torch.int64)
+    height, width = split.images.shape[2:]
+    batch_size = max(1, min(batch_size, batch_size * 28 * 28 // (height * width)))
+    with evaluating(model):
+        for images, labels in zip(
+            split.images.split(batch_size), split.labels.split(batch_size), strict=True
+        ):
+            images, labels = images.to(device), labels.to(device).long()
+            with autocast(device, precision):
+                logits = model(data.normalise(images).to(weight.dtype))
+            loss += task.cross_entropy(logits.to(weight.dtype), labels, "sum").item()
+            scored += int(task.scored(labels).sum())
+            counts += task.count(logits, labels, classes)
+    return loss / scored, task.rates(counts)
