@@ -134,7 +134,9 @@ def lay_out(sources: Path) -> list[Page]:
 def _notebooks() -> dict[str, Notebook]:
     files = sorted((ROOT / "notebooks").glob("*.ipynb"))
     if not files:
-        raise DataError(f"There are no notebooks in {ROOT / 'notebooks'}. Build them: python -m tools.lessons build")
+        raise DataError(
+            f"There are no notebooks in {ROOT / 'notebooks'}. Build them: python -m tools.lessons build"
+        )
     return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
 

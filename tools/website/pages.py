@@ -232,7 +232,7 @@ def _method(method: methods.Description) -> str:
     settings = "".join(f", {name}={value!r}" for name, value in method.settings.items())
     compares = "logits" if method.layers is None else f"logits and layers ({method.layers})"
     facts = (
-        ("in Python", f"`distil(student, teacher, data, method=\"{method.name}\"{settings})`"),
+        ("in Python", f'`distil(student, teacher, data, method="{method.name}"{settings})`'),
         ("on the command line", f"`kdcourse run --method {method.name}`"),
         ("settings, with defaults", settings.removeprefix(", ").replace("=", " = ") or "none"),
         ("compares", compares),
