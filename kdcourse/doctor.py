@@ -74,9 +74,7 @@ def checks() -> list[Finding]:
             findings += _guarded(name, check)
         else:
             findings.append(
-                Finding(
-                    name, None, "not checked, because torch does not work", "Fix torch first, see above."
-                )
+                Finding(name, None, "not checked, because torch does not work", "Fix torch first, see above.")
             )
     for name, check in (("teachers", teachers), ("Jupyter", jupyter), ("disk", disk), ("memory", memory)):
         findings += _guarded(name, check)
