@@ -235,14 +235,8 @@ def _method(method: methods.Description) -> str:
     command = " --set ".join([f"kdcourse run{task} --method {method.name}", *settings])
     compares = "logits" if method.layers is None else f"logits and layers ({method.layers})"
     facts = (
-<<<<<<< HEAD
         ("in Python", f"`distil({call})`"),
         ("on the command line", f"`{command}`"),
-=======
-        ("in Python", f'`distil(student, teacher, data, method="{method.name}"{settings})`'),
-        ("on the command line", f"`kdcourse run --method {method.name}`"),
-        ("settings, with defaults", settings.removeprefix(", ").replace("=", " = ") or "none"),
->>>>>>> green
         ("compares", compares),
         ("for", " and ".join(method.tasks)),
         ("paper", LINK.sub(_address, method.paper)),
