@@ -1,6 +1,6 @@
-"""The tiny student, teacher and optimizer that answers of this lesson are given.
+"""Build the tiny student, teacher and optimizer for the answers of this lesson.
 
-This file knows no solution, since it runs beside answers that nobody trusts.
+This file contains no solution, because it runs together with untrusted answers.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from kdcourse.checks.outcomes import ANSWER
 
 
 class Descent:
-    """Plain gradient descent that counts its steps.
+    """Count the steps of ordinary gradient descent.
 
-    Not torch.optim's, whose first use imports torch's compiler: seconds that would count as the answer's.
+    This replaces torch.optim: its first use imports torch's compiler, which takes seconds of the answer's time.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -40,8 +40,8 @@ class Descent:
 def step(
     answer: Answer, mode: str, images: Tensor, labels: Tensor, temperature: float, alpha: float
 ) -> dict[str, Any]:
-    """The loss, what became of student and teacher, and how both were asked."""
-    # No dropout in the student, so that answers don't depend on how often it was asked.
+    """Return the loss, how student and teacher changed, and in which modes they ran."""
+    # No dropout in the student, so that answers don't depend on how often it ran.
     student, teacher = Remembering(seed=1, dropout=0.0), Remembering(seed=2)
     student.train(mode == "train")
     for parameter in student.parameters():
