@@ -21,9 +21,9 @@
 # By the end of this lesson you can
 #
 # - write the distillation objective and one step of distillation, and avoid the most common mistakes;
-# - compare a distilled student with its plain twin over paired seeds;
+# - compare a distilled student with a baseline student, its plain twin, over paired seeds;
 # - choose temperature and alpha on a grid without fooling yourself;
-# - say when a student needs no labels, and which images its teacher should predict.
+# - say when a student needs no labels, and which views its teacher should see.
 #
 # **Builds on:** {{lesson train_a_teacher}} (the training loop),
 # {{lesson soft_targets}} (soft targets, temperature, why T squared).
@@ -161,7 +161,7 @@ from kdcourse.course.distil.exercises import objective
 check("objective", objective)
 
 # %% [markdown]
-# alpha = 0 and alpha = 1 are familiar cases. At 0 the teacher has no weight, at 1 the labels have none.
+# You know two cases already. At alpha = 0 the teacher has no weight, and at alpha = 1 the labels have none.
 
 # %%
 some = torch.arange(256)
@@ -501,8 +501,8 @@ claim(
 # %% [markdown]
 # ## Pictures without labels
 #
-# At alpha = 1 the labels have no weight, so you don't need any. Images alone are enough, and the teacher predicts them.
-# The images on which the student learns from the teacher are a **transfer set**. (In 2006 Buciluă, Caruana and
+# At alpha = 1 the labels have no weight, so you don't need any: images and the teacher's predictions are enough. The
+# images on which the student learns from the teacher are a **transfer set**. (In 2006 Buciluă, Caruana and
 # Niculescu-Mizil generated theirs synthetically, without a single label.) Let a student learn from ten times as many
 # images, none of them labelled, in the same number of steps.
 
@@ -520,8 +520,8 @@ claim(
 )
 
 # %% [markdown]
-# This is often the strongest reason to distil: images are cheap, labels are expensive, and a teacher can predict any
-# number of images.
+# This is often the strongest reason to distil: images are cheap, labels are expensive, and a teacher can make
+# predictions for any number of images.
 #
 # There is one limit. Our teacher was trained on these same images *with* their labels, so its predictions for them are
 # better than for new ones. With images that it hasn't seen, expect a smaller gain.
@@ -530,7 +530,7 @@ claim(
 # ## The very view that the student sees
 #
 # Augmentation shifts, mirrors and covers images, so that the student sees a new view of an image each time. Which one
-# should the teacher predict then: the original image, or the augmented view that the student sees? Here is one image
+# should the teacher see: the original image, or the augmented view that the student sees? Here is one image
 # and two views of it, with the teacher's predictions.
 
 # %%
@@ -607,7 +607,7 @@ claim(
 # %% [markdown]
 # `distil` offers two consistent ways:
 #
-# | call | the teacher predicts | its work |
+# | call | the teacher sees | its work |
 # |---|---|---|
 # | `distil(..., augmentation=a)` | every batch, each time | in every epoch |
 # | `distil(..., augmentation=a, views=4)` | four stored views | four times, for all students |
@@ -763,7 +763,7 @@ widgets.quiz(
 # - With few labelled images this small student gained accuracy. With all of them, T = 4 harmed it. Distillation is a
 #   useful tool, not magic.
 # - Compare **paired seeds** at the same budget, choose on validation, confirm on fresh seeds.
-# - At alpha = 1 images need **no labels**. With augmentation, the teacher predicts **the view that the student sees**.
+# - At alpha = 1 images need **no labels**. With augmentation, the teacher sees **the same view as the student**.
 #
 # Next: {{lesson evaluate}}, how to judge students honestly.
 #

@@ -159,7 +159,7 @@ claim(
 widgets.reveal("06-wilson", round(width, 1), unit="points")
 
 # %% [markdown]
-# Do overlapping intervals mean that neither student is better? No. Both predicted the **same** images, and most of
+# Do overlapping intervals mean that neither student is better? No. Both were tested on the **same** images, and most of
 # these are easy for both or hard for both. Only the images on which they disagree can show which one is better.
 
 # %% [markdown]
@@ -454,7 +454,7 @@ claim(
 # %% [markdown]
 # ## Where they differ
 #
-# Numbers say how often, images say what. Let the ensemble predict the first test images, and browse: who is wrong on
+# Numbers say how often, images say what. Run the ensemble on the first test images, and browse: who is wrong on
 # which image, and which class did they predict instead? Next to each prediction stands its entropy in nats
 # ({{lesson soft_targets}}): how uncertain it is.
 

@@ -289,7 +289,7 @@ outcomes = [
 widgets.predict("07-gain", "Validation IoU after ten epochs (1 point is 0.01):", choices=outcomes)
 
 # %% [markdown]
-# First the teachers predict every pixel of the training scenes, once.
+# First the teachers run on all training scenes, once, and give logits for every pixel.
 
 # %%
 targets = soft_targets(ensemble, data.train, data, progress=False)
@@ -428,7 +428,7 @@ claim(
 # no difference that one seed could show. At T = 4 it harmed. You saw the same in {{lesson distil}}, with a likely
 # reason: a small student has no capacity left for the teacher's fine distinctions.
 #
-# Scenes mirrored left to right (the column "flips") made little difference, and the teachers had to predict every scene
+# Scenes mirrored left to right (the column "flips") made little difference, and the teachers had to run on every scene
 # a second time. So you trained without them.
 #
 # One seed can't separate settings that are close, and the choice between them is partly luck. Of the five seeds at the
