@@ -22,11 +22,11 @@ The package is laid out as the course is taught, and data flows one way, left to
 ``widgets``
     what learners turn and press in a notebook, with a figure for where widgets can't run
 ``checks``
-    what tells a learner whether an exercise is right, and which mistake it looks like
+    the engine that tells whether an answer is right, and which known mistake it looks like
+``course``
+    the lessons with their exercises, one folder per topic, and what their notebooks import
 ``runs``
     the whole story: trained teachers, recorded results, the run and its report
-``lessons``
-    claims and figures as lessons state and show them, and the way from their source to the notebooks
 ``coursework``
     assignments made from lessons, and whole classes graded in a sandbox
 
@@ -46,6 +46,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kdcourse import (
         checks,
+        course,
         coursework,
         data,
         deploy,
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
         evaluation,
         figures,
         lab,
-        lessons,
         models,
         pages,
         runs,
@@ -67,6 +67,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "checks",
+    "course",
     "coursework",
     "data",
     "deploy",
@@ -76,7 +77,6 @@ __all__ = [
     "evaluation",
     "figures",
     "lab",
-    "lessons",
     "models",
     "pages",
     "runs",

@@ -24,8 +24,6 @@ students_app = typer.Typer(
     help="Make the recorded results anew: search settings, then train them over seeds."
 )
 app.add_typer(students_app, name="students", no_args_is_help=True)
-lessons_app = typer.Typer(help="For authors: from the lessons' source to the notebooks that learners open.")
-app.add_typer(lessons_app, name="lessons", no_args_is_help=True)
 
 
 _Precision = Annotated[
@@ -218,36 +216,6 @@ def lab(
     folder = jupyterlab.NOTEBOOKS if notebooks is None else notebooks.resolve()
     start = partial(jupyterlab.run, context.args, browser=not no_browser, notebooks=folder)
     raise typer.Exit(guarded(start, "JupyterLab has ended."))
-
-
-@lessons_app.command("build")
-def build_lessons(
-    numbers: Annotated[
-        list[str] | None, typer.Argument(help="Of the lessons, such as 04; all for none.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Build even what did not change.")] = False,
-) -> None:
-    """Run the lessons whose source changed, and store them as notebooks with their outputs."""
-    from kdcourse.lessons import build as room
-
-    guarded(
-        lambda: room.build(numbers or [], force=force, say=typer.echo),
-        "Notebooks that were finished are kept; the same command goes on from here.",
-    )
-
-
-@lessons_app.command("check")
-def check_lessons() -> None:
-    """Say which notebooks are out of step with their source; the exit code is 1 if any is."""
-    from kdcourse.lessons import build as room
-
-    found = guarded(room.check, "Nothing was changed.")
-    for text in found:
-        typer.echo(text)
-    typer.echo(
-        "Build them: kdcourse lessons build" if found else "All notebooks are in step with their sources."
-    )
-    raise typer.Exit(int(bool(found)))
 
 
 @app.command()

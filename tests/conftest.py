@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     chosen = config.getoption("keyword") or config.getoption("lf", False)
     marked = config.getoption("markexpr") not in ("", "not browser")
     plugin = config.pluginmanager.getplugin("_cov")
+    if plugin is not None and sys.platform != "linux":
+        plugin.options.cov_fail_under = 0  # some tests belong to Linux, and cover what runs there alone
     part = asked or chosen or marked or config.getoption("collectonly")
     if plugin is None or not part or any(argument.startswith("--cov") for argument in arguments):
         return

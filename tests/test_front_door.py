@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 import kdcourse
 from kdcourse.lab import EXTENSIONS
-from kdcourse.lessons import links
+from tools.lessons import links
 from tools.readme import lessons
 
 ROOT = Path(__file__).parents[1]

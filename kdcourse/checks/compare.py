@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdcourse.checks.observe import Foreign
+from kdcourse.checks.outcomes import Foreign
 
 Tell = Callable[[Any, Any], str | None]
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from kdcourse.errors import ArgumentError
+from typing import Any
 
 Answer = Callable[..., Any]
 Parts = Mapping[str, Any]
@@ -37,26 +35,19 @@ class Mistake:
 
     Args:
         name: short, distinct within the exercise.
+        example: an answer that makes this mistake. Any answer that gives the same results on the exercise's probes is
+            taken to make it too.
         hint: what to think about; leads there without giving the solution.
-        wrong: an implementation that makes this mistake. An answer that gives the same results on the
-            exercise's tries is taken to make it too.
-        only_if_right: the sign counts only on a try on which the answer itself is right.
-        sign: instead of ``wrong``, or besides it: recognises the mistake in the parts seen on one try (see
-            `Exercise.play`), where results alone don't tell, such as a teacher that was asked in train mode.
+        sign: recognises the mistake in the parts seen for one probe (see `Exercise.fixture`), where results alone
+            don't tell, such as a teacher that was called in train mode.
+        only_if_right: the sign counts only for a probe on which the answer itself is right.
     """
 
     name: str
+    example: Answer
     hint: str
-    wrong: Answer | None = None
     sign: Callable[[Parts], bool] | None = None
     only_if_right: bool = False
-
-    def __post_init__(self) -> None:
-        if self.wrong is None and self.sign is None:
-            raise ArgumentError(
-                f"The mistake {self.name!r} can't be recognised: it has neither a wrong implementation nor a "
-                "sign. Give it one of them."
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +56,11 @@ class Exercise:
 
     Args:
         id: what ``check`` calls it; for a function, the function's name.
-        lesson: 0 to 7.
         title: one line.
-        solution: a right answer; its docstring says exactly what is asked. For a value: returns the value.
+        solution: a right answer; its docstring says exactly what is asked.
         probes: what an answer is put to, in the order in which a message looks for the first difference.
         mistakes: in the order in which they are considered.
-        kind: "function", or "value" for an answer that is not called but is the value itself.
-        play: calls ``answer(*inputs)`` and returns what there is to see, by name, as plain values; None sees
+        fixture: calls ``answer(*inputs)`` and returns what there is to see, by name, as plain values; None sees
             what the answer returns. An exercise about models builds them here, so that a try stays plain.
         gradient: position of the argument through which a gradient must flow back from the result.
         relative, absolute: how far a number may be off: |found - expected| <= relative * largest expected
@@ -85,25 +74,17 @@ class Exercise:
     """
 
     id: str
-    lesson: int
     title: str
     solution: Answer
     probes: tuple[Probe, ...]
     mistakes: tuple[Mistake, ...]
-    kind: Literal["function", "value"] = "function"
-    play: Callable[..., Parts] | None = None
+    fixture: Callable[..., Parts] | None = None
     gradient: int | None = None
     relative: float = 1e-4
     absolute: float = 1e-6
     tell: Callable[[Any, Any], str | None] | None = None
     vary: Vary | None = None
     shuffled: bool = False
-
-    def varied(self, seed: int) -> Exercise:
-        """The same exercise with tries of other values, which follow from ``seed``: see `kdcourse.checks.vary`."""
-        from kdcourse.checks.vary import varied  # judges, and so imports this module
-
-        return varied(self, seed)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from kdcourse.checks.compare import Difference, difference, same
 from kdcourse.checks.exercise import Exercise, Mistake, Verdict
-from kdcourse.checks.observe import ANSWER, GRADIENT, Observed, Outcome, observe_ours
+from kdcourse.checks.observe import observe_ours
+from kdcourse.checks.outcomes import ANSWER, GRADIENT, Observed, Outcome
 
 # Each begins with words that say it all; the sign repeats them, so that neither needs colour.
 RIGHT, BLANK, WRONG = "Right ✓", "Not attempted yet ○", "Not yet ✗"
@@ -98,9 +99,9 @@ def likely(exercise: Exercise, found: tuple[Outcome, ...]) -> Mistake | None:
             _shows(exercise, mistake, one, other) for one, other in zip(expected, found, strict=True)
         ):
             return mistake
-        if mistake.wrong is None or not any(wrong):
+        if not any(wrong):
             continue
-        theirs = observe_ours(exercise, mistake.wrong)
+        theirs = observe_ours(exercise, mistake.example)
         agrees = [agree(exercise, one, other) for one, other in zip(theirs, found, strict=True)]
         if all(agrees):
             return mistake
@@ -188,8 +189,7 @@ def _says_not_implemented(observed: Observed) -> bool:
 
 def _right(exercise: Exercise) -> Verdict:
     count = len(exercise.probes)
-    tries = "" if exercise.kind == "value" else f" on all {count} tries"
-    return Verdict(True, True, None, f"{RIGHT} {exercise.id}: what was asked for{tries}.")
+    return Verdict(True, True, None, f"{RIGHT} {exercise.id}: what was asked for on all {count} tries.")
 
 
 def _not_attempted(exercise: Exercise) -> Verdict:

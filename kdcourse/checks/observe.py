@@ -19,8 +19,8 @@ import re
 import textwrap
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -29,58 +29,10 @@ import torch
 from torch import Tensor
 
 from kdcourse.checks.exercise import Answer, Exercise, Probe
-
-GRADIENT = "gradient"
-ANSWER = "answer"
+from kdcourse.checks.outcomes import ANSWER, GRADIENT, Foreign, Observed, Outcome, Raised
 
 # How long a thread that was told to stop may take, in seconds, and how often it is told.
 _GRACE, _PAUSE = 1.0, 0.02
-
-
-@dataclass(frozen=True)
-class Foreign:
-    """Stands for a returned object that isn't data: ``kind`` is the name of its type."""
-
-    kind: str
-
-
-@dataclass(frozen=True)
-class Raised:
-    """An error of the answer: its type and text, and the line of the answer's own code, where known."""
-
-    kind: str
-    text: str
-    line: int | None = None
-    code: str = ""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one try showed: parts by name, or the error, and what was printed last.
-
-    ``changed``: positions of the inputs that the answer changed.
-    """
-
-    parts: Mapping[str, Any] = field(default_factory=dict)
-    error: Raised | None = None
-    changed: tuple[int, ...] = ()
-    printed: str = ""
-
-
-@dataclass(frozen=True)
-class Observed:
-    """Everything seen of one answer.
-
-    ``outcomes`` has one entry a try, ``again`` those of a second round with other random numbers. After a time-out
-    ``stuck`` is "ended", or "running" for an answer that can't be stopped, and both are shorter.
-    ``blank``: its source still has a blank to fill in. ``misfit``: why it can't even be called, or "".
-    """
-
-    outcomes: tuple[Outcome, ...] = ()
-    again: tuple[Outcome, ...] = ()
-    stuck: str = ""
-    blank: bool = False
-    misfit: str = ""
 
 
 def observe(exercise: Exercise, answer: Any, *, limit: float = 10.0) -> Observed:
@@ -88,12 +40,9 @@ def observe(exercise: Exercise, answer: Any, *, limit: float = 10.0) -> Observed
 
     Args:
         exercise: whose tries to put it to.
-        answer: the learner's function (or value).
+        answer: the learner's function.
         limit: seconds for all tries together.
     """
-    if exercise.kind == "value":
-        seen = _watch(exercise, lambda: answer, limit, rounds=1)
-        return replace(seen, blank=answer is Ellipsis)
     if not callable(answer):
         return Observed(blank=answer is Ellipsis, misfit=_not_a_function(exercise, answer))
     misfit = _arguments_misfit(exercise, answer)
@@ -138,9 +87,9 @@ def _try(exercise: Exercise, answer: Answer, probe: Probe, tail: _Tail) -> Outco
         leaf = given[exercise.gradient].requires_grad_()
         # A clone, so that an answer that works in place is told so in our words.
         given[exercise.gradient] = leaf.clone()
-    play = exercise.play or _just_call
+    fixture = exercise.fixture or _just_call
     try:
-        found = dict(play(answer, *given))
+        found = dict(fixture(answer, *given))
         parts = {name: _plain(value) for name, value in found.items()}
         if leaf is not None:
             parts[GRADIENT] = _gradient(found.get(ANSWER), leaf)
@@ -269,7 +218,7 @@ def _arguments_misfit(exercise: Exercise, answer: Answer) -> str:
         return ""
     asked = inspect.signature(exercise.solution).parameters
     # Where a try is played, the answer gets what the solution gets rather than the try's own inputs.
-    calls = [probe.inputs for probe in exercise.probes] if exercise.play is None else [tuple(asked)]
+    calls = [probe.inputs for probe in exercise.probes] if exercise.fixture is None else [tuple(asked)]
     try:
         for inputs in calls:
             mine.bind(*inputs)

@@ -17,7 +17,7 @@ from torch import Tensor
 from kdcourse.checks.exercise import Exercise, Probe
 from kdcourse.checks.judge import agree, likely, right
 from kdcourse.checks.observe import observe_ours
-from kdcourse.checks.tries import Draw
+from kdcourse.checks.probes import Draw
 from kdcourse.data import IGNORE
 from kdcourse.errors import ArgumentError
 
@@ -66,10 +66,9 @@ def _serves(visible: Exercise, other: Exercise) -> bool:
     if all(agree(visible, one, two) for one, two in zip(before, now, strict=True)):
         return False
     for mistake in other.mistakes:
-        if mistake.wrong is not None:
-            theirs = observe_ours(other, mistake.wrong)
-            if right(other, theirs) or likely(other, theirs) is not mistake:
-                return False
+        theirs = observe_ours(other, mistake.example)
+        if right(other, theirs) or likely(other, theirs) is not mistake:
+            return False
     return True
 
 

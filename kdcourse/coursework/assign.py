@@ -19,6 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from kdcourse.course import COURSE, Course, Lesson
+from kdcourse.course import notebook as lesson_notebook
+from kdcourse.course.notebook import NOTEBOOKS
+from kdcourse.course.source import YOUR_TURN, ExerciseCell
 from kdcourse.coursework import finding
 from kdcourse.coursework import questions as written
 from kdcourse.coursework.assignment import as_json
@@ -26,12 +30,9 @@ from kdcourse.coursework.questions import Question, points_in_words
 from kdcourse.coursework.records import Assignment, Task
 from kdcourse.errors import ArgumentError, LessonError
 from kdcourse.files import write_atomically
-from kdcourse.lessons import build
-from kdcourse.lessons.build import LESSONS, NOTEBOOKS
-from kdcourse.lessons.source import GLOSSARY, YOUR_TURN, Exercise, Lesson, read
 
 ASSIGNMENT = "assignment.json"
-RELEASE, SOLUTIONS, COURSE = "release", "solutions", "nbgrader"
+RELEASE, SOLUTIONS, NBGRADER = "release", "solutions", "nbgrader"
 ANSWER_HERE = f"*{finding.ANSWER_HERE}*"  # in italics
 BEGIN_HIDDEN, END_HIDDEN = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
 CELL_SECONDS = 300
@@ -108,6 +109,7 @@ class _Sheet:
     lesson: Lesson
     questions: tuple[Question, ...]
     seconds: int  # that the lesson states for the machine
+    set_up: str  # code that installs the course on Google Colab, where students may open the notebook
 
     def task(self, task_id: str) -> Task | None:
         """The task of that id, if it counts."""
@@ -115,14 +117,15 @@ class _Sheet:
 
 
 def assign(
-    assignment: Assignment, out: Path = Path("dist"), *, folder: Path = LESSONS, notebooks: Path = NOTEBOOKS
+    assignment: Assignment, out: Path = Path("dist"), *, course: Course = COURSE, notebooks: Path = NOTEBOOKS
 ) -> Path:
     """Build everything that an assignment needs, and return its folder, ``out``/NAME.
 
     Args:
         assignment: as `kdcourse.coursework.assignment.plan` makes it.
         out: where its folder goes. Files of an earlier build are replaced; what nbgrader keeps there stays.
-        folder, notebooks: of the lessons and of what was built from them.
+        course: the lessons.
+        notebooks: the folder of what was built from them, where times and the set-up cell for Colab come from.
 
     Raises:
         ArgumentError: ``out``/NAME holds something else, or nbgrader is not installed.
@@ -134,15 +137,15 @@ def assign(
             f"{target} is there and holds no assignment; move it, or choose another --out or name."
         )
     files: dict[Path, str] = {}
-    for sheet in _sheets(assignment, folder, notebooks):
+    for sheet in _sheets(assignment, course, notebooks):
         name = f"{sheet.lesson.name}.ipynb"
         files[Path(RELEASE, name)] = _text(_release(sheet))
         files[Path(SOLUTIONS, name)] = _text(_notebook(sheet, "solutions"))
-        files[Path(COURSE, "source", assignment.name, name)] = _text(_notebook(sheet, "source"))
-    if (folder / GLOSSARY).is_file():
+        files[Path(NBGRADER, "source", assignment.name, name)] = _text(_notebook(sheet, "source"))
+    if course.glossary.is_file():
         for place in {path.parent for path in files}:
-            files[place / GLOSSARY] = (folder / GLOSSARY).read_text(encoding="utf-8")
-    files[Path(COURSE, "nbgrader_config.py")] = _CONFIG.format(name=assignment.name, seconds=CELL_SECONDS)
+            files[place / course.glossary.name] = course.glossary.read_text(encoding="utf-8")
+    files[Path(NBGRADER, "nbgrader_config.py")] = _CONFIG.format(name=assignment.name, seconds=CELL_SECONDS)
     # The last to be written: without it nothing goes on from a half-built folder.
     files[Path(ASSIGNMENT)] = as_json(assignment)
     for path, text in files.items():
@@ -152,8 +155,8 @@ def assign(
 
 
 def _is_ours(target: Path) -> bool:
-    return (target / ASSIGNMENT).is_file() or (target / COURSE / "nbgrader_config.py").is_file() or (
-        {path.name for path in target.iterdir()} <= {RELEASE, SOLUTIONS, COURSE}  # a build that was interrupted
+    return (target / ASSIGNMENT).is_file() or (target / NBGRADER / "nbgrader_config.py").is_file() or (
+        {path.name for path in target.iterdir()} <= {RELEASE, SOLUTIONS, NBGRADER}  # a build that was interrupted
     )  # fmt: skip
 
 
@@ -165,10 +168,10 @@ def _remove_stale(target: Path, files: dict[Path, str]) -> None:
                 path.unlink()
 
 
-def _sheets(assignment: Assignment, folder: Path, notebooks: Path) -> Iterator[_Sheet]:
-    known = written.read(folder)
+def _sheets(assignment: Assignment, course: Course, notebooks: Path) -> Iterator[_Sheet]:
+    known = written.read(course)
     for name in assignment.lessons:
-        lesson = read(folder / f"{name}.py")
+        lesson = course.lesson(name)
         asked = written.of_lesson(lesson, known.values())
         there = {exercise.id for exercise in lesson.exercises if exercise.blanks} | {one.id for one in asked}
         missing = [task.id for task in assignment.of_lesson(name) if task.id not in there]
@@ -177,9 +180,9 @@ def _sheets(assignment: Assignment, folder: Path, notebooks: Path) -> Iterator[_
                 f"{name} no longer has {missing[0]!r}, which the assignment asks for; plan it again."
             )
         chosen = tuple(one for one in asked if one.id in {task.id for task in assignment.tasks})
-        stated = build.machine_seconds(build.stored_notebook(notebooks / f"{name}.ipynb"))
-        seconds = stated or build.MOST_SECONDS_OF.get(name, build.MOST_SECONDS)
-        yield _Sheet(assignment, lesson, chosen, seconds)
+        stored = lesson_notebook.stored_notebook(notebooks / f"{name}.ipynb")
+        seconds = lesson_notebook.machine_seconds(stored) or lesson.most_seconds
+        yield _Sheet(assignment, lesson, chosen, seconds, lesson_notebook.stored_set_up(stored))
 
 
 # -- notebooks ----------------------------------------------------------------------------------
@@ -190,11 +193,11 @@ def _notebook(sheet: _Sheet, kind: Kind) -> Any:
     from nbformat.v4 import new_markdown_cell
 
     lesson = sheet.lesson
-    notebook = build.learners_notebook(lesson, set_up=True)  # students may open it on Google Colab
+    notebook = lesson_notebook.learners_notebook(lesson, sheet.set_up)
     exercises = {exercise.id: exercise for exercise in lesson.exercises if exercise.blanks}
     cells: list[Any] = [cell for cell in notebook.cells if "solution" not in cell.metadata]
     made: list[Any] = []
-    checked: Exercise | None = None  # whose check comes next: a lesson's exercise has it right below
+    checked: ExerciseCell | None = None  # whose check comes next: a lesson's exercise has it right below
     for cell in cells:
         if (exercise := exercises.get(cell.metadata.get("exercise", ""))) is not None:
             _mark_task(made[-1], sheet.task(exercise.id))
@@ -207,17 +210,17 @@ def _notebook(sheet: _Sheet, kind: Kind) -> Any:
         checked = exercise
     made.insert(1, new_markdown_cell(_about(sheet), id="about-this-assignment"))
     notebook.cells = made
-    build.fill(notebook, lesson, sheet.seconds)
+    lesson_notebook.fill(notebook, lesson, sheet.seconds)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = _without_other_notebooks(cell.source, sheet.assignment)
-    notebook.metadata.kdcourse = build.node(
-        {"assignment": sheet.assignment.name, "lesson": lesson.name, "source": f"lessons/{lesson.name}.py"}
+    notebook.metadata.kdcourse = lesson_notebook.node(
+        {"assignment": sheet.assignment.name, "lesson": lesson.name}
     )
     return notebook
 
 
-def _fill_exercise(cell: Any, sheet: _Sheet, exercise: Exercise, kind: Kind) -> None:
+def _fill_exercise(cell: Any, sheet: _Sheet, exercise: ExerciseCell, kind: Kind) -> None:
     if kind == "solutions":
         cell.source = exercise.solution
     elif sheet.task(exercise.id) is not None:
@@ -226,7 +229,7 @@ def _fill_exercise(cell: Any, sheet: _Sheet, exercise: Exercise, kind: Kind) -> 
             cell.source = sheet.lesson.cells[exercise.place - 1].text
 
 
-def _fill_check(cell: Any, sheet: _Sheet, exercise: Exercise, kind: Kind) -> None:
+def _fill_check(cell: Any, sheet: _Sheet, exercise: ExerciseCell, kind: Kind) -> None:
     task = sheet.task(exercise.id)
     if kind == "solutions" or task is None:
         return
@@ -286,7 +289,7 @@ def _nbgrader(
     }
     if points is not None:
         content["points"] = int(points) if float(points).is_integer() else points
-    return build.node(content)
+    return lesson_notebook.node(content)
 
 
 def _release(sheet: _Sheet) -> Any:

@@ -27,12 +27,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from kdcourse.course import COURSE, Course, Lesson, exercise
+from kdcourse.course.source import ExerciseCell
 from kdcourse.coursework import questions as written
 from kdcourse.coursework.records import Assignment, Task
-from kdcourse.errors import ArgumentError
+from kdcourse.errors import ArgumentError, LessonError
 from kdcourse.files import write_atomically
-from kdcourse.lessons.build import LESSONS
-from kdcourse.lessons.source import Exercise, Lesson, read, sources
 
 POINTS = {"easy": 1.0, "medium": 2.0, "hard": 3.0}
 FORMAT = 1  # of assignment.json
@@ -49,7 +49,7 @@ def plan(
     questions: Collection[str] | None = None,
     points: Mapping[str, float] | None = None,
     seed: int | None = None,
-    folder: Path = LESSONS,
+    course: Course = COURSE,
 ) -> Assignment:
     """What to ask of some lessons.
 
@@ -61,15 +61,19 @@ def plan(
         points: by task id, in place of the usual: 1 for an easy exercise, 2 for a medium one, 3 for a hard one, and
             for a question what its rubric gives.
         seed: 0 to 2^31 - 1, decides what answers are tried on when they are graded; None: see `own_seed`.
-        folder: of the lessons.
+        course: the lessons.
 
     Raises:
         ArgumentError: an unknown lesson, exercise or question, no task at all, or a value outside what it may be.
     """
     if not lessons:
         raise ArgumentError("An assignment needs a lesson; name at least one, such as 04.")
-    chosen = [read(path) for path in _paths(lessons, folder)]
-    known = written.read(folder)
+    try:
+        topics = course.topics(lessons)
+    except LessonError as error:
+        raise ArgumentError(str(error)) from None
+    chosen = [course.lesson(topic) for topic in topics]
+    known = written.read(course)
     tasks = {lesson.name: _tasks(lesson, known) for lesson in chosen}
     every = {task.id: task for of_lesson in tasks.values() for task in of_lesson}
     worth = _checked_points(points or {}, every)
@@ -89,7 +93,7 @@ def plan(
 
 
 def read_variant(
-    path: Path, lessons: Sequence[str] = (), *, seed: int | None = None, folder: Path = LESSONS
+    path: Path, lessons: Sequence[str] = (), *, seed: int | None = None, course: Course = COURSE
 ) -> Assignment:
     """An instructor's own assignment, from a TOML file as the top of this module shows it.
 
@@ -97,7 +101,7 @@ def read_variant(
         path: the file.
         lessons: for a file that names none.
         seed: in place of the file's.
-        folder: of the lessons.
+        course: the lessons.
 
     Raises:
         ArgumentError: no such file, not TOML, an unknown key, or a value that `plan` refuses; names the file.
@@ -116,7 +120,7 @@ def read_variant(
             )
         if seed is not None:
             wanted["seed"] = seed
-        return plan(wanted.pop("lessons", lessons), **wanted, folder=folder)
+        return plan(wanted.pop("lessons", lessons), **wanted, course=course)
     except ArgumentError as error:
         raise ArgumentError(f"{path.name}: {error}") from None
 
@@ -199,38 +203,23 @@ def own_seed(name: str) -> int:
 # -- tasks --------------------------------------------------------------------------------------
 
 
-def _paths(wanted: Sequence[str], folder: Path) -> list[Path]:
-    there = sources(folder)
-    found: dict[str, Path] = {}
-    for word in wanted:
-        matching = [path for path in there if word in (path.stem, path.stem[:2], str(int(path.stem[:2])))]
-        if not matching:
-            known = ", ".join(path.stem for path in there) or "none"
-            raise ArgumentError(f"There is no lesson {word!r}; there are {known}.")
-        found[matching[0].stem] = matching[0]
-    return [found[stem] for stem in sorted(found)]
-
-
 def _tasks(lesson: Lesson, known: Mapping[str, written.Question]) -> list[Task]:
     """All that a lesson can ask, in the order of its notebook, with the usual points."""
     asked = written.of_lesson(lesson, known.values())
     tasks = []
-    for exercise in lesson.exercises:
-        if exercise.blanks:
-            tasks.append(_code_task(lesson, exercise))
+    for cell in lesson.exercises:
+        if cell.blanks:
+            tasks.append(_code_task(lesson, cell))
         tasks += [
             Task(one.id, "written", lesson.name, one.title, one.points, one.rubric())
             for one in asked
-            if one.after == exercise.id
+            if one.after == cell.id
         ]
     return tasks
 
 
-def _code_task(lesson: Lesson, exercise: Exercise) -> Task:
-    from kdcourse import checks
-
-    title = checks.exercise(exercise.id).title
-    return Task(exercise.id, "code", lesson.name, title, POINTS[exercise.difficulty])
+def _code_task(lesson: Lesson, cell: ExerciseCell) -> Task:
+    return Task(cell.id, "code", lesson.name, exercise(cell.id).title, POINTS[cell.difficulty])
 
 
 def _worth(task: Task, points: Mapping[str, float], known: Mapping[str, written.Question]) -> Task:

@@ -22,6 +22,8 @@ from kdcourse.files import write_atomically
 # Code that determines the points of an answer.
 _JUDGES = (
     "checks/*.py",
+    "course/*/exercises.py",
+    "course/*/fixtures.py",
     "coursework/sandbox/*.py",
     *(f"coursework/{name}.py" for name in ("finding", "marking", "notebooks", "slicing")),
 )

@@ -15,8 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from kdcourse.checks import Exercise, Verdict, exercise, judge
-from kdcourse.checks.observe import Observed
+from kdcourse.checks import Exercise, Verdict, judge, varied
+from kdcourse.checks.outcomes import Observed
+from kdcourse.course import exercise
 from kdcourse.coursework import notebooks
 from kdcourse.coursework.finding import find
 from kdcourse.coursework.notebooks import Cell
@@ -148,7 +149,7 @@ def _answers(
 @lru_cache(maxsize=512)
 def _varied(task: str, seed: int) -> Exercise:
     """Return the exercise with hidden inputs: always the same object, since results of our solutions are cached by it."""
-    return exercise(task).varied(seed)
+    return varied(exercise(task), seed)
 
 
 def prepare(assignment: Assignment) -> None:

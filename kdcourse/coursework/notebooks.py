@@ -521,13 +521,8 @@ def _names(cell: dict[str, Any]) -> tuple[str, ...]:
 def _lesson(document: Any) -> str:
     metadata = document.get("metadata") if isinstance(document, dict) else None
     ours = metadata.get("kdcourse") if isinstance(metadata, dict) else None
-    source = ours.get("source") if isinstance(ours, dict) else None
-    found = (
-        re.fullmatch(r"(?:lessons/)?(\d\d_[a-z0-9_]{1,60})(?:\.py)?", source)
-        if isinstance(source, str)
-        else None
-    )
-    return found[1] if found else ""
+    lesson = ours.get("lesson") if isinstance(ours, dict) else None
+    return lesson if isinstance(lesson, str) and re.fullmatch(r"\d\d_[a-z0-9_]{1,60}", lesson) else ""
 
 
 def short(error: BaseException) -> str:

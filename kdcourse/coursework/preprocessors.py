@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from nbgrader import utils
 from nbgrader.preprocessors import ClearSolutions, NbGraderPreprocessor
 
+from kdcourse.course import source
 from kdcourse.coursework.assign import ANSWER_HERE, BEGIN_HIDDEN, END_HIDDEN
-from kdcourse.lessons import source
 
 _HIDDEN = re.compile(rf"\n?[^\n]*{BEGIN_HIDDEN}.*?(?:{END_HIDDEN}[^\n]*|\Z)", re.DOTALL)
 
@@ -24,8 +23,7 @@ class NamedBlanks(ClearSolutions):  # type: ignore[misc]
             cell.source = ANSWER_HERE
         elif utils.is_solution(cell) and source.BEGIN in cell.source:
             name = cell.metadata.nbgrader["grade_id"]
-            whole = source.Cell(index + 1, "code", cell.source, "", name)
-            cell.source, _, _ = source.derive(Path(f"{name}.py"), whole)
+            cell.source, _, _ = source.derive(name, cell.source)
         else:
             return super().preprocess_cell(cell, resources, index)
         return cell, resources

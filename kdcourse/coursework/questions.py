@@ -1,8 +1,9 @@
 """Written questions: what an assignment asks in prose, with what its readers need to give points.
 
-    lessons/questions.toml  ->  Question by id
+    kdcourse/course/TOPIC/questions.toml  ->  Question by id
 
-They are the instructor's: a learner's own notebook has none of them, an assignment has the prompt alone.
+They are for instructors: a learner's own notebook has none of them, and an assignment shows students the prompt alone.
+A rubric's points add up to the question's. An answer in other words, or with another sound reason, counts as well.
 """
 
 from __future__ import annotations
@@ -15,14 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kdcourse.course import COURSE, Course, Lesson
 from kdcourse.errors import LessonError
-from kdcourse.lessons.build import LESSONS
-from kdcourse.lessons.source import Lesson
 
 QUESTIONS = "questions.toml"
 _KEYS: dict[str, type | tuple[type, ...]] = {
     "id": str,
-    "lesson": str,
     "after": str,
     "title": str,
     "minutes": int,
@@ -72,31 +71,37 @@ def points_in_words(points: float) -> str:
     return f"{number} point" if number == "1" else f"{number} points"
 
 
-def read(folder: Path = LESSONS) -> dict[str, Question]:
-    """Every question in the lessons' ``folder``, by id, in the order of the file; none where there is no file.
+def read(course: Course = COURSE) -> dict[str, Question]:
+    """Read every question of a course, by id, in the order of the lessons and their files; a lesson may have none.
 
     Raises:
         LessonError: not TOML, a key that is missing, unknown or of the wrong kind, an id twice, or a rubric whose
             points don't add up to the question's.
     """
-    path = folder / QUESTIONS
+    questions: dict[str, Question] = {}
+    for topic, name in zip(course.order, course.names, strict=True):
+        for question in _questions(course.folder / topic / QUESTIONS, name):
+            if question.id in questions:
+                raise LessonError(
+                    f"{topic}/{QUESTIONS}: {question.id!r} is there twice; give each question its own id."
+                )
+            questions[question.id] = question
+    return questions
+
+
+def _questions(path: Path, lesson: str) -> list[Question]:
     if not path.is_file():
-        return {}
+        return []
+    label = f"{path.parent.name}/{path.name}"
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise LessonError(f"{QUESTIONS} is not TOML: {error}.") from None
+        raise LessonError(f"{label} is not TOML: {error}.") from None
     entries = content.get("question", [])
     if set(content) - {"question"} or not isinstance(entries, list):
         found = ", ".join(content)
-        raise LessonError(f"{QUESTIONS} holds [[question]] tables alone; found {found}.")
-    questions: dict[str, Question] = {}
-    for number, entry in enumerate(entries, start=1):
-        question = _question(number, entry)
-        if question.id in questions:
-            raise LessonError(f"{QUESTIONS}: {question.id!r} is there twice; give each question its own id.")
-        questions[question.id] = question
-    return questions
+        raise LessonError(f"{label} holds [[question]] tables alone; found {found}.")
+    return [_question(label, lesson, number, entry) for number, entry in enumerate(entries, start=1)]
 
 
 def of_lesson(lesson: Lesson, questions: Iterable[Question]) -> tuple[Question, ...]:
@@ -110,16 +115,18 @@ def of_lesson(lesson: Lesson, questions: Iterable[Question]) -> tuple[Question, 
     for question in found:
         if question.after not in places:
             raise LessonError(
-                f"{QUESTIONS}: {question.id!r} stands after {question.after!r}, which {lesson.name} doesn't have; "
-                f"it has {', '.join(places)}."
+                f"{lesson.topic}/{QUESTIONS}: {question.id!r} stands after {question.after!r}, which "
+                f"{lesson.name} doesn't have; it has {', '.join(places)}."
             )
         if question.id in places:
-            raise LessonError(f"{QUESTIONS}: {question.id!r} is an exercise's id; take another one.")
+            raise LessonError(
+                f"{lesson.topic}/{QUESTIONS}: {question.id!r} is an exercise's id; take another one."
+            )
     return tuple(sorted(found, key=lambda question: places[question.after]))
 
 
-def _question(number: int, entry: Mapping[str, Any]) -> Question:
-    name = f"question {number} ({entry.get('id', 'without id')!r})"
+def _question(label: str, lesson: str, number: int, entry: Mapping[str, Any]) -> Question:
+    name = f"{label}, question {number} ({entry.get('id', 'without id')!r})"
     for key in entry:
         if key not in _KEYS:
             raise _wrong(name, f"has the key {key!r}, which means nothing; the keys are {', '.join(_KEYS)}")
@@ -136,7 +143,7 @@ def _question(number: int, entry: Mapping[str, Any]) -> Question:
     if entry["minutes"] < 1 or not 0 < entry["points"] < math.inf:
         raise _wrong(name, "needs at least one minute, and points above 0")
     question = Question(
-        entry["id"], entry["lesson"], entry["after"], entry["title"].strip(), entry["minutes"],
+        entry["id"], lesson, entry["after"], entry["title"].strip(), entry["minutes"],
         float(entry["points"]), entry["prompt"].strip(), _criteria(name, entry["rubric"]), entry["answer"].strip(),
     )  # fmt: skip
     total = sum(points for points, _ in question.criteria)
@@ -160,4 +167,4 @@ def _criteria(name: str, rubric: str) -> tuple[tuple[float, str], ...]:
 
 
 def _wrong(name: str, problem: str) -> LessonError:
-    return LessonError(f"{QUESTIONS}, {name}: it {problem}.")
+    return LessonError(f"{name}: it {problem}.")

@@ -24,7 +24,7 @@ class Task:
     """Describe one task of an assignment.
 
     Args:
-        id: an exercise of `kdcourse.checks`, or a written question's own name; also the cell's nbgrader grade_id.
+        id: an exercise of `kdcourse.course`, or a written question's own name; also the cell's nbgrader grade_id.
         kind: "code" is checked automatically, "written" is marked by a person.
         lesson: such as "04_soft_targets".
         title: one line.

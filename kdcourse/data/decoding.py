@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kdcourse.errors import ArgumentError
 
@@ -25,7 +25,7 @@ _DEPTHS = (8, 10, 12, 14, 16)  # bits per value of sensors and scanners
 
 
 class UnfitError(Exception):
-    """A file that can be read but not used; the message says why."""
+    """Report a file that can be read but not used; the message says why."""
 
 
 @functools.cache
@@ -58,8 +58,21 @@ def check_fit(fit: str, background: int, levels: Levels | None = None) -> None:
         )
 
 
+def _kind(path: Path) -> str:
+    """Say what a file is that Pillow doesn't recognise."""
+    with path.open("rb") as file:
+        start = file.read(64).lstrip()
+    if not start:
+        return "the file is empty"
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+        return "the file is HEIC, whatever its ending; convert it to JPEG or PNG, or register pillow-heif"
+    if start.startswith(b"<"):
+        return "the file is a web page or XML, whatever its ending; download the image again"
+    return "Pillow doesn't recognise the content"
+
+
 class Depth:
-    """The number of bits per value in the files of one folder that store more than 8.
+    """Find the number of bits per value in the files of one folder that store more than 8.
 
     A file with 16 bits per value often holds 12-bit measurements, which divided by 257 would leave 16 grey levels.
     So the largest value in all files decides: 8, 10, 12, 14 or 16 bits, the same for every file, because
@@ -76,7 +89,7 @@ class Depth:
 
     @property
     def bits(self) -> int:
-        """8, 10, 12, 14 or 16."""
+        """Return 8, 10, 12, 14 or 16."""
         with self._lock:
             if self._bits is None:
                 self._bits = 8
@@ -126,7 +139,9 @@ def decode(
         note = f"only the first page of several is read: {pages} pages" if pages > 1 else ""
         if least is not None:
             opened.draft(None, (least, least))
-        low = _low_bytes(opened)
+        mode, low = _raw_mode(opened), _low_bytes(opened)
+        if mode.startswith("LA;16"):
+            note = "only the upper 8 of 16 bits are read of grey with alpha"
         if low is not None and (levels is not None or depth.bits < _DEPTHS[-1]):
             with Image.open(path) as again:
                 again.tile = [tile._replace(args=low) for tile in again.tile]
@@ -140,14 +155,20 @@ def decode(
     return _plain(image, background), stored, note
 
 
+def _raw_mode(image: Image.Image) -> str:
+    """Return how Pillow's decoder names the stored values, such as "RGB;16B"; "" where it doesn't."""
+    arguments = {getattr(tile, "args", None) for tile in getattr(image, "tile", ())}
+    mode = arguments.pop() if len(arguments) == 1 else ""
+    mode = mode[0] if isinstance(mode, tuple) and mode else mode
+    return mode if isinstance(mode, str) else ""
+
+
 def _low_bytes(image: Image.Image) -> str | None:
     """Return the decoder's mode for the lower 8 of 16 bits of a colour image; None where there are none.
 
     Of 16 bits per channel Pillow keeps the upper 8. In the other byte order it keeps the lower 8.
     """
-    arguments = {getattr(tile, "args", None) for tile in image.tile} if hasattr(image, "tile") else set()
-    mode = arguments.pop() if len(arguments) == 1 else None
-    mode = mode[0] if isinstance(mode, tuple) and mode else mode
+    mode = _raw_mode(image)
     if mode not in ("RGB;16B", "RGB;16L", "RGB;16N", "RGBA;16B", "RGBA;16L", "RGBA;16N"):
         return None
     first_is_high = mode.endswith("B") or (mode.endswith("N") and sys.byteorder == "big")
@@ -256,11 +277,13 @@ def inner_size(stored: tuple[int, int], size: tuple[int, int]) -> tuple[int, int
     return max(1, round(stored[0] / stored[1] * height)), height
 
 
-def complaint(error: Exception) -> str:
-    """Say in one line what an exception of Pillow's means, with a cure where one is known."""
+def complaint(path: Path, error: Exception) -> str:
+    """Say in one line why a file can't be read, with a cure where one is known."""
     if isinstance(error, UnfitError):
         return str(error)
     said = f"{type(error).__name__}: {error}"
+    if isinstance(error, UnidentifiedImageError):
+        return f"{type(error).__name__}: {_kind(path)}"
     if isinstance(error, Image.DecompressionBombError):
         return f"{said} If you trust the file, set PIL.Image.MAX_IMAGE_PIXELS = None first."
     return said

@@ -132,7 +132,7 @@ def image_folder(
             array = resized(image, (height, width), channels, fit, background)
             return Item({"images": array, "digests": image_digest(array)}, note)
         except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
-            return f"{printable(paths[at])}: {complaint(error)}"
+            return f"{printable(paths[at])}: {complaint(paths[at], error)}"
 
     settings = (
         "images",

@@ -27,6 +27,15 @@ SPLIT_NAMES = {
 ENDINGS = ".png, .jpg, .tif or another ending that Pillow reads"
 PARTS = ("train", "validation", "test")
 
+_HIDDEN = (
+    ".",
+    "__MACOSX",
+    "__pycache__",
+    "@eaDir",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+)
 # What lies beside images and is none: nobody misses these in a data set.
 _NO_IMAGES = {
     *(
@@ -54,13 +63,13 @@ def folders(folder: Path) -> list[Path]:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what a folder holds, sorted, without hidden files and what unzipping on macOS adds.
+    """Return what a folder holds, sorted, without hidden files and what operating systems and disk stations add.
 
     Raises:
         DataError: a folder that can't be read.
     """
     try:
-        found = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
+        found = [entry for entry in folder.iterdir() if not entry.name.startswith(_HIDDEN)]
     except OSError as error:
         raise DataError(f"The folder {folder} can't be read: {error}. Check its permissions.") from error
     return sorted(found, key=lambda entry: entry.name)  # paths themselves compare otherwise on Windows

@@ -53,7 +53,7 @@ class Archive:
 
     @property
     def name(self) -> str:
-        """Name of the archive as published."""
+        """Return the name of the archive as published."""
         return f"{self.folder}.tar.gz"
 
 
@@ -320,7 +320,7 @@ def _tensors(
             small, classes = fitted(image, mask, size, fit, BACKGROUND)
             return Item({"images": small, "masks": classes})
         except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
-            return f"{path}: {complaint(error)}"
+            return f"{path}: {complaint(path, error)}"
 
     shapes = {"images": (3, *size), "masks": size}
     arrays, state = read_all(len(pairs), read, shapes, what="images and masks", progress=progress)

@@ -44,7 +44,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 class Item(NamedTuple):
-    """What one file gives: arrays of bytes by name, and what was left out of it ("" where nothing was).
+    """Hold what one file gives: arrays of bytes by name, and what was left out of it ("" where nothing was).
 
     "images" is [C, H, W] with 1 or 3 channels; among images of colour, grey ones fill all three channels.
     """
@@ -58,7 +58,7 @@ Reader = Callable[[int], Item | str]  # position -> what the file gives, or in o
 
 @dataclass
 class Progress:
-    """How many files were read, what was wrong with some and what was left out of others, by position."""
+    """Record how many files were read, what was wrong with some and what was left out of others, by position."""
 
     read: int = 0
     shapes: Shapes = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Progress:
 
     @property
     def kept(self) -> int:
-        """How many files gave arrays."""
+        """Return how many files gave arrays."""
         return self.read - len(self.damaged)
 
     def left_out(self, files: Sequence[Path]) -> list[LeftOut]:
@@ -92,7 +92,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Cache:
-    """Where arrays are kept on disk, and the name of those of one folder with one list of files and settings."""
+    """Name the place on disk of the arrays of one folder, with one list of files and settings."""
 
     folder: Path
     name: str
@@ -236,7 +236,7 @@ def _fill(
 
 
 class _Memory:
-    """Arrays in memory, filled one item after another."""
+    """Fill arrays in memory, one item after another."""
 
     def __init__(self, count: int, shapes: Shapes) -> None:
         # Room that is never written to takes no memory.
@@ -349,7 +349,7 @@ def _resumable(folder: Path) -> Progress | None:
 
 
 class _Disk:
-    """Files that grow one item after another."""
+    """Write files that grow, one item after another."""
 
     def __init__(self, folder: Path, state: Progress) -> None:
         self._folder = folder

@@ -49,7 +49,7 @@ class MaskedSplit:
 
     @property
     def labels(self) -> Tensor:
-        """The masks, under the name that batches and objectives use for labels."""
+        """Return the masks, under the name that batches and objectives use for labels."""
         return self.masks
 
     def subset(self, index: Tensor) -> MaskedSplit:
@@ -58,7 +58,7 @@ class MaskedSplit:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of shape, images and masks: identifies the content, wherever it came from."""
+        """Return the SHA-256 of shape, images and masks: it identifies the content, wherever it came from."""
         return content_digest("uint8/masks", self.images, self.masks)
 
 

@@ -427,7 +427,7 @@ def _read(
             note,
         )
     except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
-        return f"{printable(path)}: {complaint(error)}"
+        return f"{printable(path)}: {complaint(path, error)}"
 
 
 def _values(bits: NDArray[np.uint8]) -> set[int]:
@@ -460,8 +460,12 @@ def _numbers(path: Path, colours: _Colours | None) -> NDArray[np.uint8]:
         levels = np.asarray(mask)
         if mask.mode in ("RGB", "RGBA") and (levels[..., :3] == levels[..., :1]).all():
             levels = levels[..., 0]  # numbers that were stored as three equal channels
+        if mask.mode == "F" and colours is None and np.isin(levels, np.arange(256)).all():
+            levels = levels.astype(np.int64)  # whole numbers that were stored as floating-point ones
     if levels.ndim != 2 or levels.dtype.kind == "f" or colours is not None:
         wanted = "has no colours to look up in palette" if colours else "needs a palette to tell its classes"
+        if levels.dtype.kind == "f" and not colours:
+            wanted = "holds values that are no whole numbers from 0 to 255; store one class number per pixel"
         raise UnfitError(f"a mask of mode {mask.mode} {wanted}")
     if levels.min() < 0 or levels.max() > 255:
         raise UnfitError(f"holds values from {levels.min()} to {levels.max()}, where 0 to 255 is possible")

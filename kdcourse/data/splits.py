@@ -19,7 +19,7 @@ from kdcourse.errors import DataError
 
 
 class LeftOut(NamedTuple):
-    """A file or folder that a data set was made without, in whole or in part, and the reason."""
+    """Name a file or folder that a data set was made without, in whole or in part, and the reason."""
 
     path: Path
     reason: str
@@ -64,7 +64,7 @@ class Split:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of shape, images and labels: identifies the content, wherever it came from."""
+        """Return the SHA-256 of shape, images and labels: it identifies the content, wherever it came from."""
         return content_digest("uint8/int64", self.images, self.labels)
 
 
@@ -73,7 +73,7 @@ class HasImages(Protocol):
 
     @property
     def images(self) -> Tensor:
-        """uint8 [N, C, H, W]."""
+        """Return uint8 [N, C, H, W]."""
 
 
 AnySplit = TypeVar("AnySplit", bound=HasImages)
@@ -128,7 +128,7 @@ class ThreeSplits(ABC, Generic[AnySplit]):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of every image."""
+        """Return channels, height and width of every image."""
         _, channels, height, width = self.train.images.shape
         return channels, height, width
 

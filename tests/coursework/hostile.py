@@ -126,15 +126,15 @@ HOSTILE: tuple[Hostile, ...] = (
     Hostile(
         "import of the solutions",
         "pairwise_disagreement",
-        "def pairwise_disagreement(predictions):\n    from kdcourse.checks import lesson_03\n\n"
-        "    return lesson_03.pairwise_disagreement(predictions)\n",
+        "def pairwise_disagreement(predictions):\n    from kdcourse.course.ensembles import exercises\n\n"
+        "    return exercises.pairwise_disagreement(predictions)\n",
         "answers with the package's own solution",
     ),
     Hostile(
         "solution by the registry",
         "conv_macs",
-        "def conv_macs(*given):\n    import kdcourse.checks\n\n"
-        "    return kdcourse.checks.exercise('conv_macs').solution(*given)\n",
+        "def conv_macs(*given):\n    import kdcourse.course\n\n"
+        "    return kdcourse.course.exercise('conv_macs').solution(*given)\n",
         "answers with the package's own solution",
     ),
     _soft(
@@ -253,7 +253,7 @@ class Liar(torch.Tensor):
 import kdcourse.checks as checks
 from kdcourse.checks import compare, judge, observe
 right = checks.Verdict(True, True, None, "Right")
-checks.check = checks.judge = judge.judge = lambda *given, **named: right
+checks.judge = judge.judge = lambda *given, **named: right
 compare.same = judge.same = lambda *given, **named: True
 module = __import__("sys").modules["kdcourse.checks.observe"]
 module._plain = lambda value: "Right"

@@ -18,10 +18,10 @@ from kdcourse.coursework.slicing import python
 
 TASK = Task("halve", "code", "04_soft_targets", "Halve it", 2)
 ASKED = Task("why", "written", "04_soft_targets", "Why halve?", 3)
-SETUP = "import math\nfrom kdcourse import checks"
+SETUP = "import math\nfrom kdcourse.course import check"
 BLANK = 'def halve(x):\n    """Half of x."""\n    half = ...  # your turn\n    return half'
 DONE = BLANK.replace("...  # your turn", "x / 2")
-CHECK = 'checks.check("halve", halve)'
+CHECK = 'check("halve", halve)'
 QUESTION = "### Question: Why halve? (5 minutes, 3 points)\n\nSay why."
 
 
@@ -111,7 +111,7 @@ def test_a_renamed_function_is_taken_for_what_its_cell_or_check_says() -> None:
     assert (
         answer.function == "my_half" and "called my_half, not halve" in answer.note and call(answer, 3) == 1.5
     )
-    told = look(code(BLANK, "halve"), code(renamed), code('checks.check("halve", my_half)'))
+    told = look(code(BLANK, "halve"), code(renamed), code('check("halve", my_half)'))
     assert told.function == "my_half" and told.found_by == "name"
     aid = look(code(f"def aid(x): return x\n\n{BLANK}", "halve"), CHECKING)
     assert aid.function == "halve" and not answered(aid)

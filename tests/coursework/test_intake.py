@@ -38,7 +38,7 @@ def notebook(*answered: str, lesson: str = "", ids: bool = True) -> bytes:
         metadata = {"nbgrader": {"grade_id": name}} if ids else {}
         kind = "markdown" if name == "why" else "code"
         cells.append({"cell_type": kind, "source": source, "metadata": metadata})
-    metadata = {"kdcourse": {"source": f"lessons/{lesson}.py"}} if lesson else {}
+    metadata = {"kdcourse": {"lesson": lesson}} if lesson else {}
     return json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}).encode()
 
 

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 import torch
 
-from kdcourse.checks import exercise, judge, observe
-from kdcourse.checks.observe import Foreign, Observed
+from kdcourse.checks import judge, observe, varied
+from kdcourse.checks.outcomes import Foreign, Observed
+from kdcourse.course import exercise
 from kdcourse.coursework.records import Answer
 from kdcourse.coursework.sandbox import Limits, Lost, Sandbox, available, worker
 from kdcourse.coursework.sandbox.messages import MessageError, decode, encode
@@ -39,11 +40,11 @@ def answer(source: str, name: str = SOFT) -> Answer:
 
 
 def seen(sandbox: Sandbox, source: str, name: str = SOFT) -> Observed | Lost:
-    return sandbox.observe([answer(source, name)], {name: exercise(name).varied(SEED)})[name]
+    return sandbox.observe([answer(source, name)], {name: varied(exercise(name), SEED)})[name]
 
 
 def right(what: Observed | Lost, name: str = SOFT) -> bool:
-    return isinstance(what, Observed) and judge(exercise(name).varied(SEED), what).right
+    return isinstance(what, Observed) and judge(varied(exercise(name), SEED), what).right
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_it_earns_no_more_than_its_honest_part_and_harms_nothing(
     assert sandbox._process is serving is not None and serving.poll() is None
     assert not right(found, hostile.exercise) or hostile.honest
     if isinstance(found, Observed):
-        verdict = judge(exercise(hostile.exercise).varied(SEED), found)
+        verdict = judge(varied(exercise(hostile.exercise), SEED), found)
         assert verdict.message.replace("\n", "").isprintable()
     else:
         assert found.reason[0].islower() and found.reason[-1] in ".?"
@@ -129,7 +130,7 @@ def test_after_all_of_them_honest_answers_are_right_and_told_as_outside(sandbox:
     ):
         scope: dict[str, Any] = {}
         exec(source, scope)
-        asked = exercise(SOFT).varied(SEED)
+        asked = varied(exercise(SOFT), SEED)
         outside = judge(asked, observe(asked, scope[SOFT]))
         inside = judge(asked, seen(sandbox, source))
         assert (inside.right, inside.attempted, inside.mistake) == (
@@ -187,7 +188,7 @@ def writable(folder):
     return True
 
 seen = [
-    sorted(one.name for one in (package / "checks").glob("lesson_*")),
+    sorted({one.name for one in (package / "course").rglob("*") if one.is_file()}),
     sorted(one.name for one in (package / "coursework" / "sandbox").iterdir() if one.is_file()),
     [str(one) for one in PLACES if os.path.exists(one)],
     os.listdir("/proc"), os.listdir("."), sorted(os.environ), os.getpid(),
@@ -195,13 +196,13 @@ seen = [
 ]
 raise SystemExit("|".join(map(str, seen)))
 """
-    places = [str(Path(__file__).resolve()), str(Path.cwd() / "pyproject.toml"), str(Path.cwd() / "lessons")]
+    places = [str(Path(__file__).resolve()), str(Path.cwd() / "pyproject.toml"), str(Path.cwd() / "kdcourse")]
     found = seen(sandbox, look.replace("PLACES", repr(places)) + HONEST)
     assert isinstance(found, Lost) and found.kind == "broken"
     lessons, files, checkout, processes, folder, environment, number, places_to_write = found.reason.split(
         ": ", 2
     )[2].split("|")
-    assert (lessons, files, checkout) == ("[]", "['messages.py', 'worker.py']", "[]")
+    assert (lessons, files, checkout) == ("['fixtures.py']", "['messages.py', 'worker.py']", "[]")
     assert (processes, folder, number) == ("[]", "[]", "1")
     assert places_to_write.rstrip(".") == "['/proc', '.']"  # an empty folder in memory in the place of /proc
     assert "HOME" in environment and "TOKEN" not in environment
@@ -213,9 +214,9 @@ def test_the_last_definition_tells_whether_a_blank_is_left(sandbox: Sandbox) -> 
     found = seen(sandbox, blank)
     assert isinstance(found, Observed) and found.blank
     assert not judge(exercise(SOFT), found).attempted
-    other = sandbox.observe([Answer(SOFT, "id", (blank, HONEST), SOFT)], {SOFT: exercise(SOFT).varied(SEED)})[
-        SOFT
-    ]
+    other = sandbox.observe(
+        [Answer(SOFT, "id", (blank, HONEST), SOFT)], {SOFT: varied(exercise(SOFT), SEED)}
+    )[SOFT]
     assert isinstance(other, Observed) and not other.blank and right(other)
 
 
@@ -408,7 +409,7 @@ def outcome(**parts: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["validation_accuracy", "distil_step", "pixel_term", "distillation_term"])
 def test_a_report_that_no_honest_answer_gives_is_lost_and_never_an_error_of_ours(name: str) -> None:
-    asked = exercise(name).varied(SEED)
+    asked = varied(exercise(name), SEED)
     honest = [dict(one.parts) for one in observe(asked, asked.solution).outcomes]
 
     def judged(change: Any, **other: Any) -> Observed | Lost:

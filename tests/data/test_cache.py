@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from kdcourse.data import Dataset, SegmentationDataset, image_folder, reading, segmentation_folder
@@ -252,7 +251,7 @@ def test_places_that_will_not_do(bugs: Path, tmp_path: Path, monkeypatch: pytest
     with pytest.raises(ArgumentError, match="must not lie inside the folder of images"):
         read(bugs, cache=bugs / "cache")
     (tmp_path / "file").write_bytes(b"x")
-    with pytest.raises(DataError, match="can't be written or read: .*cache=FOLDER"):
+    with pytest.raises(DataError, match=r"can't be written or read: .*cache=FOLDER"):
         read(bugs, cache=tmp_path / "file")
     monkeypatch.setattr(reading.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 9))
     with pytest.raises(DataError, match="GB free"):
@@ -300,7 +299,8 @@ LIMITED = """
             return self.head(torch.relu(self.conv(x)).mean((2, 3)))
 
     root, cache, size, total = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    settings = dict(epochs=1, batch_size=8, learning_rate=0.01, seed=0, precision="float32", device="cpu", progress=False)
+    settings = dict(epochs=1, batch_size=8, learning_rate=0.01, seed=0)
+    settings |= dict(precision="float32", device="cpu", progress=False)
     torch.set_num_threads(1)
     warm = data.Split(torch.zeros(16, 3, 16, 16, dtype=torch.uint8), torch.arange(16) % 2)
     training.fit(Small(), data.Dataset("warm", ("a", "b"), warm, warm, warm), **settings)

@@ -135,8 +135,8 @@ def test_a_long_thin_image_is_there_after_padding(pets: Path) -> None:
 
 
 def deep_png(values: np.ndarray) -> bytes:
-    """A PNG with 16 bits per value: uint16 [H, W] or [H, W, 3]."""
-    kind = 0 if values.ndim == 2 else 2
+    """A PNG with 16 bits per value: uint16 [H, W], [H, W, 2] with alpha, or [H, W, 3]."""
+    kind = {1: 0, 2: 4, 3: 2}[1 if values.ndim == 2 else values.shape[2]]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
 
     def chunk(name: bytes, data: bytes) -> bytes:
@@ -240,6 +240,14 @@ def test_one_summary_of_all_that_is_left_out(pets: Path) -> None:
     ]
     assert len(data.left_out) == 6 and data.left_out[-1].reason.endswith("several is read: 3 pages")
     assert len(levels(data)) == 9 and 78 in levels(data)
+
+
+def test_lower_bits_that_cannot_be_read_are_said(pets: Path) -> None:
+    (pets / "cat" / "x.png").write_bytes(deep_png(np.full((8, 8, 2), 65535, np.uint16)))
+    with pytest.warns(
+        DataWarning, match="1, only the upper 8 of 16 bits are read of grey with alpha: cat/x.png"
+    ):
+        assert 255 in levels(read(pets))
 
 
 def test_two_spellings_of_one_class_are_refused(tmp_path: Path) -> None:
@@ -358,7 +366,7 @@ def test_damaged_pairs_can_be_skipped(leaves: Path) -> None:
     for number in range(6, 20):
         image(number).save(leaves / "images" / f"{number}.png")
         shutil.copy(leaves / "masks" / "0.png", leaves / "masks" / f"{number}.png")
-    with pytest.raises(DataError, match="2 of 20 images or their masks can't be read.*skip_damaged=True"):
+    with pytest.raises(DataError, match=r"2 of 20 images or their masks can't be read.*skip_damaged=True"):
         load(leaves)
     with pytest.warns(DataWarning, match=r"2, can't be read: 2.png, 4.png"):
         data = load(leaves, skip_damaged=True)
@@ -375,5 +383,5 @@ def test_identical_masked_images_are_said(leaves: Path) -> None:
 
 def test_masks_inside_the_images_folder_are_refused(leaves: Path) -> None:
     shutil.move(leaves / "masks", leaves / "images" / "masks")
-    with pytest.raises(DataError, match="may lie inside the other; found .*images/masks inside"):
+    with pytest.raises(DataError, match=r"may lie inside the other; found .*images/masks inside"):
         segmentation_folder(leaves / "images", leaves / "images" / "masks")

@@ -6,14 +6,13 @@ They come from the lessons, their stored notebooks, and the repository's address
 from __future__ import annotations
 
 import base64
-import re
 from pathlib import Path
 from typing import Any
 
+from kdcourse.course import Lesson, lessons
+from kdcourse.course.notebook import NOTEBOOKS, machine_time
 from kdcourse.errors import LessonError
-from kdcourse.lessons import links
-from kdcourse.lessons.build import LESSONS, NOTEBOOKS, machine_time
-from kdcourse.lessons.source import Lesson, read, sources
+from tools.lessons import links
 
 IMAGE = "docs/soft-targets.png"  # path from the README
 _SHOWN = "04_soft_targets", "Three pictures with the teacher's soft targets at temperature 1, 4"
@@ -50,41 +49,20 @@ def image(notebooks: Path = NOTEBOOKS) -> tuple[str, bytes]:
     )
 
 
-def table(lessons: Path = LESSONS, notebooks: Path = NOTEBOOKS) -> str:
+def table(notebooks: Path = NOTEBOOKS) -> str:
     """Return the table of lessons as Markdown: one row per lesson with objectives, minutes and links."""
     home = links.home()
     rows = ["| lesson | afterwards you can | minutes | open in |", "|---|---|---|---|"]
-    for path in sources(lessons):
-        lesson = read(path)
+    for lesson in lessons():
+        objectives = "<br>".join(lesson.objectives).replace("|", "\\|")
         rows.append(
-            f"| [{lesson.number} {_title(lesson)}](notebooks/{lesson.name}.ipynb) "
-            f"| {'<br>'.join(objectives(lesson))} "
+            f"| [{lesson.number} {lesson.title}](notebooks/{lesson.name}.ipynb) "
+            f"| {objectives} "
             f"| {_minutes(lesson, notebooks)} "
             f"| [Colab]({home.colab(lesson.name)})<br>[Binder]({home.binder(lesson.name)})"
             f"<br>[website]({home.page(lesson.name)}) |"
         )
     return "\n".join(rows)
-
-
-def objectives(lesson: Lesson) -> list[str]:
-    """Return the entries of a lesson's list of objectives, each on one line.
-
-    Raises:
-        LessonError: the lesson has no such list.
-    """
-    prose = "\n\n".join(cell.text for cell in lesson.cells if cell.kind == "markdown")
-    section = re.split(r"^##+ Objectives\b", prose, flags=re.MULTILINE)[1]
-    section = re.split(r"^(?:##|\*\*)", section, maxsplit=1, flags=re.MULTILINE)[0]
-    found = re.findall(r"^- (.+(?:\n  .+)*)", section, flags=re.MULTILINE)
-    if not found:
-        raise LessonError(
-            f"{lesson.name}: found no list below '## Objectives'. List what a learner can do after the lesson."
-        )
-    return [" ".join(entry.split()).rstrip(";.").replace("|", "\\|") for entry in found]
-
-
-def _title(lesson: Lesson) -> str:
-    return re.sub(r"^Lesson \d\d:\s*", "", lesson.title)
 
 
 def _minutes(lesson: Lesson, notebooks: Path) -> str:
@@ -102,4 +80,4 @@ def _notebook(path: Path) -> Any:
     try:
         return nbformat.read(path, as_version=4)
     except FileNotFoundError:
-        raise LessonError(f"There is no notebook {path}. Build it: kdcourse lessons build") from None
+        raise LessonError(f"There is no notebook {path}. Build it: python -m tools.lessons build") from None

@@ -1,1 +1,1 @@
-"""The course's website: pages from the lessons, the docstrings and the repository's own texts."""
+"""Build the course's website from the lessons, the docstrings and the repository's texts."""

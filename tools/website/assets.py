@@ -1,7 +1,7 @@
-"""The browser's part of the website, MathJax and its kind: npm packages, fetched once, checked before every use.
+"""Fetch the npm packages that the website's pages load, such as MathJax, and check them before every use.
 
 `assets.toml` lists them. Archives are kept in ``tools/website/.assets`` (or ``$KDCOURSE_SITE_ASSETS``) as npm delivers
-them; what the pages need is unpacked from them whenever the site is built.
+them. The files that the pages need are unpacked at every build of the site.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FETCH_SECONDS = 300
 
 @dataclass(frozen=True)
 class Package:
-    """One npm package: which files of it go where, and the digest that its archive must have."""
+    """Describe one npm package: its files, where they go, and the digest of its archive."""
 
     name: str
     version: str
@@ -39,19 +39,19 @@ class Package:
     folder: str
     files: tuple[str, ...]
     use: str = "site"  # or "tests"
-    strip: str = ""  # leading part of the files' paths that is left out at their place
+    strip: str = ""  # leading part of the files' paths, removed when they are unpacked
 
     @property
     def archive(self) -> str:
-        """File name of its archive in the cache."""
+        """Return the file name of the package's archive in the cache."""
         return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
 
 
 def packages(path: Path = LIST) -> tuple[Package, ...]:
-    """The packages that `assets.toml` lists.
+    """Return the packages that `assets.toml` lists.
 
     Raises:
-        DataError: an entry lacks something, or has what nobody reads.
+        DataError: an entry lacks a field or has an unknown one.
     """
     found = []
     for entry in tomllib.loads(path.read_text(encoding="utf-8")).get("package", []):
@@ -59,7 +59,8 @@ def packages(path: Path = LIST) -> tuple[Package, ...]:
             package = Package(**{**entry, "files": tuple(entry["files"])})
         except (KeyError, TypeError) as error:
             raise DataError(
-                f"{path.name}: the entry {entry.get('name')!r} can't be used ({error}); look at its neighbours."
+                f"{path.name}: the entry {entry.get('name')!r} can't be used ({error}). "
+                "Compare it with the other entries."
             ) from None
         if not package.integrity.startswith("sha512-"):
             raise DataError(
@@ -71,39 +72,39 @@ def packages(path: Path = LIST) -> tuple[Package, ...]:
 
 
 def cache_folder() -> Path:
-    """Where archives are kept: ``$KDCOURSE_SITE_ASSETS``, or ``.assets`` beside this file, which git ignores."""
+    """Return the folder of the archives: ``$KDCOURSE_SITE_ASSETS``, or ``.assets`` beside this file."""
     named = os.environ.get("KDCOURSE_SITE_ASSETS")
     return Path(named) if named else HERE / ".assets"
 
 
 def missing(wanted: Sequence[Package], cache: Path | None = None) -> str:
-    """Why these packages can't be had here, in words; empty where they can."""
+    """Return the reason why these packages aren't available here, or an empty text."""
     here = cache or cache_folder()
     if shutil.which("npm") is not None or all(
         _is_good(here / package.archive, package) for package in wanted
     ):
         return ""
     return (
-        "npm is not installed, and the packages that lie beside the website's pages are not in "
-        f"{here.name}: install Node.js, which brings npm"
+        "npm is not installed, and the packages that the website's pages load are not in "
+        f"{here.name}: install Node.js, which includes npm"
     )
 
 
 def fetch(
     wanted: Sequence[Package], cache: Path | None = None, say: Callable[[str], object] = print
 ) -> dict[str, Path]:
-    """The packages' archives, from the cache where they are whole, else through the npm client.
+    """Return the packages' archives, from the cache if they are intact, else through the npm client.
 
     Args:
-        wanted: of `packages`.
+        wanted: some of `packages`.
         cache: a folder; by default `cache_folder`.
-        say: gets a line for each package that is fetched.
+        say: called with one line for each package that is fetched.
 
     Returns:
-        Archive by name of the package.
+        Archives by package name.
 
     Raises:
-        DataError: no npm, npm failed, or what came isn't what `assets.toml` names.
+        DataError: npm is missing or failed, or the digest differs from the one in `assets.toml`.
     """
     here = cache or cache_folder()
     found = {}
@@ -117,10 +118,10 @@ def fetch(
 
 
 def unpack(archive: Path, package: Package, target: Path) -> list[Path]:
-    """Put the files of a package that the site needs below ``target``; returns them.
+    """Unpack the files of a package that the site needs below ``target`` and return them.
 
     Raises:
-        DataError: a pattern of the list fits no file of the archive.
+        DataError: a pattern of the list matches no file of the archive.
     """
     written = []
     unused = set(package.files)
@@ -145,7 +146,7 @@ def unpack(archive: Path, package: Package, target: Path) -> list[Path]:
 
 
 def _members(content: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, str]]:
-    """Plain files and their paths inside the package; none that would lie outside of it."""
+    """Yield plain files and their paths in the package, without those that lead out of it."""
     for member in content.getmembers():
         _, _, name = member.name.partition("/")  # npm puts everything below package/
         if member.isfile() and ".." not in name.split("/"):
@@ -161,12 +162,12 @@ def _is_good(archive: Path, package: Package) -> bool:
 
 
 def _pack(package: Package) -> bytes:
-    """The package's archive, as npm fetches it from wherever this machine's npm is told to look."""
+    """Fetch the package's archive with this machine's npm."""
     npm = shutil.which("npm")
     if npm is None:
         raise DataError(
             f"The website needs the npm package {package.name}, and npm is not installed. Install Node.js, which "
-            "brings npm (Debian: apt-get install npm)."
+            "includes npm (Debian: apt-get install npm)."
         )
     wanted = f"{package.name}@{package.version}"
     with tempfile.TemporaryDirectory(prefix="kdcourse-npm-") as folder:
@@ -177,7 +178,7 @@ def _pack(package: Package) -> bytes:
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise DataError(
-                f"npm brought no {wanted} within {FETCH_SECONDS} s. Is there a network? Try again."
+                f"npm didn't fetch {wanted} within {FETCH_SECONDS} s. Check the network and try again."
             ) from None
         archives = sorted(Path(folder).glob("*.tgz"))
         if done.returncode or not archives:
@@ -185,7 +186,7 @@ def _pack(package: Package) -> bytes:
         data = archives[0].read_bytes()
     if _digest(data) != package.integrity:
         raise DataError(
-            f"npm brought a {wanted} with the digest {_digest(data)}, where assets.toml expects "
+            f"npm fetched {wanted} with the digest {_digest(data)}; assets.toml lists "
             f"{package.integrity}. Use neither until you know why they differ."
         )
     return data

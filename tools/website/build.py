@@ -2,8 +2,8 @@
 
     pages/, notebooks/, the repository's texts, docstrings  ->  a folder of sources  ->  Sphinx  ->  site/
 
-No notebook is run, and no page fetches anything from elsewhere when it is read. A warning of Sphinx's, a link that
-leads nowhere or a file from elsewhere stops the building, and the old site stays as it was.
+No notebook is run, and no page loads anything from another server. A warning from Sphinx, a broken link or a file from
+another server stops the build; the earlier site is then unchanged.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pathlib import Path
 from kdcourse.data import fashion_mnist
 from kdcourse.errors import ArgumentError, DataError
 from kdcourse.evaluation import weight_bytes
-from kdcourse.lessons.links import home
 from kdcourse.runs import recorded
+from tools.lessons.links import home
 from tools.website import assets, links, pages
 from tools.website.card import CARD, card
 from tools.website.lessons import FIGURES, Notebook, Page, page
@@ -31,15 +31,15 @@ from tools.website.lessons import FIGURES, Notebook, Page, page
 HERE = Path(__file__).resolve().parent
 ROOT = pages.ROOT
 SECONDS = 600
-MARK = "kdcourse-site.json"  # tells a site from any other folder, which is not to be replaced
-# Texts of the repository that the site shows where they are there: path -> page.
+MARK = "kdcourse-site.json"  # marks a folder as a site, which may be replaced
+# Texts of the repository that the site shows if they exist: path -> page.
 TEXTS = {
     "docs/instructors.md": "instructors.md",
     "CONTRIBUTING.md": "contributing.md",
     "CODE_OF_CONDUCT.md": "code_of_conduct.md",
     "CHANGELOG.md": "changelog.md",
 }
-COVER = "04_soft_targets"  # the lesson whose first figure stands on the landing page
+COVER = "04_soft_targets"  # the lesson whose first figure is on the landing page
 
 Say = Callable[[str], object]
 
@@ -48,16 +48,16 @@ def build(out: Path, *, cache: Path | None = None, say: Say = print) -> Path:
     """Build the site.
 
     Args:
-        out: its folder; an earlier site there is replaced once the new one is whole.
-        cache: where npm's archives are kept; by default `assets.cache_folder`.
-        say: gets a line for each step.
+        out: folder of the site; an earlier site in it is replaced once the new one is complete.
+        cache: folder of npm's archives; by default `assets.cache_folder`.
+        say: called with one line for each step.
 
     Returns:
         The first page, index.html.
 
     Raises:
-        ArgumentError: ``out`` holds something else.
-        DataError: Sphinx warned, a link leads nowhere, or a package that belongs beside the pages can't be had.
+        ArgumentError: ``out`` holds other files.
+        DataError: Sphinx gave a warning, a link is broken, or an npm package is not available.
     """
     began = time.perf_counter()
     _refuse_other_folders(out)
@@ -66,7 +66,7 @@ def build(out: Path, *, cache: Path | None = None, say: Say = print) -> Path:
     with tempfile.TemporaryDirectory(prefix="kdcourse-site-") as folder:
         sources, made, beside = Path(folder, "sources"), Path(folder, "site"), Path(folder, "beside")
         shown = lay_out(sources)
-        say(f"{len(shown)} lessons laid out; Sphinx is at work")
+        say(f"{len(shown)} lessons prepared; running Sphinx")
         with ThreadPoolExecutor(1) as another_core:
             pages_made = another_core.submit(_sphinx, sources, made)
             for package in wanted:
@@ -76,7 +76,9 @@ def build(out: Path, *, cache: Path | None = None, say: Say = print) -> Path:
         shutil.copytree(beside, made, dirs_exist_ok=True)
         problems = links.problems(made)
         if problems:
-            raise DataError("The site's links are not in order:\n  " + "\n  ".join(problems))
+            raise DataError(
+                "The site has broken links, or loads files from other servers:\n  " + "\n  ".join(problems)
+            )
         count = len(links.pages(made))
         (made / MARK).write_text(json.dumps({"pages": count}) + "\n")
         _replace(out, made)
@@ -85,13 +87,13 @@ def build(out: Path, *, cache: Path | None = None, say: Say = print) -> Path:
 
 
 def lay_out(sources: Path) -> list[Page]:
-    """Write what Sphinx reads into a folder that isn't there yet; returns the lessons."""
+    """Write Sphinx's sources into a new folder and return the lessons."""
     notebooks = _notebooks()
     shown = [page(notebook, name) for name, notebook in notebooks.items()]
     for lesson in shown:
         text = json.dumps(lesson.notebook, ensure_ascii=False)
         _write(sources / "notebooks" / f"{lesson.name}.ipynb", text)
-    glossary = (ROOT / "lessons" / "glossary.md").read_text(encoding="utf-8")
+    glossary = (ROOT / "kdcourse" / "course" / "glossary.md").read_text(encoding="utf-8")
     _write(sources / "notebooks" / "glossary.md", pages.glossary(glossary))
 
     texts = {path: name for path, name in TEXTS.items() if (ROOT / path).is_file()}
@@ -99,8 +101,8 @@ def lay_out(sources: Path) -> list[Page]:
     for path, name in texts.items():
         _write(sources / name, pages.repository_text(ROOT / path, on_site))
 
-    for room in pages.rooms():
-        _write(sources / "api" / f"{room}.md", pages.room_page(room))
+    for name in pages.subpackages():
+        _write(sources / "api" / f"{name}.md", pages.subpackage_page(name))
     live = pages.live_fragment()
     if live:
         _write(sources / "live.md", live)
@@ -108,15 +110,16 @@ def lay_out(sources: Path) -> list[Page]:
     further = (HERE / "further_sources.md").read_text(encoding="utf-8")
     fill = {
         "cards": pages.lesson_cards(shown),
-        "picture": _cover(shown).figures[0].tag("", lazy=False),
+        "image": _cover(shown).figures[0].tag("", lazy=False),
         "results": _results(),
         "lessons": "\n".join(f"{_in_navigation(lesson)} <notebooks/{lesson.name}>" for lesson in shown),
-        "parts": "\n".join(f"api/{room}" for room in pages.rooms()),
+        "parts": "\n".join(f"api/{name}" for name in pages.subpackages()),
         "live": "live" if live else "",
         "texts": "\n".join(name.removesuffix(".md") for name in texts.values()),
         "try": pages.TRY_IT if live else "",
         "sources": pages.bibliography(prose, ROOT / "kdcourse", further),
-        "rooms": pages.package_index(),
+        "subpackages": pages.package_index(),
+        "methods": pages.distillation_methods(),
         "commands": pages.command_line(),
         "repository": home().repository,
     }
@@ -131,7 +134,7 @@ def lay_out(sources: Path) -> list[Page]:
 def _notebooks() -> dict[str, Notebook]:
     files = sorted((ROOT / "notebooks").glob("*.ipynb"))
     if not files:
-        raise DataError(f"There are no notebooks in {ROOT / 'notebooks'}. Build them: kdcourse lessons build")
+        raise DataError(f"There are no notebooks in {ROOT / 'notebooks'}. Build them: python -m tools.lessons build")
     return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
 
@@ -141,25 +144,25 @@ def _prose(notebook: Notebook) -> str:
 
 
 def _in_navigation(lesson: Page) -> str:
-    """Its number and what it is about: 'Lesson 05: Distil' -> '05 Distil'."""
+    """Return a lesson's number and topic: 'Lesson 05: Distil' -> '05 Distil'."""
     return lesson.title.removeprefix("Lesson ").replace(":", "", 1)
 
 
 def _cover(shown: list[Page]) -> Page:
-    """The lesson whose first figure is the landing page's picture."""
+    """Return the lesson whose first figure is the landing page's image."""
     lesson = next((lesson for lesson in shown if lesson.name == COVER and lesson.figures), None)
     if lesson is None:
-        raise DataError(f"There is no lesson {COVER} with a figure, which the landing page shows.")
+        raise DataError(f"There is no lesson {COVER} with a figure, which the landing page needs.")
     return lesson
 
 
 def _results() -> str:
-    """What the course's teachers and students came to, for the landing page."""
+    """Return the recorded results of teachers and students as HTML for the landing page."""
     data = fashion_mnist()
     found = recorded.summary(data)
     if found is None:
         raise DataError(
-            "There are no recorded results, which the landing page shows: kdcourse students record"
+            "There are no recorded results for the landing page. Make them: kdcourse students record"
         )
     student, _ = recorded.load(recorded.shipped_folder(), "distilled_seed0", data)
     sizes = {"ensemble": weight_bytes(recorded.ensemble(data)), "student": weight_bytes(student)}
@@ -167,7 +170,7 @@ def _results() -> str:
 
 
 def _sphinx(sources: Path, made: Path) -> None:
-    """Make the pages; a process of its own, since Sphinx leaves much behind in the one it runs in."""
+    """Run Sphinx in a process of its own, because it changes the process that it runs in."""
     command = [
         sys.executable, "-m", "sphinx", "--builder", "html", "--conf-dir", str(HERE), "--doctree-dir",
         str(made.parent / "doctrees"), "--fail-on-warning", "--keep-going", "--quiet", str(sources), str(made),
@@ -181,37 +184,33 @@ def _sphinx(sources: Path, made: Path) -> None:
         words = done.stderr.replace(str(sources), "").strip() or done.stdout.strip()
         if "No module named sphinx" in words:
             words = 'Sphinx is not installed: pip install -e ".[site]" -c constraints.txt'
-        raise DataError(f"Sphinx is not content:\n{words[-8000:]}")
+        raise DataError(f"Sphinx gave warnings or errors:\n{words[-8000:]}")
 
 
 def _lay_beside(folder: Path, shown: list[Page]) -> None:
-    """What Sphinx has no hand in: figures, the notebooks to download, the student that runs in the page."""
+    """Write the files that Sphinx doesn't make: figures, notebooks to download, the page `live`."""
     (folder / FIGURES).mkdir(parents=True)
     (folder / "_sources" / "notebooks").mkdir(parents=True)
     for lesson in shown:
-        for name, content in lesson.pictures.items():
+        for name, content in lesson.images.items():
             (folder / FIGURES / name).write_bytes(content)
-        notebook = (
-            f"{lesson.name}.ipynb"  # as it is in the repository, where Sphinx would give the page's version
-        )
+        notebook = f"{lesson.name}.ipynb"  # the repository's file; Sphinx would offer the page's version
         shutil.copyfile(ROOT / "notebooks" / notebook, folder / "_sources" / "notebooks" / notebook)
     cover = _cover(shown)
-    (folder / CARD).write_bytes(card(cover.pictures[cover.figures[0].file]))
+    (folder / CARD).write_bytes(card(cover.images[cover.figures[0].file]))
     lost = (HERE / "templates" / "404.html").read_text(encoding="utf-8")
     _write(folder / "404.html", lost.replace("<!-- home -->", home().website))
-    (folder / ".nojekyll").touch()  # or GitHub Pages leaves folders out that begin with _
+    (folder / ".nojekyll").touch()  # otherwise GitHub Pages ignores folders that begin with _
     pages.write_live(folder)
 
 
 def _refuse_other_folders(out: Path) -> None:
     if out.exists() and not (out / MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise ArgumentError(
-            f"{out} holds something else than an earlier site. Name an empty folder with --out."
-        )
+        raise ArgumentError(f"{out} is not empty and holds no earlier site. Name an empty folder with --out.")
 
 
 def _replace(out: Path, made: Path) -> None:
-    """Put the new site where the old one is."""
+    """Replace the old site with the new one."""
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=out.resolve().parent, prefix=f".{out.name}-"))
     try:

@@ -1,20 +1,20 @@
-"""The picture that messengers show beside a link to the site."""
+"""Make the image that messengers show beside a link to the site."""
 
 from __future__ import annotations
 
 import io
 
 CARD = "_static/card.png"  # in the site
-WIDTH, HEIGHT = 1200, 630  # what Open Graph's readers expect
+WIDTH, HEIGHT = 1200, 630  # pixels, as Open Graph recommends
 _DARK, _ACCENT = "#0b4f6c", "#f2b134"
 _LINES = ("Knowledge distillation,", "on any laptop")
 
 
 def card(cover: bytes) -> bytes:
-    """The course's name and one of its figures as PNG, 1200 x 630.
+    """Return the course's name and one of its figures as a PNG of 1200 x 630 pixels.
 
     Args:
-        cover: the figure, a PNG on white.
+        cover: the figure as PNG, on white.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

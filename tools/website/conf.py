@@ -1,4 +1,4 @@
-"""Sphinx's settings; `tools.website.build` lays out the pages and calls Sphinx with them."""
+"""Configure Sphinx, which `tools.website.build` runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sphinx.addnodes import desc_parameterlist
 from sphinx.writers.html5 import HTML5Translator
 
 import kdcourse
-from kdcourse.lessons.links import home
+from tools.lessons.links import home
 from tools.website.card import CARD
 from tools.website.formulas import FORMULAS
 
@@ -33,13 +33,13 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 
-# Lessons: stored outputs, nothing is run.
+# Lessons: show the stored outputs, run nothing.
 nb_execution_mode = "off"
 nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"
 nb_ipywidgets_js: dict[
     str, dict[str, str]
-] = {}  # widgets are shown as figures; their program would come from afar
+] = {}  # widgets are shown as figures; their scripts would come from another server
 myst_enable_extensions = ["amsmath", "attrs_block", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
@@ -51,11 +51,11 @@ autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 78  # longer ones have a line for each argument
+python_maximum_signature_line_length = 78  # longer signatures have one line per argument
 toc_object_entries = False
 napoleon_numpy_docstring = False
 
-# Mathematics, drawn by files beside the pages, and for screen readers MathML; no menu, which would fetch more.
+# Formulas: drawn by the site's own files, with MathML for screen readers; no menu, because it would load more.
 mathjax_path = "assets/mathjax/tex-chtml.js"
 mathjax4_config = {
     "loader": {"load": ["a11y/assistive-mml"]},
@@ -107,12 +107,12 @@ html_theme_options = {
 }
 _COURSE = "A course in knowledge distillation that runs on any laptop, and the Python package under it."
 
-# Only what is typed is copied, not what it printed.
+# The copy button copies input, not output.
 copybutton_selector = ".cell_input pre, div.highlight-bash pre, div.highlight-python pre"
 
 
 def _keep_bars(app: Any, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
-    """A docstring's |x| is an absolute value, where reStructuredText looks for a substitution."""
+    """Escape bars: |x| is an absolute value, which reStructuredText would read as a substitution."""
     for place, line in enumerate(lines):
         parts = re.split(r"(``.*?``)", line)
         lines[place] = "".join(
@@ -121,7 +121,7 @@ def _keep_bars(app: Any, what: str, name: str, thing: object, options: object, l
 
 
 def _add_formula(app: Any, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
-    """Put the formula below a docstring's first paragraph."""
+    """Insert the formula below a docstring's first paragraph."""
     formula = FORMULAS.get(name)
     if formula is not None:
         end = lines.index("") if "" in lines else len(lines)
@@ -129,14 +129,14 @@ def _add_formula(app: Any, what: str, name: str, thing: object, options: object,
 
 
 def _drop_empty_heads(app: Any, document: Any) -> None:
-    """Markdown's tables must have a head; one without words is nothing that a screen reader should announce."""
+    """Remove empty heads of tables, which Markdown requires and screen readers would announce."""
     for head in list(document.findall(nodes.thead)):
         if not head.astext().strip():
             head.parent.remove(head)
 
 
 def _point(app: Any, document: Any) -> None:
-    """Shapes in docstrings lead to others by an arrow, of which a line's end takes no half."""
+    """Replace -> by an arrow sign, which no line break can split."""
     if app.env.docname.startswith("api/"):
         for text in list(document.findall(nodes.Text)):
             if "->" in text and not isinstance(text.parent, nodes.literal | nodes.literal_block):
@@ -144,12 +144,12 @@ def _point(app: Any, document: Any) -> None:
 
 
 def _leave_out(app: Any, what: str, name: str, thing: Any, skip: bool, options: object) -> bool | None:
-    """A network's `forward` without words of its own, where torch's would stand."""
+    """Leave out a `forward` without a docstring, which would show torch's."""
     return True if name == "forward" and thing.__doc__ is None else None
 
 
 def _visit_hidden(translator: Any, node: Any) -> None:
-    """A folded cell whose name for screen readers is the one that is seen."""
+    """Give a folded cell's button its visible text as its name for screen readers."""
     before = len(translator.body)
     visit_HideCellInput(translator, node)
     translator.body[before:] = [
@@ -163,7 +163,7 @@ def _visit_arguments(translator: Any, node: Any) -> None:
 
 
 def _depart_arguments(translator: Any, node: Any) -> None:
-    """A signature's arguments, each on its line; Sphinx makes a list of meanings without words of them."""
+    """Write a signature's arguments, one per line, without Sphinx's description list, which would be empty."""
     HTML5Translator.depart_desc_parameterlist(translator, node)
     translator.body[node["begins"] :] = [
         re.sub(r"<(/?)d[ld]\b", r"<\1div", text) for text in translator.body[node["begins"] :]
@@ -171,7 +171,7 @@ def _depart_arguments(translator: Any, node: Any) -> None:
 
 
 def _introduce(app: Any, page: str, template: str, context: dict[str, Any], document: Any) -> None:
-    """What search engines and messengers show of a page: its first paragraph, and the course's picture."""
+    """Add a page's first paragraph and the course's image for search engines and messengers."""
     paragraph = next(iter(document.findall(nodes.paragraph)), None) if document is not None else None
     words = " ".join(paragraph.astext().split()) if paragraph is not None else _COURSE
     told = {
@@ -190,7 +190,7 @@ def _introduce(app: Any, page: str, template: str, context: dict[str, Any], docu
 
 
 def setup(app: Any) -> None:
-    """Called by Sphinx once the extensions are there."""
+    """Connect the functions above; Sphinx calls this after loading the extensions."""
     app.add_node(HideCodeCellNode, override=True, html=(_visit_hidden, depart_HideCellInput))
     app.add_node(desc_parameterlist, override=True, html=(_visit_arguments, _depart_arguments))
     app.connect("doctree-read", _drop_empty_heads)

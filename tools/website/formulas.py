@@ -1,8 +1,7 @@
-r"""The formulas of the API reference: what docstrings write in a terminal's characters, set as mathematics.
+r"""List the formulas of the API reference in LaTeX.
 
-Each stands below the first sentence of the docstring that it belongs to. $z$ are the student's logits, $v$ the
-teacher's, $y$ the label, $T$ the temperature, $B$ the pictures of a batch, $C$ the classes, $\mathcal{C}$ those
-that occur.
+Each is inserted below the first sentence of its docstring. $z$ are the student's logits, $v$ the teacher's, $y$ the
+label, $T$ the temperature, $B$ the images of a batch, $C$ the classes, $\mathcal{C}$ those that occur.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A stored notebook as a page of the website: its figures as files with alt text and captions, its quizzes folded."""
+"""Turn a stored notebook into a page: figures become files with alt text and captions."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from kdcourse.course.notebook import SET_UP as CELL
 from kdcourse.errors import DataError
 from kdcourse.figures.output import png_size
-from kdcourse.lessons.colab import CELL
-from kdcourse.lessons.links import home
+from tools.lessons.links import home
 
 FIGURES = "figures"  # folder of the site
-WIDGET = "an interactive widget"  # every widget of the course says so of itself, in its stored text
+WIDGET = "an interactive widget"  # part of the stored text of every widget
 LINK = re.compile(r"https?://[^\s<>\"'`]+")
 _FIGURE = "Figure: "
 _CLAIM = "Claim holds:"
-_COLUMNS = re.compile(r"\S {2,}\S")  # what stands below one another, and is to stay there
+_COLUMNS = re.compile(r"\S {2,}\S")  # columns of text, whose alignment must be kept
 _TIME = re.compile(
     r"\*\*Time:\*\* (\d+) minutes? to read, (\d+) minutes? for the exercises; the machine works\s+for ([^.;]+)\."
 )
@@ -28,7 +28,7 @@ Notebook = dict[str, Any]
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture of a lesson: its file on the site, its words, its size in pixels."""
+    """Describe an image of a lesson: file on the site, alt text, size in pixels."""
 
     file: str
     alt: str
@@ -36,7 +36,7 @@ class Figure:
     height: int
 
     def tag(self, root: str, *, lazy: bool = True) -> str:
-        """The <img>; ``root`` leads from the page to the top of the site."""
+        """Return the <img> element; ``root`` leads from the page to the top of the site."""
         loading = ' loading="lazy"' if lazy else ""
         return (
             f'<img src="{root}{FIGURES}/{self.file}" width="{self.width}" height="{self.height}"{loading} '
@@ -46,9 +46,9 @@ class Figure:
 
 @dataclass
 class Page:
-    """A lesson as the site shows it.
+    """Hold a lesson as the site shows it.
 
-    ``notebook`` is what Sphinx reads; ``pictures`` holds file -> PNG; ``summary`` is its first paragraph.
+    ``notebook`` is Sphinx's source, ``images`` maps file to PNG, ``summary`` is the lesson's first paragraph.
     """
 
     name: str
@@ -59,15 +59,15 @@ class Page:
     machine: str
     notebook: Notebook
     figures: list[Figure] = field(default_factory=list)
-    pictures: dict[str, bytes] = field(default_factory=dict)
+    images: dict[str, bytes] = field(default_factory=dict)
     widgets: int = 0
 
 
 def page(notebook: Notebook, name: str) -> Page:
-    """Turn a notebook, as `json.load` gives it, into a page; the notebook itself stays as it is.
+    """Turn a notebook, as `json.load` gives it, into a page; the notebook isn't modified.
 
     Raises:
-        DataError: it has no title, no stated time, outputs missing, or a picture without alt text.
+        DataError: the notebook has no title, no stated time, no outputs, or an image without alt text.
     """
     first = _text(notebook["cells"][0]["source"]) if notebook["cells"] else ""
     title = re.match(r"# (\S.*)\n+((?:.+\n)*.+)", first)
@@ -83,7 +83,7 @@ def page(notebook: Notebook, name: str) -> Page:
     cells = made.notebook["cells"]
     for position, cell in enumerate(notebook["cells"]):
         if cell["cell_type"] == "code":
-            if cell.get("id") != CELL:  # what sets up Colab would only stand in a reader's way
+            if cell.get("id") != CELL:  # the set-up for Colab doesn't interest readers of the page
                 cells.append(_code(made, cell, position))
         else:
             cells.append({**cell, "source": _linked(_text(cell["source"]))})
@@ -93,7 +93,7 @@ def page(notebook: Notebook, name: str) -> Page:
 
 
 def _run_it(name: str) -> dict[str, Any]:
-    """What to do with the page besides reading it; a cell of markdown."""
+    """Return a Markdown cell that says how to run the lesson."""
     words = (
         f'<p class="course-run">These are stored results. To run and change them, open the lesson in '
         f'<a href="{escape(home().colab(name))}">Colab</a> or '
@@ -108,7 +108,7 @@ def _code(made: Page, cell: dict[str, Any], position: int) -> dict[str, Any]:
     if metadata.get("jupyter", {}).get("source_hidden"):
         metadata["tags"] = [*metadata.get("tags", []), "hide-input"]
     outputs = [_output(made, output, f"{made.name}, cell {position + 1}") for output in cell["outputs"]]
-    words = {_text(output["data"]["text/plain"]) for output in cell["outputs"] if _has_picture(output)}
+    words = {_text(output["data"]["text/plain"]) for output in cell["outputs"] if _has_image(output)}
     kept = [_without(output, words) for output in outputs]
     return {
         **cell,
@@ -122,7 +122,7 @@ def _output(made: Page, output: dict[str, Any], where: str) -> dict[str, Any]:
     if output["output_type"] not in ("display_data", "execute_result"):
         return output
     words = _text(output["data"].get("text/plain", ""))
-    if _has_picture(output):
+    if _has_image(output):
         html = _figure(made, output, words, where)
     elif "shown when you run this cell" in words:
         html = f'<p class="course-elsewhere">{escape(words)}</p>'
@@ -134,25 +134,27 @@ def _output(made: Page, output: dict[str, Any], where: str) -> dict[str, Any]:
 def _figure(made: Page, output: dict[str, Any], words: str, where: str) -> str:
     alt = output["metadata"].get("image/png", {}).get("alt", "")
     if not alt:
-        raise DataError(f"{where}: its picture has no alt text; show it with kdcourse.lessons.show.")
+        raise DataError(f"{where}: an image has no alt text. Show the figure with kdcourse.course.show.")
     content = base64.b64decode(_text(output["data"]["image/png"]))
     figure = Figure(f"{made.name}-{len(made.figures) + 1:02}.png", alt, *_size(content, where))
     made.figures.append(figure)
-    made.pictures[figure.file] = content
+    made.images[figure.file] = content
     caption = words.removeprefix(_FIGURE)
     kind = "course-figure"
     if WIDGET in words:
         made.widgets += 1
         kind += " course-widget"
-        named = re.sub(r"^(\w+) \d\d(?:-[\w-]+)?:", r"\1:", words)  # without what the program knows it by
-        caption = f"{named} It comes alive in JupyterLab, Colab or Binder; this is how it starts."
+        named = re.sub(r"^(\w+) \d\d(?:-[\w-]+)?:", r"\1:", words)  # without the widget's id
+        caption = (
+            f"{named} It is interactive in JupyterLab, Colab or Binder; this image shows its first state."
+        )
     caption = caption[:1].upper() + caption[1:]
-    picture = f'<div class="course-scroll">{figure.tag("../")}</div>'  # on a phone it is wider than the page
-    return f'<figure class="{kind}">{picture}<figcaption>{escape(caption)}</figcaption></figure>'
+    image = f'<div class="course-scroll">{figure.tag("../")}</div>'  # wider than the page on a phone
+    return f'<figure class="{kind}">{image}<figcaption>{escape(caption)}</figcaption></figure>'
 
 
 def _without(output: dict[str, Any], words: set[str]) -> dict[str, Any] | None:
-    """Printed text less what the captions say already; None where nothing is left."""
+    """Remove from printed text what the captions say; return None if nothing is left."""
     if output["output_type"] != "stream":
         return output
     text = _text(output["text"])
@@ -162,7 +164,7 @@ def _without(output: dict[str, Any], words: set[str]) -> dict[str, Any] | None:
 
 
 def _printed(output: dict[str, Any]) -> dict[str, Any]:
-    """Printed text so that it reads well at any width: sentences wrap below their beginning, columns scroll."""
+    """Format printed text for any width: sentences wrap with an indent, columns scroll."""
     if output["output_type"] != "stream" or output["name"] != "stdout":
         return output
     lines = "".join(map(_printed_line, _unwrapped(_text(output["text"]).rstrip("\n").split("\n"))))
@@ -171,7 +173,7 @@ def _printed(output: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unwrapped(lines: list[str]) -> list[str]:
-    """A claim's sentence, which was wrapped for a terminal, on one line again."""
+    """Join the lines of a claim's sentence, which was wrapped for a terminal."""
     made: list[str] = []
     for line in lines:
         if made and made[-1].startswith(_CLAIM) and not made[-1].endswith((".", "?", "!")):
@@ -192,7 +194,7 @@ def _printed_line(line: str) -> str:
 
 
 def _linked(text: str) -> str:
-    """Addresses in a lesson's list of references, as links."""
+    """Turn the addresses in a lesson's references into links."""
     head, title, references = text.partition("## References")
     return head + title + LINK.sub(_link, references)
 
@@ -204,19 +206,19 @@ def _link(found: re.Match[str]) -> str:
 
 
 def bare(address: str) -> str:
-    """An address without what belongs to the sentence around it."""
+    """Return an address without the punctuation of the sentence around it."""
     address = address.rstrip(".,;:")
     return address if address.count("(") >= address.count(")") else address.rstrip(")").rstrip(".,;")
 
 
-def _has_picture(output: dict[str, Any]) -> bool:
+def _has_image(output: dict[str, Any]) -> bool:
     return "image/png" in output.get("data", {})
 
 
 def _size(png: bytes, where: str) -> tuple[int, int]:
-    """Width and height in pixels."""
+    """Return width and height in pixels."""
     if png[:8] != b"\x89PNG\r\n\x1a\n":
-        raise DataError(f"{where}: its picture is no PNG; build the notebook again.")
+        raise DataError(f"{where}: an image is no PNG. Build the notebook again.")
     return png_size(png)
 
 

@@ -1,4 +1,4 @@
-"""What a finished site links to: every page, file and anchor is to be there, and nothing is loaded from elsewhere."""
+"""Check a finished site: every link leads to a page, file or anchor, and nothing is loaded from another server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-# Elements that make the browser fetch something, and the attribute that says what.
+# Elements that make the browser load a file, and the attribute that names it.
 _LOADED = {
     "audio": "src", "embed": "src", "iframe": "src", "image": "href", "img": "src", "input": "src", "object": "data",
     "script": "src", "source": "src", "track": "src", "use": "href", "video": "src",
@@ -20,7 +20,7 @@ _IN_STYLES = re.compile(r"""url\(\s*["']?(?!data:|#)([^"')]+)|@import\s+["']([^"
 
 @dataclass
 class Contents(HTMLParser):
-    """What one page links to, what it loads, and the anchors that it offers."""
+    """Collect what one page links to, what it loads, and its anchors."""
 
     links: list[str] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
@@ -50,12 +50,12 @@ class Contents(HTMLParser):
 
 
 def pages(site: Path) -> list[Path]:
-    """What people read: every HTML file but the theme's own among the static ones."""
+    """Return the pages of a site: all HTML files except the theme's static ones."""
     return [path for path in sorted(site.rglob("*.html")) if "_static" not in path.relative_to(site).parts]
 
 
 def problems(site: Path) -> list[str]:
-    """A sentence for each link that leads nowhere and each thing that comes from elsewhere; empty for a sound site."""
+    """Return one sentence per broken link and per file from another server."""
     site = site.resolve()
     read = {path: _contents(path) for path in pages(site)}
     found = []
@@ -80,19 +80,19 @@ def _check(
         return
     if parts.scheme or parts.netloc:
         if loaded:
-            yield f"loads {address} from elsewhere"
+            yield f"loads {address} from another server"
         elif parts.scheme not in ("http", "https", "mailto") or (
             parts.scheme != "mailto" and not parts.netloc
         ):
-            yield f"has the link {address!r}, which is no address"
+            yield f"has the link {address!r}, which is not an address"
         return
     target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
     if target.is_dir():
         target /= "index.html"
     if not target.is_relative_to(site) or not target.is_file():
-        yield f"{'loads' if loaded else 'links to'} {address}, which is not there"
+        yield f"{'loads' if loaded else 'links to'} {address}, which doesn't exist"
     elif parts.fragment and target in read and unquote(parts.fragment) not in read[target].anchors:
-        yield f"links to {address}, where there is no such anchor"
+        yield f"links to {address}, but there is no such anchor"
 
 
 def _contents(path: Path) -> Contents:

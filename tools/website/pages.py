@@ -1,4 +1,4 @@
-"""Pages that are made, not written: lessons at a glance, glossary, sources, package, command line."""
+"""Make the derived pages: list of lessons, glossary, bibliography, package, methods, command line."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import kdcourse
+from kdcourse.distillation import methods
 from kdcourse.errors import DataError
-from kdcourse.lessons.links import PYPROJECT, home
+from tools.lessons.links import PYPROJECT, home
 from tools.website.lessons import LINK, Page, bare
 
 ROOT = PYPROJECT.parent
-BRANCH = "main"  # where links to files of the repository lead
+BRANCH = "main"  # links to files of the repository lead to this branch
 MODULES = ("errors",)
 _TERM = re.compile(r"- \*\*(.+?)\*\*(?: \((.+?)\))?: (.+)")
 _CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 
 
-# -- lessons at a glance ----------------------------------------------------------------------------
+# -- list of lessons ----------------------------------------------------------------------------
 
 
 def lesson_cards(pages: Sequence[Page]) -> str:
-    """A list of the lessons for the landing page: picture, what it is about, minutes, where to open it."""
+    """Return the list of lessons for the landing page as HTML: topic, minutes, links."""
     return '<ul class="course-lessons">\n' + "\n".join(_card(page) for page in pages) + "\n</ul>"
 
 
@@ -48,7 +49,7 @@ def _card(page: Page) -> str:
 
 
 def _inline(text: str) -> str:
-    """Emphasis, code and links of a paragraph as HTML; links lose their target, the card has its own."""
+    """Turn a paragraph's emphasis and code into HTML; links lose their target because the card has its own."""
     text = escape(re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text), quote=False)
     text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
     text = re.sub(r"\*(.+?)\*", r"<em>\1</em>", text)
@@ -59,10 +60,10 @@ def _inline(text: str) -> str:
 
 
 def glossary(text: str) -> str:
-    """The lessons' glossary with a target for every term, so that pages and the search lead to it.
+    """Return the lessons' glossary with a target for every term, which pages and the search can link to.
 
     Raises:
-        DataError: a line of the list that is no term with its meaning.
+        DataError: an entry of the list isn't a term with its meaning.
     """
     made: list[str] = []
     for block in re.split(r"\n{2,}", text.strip()):
@@ -81,12 +82,12 @@ def _terms(block: str) -> str:
     return "```{glossary}\n" + "\n\n".join(entries) + "\n```"
 
 
-# -- sources ----------------------------------------------------------------------------------------
+# -- bibliography ----------------------------------------------------------------------------------------
 
 
 @dataclass
 class Source:
-    """A paper or page that the course draws on, and the lessons and modules that name it."""
+    """Describe a paper or page that the course cites, and where it is cited."""
 
     address: str
     text: str
@@ -95,36 +96,36 @@ class Source:
 
 
 def bibliography(lessons: Mapping[str, str], package: Path, further: str) -> str:
-    """All sources, oldest first, each with the places that name it.
+    """Return all sources, oldest first, each with the places that cite it.
 
     Args:
-        lessons: markdown of each lesson, by its name.
-        package: folder of the package, whose docstrings and comments name sources by their addresses.
-        further: what lessons don't list: ``- Authors (year). Title. address``, one a paragraph or list item.
+        lessons: Markdown of each lesson by name.
+        package: folder of the package, whose docstrings and comments cite sources by address.
+        further: sources that no lesson lists, as list items ``- Authors (year). Title. address``.
 
     Raises:
-        DataError: an entry without year or address, or a paper named in the package that nobody lists.
+        DataError: an entry has no year or address, or the package cites a paper that isn't listed.
     """
     sources: dict[str, Source] = {}
     for name, text in lessons.items():
         sections = re.split(r"^##+ References\b.*$", text, flags=re.MULTILINE)
         if len(sections) != 2:
             raise DataError(
-                f"{name}: found {len(sections) - 1} sections 'References', where a lesson has one."
+                f"{name}: found {len(sections) - 1} sections 'References'. A lesson has exactly one."
             )
         for source in _entries(re.split(r"^##? ", sections[1], flags=re.MULTILINE)[0], name):
             kept = sources.setdefault(source.address, source)
-            kept.text = min(kept.text, source.text, key=_awkwardness)
+            kept.text = min(kept.text, source.text, key=_brevity)
             kept.used.append(f"[lesson {name[:2]}](notebooks/{name}.ipynb)")
     for source in _entries(further, "further sources"):
         sources.setdefault(source.address, source)
-    for room, address in _named_in(package):
+    for subpackage, address in _named_in(package):
         if address not in sources:
             raise DataError(
-                f"kdcourse.{room} names {address}, which no lesson and no entry of further_sources.md lists. "
-                "Add it there: '- Authors (year). Title. Address'."
+                f"kdcourse.{subpackage} cites {address}, which no lesson and no entry of further_sources.md lists. "
+                "Add it to further_sources.md: '- Authors (year). Title. Address'."
             )
-        link = f"[`kdcourse.{room}`](api/{room}.md)"
+        link = f"[`kdcourse.{subpackage}`](api/{subpackage}.md)"
         if link not in sources[address].used:
             sources[address].used.append(link)
     return "\n".join(map(_line, sorted(sources.values(), key=lambda source: (source.year, source.text))))
@@ -139,20 +140,20 @@ def _entries(text: str, where: str) -> Iterable[Source]:
         yield Source(bare(address[0]), line.replace(address[0], "").strip(), int(year[1]))
 
 
-def _awkwardness(text: str) -> tuple[bool, int]:
-    """Full first names before initials, then without remarks on sections."""
+def _brevity(text: str) -> tuple[bool, int]:
+    """Return the sort key of a citation: full first names before initials, then the shortest."""
     return bool(re.search(r"\b[A-Z]\.,? (?:and|[A-Z])", text)), len(text)
 
 
 def _named_in(package: Path) -> Iterable[tuple[str, str]]:
-    """Papers by address: room and address. Where data are fetched from is no source of an idea."""
+    """Yield subpackage and address of every cited paper; addresses of data are left out."""
     for path in sorted(package.rglob("*.py")):
-        room = path.relative_to(package).parts[0].removesuffix(".py")
-        if room not in rooms():
+        subpackage = path.relative_to(package).parts[0].removesuffix(".py")
+        if subpackage not in subpackages():
             continue
         for found in LINK.findall(path.read_text(encoding="utf-8")):
             if re.search(r"arxiv\.org/abs|doi\.org", found):
-                yield room, bare(found)
+                yield subpackage, bare(found)
 
 
 def _line(source: Source) -> str:
@@ -164,8 +165,8 @@ def _line(source: Source) -> str:
 # -- the package ------------------------------------------------------------------------------------
 
 
-def rooms() -> tuple[str, ...]:
-    """Parts of the package that name what is public, and so have a page, in the order of the package's docstring."""
+def subpackages() -> tuple[str, ...]:
+    """Return the subpackages with public names, which have a page each, in the order of the package's docstring."""
     found = {
         module.name
         for module in pkgutil.iter_modules(kdcourse.__path__)
@@ -177,19 +178,19 @@ def rooms() -> tuple[str, ...]:
     return (*known, *sorted(found - set(known)), *MODULES)
 
 
-def public(room: str) -> tuple[str, ...]:
-    """The names that a part offers."""
-    module = import_module(f"kdcourse.{room}")
+def public(subpackage: str) -> tuple[str, ...]:
+    """Return a subpackage's public names."""
+    module = import_module(f"kdcourse.{subpackage}")
     own = (
         name for name, thing in vars(module).items() if getattr(thing, "__module__", "") == module.__name__
     )
     return tuple(getattr(module, "__all__", None) or own)
 
 
-def room_page(room: str) -> str:
-    """The page of one part: what it is for, its names at a glance, then each in full."""
-    name = f"kdcourse.{room}"
-    kinds = {word: _kind(getattr(import_module(name), word)) for word in public(room)}
+def subpackage_page(subpackage: str) -> str:
+    """Return the page of one subpackage: purpose, list of names, then each name in full."""
+    name = f"kdcourse.{subpackage}"
+    kinds = {word: _kind(getattr(import_module(name), word)) for word in public(subpackage)}
     glance = "\n".join(f"   {word}" for word, kind in kinds.items() if kind != "data")
     entries = "".join(
         f"## {word}\n\n```{{eval-rst}}\n.. auto{kind}:: {name}.{word}\n"
@@ -210,19 +211,48 @@ def _kind(thing: object) -> str:
 
 
 def package_index() -> str:
-    """The list of the parts, each with its first sentence."""
-    return "\n".join(f"- [`kdcourse.{room}`]({room}.md): {_first_sentence(room)}" for room in rooms()) + "\n"
+    """Return the list of subpackages, each with its first sentence."""
+    lines = (f"- [`kdcourse.{name}`]({name}.md): {_first_sentence(name)}" for name in subpackages())
+    return "\n".join(lines) + "\n"
 
 
-def _first_sentence(room: str) -> str:
-    return str(import_module(f"kdcourse.{room}").__doc__).strip().splitlines()[0]
+def _first_sentence(subpackage: str) -> str:
+    return str(import_module(f"kdcourse.{subpackage}").__doc__).strip().splitlines()[0]
+
+
+# -- distillation methods ---------------------------------------------------------------------------
+
+
+def distillation_methods() -> str:
+    """Return one section per distillation method, from the registry: purpose, call, settings, paper."""
+    return "\n\n".join(_method(methods.describe(name)) for name in methods.names()) + "\n"
+
+
+def _method(method: methods.Description) -> str:
+    settings = "".join(f", {name}={value!r}" for name, value in method.settings.items())
+    compares = "logits" if method.layers is None else f"logits and layers ({method.layers})"
+    facts = (
+        ("in Python", f"`distil(student, teacher, data, method=\"{method.name}\"{settings})`"),
+        ("on the command line", f"`kdcourse run --method {method.name}`"),
+        ("settings, with defaults", settings.removeprefix(", ").replace("=", " = ") or "none"),
+        ("compares", compares),
+        ("for", " and ".join(method.tasks)),
+        ("paper", LINK.sub(_address, method.paper)),
+    )
+    rows = "\n".join(f"| {name} | {text} |" for name, text in facts)
+    return f"## {method.title} (`{method.name}`)\n\n{_quoted(method.summary)}\n\n| | |\n|---|---|\n{rows}"
+
+
+def _address(found: re.Match[str]) -> str:
+    address = bare(found[0])
+    return f"[{re.sub(r'^https?://', '', address)}](<{address}>){found[0][len(address) :]}"
 
 
 # -- the command line -------------------------------------------------------------------------------
 
 
 def command_line() -> str:
-    """Every command of `kdcourse` with its options, from the program itself."""
+    """Return every command of `kdcourse` with its options, from the program itself."""
     import typer
 
     from kdcourse.cli import app
@@ -244,13 +274,13 @@ def _commands(command: Any, name: str) -> Iterable[str]:
 
 
 def _quoted(text: str) -> str:
-    """Help on one line, the options in it as code: two hyphens would become a dash."""
+    """Return a help text on one line, with options as code, because two hyphens would become a dash."""
     line = " ".join(text.split()).replace("``", "`")
     return re.sub(r"(?<![`\w-])--\w[\w-]*(?:=\w+)?", r"`\g<0>`", line)
 
 
 def _option(parameter: Any) -> str:
-    """A row of a command's table."""
+    """Return one row of a command's table."""
     names = [*parameter.opts, *parameter.secondary_opts] if parameter.param_type_name == "option" else []
     shown = ", ".join(f"`{name}`" for name in names) or f"`{str(parameter.name).upper()}`"
     words = _quoted(getattr(parameter, "help", "") or "")
@@ -260,11 +290,11 @@ def _option(parameter: Any) -> str:
     return f"| {shown} | {words.strip()} |".replace("<", "&lt;")
 
 
-# -- what it comes to ---------------------------------------------------------------------------------
+# -- results ------------------------------------------------------------------------------------------
 
 
 def results(recorded: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
-    """The course's measured result for the landing page, as HTML.
+    """Return the course's recorded results as HTML for the landing page.
 
     Args:
         recorded: ``recorded.json``: every model on the whole test set, and the two kinds of students compared.
@@ -280,7 +310,7 @@ def results(recorded: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
     gain, low, high = (100 * compared["difference"][name] for name in ("mean", "low", "high"))
     return (
         f'<dl class="course-results">{"".join(cells)}</dl>\n\n'
-        f"Right answers on the test pictures, and what the weights take; students are the mean of "
+        f"Accuracy on the test images, and the size of the weights. Students: mean of "
         f"{compared['difference']['n']} paired seeds. Distillation added {gain:.2f} percentage points (95 % interval "
         f"{low:.2f} to {high:.2f}), {100 * compared['gap_recovered']['value']:.0f} % of the gap to the ensemble."
     )
@@ -294,17 +324,17 @@ def _megabytes(size: int) -> str:
 
 
 def in_repository(path: str, folder: bool = False) -> str:
-    """Where a file or folder of the repository is shown."""
+    """Return the address of a file or folder of the repository."""
     return f"{home().repository}/{'tree' if folder else 'blob'}/{BRANCH}/{path}"
 
 
 def repository_text(path: Path, on_site: Mapping[str, str], root: Path = ROOT) -> str:
-    """A text of the repository for the site: links to files that are not on the site go to the repository.
+    """Return a text of the repository for the site; links to files that aren't on the site lead to the repository.
 
     Args:
         path: the file.
-        on_site: path in the repository -> document of the site, for what is on it.
-        root: of the repository.
+        on_site: path in the repository -> document of the site.
+        root: folder of the repository.
     """
     text = path.read_text(encoding="utf-8")
 
@@ -314,13 +344,13 @@ def repository_text(path: Path, on_site: Mapping[str, str], root: Path = ROOT) -
             return link[0]
         file = (path.parent / target).resolve()
         if not file.is_relative_to(root) or not file.exists():
-            return link[0]  # Sphinx will say that it leads nowhere
+            return link[0]  # Sphinx will report it as broken
         inside = file.relative_to(root).as_posix()
         there = on_site.get(inside) or in_repository(inside, file.is_dir())
         return f"{link[1]}({there}{hash_}{anchor})"
 
     links = re.compile(r"(\[[^\]]*\])\(([^)\s]+)\)")
-    # Every other part is code, where brackets and parentheses are no link.
+    # Every other part is code, in which brackets and parentheses are not links.
     parts = _CODE.split(text)
     return "".join(part if place % 2 else links.sub(mended, part) for place, part in enumerate(parts))
 
@@ -331,13 +361,13 @@ TRY_IT = '<a class="course-button" href="live.html">Try the student in this brow
 
 
 def live_fragment() -> str:
-    """The page `live` as markdown; empty where that part is not there."""
+    """Return the page `live` as Markdown, or an empty text if its files are missing."""
     made = _live()
     return "" if made is None else str(made.fragment())
 
 
 def write_live(site: Path) -> None:
-    """Put the student, its pictures and its program beside the page `live`."""
+    """Write the files of the page `live`: student, images, scripts."""
     made = _live()
     if made is not None:
         made.write(site)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdcourse.checks.observe import Foreign
+from kdcourse.checks.outcomes import Foreign
 
 _MAGIC = b"KD1\n"
 _DEPTH, _ITEMS, _TEXT, _DIGITS, _AXES = 12, 20_000, 200_000, 400, 12

@@ -37,7 +37,8 @@ from torch import Tensor
 
 import kdcourse
 from kdcourse.checks import Exercise
-from kdcourse.checks.observe import ANSWER, GRADIENT, Observed, Outcome, Raised, blank_in, observe_ours
+from kdcourse.checks.observe import blank_in, observe_ours
+from kdcourse.checks.outcomes import ANSWER, GRADIENT, Observed, Outcome, Raised
 from kdcourse.coursework.records import Answer
 from kdcourse.coursework.sandbox.messages import MessageError, decode, encode, framed
 from kdcourse.errors import CourseworkError
@@ -46,9 +47,6 @@ _START = 180.0  # seconds for importing torch on a busy machine
 _SLACK = 10.0  # seconds for the sandbox to stop an answer, beyond the answer's own limit
 # The sandbox's copy of the package leaves out solutions and everything that no answer needs.
 _LEFT_OUT = (
-    "checks/lesson_*.py",
-    "checks/vary.py",
-    "lessons",
     "coursework",
     "runs",
     "cli.py",
@@ -175,7 +173,7 @@ class Sandbox:
 
         Args:
             answers: the answers of one submission; those without code to run are skipped.
-            exercises: by task, as they are to be tried (see `Exercise.varied`).
+            exercises: by task, as they are to be tried (see `kdcourse.checks.varied`).
 
         Raises:
             CourseworkError: the sandbox itself fails, which is not the answer's fault.
@@ -365,6 +363,8 @@ def _environment(folder: str) -> dict[str, str]:
 def _copy_package(to: Path) -> None:
     source = Path(kdcourse.__file__).resolve().parent
     left_out = {path for pattern in _LEFT_OUT for path in source.glob(pattern)}
+    lessons = (path for path in (source / "course").rglob("*") if path.is_file())
+    left_out |= {path for path in lessons if path.name != "fixtures.py"}  # solutions stand beside them
 
     def ignored(folder: str, names: list[str]) -> list[str]:
         return [name for name in names if Path(folder, name) in left_out or name == "__pycache__"]
@@ -382,13 +382,13 @@ def _copy_package(to: Path) -> None:
 def _request(answer: Answer, exercise: Exercise) -> bytes:
     import inspect
 
+    fixture = exercise.fixture
     return encode(
         {
             "id": exercise.id,
-            "kind": exercise.kind,
             "gradient": exercise.gradient,
             "parameters": list(inspect.signature(exercise.solution).parameters),
-            "play": exercise.play.__name__ if exercise.play is not None else None,
+            "fixture": "" if fixture is None else f"{fixture.__module__}:{fixture.__name__}",
             "inputs": [list(probe.inputs) for probe in exercise.probes],
             "pieces": list(answer.pieces),
             "function": answer.function,
@@ -412,11 +412,10 @@ def rebuilt(report: bytes, answer: Answer, exercise: Exercise) -> Observed | Los
         stuck, misfit = reply.get("stuck"), _line(reply.get("misfit"))
         _require(stuck in ("", "ended", "running"))
         if not misfit:
-            rounds = 1 if exercise.kind == "value" else 2
             if stuck:
                 _require(len(outcomes) > 0)
             else:
-                _require(len(outcomes) == len(expected) and len(again) == (rounds - 1) * len(expected))
+                _require(len(outcomes) == len(expected) and len(again) == len(expected))
                 _require(all(one.parts or one.error for one in (*outcomes, *again)))
         return Observed(outcomes, again, stuck, _is_blank(answer), misfit)
     except MessageError:

@@ -38,7 +38,7 @@ _TICK = 0.05  # seconds between two checks of an answer's processes
 _GRACE = 2.0  # seconds after the limit before an answer is killed
 _NOBODY = 65534
 _NEEDED = (
-    "kdcourse.checks.plays",
+    "kdcourse.checks.fixtures",
     "kdcourse.distillation",
     "kdcourse.evaluation",
     "kdcourse.models",
@@ -389,7 +389,6 @@ def _defined(pieces: list[str], function: str) -> Any:
 
 def _stand_in(request: dict[str, Any]) -> Any:
     """Return the parts of the exercise that observing needs: no solution, no mistakes."""
-    from kdcourse.checks import plays
 
     def asked() -> None:
         """Carry the parameters that the answer must have."""
@@ -399,13 +398,13 @@ def _stand_in(request: dict[str, Any]) -> Any:
         [inspect.Parameter(name, kind) for name in request["parameters"]]
     )
     probes = tuple(SimpleNamespace(inputs=tuple(inputs)) for inputs in request["inputs"])
-    play = getattr(plays, request["play"]) if request["play"] else None
+    module, _, name = request["fixture"].partition(":")
+    fixture = getattr(importlib.import_module(module), name) if name else None
     return SimpleNamespace(
         id=request["id"],
-        kind=request["kind"],
         gradient=request["gradient"],
         solution=asked,
-        play=play,
+        fixture=fixture,
         probes=probes,
     )
 

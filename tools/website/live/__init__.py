@@ -1,1 +1,1 @@
-"""The page where the distilled student answers in the reader's browser."""
+"""Make the page on which the distilled student runs in the reader's browser."""

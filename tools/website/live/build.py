@@ -1,9 +1,8 @@
-"""What the page `live` needs: the student as ONNX, some test pictures, what the teachers say about them.
+"""Make the files of the page `live`: the student as ONNX, some test images, the teachers' logits for them.
 
     data/students, data/teachers, Fashion-MNIST  ->  student.onnx, garments.json, garments.png
 
-beside the page's own program and looks, live.js and live.css. The page's words are in page.md, its controls
-in controls.html.
+The page's script is live.js, its style sheet live.css, its text page.md, its controls controls.html.
 """
 
 from __future__ import annotations
@@ -36,37 +35,37 @@ from tools.website import assets
 
 HERE = Path(__file__).resolve().parent
 FOLDER = Path("_static", "live")  # in the site
-ENGINE = Path("_static", "assets", "onnxruntime")  # there as well, where `tools.website.build` unpacks it
+ENGINE = Path("_static", "assets", "onnxruntime")  # in the site too; `tools.website.build` unpacks it there
 SEED = 0  # of the recorded students
-EASY = 3  # of each class: the first of the test set, whatever the student makes of them
+EASY = 3  # per class: the first of the test set, right or wrong
 MADE = ("student.onnx", "garments.png", "garments.json")
-SEARCHED = 2000  # test pictures, from the first on, among which the hard ones are looked for
-MOST_BYTES = 200_000  # of the student's file
+SEARCHED = 2000  # the hard images are chosen among this many first test images
+MOST_BYTES = 200_000  # limit for the student's file
 
 
 @dataclass(frozen=True)
 class Garments:
-    """Test pictures that the page offers: their places in the test set, and which of them are the hard ones."""
+    """Hold the test images that the page offers: their positions in the test set, and how many are easy."""
 
     index: Tensor  # int64 [N], easy ones first
     easy: int  # how many of them
 
 
 def fragment() -> str:
-    """The page as markdown, its controls in it as HTML."""
+    """Return the page as Markdown, with its controls as HTML."""
     controls = (HERE / "controls.html").read_text(encoding="utf-8")
     text = (HERE / "page.md").read_text(encoding="utf-8")
     return text.replace("<!-- controls -->", f"```{{raw}} html\n{controls}```")
 
 
 def write(site: Path) -> Path:
-    """Put all that the page loads below ``site``, but for onnxruntime-web, which is there; returns the folder.
+    """Write all files that the page loads below ``site`` and return their folder.
 
-    What takes long, the export, is kept beside the npm packages for as long as nothing changes that it is
-    made from.
+    onnxruntime-web must be there already. The export takes long, so its files are cached beside the npm packages until
+    an input of theirs changes.
 
     Raises:
-        DataError: the student's file is larger than the page promises.
+        DataError: the student's file is larger than the page states.
     """
     kept = assets.cache_folder() / f"live-{_key(_ingredients())}"
     if not all((kept / name).is_file() for name in MADE):
@@ -87,7 +86,7 @@ def write(site: Path) -> Path:
 
 
 def _ingredients() -> list[Path]:
-    """Every file whose change may change what `make` writes, but for the pictures, which never change."""
+    """Return every file that `make` depends on, except the images, which never change."""
     stored = [path for name in ("students", "teachers") for path in shipped(name).iterdir() if path.is_file()]
     return sorted([*stored, *Path(kdcourse.__file__).parent.rglob("*.py"), Path(__file__)])
 
@@ -111,10 +110,10 @@ def make(
 
     Args:
         folder: where they go.
-        data: the task; its test split is what readers pick from.
-        student: the network that answers in the page.
-        teacher: asked here, once, about the pictures to pick from.
-        results: ``recorded.json``, for the accuracy on the whole test set; None leaves that out.
+        data: the task; readers choose from its test split.
+        student: the network that runs in the page.
+        teacher: makes its predictions for these images here, once.
+        results: ``recorded.json``, for the accuracy on the whole test set; None omits it.
     """
     with tempfile.TemporaryDirectory(prefix="kdcourse-live-") as temporary:
         path = Path(temporary, "student.onnx")
@@ -124,7 +123,7 @@ def make(
         content = path.read_bytes()
     if exported.bytes > MOST_BYTES:
         raise DataError(
-            f"The student's file has {exported.bytes:,} bytes; the page promises fewer than {MOST_BYTES:,}. "
+            f"The student's file has {exported.bytes:,} bytes; at most {MOST_BYTES:,} are allowed. "
             "Choose a smaller student in tools/website/live/build.py."
         )
     searched = data.test.images[:SEARCHED]
@@ -137,14 +136,14 @@ def make(
 
 
 def choose(data: Dataset, answers: Tensor) -> Garments:
-    """The first test pictures of each class, then the first of each that the student gets wrong.
+    """Choose the first test images of each class, then the first of each that the student gets wrong.
 
-    In rows of one picture a class, so that the sprite and the page have a column a class. A class without
-    a mistake has no hard picture.
+    They come in rows of one image per class, so the sprite and the page have one column per class. A class without a
+    mistake has no hard image.
 
     Args:
         data: the task.
-        answers: int64 [M], the student's classes for the first M pictures of the test split.
+        answers: int64 [M], the student's classes for the first M images of the test split.
     """
     labels = data.test.labels[: len(answers)]
     places = [(labels == k).nonzero().flatten() for k in range(len(data.classes))]
@@ -152,8 +151,8 @@ def choose(data: Dataset, answers: Tensor) -> Garments:
     if min(counts) < EASY:
         rarest = data.classes[counts.index(min(counts))]
         raise DataError(
-            f"The page shows {EASY} test pictures of each class; of {rarest} there are {min(counts)} among the "
-            f"first {len(answers)}. Give it more test pictures."
+            f"The page shows {EASY} test images per class; {rarest} has {min(counts)} among the first "
+            f"{len(answers)}. Use more test images."
         )
     easy = torch.stack([place[:EASY] for place in places], 1).flatten()
     wrong = [place[EASY:][answers[place[EASY:]] != k][:1] for k, place in enumerate(places)]
@@ -161,7 +160,7 @@ def choose(data: Dataset, answers: Tensor) -> Garments:
 
 
 def sprite(images: Tensor, columns: int) -> bytes:
-    """All pictures in one, uint8 [N, 1, H, W] row by row, as PNG."""
+    """Return all images, uint8 [N, 1, H, W], as one PNG, row by row."""
     from PIL import Image
 
     count, _, height, width = images.shape
@@ -169,8 +168,8 @@ def sprite(images: Tensor, columns: int) -> bytes:
     sheet = torch.zeros(rows, columns, height, width, dtype=torch.uint8)
     sheet.view(-1, height, width)[:count] = images[:, 0]
     stream = io.BytesIO()
-    picture = sheet.permute(0, 2, 1, 3).reshape(rows * height, columns * width)
-    Image.fromarray(picture.numpy(), "L").save(stream, "PNG", optimize=True)
+    joined = sheet.permute(0, 2, 1, 3).reshape(rows * height, columns * width)
+    Image.fromarray(joined.numpy(), "L").save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 
@@ -178,10 +177,10 @@ def describe(
     garments: Garments, shown: Split, data: Dataset, student: nn.Module, teacher: Ensemble,
     results: dict[str, Any] | None,
 ) -> dict[str, Any]:  # fmt: skip
-    """The content of garments.json.
+    """Return the content of garments.json.
 
-    ``pixels`` are the pictures' bytes in base64: what a browser reads back of a PNG that it drew may be
-    changed on purpose, against being recognised.
+    ``pixels`` are the images' bytes in base64, because some browsers change the pixels that a page reads back from an
+    image, to prevent fingerprinting.
     """
     logits = predict(teacher, shown, data)
     first = predict(student, shown.subset(torch.tensor([0])), data)[0]
@@ -195,8 +194,8 @@ def describe(
         "size": list(data.image_shape[1:]),
         "student": _size_of(student) | {"accuracy": accuracies["student"]},
         "teacher": _size_of(teacher) | {"accuracy": accuracies["teacher"], "members": len(teacher.members)},
-        "testPictures": len(data.test),
-        "pictures": [
+        "testImages": len(data.test),
+        "images": [
             {
                 "index": int(place),
                 "label": int(label),
@@ -207,13 +206,13 @@ def describe(
                 zip(garments.index, shown.labels, logits, strict=True)
             )
         ],
-        "first": _short(first),  # the student's, of the first picture: what is shown before it is loaded
+        "first": _short(first),  # the student's, for the first image: shown before the student is loaded
         "pixels": base64.b64encode(shown.images.contiguous().numpy().tobytes()).decode("ascii"),
     }
 
 
 def _short(logits: Tensor) -> list[float]:
-    """As many digits as float32 has."""
+    """Round to the digits of float32."""
     return [float(f"{number:.7g}") for number in logits.tolist()]
 
 

@@ -1,6 +1,6 @@
-// The page "live": test garments or a drawing, answered by the student in this browser, through ONNX Runtime Web.
+// The page "live": test garments or a drawing, for which the student, run by ONNX Runtime Web in this browser, computes probabilities.
 //
-// A classic script, not a module, so that it runs, and can say what to do, even where the page was opened as a file.
+// A classic script, not a module: it also runs, and can explain what to do, if the page was opened as a file.
 "use strict";
 
 (() => {
@@ -9,25 +9,25 @@
   const engine = new URL(script.dataset.engine, document.baseURI).href;
   const byId = (id) => document.getElementById(`live-${id}`);
 
-  const ROUNDS = 31; // of timed runs; their median is shown, which a busy machine disturbs least where they are short
+  const ROUNDS = 31; // timed rounds; the median of short rounds is least disturbed by other programs
   const ROUND_MS = 8; // browsers round their clocks, some to a millisecond
   const WARM_UP = 20;
   const UNDOS = 100;
-  const TILE = 56; // CSS pixels, twice the picture's
+  const TILE = 56; // CSS pixels, twice the image's
 
-  let garments; // what garments.json holds
-  let pixels; // Uint8Array of all its pictures
-  let side; // pixels of a picture's side; pictures are square
-  let student = null; // what runs it, once loaded
-  let loading = null; // the promise of that, from the moment on that somebody wants an answer
-  let shown = null; // what is asked about: {pixels, name, label, teacher, before}; all but the first two null for a drawing
-  let logits = null; // the student's for what is shown
-  let isLive = false; // whether these were found here, not when the page was built
+  let garments; // content of garments.json
+  let pixels; // Uint8Array of all its images
+  let side; // pixels of a image's side; images are square
+  let student = null; // the ONNX session, once loaded
+  let loading = null; // its promise, from the first request on
+  let shown = null; // the current input: {pixels, name, label, teacher, before}; for a drawing the last three are null
+  let logits = null; // the student's logits for the current input
+  let isLive = false; // whether these were computed here, not when the page was built
   let lastPicked = 0; // number of the garment that a drawing can start from
-  let latest = 0; // number of the latest question: an earlier one's answer is not shown
-  let line = Promise.resolve(); // one question is answered at a time
+  let latest = 0; // number of the latest request; results of earlier ones are not shown
+  let line = Promise.resolve(); // requests are computed one at a time
 
-  // -- small things ---------------------------------------------------------------------------------------------------
+  // -- helpers ---------------------------------------------------------------------------------------------------
 
   function element(tag, attributes = {}, ...children) {
     const made = document.createElement(tag);
@@ -104,7 +104,7 @@
     show();
   }
 
-  /** Median milliseconds for one picture, over rounds long enough for a coarse clock. */
+  /** Measure the median milliseconds per image, over rounds long enough for a coarse clock. */
   async function latency(values) {
     for (let i = 0; i < WARM_UP; i++) await run(values);
     const time = async (runs) => {
@@ -117,7 +117,7 @@
     const times = [];
     for (let round = 0; round < ROUNDS; round++) {
       times.push((await time(runs)) / runs);
-      await pause(); // lets the page react in between
+      await pause(); // lets the page react
     }
     return { median: median(times), runs };
   }
@@ -148,7 +148,7 @@
     return answer;
   }
 
-  /** A file's bytes; `arrived` hears how many there are so far. */
+  /** Load a file's bytes; `arrived` is called with the number so far. */
   async function bytesOf(address, arrived) {
     const reader = (await fetched(address)).body.getReader();
     const parts = [];
@@ -165,7 +165,7 @@
     ort.env.wasm.wasmBinary = await bytesOf(`${engine}ort-wasm-simd-threaded.wasm`, (sum) => {
       byId("progress").value = sum / garments.engineBytes;
     });
-    // One thread: several would need headers that a plain server doesn't send, and this student is too small for them.
+    // One thread: more would need special headers from the server, and this student is too small to benefit.
     ort.env.wasm.numThreads = 1;
     ort.env.wasm.wasmPaths = engine;
     ort.env.logLevel = "error";
@@ -176,7 +176,7 @@
     byId("engine").textContent = `ONNX Runtime Web${bytes > 0 ? `, ${size(bytes)} unpacked` : ""}, on one thread`;
   }
 
-  /** Load the student, the first time that somebody wants an answer. */
+  /** Load the student at the first request. */
   function wake() {
     if (loading === null && !byId("go").hidden) loading = awaken();
   }
@@ -186,7 +186,7 @@
     byId("go").hidden = true;
     if (hadFocus) (document.querySelector('input[name="live-garment"]:checked') ?? byId("canvas")).focus();
     byId("progress").hidden = false;
-    byId("status").textContent = `The student is being loaded (${size(garments.engineBytes)}); the teacher's answers are here already.`;
+    byId("status").textContent = `The student is being loaded (${size(garments.engineBytes)}). The teacher's answers are shown already.`;
     show();
     try {
       await start();
@@ -197,7 +197,7 @@
     } finally {
       byId("progress").hidden = true;
     }
-    byId("status").textContent = "The student is loaded and answers in this browser.";
+    byId("status").textContent = "The student is loaded and runs in this browser.";
     await ask();
     await measure();
   }
@@ -233,7 +233,7 @@
   }
 
   function verdict([teacher, own], [teachers, owns]) {
-    if (shown === null) return "Pick a garment, or draw one.";
+    if (shown === null) return "Pick a garment or draw one.";
     const of = (p, k) => `${garments.classes[k]}, ${percent(p[k])}`;
     const who = isLive ? "The student says" : "The student said when this page was built";
     const coming = loading !== null && student === null && byId("trouble").hidden ? "The student is being loaded. " : "";
@@ -255,18 +255,18 @@
 
   // -- garments to pick -----------------------------------------------------------------------------------------------
 
-  const picture = (n) => pixels.slice(n * side * side, (n + 1) * side * side);
+  const image = (n) => pixels.slice(n * side * side, (n + 1) * side * side);
 
   function pick(n) {
-    const { index, label, teacher } = garments.pictures[n];
+    const { index, label, teacher } = garments.images[n];
     lastPicked = n;
-    return choose({ pixels: picture(n), label, teacher, name: nameOf(label, index), before: n === 0 ? garments.first : null });
+    return choose({ pixels: image(n), label, teacher, name: nameOf(label, index), before: n === 0 ? garments.first : null });
   }
 
-  const nameOf = (label, index) => `${garments.classes[label]}, test picture ${index}`;
+  const nameOf = (label, index) => `${garments.classes[label]}, test image ${index}`;
 
   function tile(n) {
-    const { index, label, hard } = garments.pictures[n];
+    const { index, label, hard } = garments.images[n];
     const columns = garments.classes.length;
     const radio = element("input", { type: "radio", name: "live-garment", value: n, title: garments.classes[label] });
     radio.setAttribute("aria-label", nameOf(label, index));
@@ -282,7 +282,7 @@
 
   // -- drawing --------------------------------------------------------------------------------------------------------
 
-  // The drawing is kept here and only painted on the canvas: some browsers falsify what is read back from one.
+  // The drawing is stored here and only painted on the canvas: some browsers alter pixels that are read from a canvas.
   const drawing = { values: null, before: null, covered: null, done: [], pen: [14, 14], down: false, seen: false };
 
   const shade = () => Number(document.querySelector('input[name="live-shade"]:checked').value);
@@ -299,7 +299,7 @@
     stroke([x, y], [x, y]);
   }
 
-  /** A line of the pen's width with a soft edge of one pixel, from here to there, in the picture's pixels. */
+  /** Draw a line of the pen's width with a soft edge of one pixel, from here to there, in the image's pixels. */
   function stroke([x0, y0], [x1, y1]) {
     const radius = Number(byId("width").value) / 2;
     const [dx, dy] = [x1 - x0, y1 - y0];
@@ -323,7 +323,7 @@
     const canvas = byId("canvas");
     paint(canvas, drawing.values);
     if (!drawing.seen) return;
-    // A dot where the pen is, for those who move it by keys; the student doesn't see it.
+    // A dot at the pen's position, for keyboard users; it isn't part of the input.
     const context = canvas.getContext("2d");
     context.fillStyle = drawing.down ? "#ff8c1a" : "#4db8ff";
     context.fillRect(Math.floor(drawing.pen[0]), Math.floor(drawing.pen[1]), 1, 1);
@@ -403,7 +403,7 @@
     });
     byId("copy").addEventListener("click", () => {
       remember();
-      drawing.values = picture(lastPicked);
+      drawing.values = image(lastPicked);
       drawn();
       canvas.focus();
     });
@@ -412,26 +412,26 @@
     width();
   }
 
-  // -- beginning ------------------------------------------------------------------------------------------------------
+  // -- start ------------------------------------------------------------------------------------------------------
 
   function howToServe() {
     const code = (text) => element("code", {}, text);
     return [
-      "This page was opened as a file, and this browser doesn't let files load the student. Start a server in the " +
+      "This page was opened as a file, and this browser doesn't allow it to load the student. Start a server in the " +
         "folder of this page, ", code("python -m http.server"), ", and open ", code("http://localhost:8000/live.html"), ".",
     ];
   }
 
   function layOut() {
-    garments.pictures.forEach((_, n) => tile(n));
+    garments.images.forEach((_, n) => tile(n));
     drawable();
-    const { student: own, teacher, testPictures } = garments;
+    const { student: own, teacher, testImages } = garments;
     const words = [["student", own], ["teacher", teacher]]
       .filter(([, { accuracy }]) => accuracy !== null)
       .map(([who, { accuracy }]) => `${who} ${percent(accuracy)}`);
-    byId("accuracy").textContent = `${words.join(", ")} of ${testPictures.toLocaleString("en")} pictures`;
+    byId("accuracy").textContent = `${words.join(", ")} of ${testImages.toLocaleString("en")} images`;
     byId("accuracy").parentElement.hidden = words.length === 0;
-    byId("engine").textContent = `ONNX Runtime Web, ${size(garments.engineBytes)}, loaded when it is first wanted`;
+    byId("engine").textContent = `ONNX Runtime Web, ${size(garments.engineBytes)}, loaded at the first request`;
     byId("model").textContent =
       `${size(garments.fileBytes)}, ${own.parameters.toLocaleString("en")} weights; the ${teacher.members} teachers: ` +
       `${size(teacher.bytes)}, ${teacher.parameters.toLocaleString("en")} weights`;
@@ -455,18 +455,17 @@
     pixels = Uint8Array.from(atob(garments.pixels), (character) => character.charCodeAt(0));
     layOut();
     if (typeof WebAssembly !== "object") {
-      withoutStudent("This browser has no WebAssembly, or has it switched off (as in a lockdown mode), and the student " +
-        "needs it.");
+      withoutStudent("The student needs WebAssembly, which this browser lacks or has disabled (for example in lockdown mode).");
       return;
     }
     byId("go").textContent = `Start the student (${size(garments.engineBytes)})`;
     byId("go").hidden = false;
-    byId("status").textContent = "Pick or draw something, or press Start: then the student is loaded, with what runs it, once. " +
-      "Its bars for the first garment were computed when this page was built.";
+    byId("status").textContent = "Pick or draw something, or press Start. The student and the ONNX runtime are then loaded once. " +
+      "The student's bars for the first garment were computed when this page was built.";
   }
 
   function withoutStudent(reason) {
-    trouble(`${reason} Below are the teacher's answers alone; drawings would find nobody to answer them.`);
+    trouble(`${reason} Below are only the teacher's answers; drawing is not possible.`);
     byId("draw").hidden = true;
     byId("facts").hidden = true;
     show();
