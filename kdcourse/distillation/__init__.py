@@ -1,6 +1,5 @@
 """Ensembles, soft targets, and the methods by which a student learns from them."""
 
-from kdcourse.distillation.dense_targets import DenseTargets, dense_targets
 from kdcourse.distillation.distil import distil, views_shown
 from kdcourse.distillation.ensemble import (
     Ensemble,
@@ -15,12 +14,17 @@ from kdcourse.distillation.methods.channelwise import channelwise_loss
 from kdcourse.distillation.methods.kd import hinton_loss, kd_divergence
 from kdcourse.distillation.methods.pairwise import pairwise_loss
 from kdcourse.distillation.methods.pixelwise import pixelwise_loss
-from kdcourse.distillation.soft_targets import SoftTargets, cache_folder, soft_targets, teacher_digest
 from kdcourse.distillation.softening import entropy, softened
-from kdcourse.distillation.stored_views import ViewsCost, views_cost
+from kdcourse.distillation.targets import (
+    SoftTargets,
+    ViewsCost,
+    cache_folder,
+    soft_targets,
+    teacher_digest,
+    views_cost,
+)
 
 __all__ = [
-    "DenseTargets",
     "Ensemble",
     "GridResult",
     "GridRow",
@@ -32,7 +36,6 @@ __all__ = [
     "assert_trained",
     "cache_folder",
     "channelwise_loss",
-    "dense_targets",
     "distil",
     "distil_grid",
     "entropy",

@@ -12,12 +12,11 @@ from torch import nn
 
 from kdcourse.data import Augmentation, Dataset, SegmentationDataset, View
 from kdcourse.distillation import methods
-from kdcourse.distillation.dense_targets import DenseTargets, dense_targets
 from kdcourse.distillation.ensemble import assert_trained
 from kdcourse.distillation.methods import Method
 from kdcourse.distillation.objective import Distillation, OwnObjective, weights_of
-from kdcourse.distillation.soft_targets import SoftTargets, soft_targets
-from kdcourse.distillation.source import Source, source_of
+from kdcourse.distillation.targets import SoftTargets, soft_targets
+from kdcourse.distillation.targets.source import Source, source_of
 from kdcourse.errors import ArgumentError
 from kdcourse.training import History, Objective, Settings, fastest, fit, task_of
 
@@ -33,7 +32,7 @@ USUAL = {"labels": "kd", "masks": "pixelwise"}  # the method of each task where 
 
 def distil(
     student: nn.Module,
-    teacher: nn.Module | SoftTargets | DenseTargets,
+    teacher: nn.Module | SoftTargets,
     data: Dataset | SegmentationDataset,
     settings: Settings | None = None,
     *,
@@ -61,7 +60,7 @@ def distil(
     What was asked once stays on disk (`soft_targets`), so other settings, students and
     seeds learn from it at no cost. They share ``view_seed``, 0 unless told, for that reason. For segmentation it is a
     map of logits for every image, too much for a disk: it stays in memory for this call, and to share it among
-    students, make `dense_targets` once and pass them as the teacher.
+    students, make `soft_targets` once and pass them as the teacher.
 
     Args:
         student: a fresh network, float32 [B, C, H, W] -> logits [B, classes], or [B, classes, H, W].
@@ -105,7 +104,7 @@ def distil(
             raise ArgumentError(
                 "alpha, the weight of the distillation term, is missing; 0.5 to 0.9 is usual."
             )
-        chosen = _methods(method, changes, data)
+        chosen = chosen_methods(method, changes, data)
         needed = any(weights_of(chosen, alpha, weights).values())
     else:
         _check_own(changes | {"method": method, "alpha": alpha, "weights": weights})
@@ -130,12 +129,16 @@ def distil(
     return fit(student, data, settings, objective=minimised, view_seed=view_seed, **run)
 
 
-def _methods(
+def chosen_methods(
     method: str | Method | Sequence[str | Method] | None,
     settings: Mapping[str, Any],
     data: Dataset | SegmentationDataset,
 ) -> tuple[Method, ...]:
-    """Build methods, and make sure that they are for this task."""
+    """Build methods, those of the task where none is named, and make sure that they are for this task.
+
+    Raises:
+        ArgumentError: an unknown method or setting, or a method for another task; the right ones are listed.
+    """
     task = task_of(data)
     if method is None:
         method = USUAL[task.name]
@@ -167,30 +170,25 @@ def _check_own(found: Mapping[str, Any]) -> None:
 
 
 def stored_targets(
-    teacher: nn.Module | SoftTargets | DenseTargets,
+    teacher: nn.Module | SoftTargets,
     data: Dataset | SegmentationDataset,
     shown: tuple[View, ...],
     *,
     precision: str = "float32",
     cache: Path | str | Literal[False] | None = None,
     progress: bool = True,
-) -> SoftTargets | DenseTargets:
-    """The teacher's answers that training on ``data.train`` under the views ``shown`` needs: made, or checked.
-
-    Returns:
-        `SoftTargets` for labels, `DenseTargets` for masks, which are not stored on disk.
+) -> SoftTargets:
+    """Return the teacher's logits that training on ``data.train`` under the views ``shown`` needs: made, or checked.
 
     Raises:
-        ArgumentError: a teacher that was never trained, targets of other pictures, of the other kind, or that
-            lack a view.
+        ArgumentError: a teacher that was never trained, targets of other images, of the other task, or that lack a
+            view.
     """
-    if isinstance(teacher, SoftTargets | DenseTargets):
+    if isinstance(teacher, SoftTargets):
         _check_targets(teacher, data, shown)
         return teacher
     assert_trained(teacher, data.train, data)
     precision = _precision_of(teacher, precision)
-    if isinstance(data, SegmentationDataset):
-        return dense_targets(teacher, data.train, data, views=shown, precision=precision, progress=progress)
     return soft_targets(
         teacher, data.train, data, views=shown, cache=cache, precision=precision, progress=progress
     )
@@ -204,19 +202,19 @@ def _precision_of(teacher: nn.Module, precision: str) -> str:
 
 
 def _check_targets(
-    teacher: SoftTargets | DenseTargets, data: Dataset | SegmentationDataset, shown: tuple[View, ...]
+    teacher: SoftTargets, data: Dataset | SegmentationDataset, shown: tuple[View, ...]
 ) -> None:
     """Raise ArgumentError unless these targets are for ``data``, belong to ``data.train`` and hold all views."""
-    wanted, has = DenseTargets if isinstance(data, SegmentationDataset) else SoftTargets, task_of(data).has
-    if not isinstance(teacher, wanted):
+    task = task_of(data)
+    if teacher.task is not task:
         raise ArgumentError(
-            f"{data.name!r} has {has}, for which a teacher's answers are {wanted.__name__}; found "
-            f"{type(teacher).__name__}. Ask the teacher about data.train, or pass it itself."
+            f"{data.name!r} has {task.has}, and these soft targets are for data with {teacher.task.has}. Ask the "
+            "teacher about data.train, or pass it itself."
         )
     if teacher.split_digest != data.train.digest:
         raise ArgumentError(
-            f"The soft targets ({len(teacher)} pictures) were computed for another split than the training "
-            f"split of {data.name!r} ({len(data.train)} pictures), or for another order of it. Compute them for "
+            f"The soft targets ({len(teacher)} images) were computed for another split than the training "
+            f"split of {data.name!r} ({len(data.train)} images), or for another order of it. Compute them for "
             "data.train."
         )
     lacking = sorted({view.key for view in shown} - {view.key for view in teacher.views})

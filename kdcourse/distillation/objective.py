@@ -12,7 +12,7 @@ from kdcourse.data import IGNORE, Batch
 from kdcourse.distillation.arguments import check_alpha
 from kdcourse.distillation.maps import scored, valid_pixels
 from kdcourse.distillation.methods import Method, Outputs
-from kdcourse.distillation.source import Source
+from kdcourse.distillation.targets.source import Source
 from kdcourse.errors import ArgumentError
 from kdcourse.training import Objective, cross_entropy
 from kdcourse.training.objective import describe

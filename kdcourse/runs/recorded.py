@@ -16,11 +16,11 @@ from torch import nn
 
 from kdcourse import models, training
 from kdcourse.data import Dataset
-from kdcourse.distillation import Ensemble, soft_targets
+from kdcourse.distillation import Ensemble, SoftTargets, soft_targets
 from kdcourse.files import read_checksums, write_atomically
 from kdcourse.runs import table, teachers
 from kdcourse.runs.students import StudentRecipe, train_student
-from kdcourse.runs.tasks import AnyDataset, Targets, scorer, targets_for, task_named, task_of
+from kdcourse.runs.tasks import AnyDataset, scorer, targets_for, task_named, task_of
 from kdcourse.runs.trials import SEEDS, Trial
 
 RECORD = "recorded.json"
@@ -206,11 +206,11 @@ def store_soft_targets(data: Dataset, folder: Path) -> list[Path]:
     return kept
 
 
-def _targets_by_views(teacher: Ensemble, data: AnyDataset) -> Callable[[StudentRecipe], Targets | None]:
+def _targets_by_views(teacher: Ensemble, data: AnyDataset) -> Callable[[StudentRecipe], SoftTargets | None]:
     """Return a function from a recipe to its soft targets; they are computed again only where the views differ."""
-    held: dict[tuple[str, ...], Targets] = {}
+    held: dict[tuple[str, ...], SoftTargets] = {}
 
-    def targets(recipe: StudentRecipe) -> Targets | None:
+    def targets(recipe: StudentRecipe) -> SoftTargets | None:
         if not recipe.distilled:
             return None
         key = tuple(view.key for view in recipe.views)

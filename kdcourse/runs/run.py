@@ -20,14 +20,14 @@ import kdcourse
 from kdcourse import data as data_room
 from kdcourse import evaluation, models, training
 from kdcourse.data import Dataset, SegmentationDataset
-from kdcourse.distillation import Ensemble, assert_trained, methods
+from kdcourse.distillation import Ensemble, SoftTargets, assert_trained, methods
 from kdcourse.distillation.objective import weights_of
 from kdcourse.errors import ArgumentError
 from kdcourse.files import shipped
 from kdcourse.runs import recorded, teachers
 from kdcourse.runs.students import StudentRecipe, train_student
 from kdcourse.runs.table import compare, mask_scores, row, scores
-from kdcourse.runs.tasks import AnyDataset, Targets, Task, targets_for, task_named
+from kdcourse.runs.tasks import AnyDataset, Task, targets_for, task_named
 
 Say = Callable[[str], None]
 FORMAT = 1
@@ -346,7 +346,7 @@ def _teachers(
 
 def _targets(
     recipe: StudentRecipe, ensemble: Ensemble, data: AnyDataset, progress: bool, say: Say
-) -> Targets | Ensemble:
+) -> SoftTargets | Ensemble:
     """Return what students learn from: stored logits, or the ensemble where a method compares features."""
     if recipe.compares_features:
         say("\nFeatures: computed during training, by the ensemble's forward passes.")
@@ -358,7 +358,7 @@ def _targets(
 
 
 def _students(
-    options: RunOptions, recipe: StudentRecipe, data: AnyDataset, targets: Targets | Ensemble, say: Say
+    options: RunOptions, recipe: StudentRecipe, data: AnyDataset, targets: SoftTargets | Ensemble, say: Say
 ) -> Trained:
     say(
         f"\nStudents: {recipe.model}, {len(options.seeds)} seed(s), {recipe.training.epochs} epoch(s), "

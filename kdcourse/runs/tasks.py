@@ -11,20 +11,13 @@ from torch import Tensor, nn
 
 from kdcourse import evaluation, training
 from kdcourse.data import Dataset, SegmentationDataset, fashion_mnist, garment_scenes
-from kdcourse.distillation import (
-    DenseTargets,
-    Ensemble,
-    SoftTargets,
-    dense_targets,
-    soft_targets,
-)
+from kdcourse.distillation import Ensemble, SoftTargets, soft_targets
 from kdcourse.errors import ArgumentError
 from kdcourse.files import shipped
 from kdcourse.runs import table, teachers, trials
 from kdcourse.runs.students import LIVE, StudentRecipe
 
 AnyDataset = Dataset | SegmentationDataset
-Targets = SoftTargets | DenseTargets
 Scores = dict[str, float | None]
 
 # Scenes that students train on: as many as a laptop processes in a minute, the same for both kinds of student.
@@ -119,13 +112,11 @@ def task_of(data: AnyDataset) -> Task:
 
 def targets_for(
     recipe: StudentRecipe, teacher: nn.Module, data: AnyDataset, *, progress: bool = True
-) -> Targets:
+) -> SoftTargets:
     """Return the soft targets that a recipe needs. For classification they are computed once, then read from disk."""
     views = recipe.views
     weight = next(teacher.parameters())
     precision = training.fastest(weight.device)
-    if isinstance(data, SegmentationDataset):
-        return dense_targets(teacher, data.train, data, views=views, precision=precision, progress=progress)
     return soft_targets(teacher, data.train, data, views=views, precision=precision, progress=progress)
 
 

@@ -7,11 +7,11 @@ from typing import Protocol
 from torch import nn
 
 from kdcourse.data import Batch
-from kdcourse.distillation.dense_targets import DenseTargets
 from kdcourse.distillation.ensemble import freeze
 from kdcourse.distillation.methods.base import Outputs
-from kdcourse.distillation.soft_targets import SoftTargets, teacher_digest
 from kdcourse.distillation.softening import at_least_float32
+from kdcourse.distillation.targets.digest import teacher_digest
+from kdcourse.distillation.targets.soft_targets import SoftTargets
 from kdcourse.errors import ArgumentError
 
 
@@ -24,13 +24,13 @@ class Source(Protocol):
         """Return the teacher's outputs for a batch, as its view shows the images."""
 
 
-def source_of(teacher: nn.Module | SoftTargets | DenseTargets) -> Source:
+def source_of(teacher: nn.Module | SoftTargets) -> Source:
     """Return where a teacher's outputs come from: stored ones are looked up, a network is asked for each batch.
 
     Raises:
         ArgumentError: neither of both.
     """
-    if isinstance(teacher, SoftTargets | DenseTargets):
+    if isinstance(teacher, SoftTargets):
         return Stored(teacher)
     if not isinstance(teacher, nn.Module):
         raise ArgumentError(
@@ -46,13 +46,14 @@ class Stored:
         ArgumentError: when called, a view that isn't stored, or labels that aren't those of the stored positions.
     """
 
-    def __init__(self, targets: SoftTargets | DenseTargets) -> None:
+    def __init__(self, targets: SoftTargets) -> None:
         self._targets, self.teacher = targets, targets.teacher
 
     def outputs(self, batch: Batch) -> Outputs:
+        logits = self._targets.logits(batch.view, batch.index)
         if batch.labels.device.type == "cpu":  # elsewhere a comparison would wait for the device
             self._targets.check_labels(batch.view, batch.index, batch.labels)
-        return Outputs(self._targets.logits(batch.view, batch.index))
+        return Outputs(logits)
 
 
 class OnTheFly:
