@@ -11,6 +11,8 @@ from kdcourse.distillation.ensemble import (
 from kdcourse.distillation.grid import GridResult, GridRow, Setting, distil_grid
 from kdcourse.distillation.methods import Method, Outputs
 from kdcourse.distillation.methods.channelwise import channelwise_loss
+from kdcourse.distillation.methods.dkd import dkd_loss
+from kdcourse.distillation.methods.fitnet import hint_loss
 from kdcourse.distillation.methods.kd import hinton_loss, kd_divergence
 from kdcourse.distillation.methods.pairwise import pairwise_loss
 from kdcourse.distillation.methods.pixelwise import pixelwise_loss
@@ -38,8 +40,10 @@ __all__ = [
     "channelwise_loss",
     "distil",
     "distil_grid",
+    "dkd_loss",
     "entropy",
     "freeze",
+    "hint_loss",
     "hinton_loss",
     "kd_divergence",
     "mean_softened",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,12 +14,14 @@ from torch import nn
 from kdcourse.data import Augmentation, Dataset, SegmentationDataset, View
 from kdcourse.distillation import methods
 from kdcourse.distillation.ensemble import assert_trained
-from kdcourse.distillation.methods import Method
-from kdcourse.distillation.objective import Distillation, OwnObjective, weights_of
+from kdcourse.distillation.features import Names, Pair, Tap, Trial, pair_layers
+from kdcourse.distillation.methods import Method, Outputs
+from kdcourse.distillation.objective import Distillation, Layers, OwnObjective, weights_of
 from kdcourse.distillation.targets import SoftTargets, soft_targets
-from kdcourse.distillation.targets.source import Source, source_of
+from kdcourse.distillation.targets.source import OnTheFly, source_of, tapped
 from kdcourse.errors import ArgumentError
 from kdcourse.training import History, Objective, Settings, fastest, fit, task_of
+from kdcourse.training.guards import own_random_numbers
 
 # What `fit` takes besides settings: how a run is stored and watched.
 _FIT = tuple(
@@ -40,6 +43,7 @@ def distil(
     objective: Objective | None = None,
     alpha: float | None = None,
     weights: Mapping[str, float] | None = None,
+    layers: Mapping[str, Names] | None = None,
     teacher_precision: str = "float32",
     cache: Path | str | Literal[False] | None = None,
     **changes: Any,
@@ -74,6 +78,9 @@ def distil(
             ``batch.teacher_logits``.
         alpha: weight of the method's term, 0 (labels alone) to 1 (teacher alone).
         weights: of each method's term by name, where it isn't ``alpha``.
+        layers: what a method compares that needs more than logits, such as ``{"student": "stages", "teacher":
+            "layer4"}``, a name or a list on each side; found by itself where it is left out. The teacher is then asked
+            on the fly, and its layers aren't stored.
         teacher_precision: in which a teacher is asked whose answers are stored: ``float32``, ``bfloat16``, which
             rounds them to three digits, or ``auto`` for the faster of the two here.
         cache: folder of the stored soft targets, by default the user's cache; ``False`` stores none.
@@ -109,24 +116,70 @@ def distil(
     else:
         _check_own(changes | {"method": method, "alpha": alpha, "weights": weights})
         needed = True
-    source: Source | None = None
-    if isinstance(teacher, nn.Module) and (not needed or (settings.augmentation and settings.views is None)):
-        assert_trained(teacher, data.train, data)  # of a student of the labels alone, too
-        source = source_of(teacher) if needed else None
-    else:
-        shown = views_shown(settings.augmentation, settings.views, view_seed, settings.epochs)
-        progress = bool(run.get("progress", True))
-        source = source_of(
-            stored_targets(teacher, data, shown, precision=teacher_precision, cache=cache, progress=progress)
+    live = needed and settings.augmentation is not None and settings.views is None
+    compared = [
+        one for one in chosen if one.layers is not None and weights_of(chosen, alpha or 0, weights)[one.name]
+    ]
+    if layers is not None and not compared:
+        raise ArgumentError("layers are named, and no method here compares any. Leave them out.")
+    if compared and not isinstance(teacher, nn.Module):
+        raise ArgumentError(
+            f"{compared[0].name} compares layers, which soft targets don't hold. Pass the teacher itself."
         )
-    minimised: Objective
-    if objective is None:
-        assert alpha is not None
-        minimised = Distillation(chosen, source, alpha=alpha, weights=weights)
-    else:
-        assert source is not None
-        minimised = OwnObjective(objective, source)
-    return fit(student, data, settings, objective=minimised, view_seed=view_seed, **run)
+    with ExitStack() as hooks:
+        pairs: dict[str, Pair] = {}
+        source: Source | None = None
+        if isinstance(teacher, nn.Module) and (live or compared or not needed):
+            assert_trained(teacher, data.train, data)  # of a student of the labels alone, too
+            pairs = _prepared(compared, student, teacher, data, layers, settings.seed)
+            source = (
+                OnTheFly(teacher, [name for _, theirs in pairs.values() for name in theirs])
+                if needed
+                else None
+            )
+        else:
+            shown = views_shown(settings.augmentation, settings.views, view_seed, settings.epochs)
+            progress = bool(run.get("progress", True))
+            source = source_of(
+                stored_targets(
+                    teacher, data, shown, precision=teacher_precision, cache=cache, progress=progress
+                )
+            )
+        tap = hooks.enter_context(Tap(student, [name for own, _ in pairs.values() for name in own]))
+        minimised: Objective
+        if objective is None:
+            assert alpha is not None
+            minimised = Distillation(chosen, source, alpha=alpha, weights=weights, layers=Layers(pairs, tap))
+        else:
+            assert source is not None
+            minimised = OwnObjective(objective, source)
+        return fit(student, data, settings, objective=minimised, view_seed=view_seed, **run)
+
+
+def _prepared(
+    compared: Sequence[Method],
+    student: nn.Module,
+    teacher: nn.Module,
+    data: Dataset | SegmentationDataset,
+    layers: Mapping[str, Names] | None,
+    seed: int,
+) -> dict[str, Pair]:
+    """Find the layers that methods compare, and let each method make its parameters for them, drawn from the seed."""
+    if not compared:
+        return {}
+    images = data.normalise(data.train.images[:2])
+    tried = Trial(student, images), Trial(tapped(teacher), images)
+    pairs: dict[str, Pair] = {}
+    with own_random_numbers(seed):
+        for method in compared:
+            assert method.layers is not None
+            pairs[method.name] = pair = pair_layers(method.layers, *tried, layers)
+            own, theirs = (
+                Outputs(trial.logits.float(), {name: trial.found[name].float() for name in names})
+                for trial, names in zip(tried, pair, strict=True)
+            )
+            method.prepare(own, theirs)
+    return pairs
 
 
 def chosen_methods(

@@ -68,9 +68,8 @@ def fit(
             for batches in run.epochs():
                 for batch in batches:
                     run.set_learning_rate()
-                    with run.autocast():
-                        logits = run.network(batch.images.to(run.dtype))
-                    loss, parts = check_loss(objective(logits.to(run.dtype), batch))
+                    logits = run.forward(batch)
+                    loss, parts = check_loss(objective(logits, batch))
                     run.optimizer.zero_grad(set_to_none=True)
                     run.backward(loss)
                     run.optimizer.step()

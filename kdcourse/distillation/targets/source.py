@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from torch import nn
 
 from kdcourse.data import Batch
-from kdcourse.distillation.ensemble import freeze
+from kdcourse.distillation.ensemble import Frozen, freeze
+from kdcourse.distillation.features import Tap
 from kdcourse.distillation.methods.base import Outputs
 from kdcourse.distillation.softening import at_least_float32
 from kdcourse.distillation.targets.digest import teacher_digest
@@ -60,13 +62,25 @@ class OnTheFly:
     """Ask a frozen copy of a teacher about the very view that the student sees.
 
     (Function matching, Beyer et al. 2022, https://arxiv.org/abs/2106.05237.)
+
+    Args:
+        teacher: copied and frozen.
+        layers: names of layers whose outputs are wanted too.
     """
 
-    def __init__(self, teacher: nn.Module) -> None:
+    def __init__(self, teacher: nn.Module, layers: Sequence[str] = ()) -> None:
         self.teacher = teacher_digest(teacher)
         self._frozen = freeze(teacher)
+        self._layers = tuple(layers)
 
     def outputs(self, batch: Batch) -> Outputs:
         self._frozen.to(batch.images.device)  # our own copy; free when it is there already
-        logits = self._frozen(batch.images)
-        return Outputs(logits.to(at_least_float32(logits)))
+        with Tap(tapped(self._frozen), self._layers, always=True) as tap:
+            logits = self._frozen(batch.images)
+            dtype = at_least_float32(logits)
+            return Outputs(logits.to(dtype), {name: value.to(dtype) for name, value in tap.features.items()})
+
+
+def tapped(teacher: nn.Module) -> nn.Module:
+    """Return the network whose layers carry the names that the user knows: that inside a frozen copy."""
+    return teacher.network if isinstance(teacher, Frozen) else teacher
