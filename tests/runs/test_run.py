@@ -62,6 +62,29 @@ def test_the_command_tells_the_whole_story_on_pictures_of_ones_own(tmp_path: Pat
             assert now["test"] == pytest.approx(first["test"], abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        ("--method dkd --set beta=2 --temperature 3", {"method": ["dkd"], "temperature": 3.0, "beta": 2.0}),
+        ("--method kd --method fitnet --weight fitnet=0.5", {"method": ["kd", "fitnet"], "fitnet": 0.5}),
+    ],
+)
+def test_another_method_is_trained_recorded_and_drawn(
+    options: str, settings: dict[str, object], tmp_path: Path
+) -> None:
+    pictures, out = tiny.folder(tmp_path / "pictures"), tmp_path / "out"
+    arguments = ["run", "--data", str(pictures), "--out", str(out), "--teachers", "train"]
+    arguments += ["--teacher-epochs", "4", "--epochs", "1", "--seeds", "1", *options.split()]
+    told = CliRunner().invoke(cli.app, arguments)
+    assert told.exit_code == 0, told.output
+    results = json.loads((out / "results.json").read_text())
+    assert settings.items() <= results["settings"].items()
+    assert options.split()[1] in results["command"]
+    (run,) = results["models"]["distilled"]["runs"]
+    parts = run["history"]["epochs"][-1]["parts"]
+    assert len(parts) > 1 and all(value > 0 for value in parts.values())
+
+
 def test_the_command_tells_the_story_of_masks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = teachers.SEGMENTATION_RECIPES[0].changed(model="pocket_unet", learning_rate=0.02)
     course = replace(
@@ -151,6 +174,13 @@ def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
             "--method kd is not for segmentation. Choose one of channelwise, ",
         ),
         ("--method kd --method kd", "each once"),
+        ("--method dkd --set gamma=8", "its settings are temperature, target_weight, beta"),
+        ("--layer student=stem", "no method here compares any. Leave it out, or choose --method fitnet"),
+        (
+            "--method fitnet --layer student=nowhere",
+            "no layer 'nowhere' that returns a tensor; its layers are ",
+        ),
+        ("--method fitnet --layer pupil=stem", "under 'student' and 'teacher'; found 'pupil'"),
         ("--alpha 0", "--alpha, the weight of the teacher, must be above 0 and at most 1; found 0"),
         ("--alpha 1.5", "found 1.5"),
         ("--student pocket", "There is no model 'pocket'"),
