@@ -401,12 +401,14 @@ def _students(
 def _evaluate(
     task: Task, recipe: StudentRecipe, data: AnyDataset, found: Teachers, trained: Trained, say: Say
 ) -> Outcome:
-    asked: dict[str, nn.Module] = {name: model for name, model, _ in found.members}
-    asked["ensemble"] = found.ensemble
-    asked |= {f"{kind}-seed{seed}": student for kind, runs in trained.items() for seed, student, _ in runs}
+    models_by_name: dict[str, nn.Module] = {name: model for name, model, _ in found.members}
+    models_by_name["ensemble"] = found.ensemble
+    models_by_name |= {
+        f"{kind}-seed{seed}": student for kind, runs in trained.items() for seed, student, _ in runs
+    }
     outcome = Outcome({}, data)
     measure = _measure_masks if task.metric == "iou" else _measure_labels
-    tests = measure(outcome, data, asked)
+    tests = measure(outcome, data, models_by_name)
     rows: dict[str, Any] = {}
     for name, _, notes in found.members:
         seed = notes.get("settings", {}).get("seed")
@@ -432,31 +434,31 @@ def _evaluate(
 
 
 def _measure_labels(
-    outcome: Outcome, data: AnyDataset, asked: Mapping[str, nn.Module]
+    outcome: Outcome, data: AnyDataset, models_by_name: Mapping[str, nn.Module]
 ) -> dict[str, dict[str, float | None]]:
     """Return every classifier's metrics on the test images, by name; the logits are kept for the figures."""
     assert isinstance(data, Dataset)
-    ensemble, logits = asked["ensemble"], outcome.test_logits
+    ensemble, logits = models_by_name["ensemble"], outcome.test_logits
     assert isinstance(ensemble, Ensemble)
-    for name, model in asked.items():
+    for name, model in models_by_name.items():
         if name == "ensemble":
             # Its prediction follows from those of its members.
             logits[name] = ensemble.combine(torch.stack(list(logits.values())))
         else:
             logits[name] = evaluation.predict(model, data.test, data)
     labels = data.test.labels
-    return {name: scores(logits[name], labels, logits["ensemble"]) for name in asked}
+    return {name: scores(logits[name], labels, logits["ensemble"]) for name in models_by_name}
 
 
 def _measure_masks(
-    outcome: Outcome, data: AnyDataset, asked: Mapping[str, nn.Module]
+    outcome: Outcome, data: AnyDataset, models_by_name: Mapping[str, nn.Module]
 ) -> dict[str, dict[str, float | None]]:
     """Return every segmentation model's metrics on the test images, by name; masks and scores are kept."""
     assert isinstance(data, SegmentationDataset)
     found, masks = outcome.test_scores, outcome.test_masks
-    for name, model in asked.items():
+    for name, model in models_by_name.items():
         found[name], masks[name] = evaluation.evaluate_with_masks(model, data.test, data)
-    return {name: mask_scores(found[name], masks[name], masks["ensemble"]) for name in asked}
+    return {name: mask_scores(found[name], masks[name], masks["ensemble"]) for name in models_by_name}
 
 
 def _measure_cost(outcome: Outcome, found: Teachers, student: nn.Module, progress: bool) -> None:
