@@ -5,8 +5,8 @@
 The notebook has blanks where exercises have solutions, every solution folded away below its check, and before its
 first code the cell that sets up Google Colab (see `colab`). It is run from top to bottom in a fresh kernel, in an
 empty folder, without a network, and stored with its outputs; nothing that changes from run to run is stored. Outputs
-depend on code alone: where only prose or the set-up cell has changed, they are replaced and the outputs are kept. A lesson that stops leaves
-the old notebook as it was.
+depend on code alone: where only prose or the set-up cell has changed, they are replaced and the outputs are kept. A
+lesson that stops leaves the old notebook as it was.
 """
 
 from __future__ import annotations
