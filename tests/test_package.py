@@ -191,6 +191,13 @@ def test_a_wheel_holds_the_package_and_its_weights_alone() -> None:
         "__init__.py",
         "py.typed",
         "cli.py",
+        "lab/labextensions/kdcourse/static/readable.js",
+        "pages/base.html",
+        "pages/kit.html",
+        "pages/style.css",
+        "runs/report.html",
+        "coursework/feedback.html",
+        "coursework/report.html",
         "shipped/teachers/SHA256SUMS",
         "shipped/students/recorded.json",
     ):
