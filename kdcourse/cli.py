@@ -54,25 +54,43 @@ def run(
         str | None,
         typer.Option(help="A built-in student, or torchvision:NAME. 'kdcourse models' lists them."),
     ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="How to learn from the teacher; may be repeated. 'kdcourse methods' lists them."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE, a setting of the method, such as beta=8; may be repeated."),
+    ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="Temperature T of the soft targets, above 0.")
+        float | None, typer.Option(help="Temperature T of the soft targets, above 0; as --set temperature=T.")
     ] = None,
     alpha: Annotated[float | None, typer.Option(help="Weight of the teacher, above 0, at most 1.")] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(help="METHOD=WEIGHT, where a method's weight isn't alpha; may be repeated."),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="student=NAME or teacher=NAME, for methods that compare layers; found if left out."
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Passes over the training pictures; by default 2, or 10 for segmentation."),
+        typer.Option(help="Passes over the training images; by default 2, or 10 for segmentation."),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Paired students of each kind; 3 or more for an interval.")] = 3,
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Your own pictures: one folder a class, or train/validation/test folders of those; for "
+            help="Your own images: one folder per class, or train/validation/test folders of those; for "
             "segmentation, a folder with images and masks."
         ),
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(help="Your pictures are resized to this many pixels square; by default 28, or 64."),
+        typer.Option(help="Your images are resized to this many pixels square; by default 28, or 64."),
     ] = None,
     average: Annotated[
         str, typer.Option(help="What the ensemble averages: 'logits' or 'probabilities'.")
@@ -81,33 +99,34 @@ def run(
         int | None, typer.Option(help="With --teachers train: epochs of each teacher.")
     ] = None,
     device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'mps'.")] = "auto",
-    out: Annotated[Path, typer.Option(help="Folder of the report and of unfinished work.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder of the report and of models trained so far.")] = Path(
         "kdcourse-report"
     ),
 ) -> None:
-    """Tell the whole story: teachers, ensemble, soft targets, students, test set, report."""
+    """Run the full experiment: teachers, ensemble, soft targets, students, test split, report."""
+    from kdcourse.runs import run as room
     from kdcourse.runs.illustrate import report_figures
     from kdcourse.runs.report import text_table, write_report
-    from kdcourse.runs.run import Settings
-    from kdcourse.runs.run import run as tell
 
     if seeds < 1:
         _fail(f"--seeds must be at least 1; found {seeds}.")
-    settings = Settings(
-        task=task, out=out, teachers=teachers, student=student, temperature=temperature, alpha=alpha, epochs=epochs,
-        seeds=tuple(range(seeds)), folder=data, size=size, device=device, average=average,
-        teacher_epochs=teacher_epochs,
-    )  # fmt: skip
 
     def work() -> None:
         began = time.perf_counter()
-        outcome = tell(settings, typer.echo)
+        options = room.RunOptions(
+            task=task, out=out, teachers=teachers, student=student, method=method or (), alpha=alpha, epochs=epochs,
+            method_settings=room.method_settings(task, method or (), set_ or (), temperature=temperature),
+            weights=room.method_weights(weight or ()), layers=room.read_pairs("--layer", layer or ()),
+            seeds=tuple(range(seeds)), folder=data, size=size, device=device, average=average,
+            teacher_epochs=teacher_epochs,
+        )  # fmt: skip
+        outcome = room.run(options, typer.echo)
         typer.echo("\nReport: drawing the figures.")
         page = write_report(outcome.results, report_figures(outcome), out)
         typer.echo("\n" + text_table(outcome.results))
         typer.echo(f"\nReport: {page.resolve()}  ({time.perf_counter() - began:.0f} s in all)")
 
-    guarded(work, "The same command goes on where this one stopped.")
+    guarded(work, "The same command resumes where this one stopped.")
 
 
 @app.command()
@@ -128,6 +147,19 @@ def models() -> None:
     for name, parameters in room.names().items():
         typer.echo(f"{name:<30}{parameters:>12,}")
     typer.echo("torchvision:NAME, for any torchvision classifier, such as torchvision:resnet18")
+
+
+@app.command(name="methods")
+def methods_() -> None:
+    """List the distillation methods, with their settings and papers."""
+    from kdcourse.distillation import methods as room
+
+    for name in room.names():
+        found = room.describe(name)
+        settings = ", ".join(f"{key}={value}" for key, value in found.settings.items()) or "no settings"
+        typer.echo(
+            f"{name:<14}{found.title} ({' and '.join(found.tasks)}; {settings})\n{'':<14}{found.paper}"
+        )
 
 
 _DataFolder = Annotated[

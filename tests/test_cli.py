@@ -35,9 +35,9 @@ def test_teachers_and_students_are_trained_by_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path / "cache"))
-    quick = replace(teachers.RECIPES[0], epochs=1, batch_size=16)
+    quick = teachers.RECIPES[0].changed(epochs=1, batch_size=16)
     folder = tmp_path / "teachers"
-    recipe = recorded.StudentRecipe("pocket_2k", epochs=1, batch_size=16)
+    recipe = recorded.StudentRecipe(model="pocket_2k").changed(epochs=1, batch_size=16)
     course = replace(
         tasks.CLASSIFICATION,
         teacher_data=tiny.dataset,

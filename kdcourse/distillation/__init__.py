@@ -1,6 +1,5 @@
 """Ensembles, soft targets, and the methods by which a student learns from them."""
 
-from kdcourse.distillation.dense_targets import DenseTargets, dense_targets
 from kdcourse.distillation.distil import distil, views_shown
 from kdcourse.distillation.ensemble import (
     Ensemble,
@@ -12,15 +11,22 @@ from kdcourse.distillation.ensemble import (
 from kdcourse.distillation.grid import GridResult, GridRow, Setting, distil_grid
 from kdcourse.distillation.methods import Method, Outputs
 from kdcourse.distillation.methods.channelwise import channelwise_loss
+from kdcourse.distillation.methods.dkd import dkd_loss
+from kdcourse.distillation.methods.fitnet import hint_loss
 from kdcourse.distillation.methods.kd import hinton_loss, kd_divergence
 from kdcourse.distillation.methods.pairwise import pairwise_loss
 from kdcourse.distillation.methods.pixelwise import pixelwise_loss
-from kdcourse.distillation.soft_targets import SoftTargets, cache_folder, soft_targets, teacher_digest
 from kdcourse.distillation.softening import entropy, softened
-from kdcourse.distillation.stored_views import ViewsCost, views_cost
+from kdcourse.distillation.targets import (
+    SoftTargets,
+    ViewsCost,
+    cache_folder,
+    soft_targets,
+    teacher_digest,
+    views_cost,
+)
 
 __all__ = [
-    "DenseTargets",
     "Ensemble",
     "GridResult",
     "GridRow",
@@ -32,11 +38,12 @@ __all__ = [
     "assert_trained",
     "cache_folder",
     "channelwise_loss",
-    "dense_targets",
     "distil",
     "distil_grid",
+    "dkd_loss",
     "entropy",
     "freeze",
+    "hint_loss",
     "hinton_loss",
     "kd_divergence",
     "mean_softened",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,14 +13,15 @@ from torch import nn
 
 from kdcourse.data import Augmentation, Dataset, SegmentationDataset, View
 from kdcourse.distillation import methods
-from kdcourse.distillation.dense_targets import DenseTargets, dense_targets
 from kdcourse.distillation.ensemble import assert_trained
-from kdcourse.distillation.methods import Method
-from kdcourse.distillation.objective import Distillation, OwnObjective, weights_of
-from kdcourse.distillation.soft_targets import SoftTargets, soft_targets
-from kdcourse.distillation.source import Source, source_of
+from kdcourse.distillation.features import Names, Pair, Tap, Trial, pair_layers
+from kdcourse.distillation.methods import Method, Outputs
+from kdcourse.distillation.objective import Distillation, Layers, OwnObjective, weights_of
+from kdcourse.distillation.targets import SoftTargets, soft_targets
+from kdcourse.distillation.targets.source import OnTheFly, Source, source_of, tapped
 from kdcourse.errors import ArgumentError
 from kdcourse.training import History, Objective, Settings, fastest, fit, task_of
+from kdcourse.training.guards import own_random_numbers
 
 # What `fit` takes besides settings: how a run is stored and watched.
 _FIT = tuple(
@@ -33,7 +35,7 @@ USUAL = {"labels": "kd", "masks": "pixelwise"}  # the method of each task where 
 
 def distil(
     student: nn.Module,
-    teacher: nn.Module | SoftTargets | DenseTargets,
+    teacher: nn.Module | SoftTargets,
     data: Dataset | SegmentationDataset,
     settings: Settings | None = None,
     *,
@@ -41,6 +43,7 @@ def distil(
     objective: Objective | None = None,
     alpha: float | None = None,
     weights: Mapping[str, float] | None = None,
+    layers: Mapping[str, Names] | None = None,
     teacher_precision: str = "float32",
     cache: Path | str | Literal[False] | None = None,
     **changes: Any,
@@ -61,7 +64,7 @@ def distil(
     What was asked once stays on disk (`soft_targets`), so other settings, students and
     seeds learn from it at no cost. They share ``view_seed``, 0 unless told, for that reason. For segmentation it is a
     map of logits for every image, too much for a disk: it stays in memory for this call, and to share it among
-    students, make `dense_targets` once and pass them as the teacher.
+    students, make `soft_targets` once and pass them as the teacher.
 
     Args:
         student: a fresh network, float32 [B, C, H, W] -> logits [B, classes], or [B, classes, H, W].
@@ -75,6 +78,9 @@ def distil(
             ``batch.teacher_logits``.
         alpha: weight of the method's term, 0 (labels alone) to 1 (teacher alone).
         weights: of each method's term by name, where it isn't ``alpha``.
+        layers: what a method compares that needs more than logits, such as ``{"student": "stages", "teacher":
+            "layer4"}``, a name or a list on each side; found by itself where it is left out. The teacher is then asked
+            on the fly, and its layers aren't stored.
         teacher_precision: in which a teacher is asked whose answers are stored: ``float32``, ``bfloat16``, which
             rounds them to three digits, or ``auto`` for the faster of the two here.
         cache: folder of the stored soft targets, by default the user's cache; ``False`` stores none.
@@ -105,37 +111,87 @@ def distil(
             raise ArgumentError(
                 "alpha, the weight of the distillation term, is missing; 0.5 to 0.9 is usual."
             )
-        chosen = _methods(method, changes, data)
+        chosen = chosen_methods(method, changes, data)
         needed = any(weights_of(chosen, alpha, weights).values())
     else:
         _check_own(changes | {"method": method, "alpha": alpha, "weights": weights})
         needed = True
-    source: Source | None = None
-    if isinstance(teacher, nn.Module) and (not needed or (settings.augmentation and settings.views is None)):
-        assert_trained(teacher, data.train, data)  # of a student of the labels alone, too
-        source = source_of(teacher) if needed else None
-    else:
-        shown = views_shown(settings.augmentation, settings.views, view_seed, settings.epochs)
-        progress = bool(run.get("progress", True))
-        source = source_of(
-            stored_targets(teacher, data, shown, precision=teacher_precision, cache=cache, progress=progress)
+    live = needed and settings.augmentation is not None and settings.views is None
+    compared = [
+        one for one in chosen if one.layers is not None and weights_of(chosen, alpha or 0, weights)[one.name]
+    ]
+    if layers is not None and not compared:
+        raise ArgumentError("layers are named, and no method here compares any. Leave them out.")
+    if compared and not isinstance(teacher, nn.Module):
+        raise ArgumentError(
+            f"{compared[0].name} compares layers, which soft targets don't hold. Pass the teacher itself."
         )
-    minimised: Objective
-    if objective is None:
-        assert alpha is not None
-        minimised = Distillation(chosen, source, alpha=alpha, weights=weights)
-    else:
-        assert source is not None
-        minimised = OwnObjective(objective, source)
-    return fit(student, data, settings, objective=minimised, view_seed=view_seed, **run)
+    with ExitStack() as hooks:
+        pairs: dict[str, Pair] = {}
+        source: Source | None = None
+        if isinstance(teacher, nn.Module) and (live or compared or not needed):
+            assert_trained(teacher, data.train, data)  # of a student of the labels alone, too
+            pairs = _prepared(compared, student, teacher, data, layers, settings.seed)
+            source = (
+                OnTheFly(teacher, [name for _, theirs in pairs.values() for name in theirs])
+                if needed
+                else None
+            )
+        else:
+            shown = views_shown(settings.augmentation, settings.views, view_seed, settings.epochs)
+            progress = bool(run.get("progress", True))
+            source = source_of(
+                stored_targets(
+                    teacher, data, shown, precision=teacher_precision, cache=cache, progress=progress
+                )
+            )
+        tap = hooks.enter_context(Tap(student, [name for own, _ in pairs.values() for name in own]))
+        minimised: Objective
+        if objective is None:
+            assert alpha is not None
+            minimised = Distillation(chosen, source, alpha=alpha, weights=weights, layers=Layers(pairs, tap))
+        else:
+            assert source is not None
+            minimised = OwnObjective(objective, source)
+        return fit(student, data, settings, objective=minimised, view_seed=view_seed, **run)
 
 
-def _methods(
+def _prepared(
+    compared: Sequence[Method],
+    student: nn.Module,
+    teacher: nn.Module,
+    data: Dataset | SegmentationDataset,
+    layers: Mapping[str, Names] | None,
+    seed: int,
+) -> dict[str, Pair]:
+    """Find the layers that methods compare, and let each method make its parameters for them, drawn from the seed."""
+    if not compared:
+        return {}
+    images = data.normalise(data.train.images[:2])
+    tried = Trial(student, images), Trial(tapped(teacher), images)
+    pairs: dict[str, Pair] = {}
+    with own_random_numbers(seed):
+        for method in compared:
+            assert method.layers is not None
+            pairs[method.name] = pair = pair_layers(method.layers, *tried, layers)
+            own, theirs = (
+                Outputs(trial.logits.float(), {name: trial.found[name].float() for name in names})
+                for trial, names in zip(tried, pair, strict=True)
+            )
+            method.prepare(own, theirs)
+    return pairs
+
+
+def chosen_methods(
     method: str | Method | Sequence[str | Method] | None,
     settings: Mapping[str, Any],
     data: Dataset | SegmentationDataset,
 ) -> tuple[Method, ...]:
-    """Build methods, and make sure that they are for this task."""
+    """Build methods, those of the task where none is named, and make sure that they are for this task.
+
+    Raises:
+        ArgumentError: an unknown method or setting, or a method for another task; the right ones are listed.
+    """
     task = task_of(data)
     if method is None:
         method = USUAL[task.name]
@@ -167,30 +223,25 @@ def _check_own(found: Mapping[str, Any]) -> None:
 
 
 def stored_targets(
-    teacher: nn.Module | SoftTargets | DenseTargets,
+    teacher: nn.Module | SoftTargets,
     data: Dataset | SegmentationDataset,
     shown: tuple[View, ...],
     *,
     precision: str = "float32",
     cache: Path | str | Literal[False] | None = None,
     progress: bool = True,
-) -> SoftTargets | DenseTargets:
-    """The teacher's answers that training on ``data.train`` under the views ``shown`` needs: made, or checked.
-
-    Returns:
-        `SoftTargets` for labels, `DenseTargets` for masks, which are not stored on disk.
+) -> SoftTargets:
+    """Return the teacher's logits that training on ``data.train`` under the views ``shown`` needs: made, or checked.
 
     Raises:
-        ArgumentError: a teacher that was never trained, targets of other pictures, of the other kind, or that
-            lack a view.
+        ArgumentError: a teacher that was never trained, targets of other images, of the other task, or that lack a
+            view.
     """
-    if isinstance(teacher, SoftTargets | DenseTargets):
+    if isinstance(teacher, SoftTargets):
         _check_targets(teacher, data, shown)
         return teacher
     assert_trained(teacher, data.train, data)
     precision = _precision_of(teacher, precision)
-    if isinstance(data, SegmentationDataset):
-        return dense_targets(teacher, data.train, data, views=shown, precision=precision, progress=progress)
     return soft_targets(
         teacher, data.train, data, views=shown, cache=cache, precision=precision, progress=progress
     )
@@ -204,19 +255,19 @@ def _precision_of(teacher: nn.Module, precision: str) -> str:
 
 
 def _check_targets(
-    teacher: SoftTargets | DenseTargets, data: Dataset | SegmentationDataset, shown: tuple[View, ...]
+    teacher: SoftTargets, data: Dataset | SegmentationDataset, shown: tuple[View, ...]
 ) -> None:
     """Raise ArgumentError unless these targets are for ``data``, belong to ``data.train`` and hold all views."""
-    wanted, has = DenseTargets if isinstance(data, SegmentationDataset) else SoftTargets, task_of(data).has
-    if not isinstance(teacher, wanted):
+    task = task_of(data)
+    if teacher.task is not task:
         raise ArgumentError(
-            f"{data.name!r} has {has}, for which a teacher's answers are {wanted.__name__}; found "
-            f"{type(teacher).__name__}. Ask the teacher about data.train, or pass it itself."
+            f"{data.name!r} has {task.has}, and these soft targets are for data with {teacher.task.has}. Ask the "
+            "teacher about data.train, or pass it itself."
         )
     if teacher.split_digest != data.train.digest:
         raise ArgumentError(
-            f"The soft targets ({len(teacher)} pictures) were computed for another split than the training "
-            f"split of {data.name!r} ({len(data.train)} pictures), or for another order of it. Compute them for "
+            f"The soft targets ({len(teacher)} images) were computed for another split than the training "
+            f"split of {data.name!r} ({len(data.train)} images), or for another order of it. Compute them for "
             "data.train."
         )
     lacking = sorted({view.key for view in shown} - {view.key for view in teacher.views})

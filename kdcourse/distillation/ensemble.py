@@ -18,6 +18,7 @@ from kdcourse.data.segmentation import IGNORE, MaskedSplit, SegmentationDataset
 from kdcourse.data.splits import Dataset, Split
 from kdcourse.distillation.softening import at_least_float32, softened
 from kdcourse.errors import ArgumentError
+from kdcourse.models.inputs import call_keeping_input
 from kdcourse.models.mode import evaluating
 from kdcourse.models.stacked import can_stack
 
@@ -55,7 +56,7 @@ class Ensemble(nn.Module):
 
     The members are copied and frozen, with the guarantees of `Frozen`. MLPs of one shape are computed
     together, by a few large matrix products; convolutional members one after another, which measured
-    faster than any way of batching them (``kdcourse bench ensemble_forward`` compares the ways).
+    faster than any way of batching them (``python -m benchmarks ensemble_forward`` compares the ways).
 
     Args:
         members: networks that return logits [B, C], or all of them [B, C, H, W], for the same classes; at least one.
@@ -367,7 +368,20 @@ def _trains(module: nn.Module) -> bool:
 
 
 def _logits(network: nn.Module, images: Tensor) -> Tensor:
-    return _checked(network(images), network, images)
+    return _checked(
+        call_keeping_input(network, images.to(_type_of(network) or images.dtype)), network, images
+    )
+
+
+def _type_of(module: nn.Module) -> torch.dtype | None:
+    """Return the type of a network's first floating-point weight, by hand as in `_trains`."""
+    for weight in module._parameters.values():
+        if weight is not None and weight.is_floating_point():
+            return weight.dtype
+    for part in module._modules.values():
+        if part is not None and (found := _type_of(part)) is not None:
+            return found
+    return None
 
 
 def _checked(answer: object, network: nn.Module, images: Tensor) -> Tensor:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from kdcourse.data import IGNORE, Batch
 from kdcourse.distillation.arguments import check_alpha
+from kdcourse.distillation.features import Tap
 from kdcourse.distillation.maps import scored, valid_pixels
 from kdcourse.distillation.methods import Method, Outputs
-from kdcourse.distillation.source import Source
+from kdcourse.distillation.targets.source import Source
 from kdcourse.errors import ArgumentError
 from kdcourse.training import Objective, cross_entropy
 from kdcourse.training.objective import describe
@@ -41,6 +42,40 @@ def weights_of(
     return found
 
 
+class Layers:
+    """Which layers each method compares, and the student's as they were in its last forward pass.
+
+    Args:
+        pairs: names of the student's and of the teacher's layers, by method.
+        tap: holds the student's.
+    """
+
+    def __init__(
+        self, pairs: Mapping[str, tuple[Sequence[str], Sequence[str]]] | None = None, tap: Tap | None = None
+    ) -> None:
+        self._pairs, self._tap = dict(pairs or {}), tap
+
+    def of_student(self, logits: Tensor) -> Outputs:
+        """Return the student's outputs, in the type of its logits."""
+        features = {} if self._tap is None else self._tap.features
+        return Outputs(logits, {name: value.to(logits.dtype) for name, value in features.items()})
+
+    def seen_by(self, method: str, student: Outputs, teacher: Outputs) -> tuple[Outputs, Outputs]:
+        """Return what a method gets of both sides: the logits and its own layers, in order."""
+        own, theirs = self._pairs.get(method, ((), ()))
+        return (
+            Outputs(student.logits, {name: student.features[name] for name in own}),
+            Outputs(
+                teacher.logits, {name: teacher.features[name].to(student.logits.dtype) for name in theirs}
+            ),
+        )
+
+    def told(self, method: str) -> str:
+        """Return the layers in words, for records."""
+        own, theirs = self._pairs.get(method, ((), ()))
+        return f" at {', '.join(own)} as {', '.join(theirs)}" if own else ""
+
+
 class Distillation(nn.Module):
     """Minimise ``(1 - alpha) * cross_entropy + sum of weight * terms`` over one method or several.
 
@@ -53,6 +88,7 @@ class Distillation(nn.Module):
         source: where its outputs come from; ``None`` will do where all weights are 0.
         alpha: the labels weigh ``1 - alpha``.
         weights: of each method's terms, by name, where it isn't ``alpha``.
+        layers: what the methods compare besides logits.
 
     Raises:
         ArgumentError: see `weights_of`; when called, what the methods and the source raise.
@@ -65,18 +101,16 @@ class Distillation(nn.Module):
         *,
         alpha: float,
         weights: Mapping[str, float] | None = None,
+        layers: Layers | None = None,
     ) -> None:
         super().__init__()
+        self._layers = Layers() if layers is None else layers
         every = weights_of(methods, alpha, weights)
         used = [method for method in methods if every[method.name]]
         self.methods = nn.ModuleList(used)
         self.alpha, self.weights = alpha, {method.name: every[method.name] for method in used}
         self._source = source
-        taught = [
-            f"{method!r}"
-            + ("" if self.weights[method.name] == alpha else f" * {self.weights[method.name]:g}")
-            for method in used
-        ]
+        taught = [f"{method!r}{self._layers.told(method.name)}{self._weight(method.name)}" for method in used]
         whose = f", teacher={source.teacher[:16]}" if source is not None and used else ""
         self.name = f"{' + '.join(taught) or 'labels'}, alpha={alpha:g}{whose}"
 
@@ -87,20 +121,23 @@ class Distillation(nn.Module):
                 (1 - self.alpha) * self._labels(logits, batch) if self.alpha else self._labels(logits, batch)
             )
         assert self._source is not None
-        student, teacher = Outputs(logits), self._source.outputs(batch)
+        student, teacher = self._layers.of_student(logits), self._source.outputs(batch)
         parts: dict[str, Tensor] = {}
         total: Tensor | None = None
         if self.alpha < 1:
             parts["labels"] = self._labels(logits, batch)
             total = (1 - self.alpha) * parts["labels"]
         for (name, weight), method in zip(self.weights.items(), self.methods, strict=True):
-            terms: dict[str, Tensor] = method(student, teacher, batch)
+            terms: dict[str, Tensor] = method(*self._layers.seen_by(name, student, teacher), batch)
             for key, term in terms.items():
                 parts[name if len(terms) == 1 else f"{name}.{key}"] = term
                 weighted = weight * term
                 total = weighted if total is None else total + weighted
         assert total is not None
         return {"loss": total, **parts}
+
+    def _weight(self, name: str) -> str:
+        return "" if self.weights[name] == self.alpha else f" * {self.weights[name]:g}"
 
     def _labels(self, logits: Tensor, batch: Batch) -> Tensor:
         if batch.labels.ndim > 1:  # not even a NaN gets through from pixels that are left out

@@ -1,4 +1,4 @@
-"""How training went, epoch by epoch."""
+"""Draw training curves, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from kdcourse.training.history import History
 
 
 def training_curves(curves: Mapping[str, Sequence[History]]) -> Figure:
-    """Loss and accuracy of several models over their epochs.
+    """Draw loss and accuracy of several models over their epochs.
 
-    Training is dashed, validation solid; a line is the mean over a model's seeds, the band around
-    it reaches from the lowest seed to the highest. Training losses are those of each model's own
-    objective; validation losses are all cross-entropy and compare.
+    Training is dashed, validation solid. A line is the mean over a model's seeds; the band reaches from the lowest seed
+    to the highest. Training losses are those of each model's own objective; validation losses are all cross-entropy, so
+    only they can be compared.
 
     Args:
-        curves: name of a model -> the histories of its seeds, all of one length.
+        curves: name of a model -> the histories of its seeds, all of equal length.
 
     Raises:
         ArgumentError: no model, a model without histories or epochs, seeds of different lengths.
@@ -52,7 +52,7 @@ def draw_curves(
     axis: str,
     kind: str = "Training curves",
 ) -> Figure:
-    """Loss, and beside it a rate 0 to 1 whose columns are ``train_QUANTITY`` and ``validation_QUANTITY``."""
+    """Draw the loss, and beside it a rate 0 to 1 from the columns ``train_QUANTITY`` and ``validation_QUANTITY``."""
     _check(curves)
     with styled():
         figure = new_figure(9.0, 4.0 + 0.22 * math.ceil((len(curves) + 3) / 3))
@@ -61,7 +61,7 @@ def draw_curves(
         for n, (histories, look) in enumerate(zip(curves.values(), styles, strict=True)):
             epochs = histories[0].column("epoch")
             every = max(1, len(epochs) // 10)
-            # Marks of lines that lie on one another would hide one another.
+            # Markers of lines that coincide would hide each other.
             first = n * every // len(curves)
             for axes, column, scale in ((loss, "loss", 1.0), (rate, quantity, 100.0)):
                 for part, line in (("train", (0, (4, 2))), ("validation", "-")):
@@ -129,7 +129,7 @@ def _check(curves: Mapping[str, Sequence[History]]) -> None:
 
 
 def _values(histories: Sequence[History], column: str) -> np.ndarray:
-    """float64 [seeds, epochs]; NaN where an epoch was not validated."""
+    """Return float64 [seeds, epochs]; NaN where an epoch was not validated."""
     return np.array(
         [[np.nan if value is None else value for value in history.column(column)] for history in histories],
         dtype=np.float64,
@@ -137,7 +137,7 @@ def _values(histories: Sequence[History], column: str) -> np.ndarray:
 
 
 def _loss_scale(axes: Axes, curves: Mapping[str, Sequence[History]]) -> None:
-    """A logarithmic axis where objectives of different size would flatten one another."""
+    """Use a logarithmic axis if objectives of different size would flatten each other."""
     values = np.concatenate(
         [
             _values(histories, column).ravel()

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+_changes: WeakKeyDictionary[nn.Module, dict[bool, bool]] = WeakKeyDictionary()
 
 
-class KeepInput:
-    """Call a network so that the caller's images stay as they are, even if it changes its input in place.
+def call_keeping_input(network: nn.Module, images: Tensor, called: nn.Module | None = None) -> Any:
+    """Return what a network returns for ``images``, which stay as they are even if it changes its input in place.
 
-    (A ReLU in place as the first layer and ``x.mul_`` do.) The first call tells whether it does, on a copy; a network
-    that doesn't is handed the images themselves from then on.
+    (A ReLU in place as the first layer and ``x.mul_`` do.) The first call in each mode, on a copy, tells whether it
+    does; a network that doesn't is handed the images themselves from then on.
+
+    Args:
+        network: whose habits count.
+        images: of any type.
+        called: a wrapper to call in the network's place, such as that which averages gradients.
     """
-
-    def __init__(self, network: Callable[[Tensor], Any]) -> None:
-        self._network = network
-        self._changes: bool | None = None
-
-    def __call__(self, images: Tensor) -> Any:
-        """Return what the network returns for ``images``."""
-        if self._changes is False:
-            return self._network(images)
-        with torch.inference_mode(False):  # whose tensors keep no count of changes
-            own = images.clone(memory_format=torch.preserve_format)
-        before = own._version
-        answer = self._network(own)
-        self._changes = own._version != before
-        return answer
+    call = network if called is None else called
+    if torch.compiler.is_compiling():
+        return call(images)
+    known = _changes.setdefault(network, {})
+    if known.get(network.training) is False:
+        return call(images)
+    with torch.inference_mode(False):  # whose tensors keep no count of changes
+        own = images.clone(memory_format=torch.preserve_format)
+    before = own._version
+    answer = call(own)
+    known[network.training] = known.get(network.training, False) or own._version != before
+    return answer

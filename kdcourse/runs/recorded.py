@@ -16,11 +16,11 @@ from torch import nn
 
 from kdcourse import models, training
 from kdcourse.data import Dataset
-from kdcourse.distillation import Ensemble, soft_targets, views_shown
+from kdcourse.distillation import Ensemble, SoftTargets, soft_targets
 from kdcourse.files import read_checksums, write_atomically
 from kdcourse.runs import table, teachers
 from kdcourse.runs.students import StudentRecipe, train_student
-from kdcourse.runs.tasks import AnyDataset, Targets, scorer, targets_for, task_named, task_of
+from kdcourse.runs.tasks import AnyDataset, scorer, targets_for, task_named, task_of
 from kdcourse.runs.trials import SEEDS, Trial
 
 RECORD = "recorded.json"
@@ -69,7 +69,7 @@ def search(
         if any(all(row[name] == value for name, value in key.items()) for row in rows):
             continue
         student, history = train_student(
-            trial.recipe, data, targets(trial.recipe), trial.seed,
+            trial.recipe, data, targets(trial.recipe), seed=trial.seed,
             path=folder / "trials" / f"{trial.name}.safetensors", precision=precision, progress=trial.name,
         )  # fmt: skip
         last = history.last
@@ -110,7 +110,7 @@ def record(
         for seed in seeds:
             name = f"{kind}_seed{seed}"
             train_student(
-                recipe, data, targets(recipe), seed,
+                recipe, data, targets(recipe), seed=seed,
                 path=folder / f"{name}.safetensors", precision=precision, progress=name,
             )  # fmt: skip
     teachers.write_checksums(folder)
@@ -206,14 +206,14 @@ def store_soft_targets(data: Dataset, folder: Path) -> list[Path]:
     return kept
 
 
-def _targets_by_views(teacher: Ensemble, data: AnyDataset) -> Callable[[StudentRecipe], Targets | None]:
+def _targets_by_views(teacher: Ensemble, data: AnyDataset) -> Callable[[StudentRecipe], SoftTargets | None]:
     """Return a function from a recipe to its soft targets; they are computed again only where the views differ."""
-    held: dict[tuple[str, ...], Targets] = {}
+    held: dict[tuple[str, ...], SoftTargets] = {}
 
-    def targets(recipe: StudentRecipe) -> Targets | None:
-        if not recipe.asks:
+    def targets(recipe: StudentRecipe) -> SoftTargets | None:
+        if not recipe.distilled:
             return None
-        key = tuple(view.key for view in views_shown(recipe.augmentation, recipe.views, 0, recipe.epochs))
+        key = tuple(view.key for view in recipe.views)
         if key not in held:
             held.clear()
             held[key] = targets_for(recipe, teacher, data)

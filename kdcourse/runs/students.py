@@ -1,11 +1,12 @@
-"""Students trained side by side, plain and distilled: one recipe, one seed, one stored result."""
+"""Train students, plain and distilled: one recipe, one seed, one stored result."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,129 +14,165 @@ import torch
 from torch import nn
 
 from kdcourse import models, training
-from kdcourse.data import Augmentation, Dataset, SegmentationDataset
-from kdcourse.distillation import DenseTargets, SoftTargets, distil
+from kdcourse.data import Dataset, SegmentationDataset, View
+from kdcourse.distillation import Method, SoftTargets, distil, methods, teacher_digest, views_shown
 from kdcourse.errors import CheckpointError
+from kdcourse.runs.recipe import TRAINING, Recipe
+
+# The training settings that a stored recipe names, in the order of the recorded students' files.
+_RECORDED = ("augmentation", "views", "batch_size", "learning_rate", "optimizer", "weight_decay")
 
 
-@dataclass(frozen=True)
-class StudentRecipe:
-    """Everything that a student's training depends on but its seed and its teacher.
+# Students of every seed see the same augmented views, so that soft targets are computed once for all of them.
+_SHARED_VIEWS = replace(TRAINING, view_seed=0)
 
-    ``alpha=0`` is the plain student: the labels alone. The distilled one differs from it in
-    ``temperature`` and ``alpha`` (of masks, perhaps ``channelwise``, the weight of `channelwise_loss`) and in
-    nothing else, unless a search on validation says so.
+
+@dataclass(frozen=True, kw_only=True)
+class StudentRecipe(Recipe):
+    """Hold everything that a student's training depends on except its seed and its teacher.
+
+    Args:
+        model, training: see `kdcourse.runs.recipe.Recipe`; each run replaces the seed.
+        methods: how to learn from the teacher, see `kdcourse.distillation.methods.build`; none for a plain student,
+            which learns from the labels alone.
+        alpha: weight of the methods' terms, 0 to 1; ``1 - alpha`` weighs the labels.
+        weights: of a method's terms by its name, where it isn't ``alpha``.
+        layers: see `kdcourse.distillation.distil`.
     """
 
-    model: str
-    epochs: int
-    temperature: float = 1.0
+    training: training.Settings = _SHARED_VIEWS
+    methods: tuple[Method, ...] = ()
     alpha: float = 0.0
-    augmentation: Augmentation | None = None
-    views: int | None = None
-    batch_size: int = 256
-    learning_rate: float = 0.05
-    optimizer: str = "muon"
-    weight_decay: float = 5e-3
-    channelwise: float = 0.0
+    weights: Mapping[str, float] = field(default_factory=dict)
+    layers: Mapping[str, str] | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The recipe as plain JSON; a channel-wise term that isn't there is left out."""
-        found = asdict(self) | {"augmentation": self.augmentation.key if self.augmentation else None}
-        return found if self.channelwise else {k: v for k, v in found.items() if k != "channelwise"}
+        """Return the recipe as plain JSON, in the form in which recorded students store it.
+
+        Temperature, alpha and weights tell whether a student learns by ``kd``, ``pixelwise`` or ``channelwise``; other
+        methods are named.
+        """
+        recorded = self.training.recorded
+        weights = {name: weight for name, weight in self.weights.items() if weight}
+        chosen: dict[str, Any] = {}
+        for method in self._used:
+            for name in method.settings():
+                value = getattr(method, name)
+                chosen[name if chosen.get(name, value) == value else f"{method.name}.{name}"] = value
+        found = {
+            "model": self.model,
+            "epochs": self.training.epochs,
+            "temperature": chosen.pop("temperature", 1.0),
+            "alpha": self.alpha,
+            **{name: recorded[name] for name in _RECORDED},
+            **weights,
+            **chosen,
+        }
+        names = [method.name for method in self._used]
+        usual = names[:1] if self.alpha and names[:1] in (["kd"], ["pixelwise"]) else []
+        if names != [*usual, *(name for name in weights if name not in usual)]:
+            found["method"] = names
+        return found | ({"layers": dict(self.layers)} if self.layers else {})
 
     @property
-    def asks(self) -> bool:
-        """Whether a teacher has a part in it."""
-        return self.alpha > 0 or self.channelwise > 0
+    def _used(self) -> list[Method]:
+        """Return the methods whose terms have a weight above 0."""
+        return [method for method in self.methods if self.weights.get(method.name, self.alpha)]
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Return the augmented views that training shows, for which soft targets are needed."""
+        how = self.training
+        return views_shown(how.augmentation, how.views, how.view_seed or 0, how.epochs)
+
+    @property
+    def distilled(self) -> bool:
+        """Return whether the student learns from a teacher."""
+        return bool(self._used)
+
+    @property
+    def compares_features(self) -> bool:
+        """Return whether a method compares more than logits, so that stored soft targets don't suffice."""
+        return any(method.layers is not None for method in self._used)
+
+    @property
+    def learns(self) -> str:
+        """Return what the student learns from, in words, such as ``kd(temperature=2), alpha = 0.9``."""
+        taught = [
+            f"{method!r}" + (f" * {self.weights[method.name]:g}" if method.name in self.weights else "")
+            for method in self._used
+        ]
+        return f"{' + '.join(taught) or 'labels'}, alpha = {self.alpha:g}"
 
     def plain(self) -> StudentRecipe:
-        """The same training on the labels alone."""
-        return replace(self, temperature=1.0, alpha=0.0, channelwise=0.0)
+        """Return the same training on the labels alone."""
+        return replace(self, methods=(), alpha=0.0, weights={}, layers=None)
 
 
-# What `kdcourse run` trains while you watch: the recorded search's choice, cut to fit in minutes.
-LIVE = StudentRecipe("pocket_17k", epochs=2, temperature=2.0, alpha=0.9)
+# What `kdcourse run` trains while you watch: the recorded search's choice, with fewer epochs, in minutes.
+LIVE = StudentRecipe(model="pocket_17k", methods=methods.build("kd", temperature=2.0), alpha=0.9).changed(
+    epochs=2
+)
 
 
 def train_student(
     recipe: StudentRecipe,
     data: Dataset | SegmentationDataset,
-    targets: SoftTargets | DenseTargets | None,
-    seed: int,
+    targets: SoftTargets | nn.Module | None,
     *,
     path: Path | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    progress: bool | str = True,
     notes: dict[str, Any] | None = None,
-    after_step: Callable[[int, int], None] | None = None,
+    progress: bool | str = True,
+    **changes: Any,
 ) -> tuple[nn.Module, training.History]:
     """Train one student, or load it where ``path`` holds one of this recipe, seed, data and teacher.
 
-    Plain and distilled students of one seed start from the same weights and meet the same pictures
-    in the same order.
+    Plain and distilled students of one seed start from the same weights and see the same images in the same order.
 
     Args:
         recipe: how to train.
-        data: pictures and labels, or masks.
-        targets: the teacher's answers; may be ``None`` for a plain student.
-        seed: of initial weights and of the order of the pictures.
-        path: where the finished student is stored, its checkpoint beside it while it trains.
-        device, precision, progress, after_step: see `kdcourse.training.fit`.
-        notes: more to keep beside the weights.
+        data: images and labels, or masks.
+        targets: the teacher's soft targets, or for methods that compare features the teacher itself; ``None`` will do
+            for a plain student.
+        path: file of the finished student; its checkpoint is stored beside it during training.
+        notes: further content of the file's notes.
+        progress: see `kdcourse.training.fit`.
+        changes: of the recipe, such as ``seed``, ``device`` or ``precision``.
 
     Returns:
         The student in eval mode, and its history.
     """
+    recipe = recipe.changed(**changes)
     identity = {
         "recipe": recipe.settings,
-        "seed": seed,
+        "seed": recipe.training.seed,
         "data": data.train.digest[:16],
-        "teacher": targets.teacher[:16] if targets is not None and recipe.asks else None,
+        "teacher": _digest(targets)[:16] if targets is not None and recipe.distilled else None,
         "classes": list(data.classes),
     }
+    student = _build(recipe, data)
     if path is not None and path.exists():
-        student = _build(recipe, data, seed)
         try:
             kept = training.load_weights(student, path)
         except CheckpointError:
-            kept = {}  # damaged, or of another architecture: trained anew below
+            kept = {}  # damaged, or of another architecture: trained again below
         if kept.get("identity") == identity:
             return student.eval(), training.History.from_json(json.dumps(kept["history"]))
-    student = _build(recipe, data, seed)
+        student = _build(recipe, data)
     checkpoint = None
     if path is not None:
-        # Named after all that the run depends on: another run never meets this one's checkpoint.
+        # Named after all that the run depends on, so that no other run finds this checkpoint.
         mark = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
         checkpoint = path.with_name(f"{path.stem}-{mark}.checkpoint.safetensors")
-    shared: dict[str, Any] = {
-        "epochs": recipe.epochs,
-        "batch_size": recipe.batch_size,
-        "learning_rate": recipe.learning_rate,
-        "seed": seed,
-        "optimizer": recipe.optimizer,
-        "weight_decay": recipe.weight_decay,
-        "augmentation": recipe.augmentation,
-        "views": recipe.views,
-        "view_seed": 0,
-        "device": device,
-        "precision": precision,
-        "progress": progress,
-        "checkpoint": checkpoint,
-        "after_step": after_step,
-    }
-    if recipe.asks and targets is not None:
+    if recipe.distilled and targets is not None:
         history = distil(
-            student,
-            targets,
-            data,
-            **_method(recipe),
-            **shared,
-        )
+            student, targets, data, recipe.training, method=copy.deepcopy(recipe.methods), alpha=recipe.alpha,
+            weights=recipe.weights, checkpoint=checkpoint, progress=progress,
+            **({"layers": recipe.layers} if recipe.layers else {}),
+        )  # fmt: skip
     else:
-        history = training.fit(student, data, **shared)
+        history = training.fit(student, data, recipe.training, checkpoint=checkpoint, progress=progress)
     student.cpu()
     if path is not None:
         kept = {"identity": identity, "history": json.loads(history.to_json())} | (notes or {})
@@ -145,17 +182,12 @@ def train_student(
     return student, history
 
 
-def _method(recipe: StudentRecipe) -> dict[str, Any]:
-    """Return the recipe's method, as `distil` takes it."""
-    found: dict[str, Any] = {"temperature": recipe.temperature, "alpha": recipe.alpha}
-    if recipe.channelwise:
-        method = ["pixelwise", "channelwise"] if recipe.alpha else "channelwise"
-        found |= {"method": method, "weights": {"channelwise": recipe.channelwise}}
-    return found
+def _digest(targets: SoftTargets | nn.Module) -> str:
+    return teacher_digest(targets) if isinstance(targets, nn.Module) else targets.teacher
 
 
-def _build(recipe: StudentRecipe, data: Dataset | SegmentationDataset, seed: int) -> nn.Module:
-    torch.manual_seed(seed)
+def _build(recipe: StudentRecipe, data: Dataset | SegmentationDataset) -> nn.Module:
+    torch.manual_seed(recipe.training.seed)
     return models.build(
         recipe.model,
         num_classes=len(data.classes),

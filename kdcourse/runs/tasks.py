@@ -11,21 +11,13 @@ from torch import Tensor, nn
 
 from kdcourse import evaluation, training
 from kdcourse.data import Dataset, SegmentationDataset, fashion_mnist, garment_scenes
-from kdcourse.distillation import (
-    DenseTargets,
-    Ensemble,
-    SoftTargets,
-    dense_targets,
-    soft_targets,
-    views_shown,
-)
+from kdcourse.distillation import Ensemble, SoftTargets, soft_targets
 from kdcourse.errors import ArgumentError
 from kdcourse.files import shipped
 from kdcourse.runs import table, teachers, trials
 from kdcourse.runs.students import LIVE, StudentRecipe
 
 AnyDataset = Dataset | SegmentationDataset
-Targets = SoftTargets | DenseTargets
 Scores = dict[str, float | None]
 
 # Scenes that students train on: as many as a laptop processes in a minute, the same for both kinds of student.
@@ -37,17 +29,19 @@ STUDENT_SCENES = (2000, 500, 500)
 class Task:
     """Hold one task's data, recipes, folders and metric.
 
-    ``teachers_folder`` and ``students_folder`` are in the course's own ``data``. ``metric`` is the key in a run's
-    ``test`` of the metric that models are compared by, ``metric_name`` its name in reports. ``live`` is the recorded
-    search's choice, with fewer epochs, so that it trains in minutes.
+    ``kind`` is its name among methods, ``labels`` or ``masks``. ``teachers_folder`` and ``students_folder`` are in the
+    course's own ``data``. ``metric`` is the key in a run's ``test`` of the metric that models are compared by,
+    ``metric_name`` its name in reports. ``live`` is the recorded search's choice, with fewer epochs, so that it trains
+    in minutes.
     """
 
     name: str
+    kind: str
     metric: str
     metric_name: str
     teacher_data: Callable[[], AnyDataset]
     student_data: Callable[[], AnyDataset]
-    teacher_recipes: Sequence[teachers.Recipe]
+    teacher_recipes: Sequence[teachers.TeacherRecipe]
     trials: Sequence[trials.Trial]
     recorded: Mapping[str, StudentRecipe]
     live: StudentRecipe
@@ -68,6 +62,7 @@ class Task:
 
 CLASSIFICATION = Task(
     name="classification",
+    kind="labels",
     metric="accuracy",
     metric_name="accuracy",
     teacher_data=fashion_mnist,
@@ -83,6 +78,7 @@ CLASSIFICATION = Task(
 
 SEGMENTATION = Task(
     name="segmentation",
+    kind="masks",
     metric="iou",
     metric_name="mean IoU",
     teacher_data=garment_scenes,
@@ -116,13 +112,11 @@ def task_of(data: AnyDataset) -> Task:
 
 def targets_for(
     recipe: StudentRecipe, teacher: nn.Module, data: AnyDataset, *, progress: bool = True
-) -> Targets:
+) -> SoftTargets:
     """Return the soft targets that a recipe needs. For classification they are computed once, then read from disk."""
-    views = views_shown(recipe.augmentation, recipe.views, 0, recipe.epochs)
+    views = recipe.views
     weight = next(teacher.parameters())
     precision = training.fastest(weight.device)
-    if isinstance(data, SegmentationDataset):
-        return dense_targets(teacher, data.train, data, views=views, precision=precision, progress=progress)
     return soft_targets(teacher, data.train, data, views=views, precision=precision, progress=progress)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +15,47 @@ from kdcourse import models, training
 from kdcourse.data import Augmentation, Dataset, SegmentationDataset
 from kdcourse.errors import CheckpointError
 from kdcourse.files import CHECKSUMS, read_checksums, sha256, shipped, write_atomically
+from kdcourse.runs.recipe import Recipe
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Hold the settings of one teacher's training."""
+@dataclass(frozen=True, kw_only=True)
+class TeacherRecipe(Recipe):
+    """Hold one teacher's name and how it is trained."""
 
     name: str
-    model: str
-    seed: int
-    augmentation: Augmentation
-    epochs: int = 16
-    batch_size: int = 256
-    learning_rate: float = 0.05
-    optimizer: str = "muon"
-    weight_decay: float = 5e-3
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return the recipe as plain JSON, in the form in which stored teachers keep it."""
+        recorded = self.training.recorded
+        return {"name": self.name, "model": self.model, **{name: recorded[name] for name in _RECORDED}}
+
+
+# The training settings that a stored teacher's notes hold, in their order.
+_RECORDED = (
+    "seed", "augmentation", "epochs", "batch_size", "learning_rate", "optimizer", "weight_decay",
+)  # fmt: skip
+
+
+def _recipe(name: str, model: str, seed: int, augmentation: Augmentation, **changes: Any) -> TeacherRecipe:
+    return TeacherRecipe(name=name, model=model).changed(seed=seed, augmentation=augmentation, **changes)
 
 
 # They differ in seed, width and augmentation: an ensemble gains from members whose errors differ (Hansen and
 # Salamon 1990).
-RECIPES: tuple[Recipe, ...] = (
-    Recipe("teacher_1", "teacher", 1, Augmentation(), epochs=18),
-    Recipe("teacher_2", "teacher_wide", 2, Augmentation()),
-    Recipe("teacher_3", "teacher", 3, Augmentation(flip=False, erase=0.7)),
-    Recipe("teacher_4", "teacher_wide", 4, Augmentation(shift=1)),
-    Recipe("teacher_5", "teacher", 5, Augmentation(erase=0.3, erase_sides=(6, 14))),
+RECIPES: tuple[TeacherRecipe, ...] = (
+    _recipe("teacher_1", "teacher", 1, Augmentation(), epochs=18),
+    _recipe("teacher_2", "teacher_wide", 2, Augmentation()),
+    _recipe("teacher_3", "teacher", 3, Augmentation(flip=False, erase=0.7)),
+    _recipe("teacher_4", "teacher_wide", 4, Augmentation(shift=1)),
+    _recipe("teacher_5", "teacher", 5, Augmentation(erase=0.3, erase_sides=(6, 14))),
 )
 
 # Without erasing: a grey patch would hide garments that the mask still labels.
-SEGMENTATION_RECIPES: tuple[Recipe, ...] = (
-    Recipe("unet_1", "unet", 1, Augmentation(shift=6, erase=0.0), epochs=14, batch_size=16),
-    Recipe("unet_2", "unet_wide", 2, Augmentation(shift=4, erase=0.0), epochs=12, batch_size=16),
-    Recipe("unet_3", "unet", 3, Augmentation(shift=4, erase=0.0), epochs=12, batch_size=16),
+SEGMENTATION_RECIPES: tuple[TeacherRecipe, ...] = (
+    _recipe("unet_1", "unet", 1, Augmentation(shift=6, erase=0.0), epochs=14, batch_size=16),
+    _recipe("unet_2", "unet_wide", 2, Augmentation(shift=4, erase=0.0), epochs=12, batch_size=16),
+    _recipe("unet_3", "unet", 3, Augmentation(shift=4, erase=0.0), epochs=12, batch_size=16),
 )
 
 
@@ -56,13 +65,12 @@ def shipped_folder() -> Path:
 
 
 def train_teacher(
-    recipe: Recipe,
+    recipe: TeacherRecipe,
     data: Dataset | SegmentationDataset,
     folder: Path,
     *,
-    device: str = "auto",
-    precision: str = "auto",
     progress: bool = True,
+    **changes: Any,
 ) -> dict[str, Any]:
     """Train one teacher, or resume its training, and store it in ``folder``.
 
@@ -72,27 +80,20 @@ def train_teacher(
     Returns:
         The notes stored with the weights.
     """
-    settings = _settings(recipe, data)
+    recipe = recipe.changed(**changes)
+    settings = recipe.settings | {"data": data.train.digest[:16]}
     path = folder / f"{recipe.name}.safetensors"
     if path.exists():
         notes = training.load_weights(_build(recipe.model, data), path)
         if notes.get("settings") == settings:
             return notes
-    torch.manual_seed(recipe.seed)
+    torch.manual_seed(recipe.training.seed)
     model = _build(recipe.model, data)
     checkpoint = folder / f"{recipe.name}.checkpoint.safetensors"
     history = training.fit(
         model,
         data,
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        seed=recipe.seed,
-        optimizer=recipe.optimizer,
-        weight_decay=recipe.weight_decay,
-        augmentation=recipe.augmentation,
-        device=device,
-        precision=precision,
+        recipe.training,
         checkpoint=checkpoint,
         checkpoint_every=100,
         progress=recipe.name if progress else False,
@@ -159,10 +160,3 @@ def write_checksums(folder: Path) -> None:
 
 def _build(name: str, data: Dataset | SegmentationDataset) -> nn.Module:
     return models.build(name, num_classes=len(data.classes), in_channels=data.image_shape[0])
-
-
-def _settings(recipe: Recipe, data: Dataset | SegmentationDataset) -> dict[str, Any]:
-    settings = asdict(recipe)
-    settings["augmentation"] = recipe.augmentation.key
-    settings["data"] = data.train.digest[:16]
-    return settings

@@ -25,7 +25,7 @@ def fit(
     checkpoint: Path | str | None = None,
     checkpoint_every: int | None = None,
     progress: bool | str = True,
-    after_step: Callable[[int, int], None] | None = None,
+    after_step: Callable[[int, int, float], None] | None = None,
     after_epoch: Callable[[History], None] | None = None,
     **changes: Any,
 ) -> History:
@@ -46,7 +46,7 @@ def fit(
             run had never stopped. The file stays when the run is complete.
         checkpoint_every: steps between checkpoints; by default one per epoch.
         progress: show a bar; a string is its label.
-        after_step: called with epoch and step after each step, the checkpoint written.
+        after_step: called with epoch, step and its loss after each step, the checkpoint written.
         after_epoch: called with the history after each epoch, the checkpoint written. What either of them raises ends
             the run.
         changes: `Settings` by name, over those of ``settings``.
@@ -68,9 +68,8 @@ def fit(
             for batches in run.epochs():
                 for batch in batches:
                     run.set_learning_rate()
-                    with run.autocast():
-                        logits = run.network(batch.images.to(run.dtype))
-                    loss, parts = check_loss(objective(logits.to(run.dtype), batch))
+                    logits = run.forward(batch)
+                    loss, parts = check_loss(objective(logits, batch))
                     run.optimizer.zero_grad(set_to_none=True)
                     run.backward(loss)
                     run.optimizer.step()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from torch.optim import Optimizer
 
 from kdcourse.data import Batch, Batches, Dataset, SegmentationDataset
 from kdcourse.errors import ArgumentError
-from kdcourse.models.inputs import KeepInput
+from kdcourse.models.inputs import call_keeping_input
 from kdcourse.training.checkpoint import Position, State, load_checkpoint, save_checkpoint
 from kdcourse.training.evaluate import evaluate
 from kdcourse.training.guards import check_model, finite
@@ -34,7 +33,7 @@ class Options:
     checkpoint: Path | str | None = None
     checkpoint_every: int | None = None
     progress: bool | str = True
-    after_step: Callable[[int, int], None] | None = None
+    after_step: Callable[[int, int, float], None] | None = None
     after_epoch: Callable[[History], None] | None = None
 
     def __post_init__(self) -> None:
@@ -50,7 +49,6 @@ class Run:
     Args and errors: see `kdcourse.training.fit`.
 
     Attributes:
-        network: the model as the loop calls it: gradients averaged over processes, its input kept as it is.
         optimizer: over the model's parameters and the objective's own.
         batches, place, dtype: where batches come from, where they go, and their type.
     """
@@ -106,7 +104,7 @@ class Run:
         self.history.settings |= {"precision": precision, "device": place.device.type}
         if own is not None:
             place.share([*own.parameters(), *own.buffers()])
-        self.network = KeepInput(place.wrap(model))
+        self._wrapped = place.wrap(model)
         self._total = settings.epochs * self.batches.steps
         self.bar = place.progress_bar(self._total, self._steps_done, options.progress)
 
@@ -139,9 +137,11 @@ class Run:
             yield self.batches.epoch(self.at.epoch, start=self.at.step)
             self._end_epoch()
 
-    def autocast(self) -> AbstractContextManager[object]:
-        """Return the context in which forward passes run."""
-        return autocast(self.place.device, self.precision)
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the model's logits for a batch, whose images stay as they are."""
+        with autocast(self.place.device, self.precision):
+            logits: Tensor = call_keeping_input(self.model, batch.images.to(self.dtype), self._wrapped)
+        return logits.to(self.dtype)
 
     def set_learning_rate(self) -> None:
         """Give the optimizer the learning rate of the step ahead."""
@@ -169,7 +169,7 @@ class Run:
             at.seconds = time.perf_counter() - self._began
             self._save()
         if options.after_step is not None:
-            options.after_step(at.epoch, at.step)
+            options.after_step(at.epoch, at.step, value)
 
     def _end_epoch(self) -> None:
         """Validate, record the epoch, write the checkpoint, and tell the caller."""

@@ -8,31 +8,30 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdcourse import evaluation
+from kdcourse import evaluation, training
 from kdcourse.data import View, fashion_mnist
-from kdcourse.distillation import soft_targets
+from kdcourse.distillation import methods, soft_targets
 from kdcourse.errors import CheckpointError
 from kdcourse.runs import recorded, tasks, teachers, trials
 from kdcourse.runs.students import StudentRecipe
 from kdcourse.runs.tasks import AnyDataset
 from tests.runs import tiny
 
-QUICK = StudentRecipe("pocket_2k", epochs=2, batch_size=16)
-
-
-UNET = StudentRecipe("pocket_unet", epochs=2, batch_size=16)
+QUICK = StudentRecipe(model="pocket_2k").changed(epochs=2, batch_size=16)
+UNET = StudentRecipe(model="pocket_unet").changed(epochs=2, batch_size=16)
 
 
 def miniature(
-    name: str, data: AnyDataset, teacher: teachers.Recipe, student: StudentRecipe, folder: Path
+    name: str, data: AnyDataset, teacher: teachers.TeacherRecipe, student: StudentRecipe, folder: Path
 ) -> tasks.Task:
     """The course in miniature: one quick teacher of tiny pictures, in the place of the shipped ones."""
     teachers.train_teacher(teacher, data, folder / "teachers", progress=False)
+    taught = methods.build("kd" if name == "classification" else "pixelwise", temperature=2.0)
     return replace(
         tasks.task_named(name),
         teachers_folder=str(folder / "teachers"),
         students_folder=str(folder / "students"),
-        recorded={"plain": student, "distilled": replace(student, temperature=2.0, alpha=1.0)},
+        recorded={"plain": student, "distilled": student.changed(methods=taught, alpha=1.0)},
     )
 
 
@@ -45,10 +44,10 @@ def course(
     name, folder = request.param, tmp_path / "data"
     if name == "classification":
         data: AnyDataset = tiny.dataset()
-        teacher, student = replace(teachers.RECIPES[0], epochs=4, batch_size=16), QUICK
+        teacher, student = teachers.RECIPES[0].changed(epochs=4, batch_size=16), QUICK
     else:
         data = tiny.scenes()
-        teacher = replace(teachers.SEGMENTATION_RECIPES[0], model="pocket_unet", epochs=8, learning_rate=0.02)
+        teacher = teachers.SEGMENTATION_RECIPES[0].changed(model="pocket_unet", epochs=8, learning_rate=0.02)
         student = UNET
     monkeypatch.setattr(tasks, name.upper(), miniature(name, data, teacher, student, folder))
     return data, folder / "students"
@@ -63,7 +62,7 @@ def test_each_segmentation_model_is_asked_once() -> None:
             return super().forward(images)
 
     teacher, student = Asked(3, 3, 1), Asked(3, 3, 1)
-    scores = tasks.judge(teacher, data)
+    scores = tasks.scorer(teacher, data)
     found = scores(teacher)
     assert asked == [24] and found["agreement"] == 1.0
     apart = scores(student)
@@ -76,7 +75,7 @@ def test_each_segmentation_model_is_asked_once() -> None:
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path / "cache"))
-    teacher = replace(teachers.RECIPES[0], epochs=4, batch_size=16)
+    teacher = teachers.RECIPES[0].changed(epochs=4, batch_size=16)
     course = miniature("classification", tiny.dataset(), teacher, QUICK, tmp_path / "data")
     monkeypatch.setattr(tasks, "CLASSIFICATION", course)
     return tmp_path / "data" / "students"
@@ -107,16 +106,16 @@ def test_results_are_recorded_with_weights_that_bear_them_out(course: tuple[AnyD
         recorded.load(shipped, "plain_seed1", data)
 
 
-def test_the_search_keeps_every_try_and_repeats_none(course: tuple[AnyDataset, Path]) -> None:
+def test_the_search_keeps_every_trial_and_repeats_none(course: tuple[AnyDataset, Path]) -> None:
     data, shipped = course
     chosen = tasks.task_of(data).recorded
-    tries = (
+    both = (
         trials.Trial("plain", "which", chosen["plain"]),
         trials.Trial("T2", "which", chosen["distilled"]),
     )
     told: list[str] = []
-    rows = recorded.search(data, shipped, trials=tries[:1], say=told.append)
-    rows = recorded.search(data, shipped, trials=tries, say=told.append)
+    rows = recorded.search(data, shipped, trials=both[:1], say=told.append)
+    rows = recorded.search(data, shipped, trials=both, say=told.append)
     assert len(rows) == len(told) == 2
     assert [row["recipe"]["alpha"] for row in rows] == [0.0, 1.0]
     assert all(0 <= row["validation_accuracy"] <= 1 for row in rows)
@@ -133,8 +132,37 @@ def test_names_and_settings_of_the_trials_are_unique() -> None:
 def test_plain_and_distilled_get_the_same_budget() -> None:
     plain, distilled = trials.RECORDED["plain"], trials.RECORDED["distilled"]
     assert plain.alpha == 0 < distilled.alpha
-    for name in ("model", "epochs", "batch_size"):
-        assert getattr(plain, name) == getattr(distilled, name)
+    assert plain.model == distilled.model and plain.training == distilled.training
+
+
+@pytest.mark.parametrize("name", ["classification", "segmentation"])
+def test_recipes_are_written_byte_for_byte_as_they_were_recorded(name: str) -> None:
+    """Else stored students and trials would no longer be recognised, and be trained again."""
+    task = tasks.task_named(name)
+    known = {json.dumps(trial.recipe.settings) for trial in task.trials}
+    rows = json.loads((task.students / recorded.SEARCH).read_text())["rows"]
+    assert {json.dumps(row["recipe"]) for row in rows} == known
+    for kind, recipe in task.recorded.items():
+        for path in task.students.glob(f"{kind}_seed*.safetensors"):
+            identity = training.weights.read_tensors(path)[1]["identity"]
+            assert json.dumps(identity["recipe"]) == json.dumps(recipe.settings), path
+
+
+def test_a_recipe_of_another_method_names_it_and_all_it_depends_on() -> None:
+    distilled = StudentRecipe(model="pocket_2k", methods=methods.build("kd", temperature=2.0), alpha=0.5)
+    assert distilled.settings["temperature"] == 2.0 and "method" not in distilled.settings
+    others = [
+        distilled.changed(weights={"kd": 0.7}),
+        distilled.changed(methods=methods.build("pairwise", patch=3)),
+        distilled.changed(methods=methods.build("pairwise", patch=2)),
+        distilled.changed(methods=methods.build("channelwise"), weights={"channelwise": 3.0}),
+        distilled.changed(methods=methods.build(["pixelwise", "channelwise"]), weights={"channelwise": 3.0}),
+        distilled.changed(methods=methods.build("channelwise")),
+        distilled.plain(),
+    ]
+    found = [json.dumps(recipe.settings) for recipe in (distilled, *others)]
+    assert len({*found}) == len(found)
+    assert others[1].settings["method"] == ["pairwise"] and others[1].settings["patch"] == 3
 
 
 def test_soft_targets_are_stored_for_the_teachers_at_hand_alone(shipped: Path, tmp_path: Path) -> None:

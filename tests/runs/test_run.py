@@ -63,10 +63,10 @@ def test_the_command_tells_the_whole_story_on_pictures_of_ones_own(tmp_path: Pat
 
 
 def test_the_command_tells_the_story_of_masks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = replace(teachers.SEGMENTATION_RECIPES[0], model="pocket_unet", learning_rate=0.02)
+    quick = teachers.SEGMENTATION_RECIPES[0].changed(model="pocket_unet", learning_rate=0.02)
     course = replace(
         tasks.SEGMENTATION,
-        teacher_recipes=(quick, replace(quick, name="unet_2", seed=2)),
+        teacher_recipes=(quick, quick.changed(name="unet_2", seed=2)),
         student_data=tiny.scenes,
     )
     monkeypatch.setattr(tasks, "SEGMENTATION", course)
@@ -120,7 +120,7 @@ def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
     monkeypatch.setattr(story, "train_student", interrupted)
     stopped = CliRunner().invoke(cli.app, arguments)
     assert stopped.exit_code == 130
-    assert "goes on where this one stopped" in stopped.output
+    assert "resumes where this one stopped" in stopped.output
     assert not (out / "report.html").exists()
     done = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     assert len(done) == 5 + 2
@@ -135,8 +135,22 @@ def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
     [
         ("--epochs 0", "--epochs must be at least 1; found 0"),
         ("--seeds 0", "--seeds must be at least 1; found 0"),
-        ("--temperature -1", "--temperature must be a positive number; found -1"),
-        ("--temperature nan", "--temperature must be a positive number; found nan"),
+        ("--temperature -1", "temperature must be a finite number above 0; found -1"),
+        ("--temperature nan", "temperature must be a finite number above 0; found nan"),
+        ("--method dkdd", "There is no method 'dkdd'; choose one of "),
+        ("--task segmentation --method pairwise --set gamma=8", "its settings are patch"),
+        ("--set beta", "--set takes KEY=VALUE; found 'beta'"),
+        ("--set temperature=hot", "--set temperature must be of type float; found 'hot'"),
+        ("--task segmentation --method pairwise --set patch=-1", "patch"),
+        ("--set temperature=-1", "found -1"),
+        ("--method kd --weight dkd=3", "weights go to kd"),
+        ("--weight kd=many", "--weight takes METHOD=WEIGHT"),
+        ("--method channelwise", "--method channelwise is not for classification. Choose one of "),
+        (
+            "--task segmentation --method kd",
+            "--method kd is not for segmentation. Choose one of channelwise, ",
+        ),
+        ("--method kd --method kd", "each once"),
         ("--alpha 0", "--alpha, the weight of the teacher, must be above 0 and at most 1; found 0"),
         ("--alpha 1.5", "found 1.5"),
         ("--student pocket", "There is no model 'pocket'"),
@@ -164,15 +178,15 @@ def test_wrong_options_are_refused_with_a_reason_and_write_nothing(
 def test_shipped_teachers_refuse_pictures_of_other_classes(tmp_path: Path) -> None:
     pictures = tiny.folder(tmp_path / "pictures")
     with pytest.raises(CheckpointError, match="--teachers train"):
-        story.run(story.Settings(out=tmp_path / "out", folder=pictures, progress=False), say=lambda _: None)
+        story.run(story.RunOptions(out=tmp_path / "out", folder=pictures, progress=False), say=lambda _: None)
 
 
 def test_plain_and_distilled_students_start_equal_and_other_seeds_differ(tmp_path: Path) -> None:
     data = tiny.dataset()
-    recipe = students.StudentRecipe("pocket_2k", epochs=1, batch_size=16)
-    first, _ = students.train_student(recipe, data, None, 0, progress=False, precision="float32")
-    again, _ = students.train_student(recipe, data, None, 0, progress=False, precision="float32")
-    other, _ = students.train_student(recipe, data, None, 1, progress=False, precision="float32")
+    recipe = students.StudentRecipe(model="pocket_2k").changed(epochs=1, batch_size=16)
+    first, _ = students.train_student(recipe, data, None, seed=0, progress=False, precision="float32")
+    again, _ = students.train_student(recipe, data, None, seed=0, progress=False, precision="float32")
+    other, _ = students.train_student(recipe, data, None, seed=1, progress=False, precision="float32")
     one, two, three = (list(model.parameters()) for model in (first, again, other))
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(one, three, strict=True))
@@ -180,17 +194,17 @@ def test_plain_and_distilled_students_start_equal_and_other_seeds_differ(tmp_pat
 
 def test_a_stored_student_of_another_recipe_or_damaged_is_trained_anew(tmp_path: Path) -> None:
     data, path = tiny.dataset(), tmp_path / "student.safetensors"
-    recipe = students.StudentRecipe("pocket_2k", epochs=1, batch_size=16)
+    recipe = students.StudentRecipe(model="pocket_2k").changed(epochs=1, batch_size=16)
 
     def train(recipe: students.StudentRecipe) -> dict[str, torch.Tensor]:
-        students.train_student(recipe, data, None, 0, path=path, progress=False, precision="float32")
+        students.train_student(recipe, data, None, seed=0, path=path, progress=False, precision="float32")
         return load_file(path)
 
     def same(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool:
         return some.keys() == others.keys() and all(torch.equal(some[name], others[name]) for name in some)
 
     first = train(recipe)
-    assert not same(train(replace(recipe, learning_rate=0.01)), first)
+    assert not same(train(recipe.changed(learning_rate=0.01)), first)
     path.write_bytes(path.read_bytes()[:1000])
     assert same(train(recipe), first)
 
@@ -203,14 +217,24 @@ def test_small_sets_get_small_batches(pictures: int, batch: int) -> None:
 
 
 def test_the_command_to_repeat_holds_what_was_changed() -> None:
-    settings = story.Settings(
-        student="mlp_25k", temperature=4.0, seeds=tuple(range(5)), folder=Path("my pictures"), epochs=7
-    )
+    settings = story.RunOptions(
+        student="mlp_25k", method_settings={"temperature": 4.0}, seeds=tuple(range(5)), folder=Path("my pictures"),
+        epochs=7,
+    )  # fmt: skip
     assert (
         story.command(settings)
         == "kdcourse run --data 'my pictures' --student mlp_25k --temperature 4.0 --epochs 7 --seeds 5"
     )
-    assert story.command(story.Settings()) == "kdcourse run"
+    settings = story.RunOptions(
+        method=("pixelwise", "channelwise"),
+        method_settings={"temperature": 2.0},
+        weights={"channelwise": 3.0},
+    )
+    assert (
+        story.command(settings)
+        == "kdcourse run --method pixelwise --method channelwise --temperature 2.0 --weight channelwise=3.0"
+    )
+    assert story.command(story.RunOptions()) == "kdcourse run"
 
 
 def test_one_seed_has_no_interval() -> None:
@@ -223,4 +247,4 @@ def test_one_seed_has_no_interval() -> None:
 
 def test_settings_are_checked_before_anything_is_loaded() -> None:
     with pytest.raises(ArgumentError, match="different numbers"):
-        story.run(story.Settings(seeds=(1, 1)))
+        story.run(story.RunOptions(seeds=(1, 1)))

@@ -14,7 +14,7 @@ from kdcourse.files import shipped
 from kdcourse.runs import tasks, teachers
 from tests.runs.tiny import dataset
 
-QUICK = replace(teachers.RECIPES[0], epochs=2, batch_size=16)
+QUICK = teachers.RECIPES[0].changed(epochs=2, batch_size=16)
 
 
 def test_a_teacher_is_trained_stored_and_loaded_again(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_a_teacher_is_trained_stored_and_loaded_again(tmp_path: Path) -> None:
     assert kept == notes
     assert not model.training
     stored = (tmp_path / f"{name}.safetensors").stat().st_size
-    assert stored < 2.1 * sum(p.numel() for p in model.parameters())  # two bytes a weight
+    assert stored < 2.1 * sum(p.numel() for p in model.parameters())  # two bytes per weight
 
 
 def test_a_finished_teacher_is_not_trained_twice_but_another_recipe_is(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_finished_teacher_is_not_trained_twice_but_another_recipe_is(tmp_path:
     before = path.read_bytes(), path.stat().st_mtime_ns
     teachers.train_teacher(QUICK, data, tmp_path, progress=False)
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
-    teachers.train_teacher(replace(QUICK, seed=99), data, tmp_path, progress=False)
+    teachers.train_teacher(QUICK.changed(seed=99), data, tmp_path, progress=False)
     assert path.read_bytes() != before[0]
 
 
@@ -51,7 +51,7 @@ def test_an_interrupted_teacher_ends_as_if_it_never_stopped(
     fit = teachers.training.fit
 
     def stop_in_the_second_epoch(*args: object, **options: object) -> object:
-        def after(epoch: int, step: int) -> None:
+        def after(epoch: int, step: int, loss: float) -> None:
             if epoch == 1 and step == 2:
                 raise KeyboardInterrupt
 
@@ -77,7 +77,7 @@ def test_missing_changed_and_foreign_teachers_are_named(tmp_path: Path) -> None:
     teachers.train_teacher(QUICK, data, tmp_path, progress=False)
     path = tmp_path / f"{QUICK.name}.safetensors"
 
-    with pytest.raises(CheckpointError, match=r"trained for the classes.*the pictures have x, y, z"):
+    with pytest.raises(CheckpointError, match=r"trained for the classes.*the images have x, y, z"):
         teachers.load_teachers(tmp_path, replace(data, classes=("x", "y", "z")))
 
     whole = path.read_bytes()
@@ -102,9 +102,9 @@ def test_the_shipped_teachers_are_what_the_course_says() -> None:
     assert [name for name, _, _ in found] == [recipe.name for recipe in teachers.RECIPES]
     assert sum(path.stat().st_size for path in folder.iterdir()) < 12e6
     for recipe, (_, _, notes) in zip(teachers.RECIPES, found, strict=True):
-        assert notes["settings"]["seed"] == recipe.seed
-        assert notes["settings"]["augmentation"] == recipe.augmentation.key
-        assert len(notes["history"]["epochs"]) == recipe.epochs
+        assert notes["settings"]["seed"] == recipe.training.seed
+        assert notes["settings"]["augmentation"] == recipe.training.augmentation.key
+        assert len(notes["history"]["epochs"]) == recipe.training.epochs
     some = data.test.subset(torch.arange(0, 10_000, 5))
     ensemble = Ensemble([model for _, model, _ in found])
     each = [evaluation.accuracy(evaluation.predict(model, some, data), some.labels) for _, model, _ in found]
@@ -121,9 +121,9 @@ def test_the_shipped_segmentation_teachers_are_what_the_course_says() -> None:
     assert [name for name, _, _ in found] == [recipe.name for recipe in teachers.SEGMENTATION_RECIPES]
     assert sum(path.stat().st_size for path in folder.iterdir()) < 8e6
     for recipe, (_, model, notes) in zip(teachers.SEGMENTATION_RECIPES, found, strict=True):
-        assert notes["settings"]["seed"] == recipe.seed
-        assert notes["settings"]["augmentation"] == recipe.augmentation.key
-        assert len(notes["history"]["epochs"]) == recipe.epochs
+        assert notes["settings"]["seed"] == recipe.training.seed
+        assert notes["settings"]["augmentation"] == recipe.training.augmentation.key
+        assert len(notes["history"]["epochs"]) == recipe.training.epochs
         assert 1e6 <= sum(p.numel() for p in model.parameters()) <= 2e6
     models = [model for _, model, _ in found]
     each = [evaluation.evaluate_segmentation(model, data.test, data).mean_iou for model in models]

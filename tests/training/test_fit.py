@@ -14,7 +14,7 @@ from kdcourse import models
 from kdcourse.data import Augmentation, Batch, Dataset, View
 from kdcourse.distillation import methods
 from kdcourse.distillation.objective import Distillation
-from kdcourse.distillation.source import source_of
+from kdcourse.distillation.targets.source import source_of
 from kdcourse.errors import ArgumentError, DivergedError
 from kdcourse.training import OPTIMIZERS, History, cross_entropy, evaluate_split, fit, history, one_cycle
 from kdcourse.training import run as training_run

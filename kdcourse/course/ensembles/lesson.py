@@ -57,9 +57,9 @@ from kdcourse.runs import recorded, teachers
 data = fashion_mnist()
 ensemble = recorded.ensemble(data)
 for recipe in teachers.RECIPES:
-    change = recipe.augmentation
+    change = recipe.training.augmentation
     print(
-        f"{recipe.name}: {recipe.model}, seed {recipe.seed}; shifted by up to {change.shift} px, "
+        f"{recipe.name}: {recipe.model}, seed {recipe.training.seed}; shifted by up to {change.shift} px, "
         f"{'half' if change.flip else 'none'} mirrored, a patch erased in {100 * change.erase:.0f} of 100"
     )
 

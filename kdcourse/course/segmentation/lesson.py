@@ -45,7 +45,7 @@ import torch.nn.functional as F
 from kdcourse import evaluation, figures, models, widgets
 from kdcourse.course import at_least, at_most, between, check, claim, show
 from kdcourse.data import IGNORE, garment_scenes
-from kdcourse.distillation import dense_targets, distil
+from kdcourse.distillation import distil, soft_targets
 from kdcourse.runs import recorded
 from kdcourse.runs.tasks import task_of
 from kdcourse.training import fit
@@ -288,7 +288,7 @@ widgets.predict("07-gain", "Validation IoU after ten epochs (1 point is 0.01):",
 # First the teachers answer for every pixel of the training scenes, once.
 
 # %%
-targets = dense_targets(ensemble, data.train, data, progress=False)
+targets = soft_targets(ensemble, data.train, data, progress=False)
 print(f"{targets}, {targets.nbytes / 1e6:.0f} MB in memory")
 
 # %% [markdown]
@@ -319,7 +319,12 @@ plain_history = fit(plain, data, seed=0, progress=False, **settings)
 
 # %%
 distilled = fresh_student()
-teaching = {key: recipe[key] for key in ("temperature", "alpha", "channelwise")}
+teaching = {
+    "method": "channelwise",
+    "temperature": recipe["temperature"],
+    "alpha": recipe["alpha"],
+    "weights": {"channelwise": recipe["channelwise"]},
+}
 print(teaching)
 distilled_history = distil(distilled, targets, data, **teaching, seed=0, progress=False, **settings)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -11,24 +12,27 @@ import torch
 from torch import nn
 
 from kdcourse import models
-from kdcourse.data import Augmentation, Dataset
+from kdcourse.data import Dataset
 from kdcourse.data.batches import check_seed
 from kdcourse.distillation.arguments import check_alpha
-from kdcourse.distillation.distil import stored_targets, views_shown
+from kdcourse.distillation.distil import chosen_methods, stored_targets, views_shown
 from kdcourse.distillation.grid.board import Board
 from kdcourse.distillation.grid.losses import Axes
-from kdcourse.distillation.grid.one_by_one import train_one_by_one
+from kdcourse.distillation.grid.one_by_one import Taught, train_one_by_one
 from kdcourse.distillation.grid.result import GridResult, GridRow, Setting
 from kdcourse.distillation.grid.stacked import train_stacked
-from kdcourse.distillation.soft_targets import SoftTargets
+from kdcourse.distillation.methods import Method
+from kdcourse.distillation.objective import weights_of
 from kdcourse.distillation.softening import check_temperature
+from kdcourse.distillation.targets import SoftTargets
 from kdcourse.errors import ArgumentError
 from kdcourse.models.stacked import can_stack
-from kdcourse.training import History
+from kdcourse.training import History, Settings
 from kdcourse.training.guards import check_model
 
 # Trained at once; with gradients and momentum 16 bytes each in float32.
 STACK_PARAMETERS = 16_000_000
+_DEFAULTS = {"epochs": 5}
 
 
 def distil_grid(
@@ -39,22 +43,15 @@ def distil_grid(
     data: Dataset,
     teacher: nn.Module | SoftTargets,
     student: str | Callable[[], nn.Module] = "mlp_25k",
+    method: str | Method | Sequence[str | Method] | None = None,
+    weights: Mapping[str, float] | None = None,
     learning_rates: Sequence[float] = (0.1,),
-    epochs: int = 5,
-    batch_size: int = 256,
-    optimizer: str = "sgd",
-    weight_decay: float = 5e-4,
-    warm_up: float = 0.2,
-    augmentation: Augmentation | None = None,
-    views: int | None = None,
-    view_seed: int = 0,
-    precision: str = "auto",
-    device: str = "auto",
+    settings: Settings | None = None,
     cache: Path | str | Literal[False] | None = None,
-    validate: bool = True,
     progress: bool | str = True,
     after_epoch: Callable[[GridResult], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    **changes: Any,
 ) -> GridResult:
     """Distil a student for every combination of temperature, alpha, learning rate and seed.
 
@@ -64,24 +61,29 @@ def distil_grid(
     rounding (1e-9 in ``precision="float64"``).
 
     Students that are MLPs without dropout are trained as one stack (`kdcourse.models.stacked.StackedMLP`)
-    under sgd or adamw. All others are trained by `distil` itself, on a CPU as many at a time as PyTorch
-    has threads, each on one: small networks use a second thread badly. One network of grouped
-    convolutions in place of many CNNs takes longer than that (``kdcourse bench cnn_grid``).
+    under sgd or adamw, where the method's gradient is written out (``closed_form``, that of ``kd``). All others are
+    trained by `distil` itself, on a CPU as many at a time as PyTorch has threads, each on one: small networks use a
+    second thread badly. One network of grouped convolutions in place of many CNNs takes longer than that
+    (``python -m benchmarks cnn_grid``). The result's ``how`` says which way it was.
 
     Args:
-        temperatures, alphas, seeds, learning_rates: the axes; each value once.
-        data: pictures and labels.
+        temperatures, alphas, seeds, learning_rates: the axes; each value once. For a method without a temperature
+            pass one, which isn't used.
+        data: images and labels.
         teacher: a trained network or `Ensemble`, asked once, or its `SoftTargets`.
         student: a name for `kdcourse.models.build`, or a function that returns a fresh network.
-        epochs, batch_size, optimizer, weight_decay, warm_up, precision, device, validate: see `kdcourse.training.fit`.
-        augmentation, views, view_seed, cache: see `distil`; an augmentation needs ``views``.
+        method, weights: see `distil`; methods by name.
+        settings: how to train, see `kdcourse.training.Settings`; its learning rate and seed give way to the axes.
+            Without them there are 5 epochs unless told.
+        cache: see `distil`.
         progress: show a bar; a string is its label.
         after_epoch: called with the result so far whenever students have ended an epoch or, one by one,
             when one has ended its training.
         should_stop: asked at every step; once true, the grid ends with what there is.
+        changes: by name: `kdcourse.training.Settings`, and the method's settings. An augmentation needs ``views``.
 
     Returns:
-        A row a student. An interruption (Ctrl-C, a notebook's stop button) ends the grid as ``should_stop``
+        A row per student. An interruption (Ctrl-C, a notebook's stop button) ends the grid as ``should_stop``
         does, with what was found so far and ``cancelled`` set.
 
     Raises:
@@ -90,12 +92,25 @@ def distil_grid(
     """
     axes = Axes(tuple(learning_rates), tuple(seeds), tuple(temperatures), tuple(alphas))
     _check(axes)
-    if augmentation is not None and views is None:
+    training = {name: changes.pop(name) for name in Settings.names() if name in changes}
+    training |= {"learning_rate": axes.learning_rates[0], "seed": axes.seeds[0]}
+    settings = Settings.of(settings, training if settings is not None else _DEFAULTS | training)
+    settings = replace(settings, view_seed=settings.view_seed or 0)
+    if settings.augmentation is not None and settings.views is None:
         raise ArgumentError(
             "A grid learns from stored soft targets, and augmentation without views would show a new view every "
             "epoch. Pass views=K, such as views=4."
         )
-    shown = views_shown(augmentation, views, view_seed, epochs)
+    chosen = chosen_methods(method, changes, data)
+    for alpha in axes.alphas:
+        weights_of(chosen, alpha, weights)
+    # A method that is built already has a temperature of its own.
+    softened = any("temperature" in one.settings() for one in chosen if not isinstance(method, Method))
+    if not softened and len(axes.temperatures) > 1:
+        raise ArgumentError(
+            f"{', '.join(one.name for one in chosen)} has no temperature; found {len(axes.temperatures)} of them. "
+            "Pass one, which isn't used."
+        )
     with torch.random.fork_rng(devices=[]):
         rows = [
             GridRow(Setting(temperature, alpha, rate, seed), History({}))
@@ -103,33 +118,45 @@ def distil_grid(
         ]
         students = [_fresh(student, data, row.setting.seed) for row in rows]
         check_model(students[0], data, next(students[0].parameters()).device)
-        targets = stored_targets(teacher, data, shown, cache=cache, progress=bool(progress))
-        assert isinstance(targets, SoftTargets)  # what labels have
-        settings: dict[str, Any] = {
-            "epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "weight_decay": weight_decay,
-            "warm_up": warm_up, "augmentation": augmentation, "views": views, "view_seed": view_seed,
-            "precision": precision, "device": device, "validate": validate,
-        }  # fmt: skip
+        asked: nn.Module | SoftTargets = teacher
+        if all(one.layers is None for one in chosen):
+            shown = views_shown(
+                settings.augmentation, settings.views, settings.view_seed or 0, settings.epochs
+            )
+            asked = stored_targets(teacher, data, shown, cache=cache, progress=bool(progress))
         board = Board(
-            rows, students, epochs, progress=progress, after_epoch=after_epoch, should_stop=should_stop
+            rows,
+            students,
+            settings.epochs,
+            progress=progress,
+            after_epoch=after_epoch,
+            should_stop=should_stop,
+        )
+        closed = (
+            softened
+            and len(chosen) == 1
+            and chosen[0].closed_form
+            and weights is None
+            and isinstance(asked, SoftTargets)
         )
         with board:
-            if optimizer == "muon" or not can_stack(students[0]):
-                train_one_by_one(board, data, targets, **settings)
+            if not closed or settings.optimizer == "muon" or not can_stack(students[0]):
+                taught = Taught(asked, method, weights, changes, softened)
+                train_one_by_one(board, data, taught, settings)
             else:
+                assert isinstance(asked, SoftTargets)
                 place = {row.setting: position for position, row in enumerate(rows)}
                 parameters = sum(p.numel() for p in students[0].parameters())
                 stacks = axes.parts(max(STACK_PARAMETERS // parameters, 1))
                 board.how = f"stacked, {len(rows) // len(stacks)} at a time"
                 for stack in stacks:
-                    train_stacked(
-                        board, [place[each] for each in _settings(stack)], stack, data, targets, **settings
-                    )
+                    positions = [place[each] for each in _settings(stack)]
+                    train_stacked(board, positions, stack, data, asked, settings)
     return board.result()
 
 
 def _settings(axes: Axes) -> list[Setting]:
-    """The settings of a stack, in the order in which its students lie."""
+    """Return the settings of a stack, in the order in which its students lie."""
     return [
         Setting(temperature, alpha, rate, seed)
         for rate, seed, temperature, alpha in product(

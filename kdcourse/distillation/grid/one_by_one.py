@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,46 +14,58 @@ from torch import nn
 from kdcourse.data import Dataset
 from kdcourse.distillation.distil import distil
 from kdcourse.distillation.grid.board import Board, Stopped
-from kdcourse.distillation.soft_targets import SoftTargets
+from kdcourse.distillation.methods import Method
+from kdcourse.distillation.targets import SoftTargets
 from kdcourse.errors import DivergedError
-from kdcourse.training import History, fastest
+from kdcourse.training import History, Settings, fastest
 from kdcourse.training.placement import Placement
 
 _LOOK_EVERY = 0.1  # seconds between looks at progress and at the wish to stop
 
 
-def train_one_by_one(
-    board: Board, data: Dataset, targets: SoftTargets, *, precision: str, device: str, **settings: Any
-) -> None:
+@dataclass(frozen=True)
+class Taught:
+    """What `distil` is called with for every student alike; ``softened``: the method has a temperature."""
+
+    teacher: nn.Module | SoftTargets
+    method: str | Method | Sequence[str | Method] | None
+    weights: Mapping[str, float] | None
+    settings: Mapping[str, Any]
+    softened: bool
+
+
+def train_one_by_one(board: Board, data: Dataset, taught: Taught, settings: Settings) -> None:
     """Train every student of the board by `distil`; a row is written when its student has finished.
 
     Several at a time, each on one thread, beat one at a time on all threads where networks are small.
-    They are threads of one process, so pictures and soft targets are there once.
+    They are threads of one process, so images and soft targets are there once.
     """
-    place = Placement(device)
+    place = Placement(settings.device)
     threads = torch.get_num_threads()
-    probe = data.normalise(data.train.images[: settings["batch_size"]])
+    probe = data.normalise(data.train.images[: settings.batch_size])
     side_by_side = place.device.type == "cpu" and not _draws_random_numbers(board.students[0], probe)
     at_a_time = min(threads, len(board.rows)) if side_by_side else 1
-    if precision == "auto":
+    if settings.precision == "auto":
         # Decided once: measured by several students at a time, they might come to different answers.
-        precision = fastest(place.device, board.students[0], probe)
+        settings = replace(settings, precision=fastest(place.device, board.students[0], probe))
     board.how = f"one by one, {at_a_time} at a time, a thread each" if at_a_time > 1 else "one by one"
     done = [0.0] * len(board.rows)  # epochs, by student
-    steps = max(len(data.train) // settings["batch_size"], 1)
+    steps = max(len(data.train) // settings.batch_size, 1)
     stopping = False
 
     def train(position: int) -> History:
-        def after_step(epoch: int, step: int) -> None:
+        def after_step(epoch: int, step: int, loss: float) -> None:
             done[position] = epoch + step / steps
             if stopping:
                 raise Stopped
 
         setting = board.rows[position].setting
+        softening: dict[str, Any] = {"temperature": setting.temperature} if taught.softened else {}
+        own = taught.method if not isinstance(taught.method, Method) else copy.deepcopy(taught.method)
         return distil(
-            board.students[position], targets, data, temperature=setting.temperature, alpha=setting.alpha,
-            learning_rate=setting.learning_rate, seed=setting.seed, precision=precision, device=device,
-            progress=False, after_step=after_step, **settings,
+            board.students[position], taught.teacher, data, settings, method=own, alpha=setting.alpha,
+            weights=taught.weights, learning_rate=setting.learning_rate, seed=setting.seed, progress=False,
+            after_step=after_step, **softening, **taught.settings,
         )  # fmt: skip
 
     def finish(position: int, work: Future[History]) -> None:
@@ -82,7 +95,7 @@ def train_one_by_one(
 
 
 def _draws_random_numbers(model: nn.Module, images: torch.Tensor) -> bool:
-    """Whether training it consumes random numbers (dropout and its kind), which threads would have to share."""
+    """Return whether training it consumes random numbers (dropout and its kind), which threads would have to share."""
     twin = copy.deepcopy(model).train()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         before = torch.get_rng_state()

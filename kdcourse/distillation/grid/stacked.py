@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +12,9 @@ from torch import Tensor
 from kdcourse.data import Batches, Dataset
 from kdcourse.distillation.grid.board import Board
 from kdcourse.distillation.grid.losses import Axes, Losses, right
-from kdcourse.distillation.soft_targets import SoftTargets
+from kdcourse.distillation.targets import SoftTargets
 from kdcourse.models.stacked import StackedMLP
-from kdcourse.training import EpochRecord, autocast, fastest, one_cycle
+from kdcourse.training import EpochRecord, Settings, autocast, fastest, one_cycle
 from kdcourse.training.optimizers import optimizer_over
 from kdcourse.training.placement import Placement
 
@@ -28,35 +27,35 @@ def train_stacked(
     axes: Axes,
     data: Dataset,
     targets: SoftTargets,
-    *,
-    epochs: int,
-    batch_size: int,
-    optimizer: str,
-    weight_decay: float,
-    warm_up: float,
-    precision: str,
-    device: str,
-    validate: bool,
-    **views: Any,
+    settings: Settings,
 ) -> None:
     """Train the board's students at ``positions``, which follow the order of ``axes``.
 
     A step gathers one batch a seed, takes the gradients of all losses at once, and moves every student
     at its own learning rate. Whatever ends it, the networks get the weights reached so far.
     """
-    place = Placement(device)
+    place, precision, epochs = Placement(settings.device), settings.precision, settings.epochs
     dtype = torch.float64 if precision == "float64" else torch.float32
     students = [board.students[position].to(place.device, dtype) for position in positions]
     rates = axes.learning_rates
     stack = StackedMLP(students, groups=len(rates) * len(axes.seeds))
     seeds = [
-        Batches(data.train, data, batch_size=batch_size, seed=seed, device=place.device, **views)
+        Batches(
+            data.train,
+            data,
+            batch_size=settings.batch_size,
+            seed=seed,
+            augmentation=settings.augmentation,
+            views=settings.views,
+            view_seed=settings.view_seed,
+            device=place.device,
+        )
         for seed in axes.seeds
     ]
     if precision == "auto":
         shape = (stack.groups, seeds[0].batch_size, stack.pixels)
         precision = fastest(place.device, stack, torch.zeros(shape, device=place.device))
-    steppers = _Steppers(stack, optimizer, rates, weight_decay)
+    steppers = _Steppers(stack, settings.optimizer, rates, settings.weight_decay)
     steps = seeds[0].steps
     board.begin(positions, precision=precision, device=place.device.type)
     try:
@@ -65,7 +64,7 @@ def train_stacked(
             losses = Losses(axes, dtype, place.device)
             for step, batches in enumerate(zip(*(seed.epoch(epoch) for seed in seeds), strict=True)):
                 board.stop_if_asked()
-                share = one_cycle((epoch * steps + step + 1) / (epochs * steps + 1), warm_up)
+                share = one_cycle((epoch * steps + step + 1) / (epochs * steps + 1), settings.warm_up)
                 pictures = torch.stack([batch.images.flatten(1) for batch in batches] * len(rates)).to(dtype)
                 answers = torch.stack([targets.logits(batch.view, batch.index) for batch in batches])
 
@@ -76,7 +75,7 @@ def train_stacked(
                 board.advance(len(students) / steps)
 
             held_out: Sequence[tuple[float | None, float | None]] = [(None, None)] * len(students)
-            if validate or epoch == epochs - 1:
+            if settings.validate or epoch == epochs - 1:
                 held_out = evaluate_stack(stack, data, precision)
             seconds = (time.perf_counter() - began) / len(students)
             board.record(

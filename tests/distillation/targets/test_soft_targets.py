@@ -80,7 +80,7 @@ def test_are_the_teachers_own_logits(
     assert targets.views == VIEWS and len(targets) == 70 and targets.classes == 4
     assert targets.nbytes == 3 * 70 * 4 * dtype.itemsize
     assert targets.logits(VIEWS[0], torch.tensor([3, 3, 1])).shape == (3, 4)
-    assert "3 view(s), 70 pictures, 4 classes" in repr(targets)
+    assert "3 view(s), 70 images, 4 classes" in repr(targets)
     assert [file is not None for file in targets.files] == [cached] * 3
 
 
@@ -165,9 +165,9 @@ class TestPairing:
         )
         assert first.files != second.files and first.split_digest != second.split_digest
         index = torch.arange(20)
-        second.check_labels(index, permuted.labels[index])
-        with pytest.raises(ArgumentError, match=r"\d+ of 20 pictures have another label"):
-            first.check_labels(index, permuted.labels[index])
+        second.check_labels(View(), index, permuted.labels[index])
+        with pytest.raises(ArgumentError, match=r"\d+ of 20 images have another label"):
+            first.check_labels(View(), index, permuted.labels[index])
 
     def test_what_is_not_held_is_refused(self, data: Dataset) -> None:
         targets = ask(tiny.Teacher(), data, False)
@@ -322,7 +322,7 @@ class TestShipped:
     def course(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Dataset) -> Path:
         folder = tmp_path / "course" / "soft-targets"
         ask(Counting(), data, folder)
-        module = importlib.import_module("kdcourse.distillation.soft_targets")
+        module = importlib.import_module("kdcourse.distillation.targets.soft_targets")
         monkeypatch.setattr(module, "shipped", lambda name: tmp_path / "course" / name)
         Counting.pictures = 0
         return folder
@@ -506,7 +506,7 @@ class TestWriting:
         script.write_text(
             "import sys, time, hashlib, torch\n"
             "from pathlib import Path\n"
-            "from tests.distillation import tiny, test_soft_targets as t\n"
+            "from tests.distillation import tiny\nfrom tests.distillation.targets import test_soft_targets as t\n"
             "cache, ready, go = map(Path, sys.argv[1:])\n"
             "data, views = tiny.dataset(), [t.View(tiny.AUGMENTATION, 3, n) for n in range(25)]\n"
             "ready.touch()\n"
@@ -562,7 +562,7 @@ class TestNumbers:
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_not_finite(self, data: Dataset, tmp_path: Path, value: float) -> None:
         teacher = _with(lambda t: t.head.bias[1].fill_(value))
-        with pytest.raises(ArgumentError, match="NaN or infinity for 32 of 32 pictures"):
+        with pytest.raises(ArgumentError, match="NaN or infinity for 32 of 32 images"):
             ask(teacher, data, tmp_path)
         assert not list(tmp_path.iterdir())
 

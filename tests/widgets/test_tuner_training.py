@@ -12,12 +12,10 @@ import pytest
 import torch
 
 from kdcourse.distillation import SoftTargets, distil, soft_targets
-from kdcourse.distillation.objective import Distillation
 from kdcourse.errors import ArgumentError, DivergedError
-from kdcourse.training import fit
 from kdcourse.widgets.jobs import Stopped
 from kdcourse.widgets.storage import Guess, GuessFolder, Run, RunFolder, RunSettings, kept_folder
-from kdcourse.widgets.trial import fresh_student, parameters, prepare_targets, train_run
+from kdcourse.widgets.tuner_training import fresh_student, parameters, prepare_targets, train_run
 from tests.distillation.tiny import Teacher, dataset, quarter_reader, split
 
 SMALL = RunSettings(epochs=3, batch_size=16, learning_rate=0.05)
@@ -33,14 +31,14 @@ def records(epochs: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("objective", "alpha"),
+    ("learns_from", "alpha"),
     [("distilled", 0.7), ("teacher", 1.0), ("labels", 0.0)],
     ids=["both", "teacher", "labels"],
 )
-def test_a_run_records_what_distil_records(objective: str, alpha: float) -> None:
+def test_a_run_records_what_distil_records(learns_from: str, alpha: float) -> None:
     data, soft = dataset(), targets()
-    settings = replace(SMALL, objective=objective, alpha=0.7, temperature=3.0)
-    run = train_run(settings, data, None if objective == "labels" else soft)
+    settings = replace(SMALL, learns_from=learns_from, alpha=0.7, method_settings={"temperature": 3.0})
+    run = train_run(settings, data, None if learns_from == "labels" else soft)
     student = fresh_student("mlp_25k", data, 0)
     history = distil(
         student, soft, data, temperature=3.0, alpha=alpha, epochs=3, seed=0, learning_rate=0.05, batch_size=16,
@@ -88,7 +86,7 @@ def test_after_step_can_end_a_run_and_what_was_found_stays() -> None:
 
 def test_a_run_refuses_what_can_not_be_learned_from() -> None:
     data = dataset()
-    with pytest.raises(ArgumentError, match="needs a teacher's soft targets"):
+    with pytest.raises(ArgumentError, match="needs a teacher or its soft targets"):
         train_run(SMALL, data, None)
     with pytest.raises(ArgumentError, match="There is no model"):
         train_run(replace(SMALL, student="mlp"), data, targets())
@@ -97,9 +95,9 @@ def test_a_run_refuses_what_can_not_be_learned_from() -> None:
 @pytest.mark.parametrize("where", ["at once", "in validation"])
 def test_a_run_that_diverges_keeps_what_was_seen(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[Run] = []
-    settings = replace(SMALL, objective="labels", learning_rate=1e30 if where == "at once" else 0.05)
+    settings = replace(SMALL, learns_from="labels", learning_rate=1e30 if where == "at once" else 0.05)
     if where == "in validation":
-        monkeypatch.setattr("kdcourse.widgets.trial.evaluate_split", lambda *given: (float("inf"), 0.1))
+        monkeypatch.setattr("kdcourse.training.run.evaluate", lambda *given: (float("inf"), None))
     with pytest.raises(DivergedError, match="third of the learning rate"):
         train_run(settings, dataset(), None, begun=begun.append, optimizer="sgd")
     (run,) = begun
@@ -133,16 +131,6 @@ def test_targets_are_taken_or_asked_for_and_the_asking_can_be_stopped(tmp_path: 
     assert not asked, "the check stays with the teacher"
 
 
-def test_the_objective_keeps_its_name() -> None:
-    from kdcourse.widgets.trial import _objective
-
-    objective = _objective(replace(SMALL, objective="teacher"), dataset(), targets())
-    assert isinstance(objective, Distillation) and objective.alpha == 1.0
-    history = fit(fresh_student("mlp_25k", dataset()), dataset(), epochs=1, learning_rate=0.1, seed=0,
-                  objective=objective, progress=False)  # fmt: skip
-    assert "alpha=1" in history.settings["objective"]
-
-
 # -- what is kept ----------------------------------------------------------------------------
 
 
@@ -173,8 +161,10 @@ def test_runs_come_oldest_first_and_never_share_a_file(tmp_path: Path) -> None:
         lambda text: "[]",
         lambda text: "null",
         lambda text: "\x00\xff",
-        lambda text: text.replace('"format": 1', '"format": 2'),
+        lambda text: text.replace('"format": 2', '"format": 3'),
         lambda text: text.replace('"mlp_25k"', "7"),
+        lambda text: text.replace('{"temperature": 4.0}', '{"temperature": "4"}'),
+        lambda text: text.replace('{"temperature": 4.0}', "4.0"),
         lambda text: text.replace('"distilled"', '"distiled"'),
         lambda text: text.replace('"state": "finished"', '"state": "training"'),
         lambda text: text.replace('"validation_accuracy": ', '"validation_accuracy": NaN, "x": '),
@@ -195,6 +185,23 @@ def test_a_damaged_run_is_named_and_left_in_place(tmp_path: Path, change: Any) -
     before = bad.read_bytes()
     assert folder.load() == ([run], [bad.name])
     assert bad.read_bytes() == before
+
+
+def test_a_run_that_an_earlier_version_stored_is_read(tmp_path: Path) -> None:
+    run = train_run(replace(SMALL, epochs=1), dataset(), targets())
+    content = json.loads(run.to_json())
+    kept = content["settings"]
+    kept["objective"], kept["temperature"] = (
+        kept.pop("learns_from"),
+        kept.pop("method_settings")["temperature"],
+    )
+    del kept["method"]
+    for record in content["epochs"]:
+        del record["parts"]
+    (tmp_path / run.file_name).write_text(json.dumps(content | {"format": 1}))
+    (found,), damaged = RunFolder(tmp_path).load()
+    assert damaged == [] and found.settings == run.settings and found.losses == run.losses
+    assert found.accuracies == run.accuracies
 
 
 def test_nothing_but_numbers_is_kept(tmp_path: Path) -> None:

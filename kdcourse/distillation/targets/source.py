@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from torch import nn
 
 from kdcourse.data import Batch
-from kdcourse.distillation.dense_targets import DenseTargets
-from kdcourse.distillation.ensemble import freeze
+from kdcourse.distillation.ensemble import Frozen, freeze
+from kdcourse.distillation.features import Tap
 from kdcourse.distillation.methods.base import Outputs
-from kdcourse.distillation.soft_targets import SoftTargets, teacher_digest
 from kdcourse.distillation.softening import at_least_float32
+from kdcourse.distillation.targets.digest import teacher_digest
+from kdcourse.distillation.targets.soft_targets import SoftTargets
 from kdcourse.errors import ArgumentError
 
 
@@ -24,13 +26,13 @@ class Source(Protocol):
         """Return the teacher's outputs for a batch, as its view shows the images."""
 
 
-def source_of(teacher: nn.Module | SoftTargets | DenseTargets) -> Source:
+def source_of(teacher: nn.Module | SoftTargets) -> Source:
     """Return where a teacher's outputs come from: stored ones are looked up, a network is asked for each batch.
 
     Raises:
         ArgumentError: neither of both.
     """
-    if isinstance(teacher, SoftTargets | DenseTargets):
+    if isinstance(teacher, SoftTargets):
         return Stored(teacher)
     if not isinstance(teacher, nn.Module):
         raise ArgumentError(
@@ -46,26 +48,39 @@ class Stored:
         ArgumentError: when called, a view that isn't stored, or labels that aren't those of the stored positions.
     """
 
-    def __init__(self, targets: SoftTargets | DenseTargets) -> None:
+    def __init__(self, targets: SoftTargets) -> None:
         self._targets, self.teacher = targets, targets.teacher
 
     def outputs(self, batch: Batch) -> Outputs:
+        logits = self._targets.logits(batch.view, batch.index)
         if batch.labels.device.type == "cpu":  # elsewhere a comparison would wait for the device
             self._targets.check_labels(batch.view, batch.index, batch.labels)
-        return Outputs(self._targets.logits(batch.view, batch.index))
+        return Outputs(logits)
 
 
 class OnTheFly:
     """Ask a frozen copy of a teacher about the very view that the student sees.
 
     (Function matching, Beyer et al. 2022, https://arxiv.org/abs/2106.05237.)
+
+    Args:
+        teacher: copied and frozen.
+        layers: names of layers whose outputs are wanted too.
     """
 
-    def __init__(self, teacher: nn.Module) -> None:
+    def __init__(self, teacher: nn.Module, layers: Sequence[str] = ()) -> None:
         self.teacher = teacher_digest(teacher)
         self._frozen = freeze(teacher)
+        self._layers = tuple(layers)
 
     def outputs(self, batch: Batch) -> Outputs:
         self._frozen.to(batch.images.device)  # our own copy; free when it is there already
-        logits = self._frozen(batch.images)
-        return Outputs(logits.to(at_least_float32(logits)))
+        with Tap(tapped(self._frozen), self._layers, always=True) as tap:
+            logits = self._frozen(batch.images)
+            dtype = at_least_float32(logits)
+            return Outputs(logits.to(dtype), {name: value.to(dtype) for name, value in tap.features.items()})
+
+
+def tapped(teacher: nn.Module) -> nn.Module:
+    """Return the network whose layers carry the names that the user knows: that inside a frozen copy."""
+    return teacher.network if isinstance(teacher, Frozen) else teacher

@@ -1,0 +1,331 @@
+"""A teacher's logits, computed once: per image kept on disk, per pixel in memory."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split, View
+from kdcourse.distillation.ensemble import Asker, asking, spread
+from kdcourse.distillation.targets.digest import teacher_digest
+from kdcourse.distillation.targets.files import (
+    NUMPY_TYPES,
+    PROBES,
+    SHIPPED,
+    cache_folder,
+    file_name,
+    open_table,
+    store_table,
+)
+from kdcourse.errors import ArgumentError
+from kdcourse.files import shipped
+from kdcourse.training import MASKS, Task, autocast, task_of
+
+_DEVICE_COPY_BYTES = 1 << 30
+
+
+class SoftTargets:
+    """A teacher's logits for every image of a split, under one or more views; made by `soft_targets`.
+
+    Attributes:
+        views: the views held, in the order asked for.
+        task: `kdcourse.training.LABELS`, one row of logits per image, or `kdcourse.training.MASKS`, one per pixel.
+        classes: C, the number of logits in a row.
+        split_digest: digest of the images and labels (or masks) that they belong to.
+        teacher: `teacher_digest` of the teacher.
+        files: where each view lies on disk; ``None`` where it is held in memory alone.
+    """
+
+    def __init__(
+        self,
+        views: Sequence[View],
+        tables: Sequence[Tensor],
+        files: Sequence[Path | None],
+        split: Split | MaskedSplit,
+        teacher: str,
+    ) -> None:
+        self.teacher = teacher
+        self.views = tuple(views)
+        self.files = tuple(files)
+        self.task: Task = task_of(split.labels)
+        self.classes = tables[0].shape[1]
+        self.split_digest = split.digest
+        self._labels = split.labels
+        self._tables = {view.key: table for view, table in zip(views, tables, strict=True)}
+        self._on_device: dict[tuple[torch.device, str], Tensor] = {}
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._labels)
+
+    def __repr__(self) -> str:
+        return f"SoftTargets({len(self.views)} view(s), {len(self)} images, {self.classes} classes)"
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of logits, all views together."""
+        return sum(table.nbytes for table in self._tables.values())
+
+    def logits(self, view: View, index: Tensor) -> Tensor:
+        """Return the teacher's logits for the images at ``index`` as ``view`` shows them.
+
+        Args:
+            view: one of `views`.
+            index: int64 [B], positions in the split (not in the batch).
+
+        Returns:
+            float32 [B, C] or [B, C, H, W] on the device of ``index``; a copy.
+
+        Raises:
+            ArgumentError: a view that isn't held; positions that aren't int64 or, where reading them costs no
+                wait for a device, lie outside the split.
+        """
+        table = self._tables.get(view.key)
+        if table is None:
+            raise ArgumentError(
+                f"No soft targets are stored for the view {view.key!r}; found {_some(list(self._tables))}. "
+                "Compute them for every view that training shows, or pass the teacher itself to be asked every time."
+            )
+        if index.dtype != torch.int64 or index.ndim != 1:
+            raise ArgumentError(
+                f"index must be int64 [B], positions in the split; found {index.dtype} {list(index.shape)}."
+            )
+        if index.device.type != "cpu":
+            if table.ndim > 2 and table.nbytes > _DEVICE_COPY_BYTES:
+                return table[index.cpu()].to(index.device).float()
+            return self._copy_on(index.device, view.key)[index].float()
+        low, high = (int(end) for end in torch.aminmax(index)) if len(index) else (0, 0)
+        if low < 0 or high >= len(self):
+            raise ArgumentError(
+                f"index must lie in 0..{len(self) - 1}, positions in the split that soft targets were computed for; "
+                f"found {low} to {high}. Is the batch from another split?"
+            )
+        return table[index].float()
+
+    def check_labels(self, view: View, index: Tensor, labels: Tensor) -> None:
+        """Make sure that the images at ``index`` are those that the teacher saw, judged by their labels or masks.
+
+        Training on a reordered split, or on another one, would pair images with other images' logits.
+
+        Raises:
+            ArgumentError: ``labels`` [B] or [B, H, W] aren't the split's at ``index`` [B], as ``view`` shows them.
+        """
+        places = index.to(self._labels.device)
+        stored = self._labels[places]
+        if self.task is MASKS:
+            stored = view.apply_to_masks(stored, places)
+        stored = stored.to(labels)
+        if not torch.equal(stored, labels):
+            wrong = int((stored != labels).view(len(labels), -1).any(1).sum())
+            raise ArgumentError(
+                f"{wrong} of {len(labels)} images have another {self.task.name[:-1]} than at the same position of the "
+                "split that the soft targets were computed for: they would be paired with other images' logits. "
+                "Compute soft targets for the very split (and order) that training uses."
+            )
+
+    def _copy_on(self, device: torch.device, key: str) -> Tensor:
+        # A look-up on the device itself spares every step the way to the host and back.
+        copy = self._on_device.get((device, key))
+        if copy is None:
+            table = self._tables[key]
+            if sum(held.nbytes for held in self._on_device.values()) + table.nbytes > _DEVICE_COPY_BYTES:
+                self._on_device.clear()
+            copy = self._on_device[device, key] = table.to(device)
+        return copy
+
+
+def soft_targets(
+    teacher: nn.Module,
+    split: Split | MaskedSplit,
+    dataset: Dataset | SegmentationDataset,
+    *,
+    views: Sequence[View] = (View(),),
+    dtype: torch.dtype = torch.float16,
+    cache: Path | str | Literal[False] | None = None,
+    batch_size: int | None = None,
+    precision: str = "float32",
+    progress: bool = True,
+) -> SoftTargets:
+    """Ask a teacher once about every image of a split, and keep its logits.
+
+    A view found on disk, in the cache or among those that come with the course, is read back (memory-mapped);
+    the others are computed, and each is stored as soon as it is complete, so an interrupted call loses one view
+    at the most. Several processes may do so at once.
+    What is stored depends on the teacher's weights, buffers and plain settings (see `teacher_digest`), the
+    images and labels, the view, how images are normalised, ``dtype`` and ``precision``. Code isn't part of
+    that, so a few images are asked again before stored views are taken; when the answers differ, all is
+    computed anew.
+
+    A file that is damaged is computed again, and one that can't be written (a full disk) is done without, each
+    with a warning.
+
+    Maps of logits, one row per pixel, are too much for a disk: they stay in memory, 2 bytes per pixel, class and view
+    in float16, so 180 MB for 2,000 images of 64x64 with 11 classes. Where that is too much, train with an augmentation
+    and without ``views``, and `distil` asks the teacher at every step.
+
+    Args:
+        teacher: returns logits [B, C], of a `MaskedSplit` [B, C, H, W]; asked where it is, in eval mode and without
+            gradient, and left as found. A logit of -inf rules a class out.
+        split: N images.
+        dataset: says how to normalise.
+        views: editions of the images to ask about; plain ones if left out.
+        dtype: float16 or float32 to store. A view with logits beyond float16's 65504 is kept in float32.
+        cache: folder for the files; ``None`` for `cache_folder`, ``False`` to keep nothing on disk.
+        batch_size: images asked about at once; 512 unless told, for masks 64.
+        precision: ``float32`` or ``bfloat16``, in which the teacher computes.
+        progress: show a bar while computing.
+
+    Returns:
+        `SoftTargets` with logits [views, N, C] or [views, N, C, H, W].
+
+    Raises:
+        ArgumentError: no view, one view twice, another dtype or precision, batch size below 1, images with another
+            number of channels than the data set's, a teacher whose logits have another shape, are NaN or infinite.
+    """
+    views, task = tuple(views), task_of(split.labels)
+    if batch_size is None:
+        batch_size = 64 if task is MASKS else 512
+    _check(views, split, dataset, dtype, batch_size)
+    folder = None if cache is False or task is MASKS else cache_folder() if cache is None else Path(cache)
+    files: list[Path | None] = [None] * len(views)
+    tables: list[Tensor | None] = [None] * len(views)
+    with asking(teacher) as ask:
+        teacher_key = teacher_digest(teacher)
+        question = _Question(ask, split, dataset, precision)
+        if folder is not None:
+            names = [file_name(teacher_key, split, dataset, view, dtype, precision) for view in views]
+            kept, came_along = [folder / name for name in names], [shipped(SHIPPED) / name for name in names]
+            found = [there if there.exists() else own for own, there in zip(kept, came_along, strict=True)]
+            tables = [open_table(file, len(split)) for file in found]
+            if not _still_true(tables, views, question):
+                tables = [None] * len(views)
+            files = [
+                own if table is None else file for own, file, table in zip(kept, found, tables, strict=True)
+            ]
+        missing = [position for position, table in enumerate(tables) if table is None]
+        if missing:
+            with _bar(progress, len(missing) * len(split)) as bar:
+                for position in missing:
+                    table, file = question.table(views[position], dtype, batch_size, bar), files[position]
+                    stored = None if file is None else store_table(file, table)
+                    if stored is None:
+                        files[position] = None
+                    tables[position] = table if stored is None else stored
+    return SoftTargets(views, [table for table in tables if table is not None], files, split, teacher_key)
+
+
+class _Question:
+    """Ask a teacher about the images of a split, in any view."""
+
+    def __init__(
+        self, ask: Asker, split: Split | MaskedSplit, dataset: Dataset | SegmentationDataset, precision: str
+    ) -> None:
+        self._ask, self._split, self._dataset, self.precision = ask, split, dataset, precision
+
+    def answer(self, view: View, index: Tensor) -> Tensor:
+        """Return the teacher's logits for the images at ``index`` in a view: float32, on the CPU."""
+        ask, split = self._ask, self._split
+        images = split.images[index.to(split.images.device)].to(ask.device)
+        images = self._dataset.normalise(view.apply(images, index.to(ask.device)))
+        with autocast(ask.device, self.precision):
+            logits = ask(images)
+        if logits.ndim != split.labels.ndim + 1:
+            wanted = "[B, classes]" if split.labels.ndim == 1 else "[B, classes, H, W]"
+            raise ArgumentError(
+                f"{self._dataset.name!r} has {task_of(split.labels).has}, for which soft targets are logits {wanted}; "
+                f"the teacher returned {list(logits.shape)}. Take a teacher for this task."
+            )
+        logits = logits.float().cpu()
+        usable = (logits < torch.inf) & (logits.amax(1, keepdim=True) > -torch.inf)  # both False for NaN
+        if not bool(usable.all()):
+            wrong = int((~usable).view(len(logits), -1).any(1).sum())
+            raise ArgumentError(
+                f"The teacher's logits hold NaN or infinity for {wrong} of {len(logits)} images (view {view.key!r}). "
+                "Check its weights, or ask it in precision='float32'."
+            )
+        return logits
+
+    def probe(self, view: View) -> tuple[Tensor, Tensor]:
+        """Return a few positions spread over the split, and the logits there."""
+        index = spread(len(self._split), PROBES)
+        return index, self.answer(view, index)
+
+    def table(self, view: View, dtype: torch.dtype, batch_size: int, bar: Any) -> Tensor:
+        """Return the logits of all images in a view; float32 where they are too large for float16."""
+        table: Tensor | None = None
+        for index in torch.arange(len(self._split)).split(batch_size):
+            logits = self.answer(view, index)
+            largest = float(logits.masked_fill(logits == -torch.inf, 0).abs().max())
+            if dtype == torch.float16 and largest > torch.finfo(torch.float16).max:
+                warnings.warn(
+                    f"The teacher's logits reach {largest:g}, beyond float16's 65504; they are kept in float32.",
+                    stacklevel=3,
+                )
+                bar.update(-int(index[0]))
+                return self.table(view, torch.float32, batch_size, bar)
+            if table is None:  # one allocation: gathering parts would take twice the memory for a while
+                table = torch.empty(len(self._split), *logits.shape[1:], dtype=dtype)
+            table[index[0] : index[-1] + 1] = logits
+            bar.update(len(index))
+        assert table is not None
+        return table
+
+
+def _check(
+    views: tuple[View, ...],
+    split: Split | MaskedSplit,
+    dataset: Dataset | SegmentationDataset,
+    dtype: torch.dtype,
+    batch_size: int,
+) -> None:
+    keys = [view.key for view in views]
+    if not keys or len(set(keys)) < len(keys):
+        raise ArgumentError(
+            f"views must be at least one view, each once; found {_some(keys) if keys else 'none'}."
+        )
+    if dtype not in NUMPY_TYPES:
+        raise ArgumentError(f"dtype must be torch.float16 or torch.float32; found {dtype}.")
+    if batch_size < 1:
+        raise ArgumentError(f"batch_size must be at least 1; found {batch_size}.")
+    if split.images.shape[1] != len(dataset.mean):
+        raise ArgumentError(
+            f"The images have {split.images.shape[1]} channel(s), while {dataset.name!r} normalises "
+            f"{len(dataset.mean)}. Pass a split of that data set."
+        )
+
+
+def _still_true(tables: Sequence[Tensor | None], views: Sequence[View], question: _Question) -> bool:
+    """Return whether today's teacher gives the stored answers, up to rounding; true when nothing is stored."""
+    found = [position for position, table in enumerate(tables) if table is not None]
+    if not found:
+        return True
+    table = tables[found[-1]]
+    assert table is not None
+    index, answer = question.probe(views[found[-1]])
+    expected = table[index].float()
+    if answer.shape == expected.shape:
+        size = expected.masked_fill(expected == -torch.inf, 0).abs().max()
+        tolerance = (0.02 if question.precision == "float32" else 0.1) * (1e-3 + float(size))
+        if float((answer - expected).masked_fill(answer == expected, 0).abs().max()) <= tolerance:
+            return True
+    warnings.warn(
+        "The teacher no longer gives the logits stored for the same weights (has its code changed?); computing "
+        "its soft targets again.",
+        stacklevel=3,
+    )
+    return False
+
+
+def _bar(progress: bool, total: int) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, desc="soft targets", unit=" images", leave=False, disable=not progress)
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(repr(key) for key in keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
