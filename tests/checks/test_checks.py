@@ -533,6 +533,7 @@ def test_the_teacher_is_told_apart_from_the_student_whatever_else_is_wrong() -> 
     assert found.mistake is None and "teacher" not in found.message and "a number" in found.message
 
 
+@pytest.mark.slow
 def test_the_first_check_brings_no_compiler_of_torch() -> None:
     """Importing it takes seconds, which would count as the answer's own."""
     code = (

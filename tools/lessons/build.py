@@ -125,7 +125,7 @@ def build(
         write_atomically(target, text)
         written.append(target)
         say(f"{lesson.name}: {said}")
-        for sentence in _unmeasured(lesson, runs):
+        for sentence in [] if new else _unmeasured(lesson, runs):
             say(
                 f"  how safely this holds elsewhere isn't known, run python -m tools.margins {lesson.name}: {sentence}"
             )
