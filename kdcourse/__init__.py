@@ -3,7 +3,7 @@
 The package is laid out as the course is taught, and data flows one way, left to right:
 
     data -> models -> training -> distillation -> evaluation -> deploy -> figures -> widgets -> checks
-         -> experiments -> lessons -> coursework
+         -> runs -> lessons -> coursework
 
 ``data``
     pictures as tensors in memory, with the views of them that training sees
@@ -22,16 +22,19 @@ The package is laid out as the course is taught, and data flows one way, left to
 ``widgets``
     what learners turn and press in a notebook, with a figure for where widgets can't run
 ``checks``
-    what tells a learner whether an exercise is right, and which mistake it looks like
-``experiments``
+    the engine that tells whether an answer is right, and which known mistake it looks like
+``course``
+    the lessons with their exercises, one folder per topic, and what their notebooks import
+``runs``
     the whole story: trained teachers, recorded results, the run and its report
-``lessons``
-    claims and figures as lessons state and show them, and the way from their source to the notebooks
 ``coursework``
     assignments made from lessons, and whole classes graded in a sandbox
 
-``doctor`` tells whether this machine is ready, ``errors`` holds what the others raise. A room is
-opened when it is first asked for, so that ``import kdcourse`` itself costs next to nothing.
+``lab`` opens the lessons in JupyterLab, ``doctor`` tells whether this machine is ready, ``errors`` holds what the
+others raise. A room is opened when it is first asked for, so that ``import kdcourse`` itself costs next to nothing.
+``pages`` renders HTML with the templates that the report and coursework share, ``doctor`` checks whether
+this machine is ready, ``errors`` holds what the others raise. A room is opened when it is first asked
+for, so that ``import kdcourse`` itself costs next to nothing.
 """
 
 from __future__ import annotations
@@ -43,6 +46,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kdcourse import (
         checks,
+        course,
         coursework,
         data,
         deploy,
@@ -50,10 +54,11 @@ if TYPE_CHECKING:
         doctor,
         errors,
         evaluation,
-        experiments,
         figures,
-        lessons,
+        lab,
         models,
+        pages,
+        runs,
         training,
         widgets,
     )
@@ -62,6 +67,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "checks",
+    "course",
     "coursework",
     "data",
     "deploy",
@@ -69,10 +75,11 @@ __all__ = [
     "doctor",
     "errors",
     "evaluation",
-    "experiments",
     "figures",
-    "lessons",
+    "lab",
     "models",
+    "pages",
+    "runs",
     "training",
     "widgets",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kdcourse.errors import ArgumentError, KdcourseError
+from kdcourse.errors import KdcourseError
 
 app = typer.Typer(
     name="kdcourse",
@@ -25,8 +24,6 @@ students_app = typer.Typer(
     help="Make the recorded results anew: search settings, then train them over seeds."
 )
 app.add_typer(students_app, name="students", no_args_is_help=True)
-lessons_app = typer.Typer(help="For authors: from the lessons' source to the notebooks that learners open.")
-app.add_typer(lessons_app, name="lessons", no_args_is_help=True)
 
 
 _Precision = Annotated[
@@ -57,25 +54,43 @@ def run(
         str | None,
         typer.Option(help="A built-in student, or torchvision:NAME. 'kdcourse models' lists them."),
     ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="How to learn from the teacher; may be repeated. 'kdcourse methods' lists them."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE, a setting of the method, such as beta=8; may be repeated."),
+    ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="Temperature T of the soft targets, above 0.")
+        float | None, typer.Option(help="Temperature T of the soft targets, above 0; as --set temperature=T.")
     ] = None,
     alpha: Annotated[float | None, typer.Option(help="Weight of the teacher, above 0, at most 1.")] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(help="METHOD=WEIGHT, where a method's weight isn't alpha; may be repeated."),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="student=NAME or teacher=NAME, for methods that compare layers; found if left out."
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Passes over the training pictures; by default 2, or 10 for segmentation."),
+        typer.Option(help="Passes over the training images; by default 2, or 10 for segmentation."),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Paired students of each kind; 3 or more for an interval.")] = 3,
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Your own pictures: one folder a class, or train/validation/test folders of those; for "
+            help="Your own images: one folder per class, or train/validation/test folders of those; for "
             "segmentation, a folder with images and masks."
         ),
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(help="Your pictures are resized to this many pixels square; by default 28, or 64."),
+        typer.Option(help="Your images are resized to this many pixels square; by default 28, or 64."),
     ] = None,
     average: Annotated[
         str, typer.Option(help="What the ensemble averages: 'logits' or 'probabilities'.")
@@ -84,33 +99,34 @@ def run(
         int | None, typer.Option(help="With --teachers train: epochs of each teacher.")
     ] = None,
     device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'mps'.")] = "auto",
-    out: Annotated[Path, typer.Option(help="Folder of the report and of unfinished work.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder of the report and of models trained so far.")] = Path(
         "kdcourse-report"
     ),
 ) -> None:
-    """Tell the whole story: teachers, ensemble, soft targets, students, test set, report."""
-    from kdcourse.experiments.illustrate import report_figures
-    from kdcourse.experiments.report import text_table, write_report
-    from kdcourse.experiments.run import Settings
-    from kdcourse.experiments.run import run as tell
+    """Run the full experiment: teachers, ensemble, soft targets, students, test split, report."""
+    from kdcourse.runs import run as room
+    from kdcourse.runs.illustrate import report_figures
+    from kdcourse.runs.report import text_table, write_report
 
     if seeds < 1:
         _fail(f"--seeds must be at least 1; found {seeds}.")
-    settings = Settings(
-        task=task, out=out, teachers=teachers, student=student, temperature=temperature, alpha=alpha, epochs=epochs,
-        seeds=tuple(range(seeds)), folder=data, size=size, device=device, average=average,
-        teacher_epochs=teacher_epochs,
-    )  # fmt: skip
 
     def work() -> None:
         began = time.perf_counter()
-        outcome = tell(settings, typer.echo)
+        options = room.RunOptions(
+            task=task, out=out, teachers=teachers, student=student, method=method or (), alpha=alpha, epochs=epochs,
+            method_settings=room.method_settings(task, method or (), set_ or (), temperature=temperature),
+            weights=room.method_weights(weight or ()), layers=room.read_pairs("--layer", layer or ()),
+            seeds=tuple(range(seeds)), folder=data, size=size, device=device, average=average,
+            teacher_epochs=teacher_epochs,
+        )  # fmt: skip
+        outcome = room.run(options, typer.echo)
         typer.echo("\nReport: drawing the figures.")
         page = write_report(outcome.results, report_figures(outcome), out)
         typer.echo("\n" + text_table(outcome.results))
         typer.echo(f"\nReport: {page.resolve()}  ({time.perf_counter() - began:.0f} s in all)")
 
-    _guarded(work, "The same command goes on where this one stopped.")
+    guarded(work, "The same command resumes where this one stopped.")
 
 
 @app.command()
@@ -133,6 +149,19 @@ def models() -> None:
     typer.echo("torchvision:NAME, for any torchvision classifier, such as torchvision:resnet18")
 
 
+@app.command(name="methods")
+def methods_() -> None:
+    """List the distillation methods, with their settings and papers."""
+    from kdcourse.distillation import methods as registry
+
+    for name in registry.names():
+        found = registry.describe(name)
+        settings = ", ".join(f"{key}={value}" for key, value in found.settings.items()) or "no settings"
+        typer.echo(
+            f"{name:<14}{found.title} ({' and '.join(found.tasks)}; {settings})\n{'':<14}{found.paper}"
+        )
+
+
 _DataFolder = Annotated[
     Path | None, typer.Argument(help="Where to keep them; by default the course's own folder in data.")
 ]
@@ -145,8 +174,8 @@ def teachers(
     device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'mps'.")] = "auto",
 ) -> None:
     """Train the course's teachers of a task, going on where an earlier call stopped."""
-    from kdcourse.experiments.tasks import task_named
-    from kdcourse.experiments.teachers import train_teacher
+    from kdcourse.runs.tasks import task_named
+    from kdcourse.runs.teachers import train_teacher
 
     def work() -> None:
         chosen = task_named(task)
@@ -155,7 +184,7 @@ def teachers(
             last = train_teacher(recipe, data, where, device=device)["history"]["epochs"][-1]
             typer.echo(f"{recipe.name}: validation {chosen.metric} {last[f'validation_{chosen.metric}']:.2%}")
 
-    _guarded(work, "The same command goes on where this one stopped.")
+    guarded(work, "The same command goes on where this one stopped.")
 
 
 @app.command(name="soft-targets")
@@ -164,80 +193,13 @@ def soft_targets(
 ) -> None:
     """Ask the course's ensemble about every training picture once, and keep its answers."""
     from kdcourse.data import fashion_mnist
-    from kdcourse.experiments.recorded import store_soft_targets
+    from kdcourse.runs.recorded import store_soft_targets
 
     def work() -> None:
         for file in store_soft_targets(fashion_mnist(), folder):
             typer.echo(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
 
-    _guarded(work, "Nothing was written.")
-
-
-@app.command()
-def bench(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Benchmarks, or files of them; all for none.")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A try of seconds each, to see that they work.")
-    ] = False,
-    repetitions: Annotated[int | None, typer.Option(help="Runs of every side.")] = None,
-    list_them: Annotated[bool, typer.Option("--list", help="Name the benchmarks and run none.")] = False,
-    change: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE in place of a setting; may be repeated.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the results; benchmarks/results for full runs, else runs/benchmarks."),
-    ] = None,
-) -> None:
-    """Measure speed side by side with what people do today (in a clone of the repository)."""
-
-    def work() -> int:
-        room = _benchmarks()
-        if list_them:
-            typer.echo(room.listing())
-            return 0
-        changes = room.parse(change or [])
-        return int(
-            room.bench(
-                names or [], quick=quick, repetitions=repetitions, out=out, changes=changes, say=typer.echo
-            )
-        )
-
-    raise typer.Exit(_guarded(work, "No process is left behind; results of finished benchmarks are kept."))
-
-
-@app.command()
-def site(
-    out: Annotated[Path, typer.Option(help="Folder of the site; an earlier site there is replaced.")] = Path(
-        "site"
-    ),
-) -> None:
-    """Build the course's website, to be read without a network (in a clone of the repository)."""
-
-    def work() -> None:
-        _of_the_repository("website", "build", "site").build(out, say=typer.echo)
-
-    _guarded(work, "The site is as it was.")
-
-
-def _benchmarks() -> Any:
-    """The benchmarks' own command, from the folder beside the package."""
-    return _of_the_repository("benchmarks", "bench", "bench")
-
-
-def _of_the_repository(folder: str, module: str, extra: str) -> Any:
-    """A module of a folder that lies beside the package in a clone and doesn't come with pip."""
-    root = Path(__file__).resolve().parents[1]
-    if not (root / folder / f"{module}.py").is_file():
-        raise ArgumentError(
-            f"There is no folder {folder} beside {Path(__file__).parent}: it lives in the repository, not in the "
-            "installed package. Get it with 'git clone https://github.com/kdcourse/kdcourse', then "
-            f"'pip install -e .[{extra}]' in it."
-        )
-    sys.path.insert(0, str(root))
-    return importlib.import_module(f"{folder}.{module}")
+    guarded(work, "Nothing was written.")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -245,45 +207,15 @@ def lab(
     context: typer.Context,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address only.")] = False,
     notebooks: Annotated[
-        Path | None, typer.Option(help="A copy of the folder notebooks, to work in that one instead.")
+        Path | None, typer.Option(help="Work in this copy of the folder notebooks instead.")
     ] = None,
 ) -> None:
     """Open the lessons in JupyterLab; further options, such as --port=8890, are passed on to it."""
-    from kdcourse.lessons import lab as room
+    from kdcourse import lab as jupyterlab
 
-    folder = room.NOTEBOOKS if notebooks is None else notebooks.resolve()
-    start = partial(room.lab, context.args, browser=not no_browser, notebooks=folder)
-    raise typer.Exit(_guarded(start, "JupyterLab has ended."))
-
-
-@lessons_app.command("build")
-def build_lessons(
-    numbers: Annotated[
-        list[str] | None, typer.Argument(help="Of the lessons, such as 04; all for none.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Build even what did not change.")] = False,
-) -> None:
-    """Run the lessons whose source changed, and store them as notebooks with their outputs."""
-    from kdcourse.lessons import build as room
-
-    _guarded(
-        lambda: room.build(numbers or [], force=force, say=typer.echo),
-        "Notebooks that were finished are kept; the same command goes on from here.",
-    )
-
-
-@lessons_app.command("check")
-def check_lessons() -> None:
-    """Say which notebooks are out of step with their source; the exit code is 1 if any is."""
-    from kdcourse.lessons import build as room
-
-    found = _guarded(room.check, "Nothing was changed.")
-    for text in found:
-        typer.echo(text)
-    typer.echo(
-        "Build them: kdcourse lessons build" if found else "All notebooks are in step with their sources."
-    )
-    raise typer.Exit(int(bool(found)))
+    folder = jupyterlab.NOTEBOOKS if notebooks is None else notebooks.resolve()
+    start = partial(jupyterlab.run, context.args, browser=not no_browser, notebooks=folder)
+    raise typer.Exit(guarded(start, "JupyterLab has ended."))
 
 
 @app.command()
@@ -316,7 +248,7 @@ def assign(
         typer.echo(f"for nbgrader:  {folder / 'nbgrader'}")
         typer.echo(f"for grading:   {folder / 'assignment.json'} (keep it to yourself: it holds the seed)")
 
-    _guarded(work, "The same command builds all of it again.")
+    guarded(work, "The same command builds all of it again.")
 
 
 @app.command()
@@ -366,7 +298,7 @@ def grade(
             "canvas.csv, moodle.csv, gradebook.db and the pages in feedback."
         )
 
-    _guarded(work, "Nothing that was graded is lost; the same command goes on from here.")
+    guarded(work, "Nothing that was graded is lost; the same command goes on from here.")
 
 
 @students_app.command()
@@ -374,15 +306,15 @@ def search(
     folder: _DataFolder = None, task: _Task = "classification", precision: _Precision = "float32"
 ) -> None:
     """Try every setting of the search on the validation split."""
-    from kdcourse.experiments import recorded
-    from kdcourse.experiments.tasks import task_named
+    from kdcourse.runs import recorded
+    from kdcourse.runs.tasks import task_named
 
     def work() -> None:
         chosen = task_named(task)
         where = folder or Path("data") / chosen.students_folder
         recorded.search(chosen.student_data(), where, precision=precision, say=typer.echo)
 
-    _guarded(work, "The same command goes on from here.")
+    guarded(work, "The same command goes on from here.")
 
 
 @students_app.command()
@@ -390,19 +322,23 @@ def record(
     folder: _DataFolder = None, task: _Task = "classification", precision: _Precision = "float32"
 ) -> None:
     """Train the chosen settings over five seeds, plain and distilled, and ask the test set once."""
-    from kdcourse.experiments import recorded
-    from kdcourse.experiments.tasks import task_named
+    from kdcourse.runs import recorded
+    from kdcourse.runs.tasks import task_named
 
     def work() -> None:
         chosen = task_named(task)
         where = folder or Path("data") / chosen.students_folder
         recorded.record(chosen.student_data(), where, precision=precision, say=typer.echo)
 
-    _guarded(work, "The same command goes on from here.")
+    guarded(work, "The same command goes on from here.")
 
 
-def _guarded(work: Callable[[], Any], after_interrupt: str) -> Any:
-    """What ``work`` returns; errors of ours become a line on stderr and exit code 2, Ctrl-C a word and 130."""
+def guarded(work: Callable[[], Any], after_interrupt: str) -> Any:
+    """Return what ``work`` returns.
+
+    A `KdcourseError` is printed in one line on stderr, with exit code 2; Ctrl-C prints ``after_interrupt``, with
+    exit code 130.
+    """
     try:
         return work()
     except KdcourseError as error:

@@ -1,37 +1,80 @@
-"""What holds for every test: own caches, no display, one thread a worker, a coverage gate for whole runs."""
+"""What holds for every test: its own caches, no display, one thread; how all of them run, and the coverage gate."""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Before torch is imported: several workers with a thread a core each would slow one another down.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before torch is imported, here and in every process that a test starts: tests run side by side, and two workers of
+# two threads each would fight over two cores. A number that is set already stays.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
 # matplotlib's list of fonts takes seconds to build: one place for all tests, outside the caches set aside below.
 os.environ.setdefault("MPLCONFIGDIR", str(Path(tempfile.gettempdir()) / "kdcourse-tests-matplotlib"))
 
+WORKER_BYTES = 2e9  # what a worker may need, with the kernel of a lesson
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Coverage of a part of the tests says nothing about the package: gate and table are for all of them."""
-    plugin = config.pluginmanager.getplugin("_cov")
-    everything = config.args_source is not pytest.Config.ArgsSource.ARGS
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Accept the options of pytest-xdist that pyproject.toml sets where `-p no:xdist` has left it out."""
+    if not pluginmanager.hasplugin("xdist"):
+        parser.addoption("--numprocesses", help="ignored without pytest-xdist")
+        parser.addoption("--dist", help="ignored without pytest-xdist")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Return one worker per core, and no more than there is memory for."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(psutil.virtual_memory().total / WORKER_BYTES)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run a few tests here and without coverage, all of them by as many workers as there are cores, with it.
+
+    Starting workers takes longer than most files of tests do; the coverage of a part says nothing about the package.
+    """
+    arguments = [str(argument) for argument in config.invocation_params.args]
+    asked = config.args_source is pytest.Config.ArgsSource.ARGS
+    if (
+        asked
+        and not any(Path(argument.split("::")[0]).is_dir() for argument in config.args)
+        and not any(argument.startswith(("-n", "--numprocesses")) for argument in arguments)
+    ):
+        config.option.numprocesses = 0
     # All but the browser's tests are everything: those add nothing to coverage.
+    chosen = config.getoption("keyword") or config.getoption("lf", False)
     marked = config.getoption("markexpr") not in ("", "not browser")
-    chosen = config.getoption("keyword") or marked or config.getoption("lf", False)
-    if plugin is not None and (chosen or not everything):
-        plugin.options.cov_fail_under = 0
-        plugin.options.cov_report = {}
+    plugin = config.pluginmanager.getplugin("_cov")
+    if plugin is not None and sys.platform != "linux":
+        plugin.options.cov_fail_under = 0  # some tests belong to Linux, and cover what runs there alone
+    part = asked or chosen or marked or config.getoption("collectonly")
+    if plugin is None or not part or any(argument.startswith("--cov") for argument in arguments):
+        return
+    if plugin.cov_controller is not None:
+        plugin.cov_controller.cov.stop()
+    plugin.options.no_cov = config.option.no_cov = True  # the plugin's own, and what workers are told
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole notebooks first, the longest before the others: started last, one of them would keep one core waiting."""
+    """Run whole notebooks first, the longest before the others, then what is slow.
+
+    Started last, one of them would keep one core waiting.
+    """
     whole = "test_every_output_is_what_is_stored["
-    items.sort(key=lambda item: (whole not in item.name, f"{whole}07" not in item.name))
+
+    def later(item: pytest.Item) -> tuple[bool, bool, bool]:
+        return whole not in item.name, f"{whole}07" not in item.name, item.get_closest_marker("slow") is None
+
+    items.sort(key=later)
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from kdcourse import cli, doctor, models
-from kdcourse.experiments import recorded, tasks, teachers
-from tests.experiments import tiny
+from kdcourse.distillation import methods
+from kdcourse.runs import recorded, tasks, teachers
+from tests.runs import tiny
 
 
 def test_models_are_listed_with_their_parameters() -> None:
@@ -35,9 +36,9 @@ def test_teachers_and_students_are_trained_by_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path / "cache"))
-    quick = replace(teachers.RECIPES[0], epochs=1, batch_size=16)
+    quick = teachers.RECIPES[0].changed(epochs=1, batch_size=16)
     folder = tmp_path / "teachers"
-    recipe = recorded.StudentRecipe("pocket_2k", epochs=1, batch_size=16)
+    recipe = recorded.StudentRecipe(model="pocket_2k").changed(epochs=1, batch_size=16)
     course = replace(
         tasks.CLASSIFICATION,
         teacher_data=tiny.dataset,
@@ -76,8 +77,17 @@ def test_errors_of_ours_are_one_line_and_others_are_not_hidden(monkeypatch: pyte
     assert isinstance(told.exception, ZeroDivisionError)
 
 
+def test_methods_are_listed_with_their_settings() -> None:
+    told = CliRunner().invoke(cli.app, ["methods"])
+    assert told.exit_code == 0
+    for name in methods.names():
+        found = methods.describe(name)
+        assert name in told.output and found.title in told.output and found.paper in told.output
+        assert all(f"{key}={value}" in told.output for key, value in found.settings.items())
+
+
 def test_help_names_every_command() -> None:
     told = CliRunner().invoke(cli.app, ["--help"])
     assert told.exit_code == 0
-    for command in ("run", "lab", "assign", "grade", "doctor", "models", "teachers", "students", "site"):
+    for command in ("run", "lab", "assign", "grade", "doctor", "models", "methods", "teachers", "students"):
         assert command in told.output

@@ -15,7 +15,9 @@ import yaml
 from packaging.requirements import Requirement
 
 import kdcourse
-from kdcourse.lessons import front, links
+from kdcourse.lab import EXTENSIONS
+from tools.lessons import links
+from tools.readme import lessons
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -96,6 +98,16 @@ def test_binder_starts_jupyter_with_a_thread_for_each_core(given: dict[str, str]
     assert done.stdout == f"{threads} a b\n"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Binder's machines run Linux")
+@pytest.mark.parametrize("before", ["", "/etc/elsewhere"])
+def test_binder_opts_in_to_the_extension_of_jupyterlab(before: str, tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "JUPYTER_PATH": before}
+    command = [str(ROOT / "start"), "bash", "-c", 'echo -n "$JUPYTER_PATH"']
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    ours, *others = done.stdout.split(":")
+    assert Path(ours, "labextensions") == EXTENSIONS and others == [before][: bool(before)]
+
+
 def test_nothing_else_decides_over_binder() -> None:
     for name in ("Dockerfile", "binder", ".binder", "runtime.txt", "requirements.txt", "apt.txt", "Pipfile"):
         assert not (ROOT / name).exists(), f"{name} would change, or replace, what environment.yml says"
@@ -138,21 +150,8 @@ def test_the_changelog_begins_with_this_version() -> None:
 # -- README ----------------------------------------------------------------------------------
 
 
-def test_badges_picture_and_lessons_of_the_readme_are_up_to_date() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert front.front(text) == text, "write it anew: python -m kdcourse.lessons.front README.md"
-    assert (ROOT / front.PICTURE).read_bytes() == front.picture()[1]
-    assert len(front.picture()[0]) > 100, "the picture says in words what it shows"
-
-
-def test_a_stale_row_would_be_noticed() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    stale = text.replace("/blob/v", "/blob/x", 1)
-    assert stale != text and front.front(stale) == text
-
-
 def test_the_table_has_a_row_for_every_notebook_with_all_places_to_open_it() -> None:
-    rows = front.table().splitlines()[2:]
+    rows = lessons.table().splitlines()[2:]
     notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
     assert len(rows) == len(notebooks)
     for row, path in zip(rows, notebooks, strict=True):
@@ -212,11 +211,8 @@ def test_what_a_workflow_calls_exists(path: Path) -> None:
         assert os.access(ROOT / script, os.X_OK) or os.name == "nt", script
     for extras in re.findall(r'-e "\.\[([\w,]+)\]"', text):
         assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"]), extras
-    if "kdcourse site" in text:
-        assert (
-            '"site"' in (ROOT / "kdcourse/cli.py").read_text()
-            or "def site(" in (ROOT / "kdcourse/cli.py").read_text()
-        )
+    for module in re.findall(r"python -m ((?:tools|benchmarks)[\w.]*)", text):
+        assert (ROOT / Path(*module.split(".")) / "__main__.py").is_file(), module
 
 
 def test_all_systems_are_tested_and_both_ends_of_the_versions() -> None:

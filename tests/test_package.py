@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hatchling.builders.plugin.interface import BuilderInterface
+from hatchling.builders.sdist import SdistBuilder
+from hatchling.builders.wheel import WheelBuilder
 
 import kdcourse
 
@@ -19,6 +24,7 @@ PACKAGE = ROOT / "kdcourse"
 ORDER = [
     "errors",
     "files",
+    "pages",
     "data",
     "models",
     "training",
@@ -28,9 +34,10 @@ ORDER = [
     "figures",
     "widgets",
     "checks",
-    "experiments",
-    "lessons",
+    "course",
+    "runs",
     "coursework",
+    "lab",
     "doctor",
     "cli",
 ]
@@ -57,7 +64,7 @@ def test_rooms_open_on_demand_and_stay_light() -> None:
     """Every room opens after a bare import; what only some functions need is not imported with it."""
     code = (
         "import json, sys, kdcourse\n"
-        "rooms = [name for name in kdcourse.__all__ if name not in ('figures', 'experiments')]\n"
+        "rooms = [name for name in kdcourse.__all__ if name not in ('figures', 'runs')]\n"
         "opened = [getattr(kdcourse, name).__name__ for name in rooms]\n"
         "from kdcourse import data\n"
         "assert data is kdcourse.data and callable(kdcourse.data.fashion_mnist)\n"
@@ -65,9 +72,7 @@ def test_rooms_open_on_demand_and_stay_light() -> None:
         "print(json.dumps([opened, [name for name in heavy if name in sys.modules]]))"
     )
     opened, heavy = json.loads(_python(code))
-    assert opened == [
-        f"kdcourse.{name}" for name in kdcourse.__all__ if name not in ("figures", "experiments")
-    ]
+    assert opened == [f"kdcourse.{name}" for name in kdcourse.__all__ if name not in ("figures", "runs")]
     assert heavy == []
 
 
@@ -81,14 +86,17 @@ def test_every_room_named_exists_and_is_listed() -> None:
 
 def test_unknown_name_is_an_attribute_error_that_lists_the_rooms() -> None:
     with pytest.raises(
-        AttributeError, match=r"no attribute 'distilation'; it has checks, coursework, data, deploy"
+        AttributeError, match=r"no attribute 'distilation'; it has checks, course, coursework, data, deploy"
     ):
         _ = kdcourse.distilation  # type: ignore[attr-defined]
     assert not hasattr(kdcourse, "nothing_of_this_name")
 
 
 @pytest.mark.parametrize(
-    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+    "path",
+    # A lesson's source is a notebook, which may use all of the package.
+    sorted(path for path in PACKAGE.rglob("*.py") if path.name != "lesson.py"),
+    ids=lambda path: str(path.relative_to(PACKAGE)),
 )
 def test_nothing_imports_what_stands_to_its_right(path: Path) -> None:
     room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
@@ -168,3 +176,39 @@ def test_constraints_pin_everything_that_is_asked_for() -> None:
         for pin in pins[canonicalize_name(need.name)]:
             (version,) = pin.specifier
             assert version.operator == "==" and need.specifier.contains(version.version), str(pin)
+
+
+def _contents(builder: BuilderInterface[Any, Any]) -> set[str]:
+    """Return the paths that a wheel or source distribution would hold, without building it."""
+    return {Path(file.distribution_path).as_posix() for file in builder.recurse_included_files()}
+
+
+def test_a_wheel_holds_the_package_and_its_weights_alone() -> None:
+    builder = WheelBuilder(str(ROOT))
+    files = _contents(builder)
+    assert {path.split("/")[0] for path in files} == {"kdcourse"}
+    for path in (
+        "__init__.py",
+        "py.typed",
+        "cli.py",
+        "lab/labextensions/kdcourse/static/readable.js",
+        "pages/base.html",
+        "pages/kit.html",
+        "pages/style.css",
+        "runs/report.html",
+        "coursework/feedback.html",
+        "coursework/report.html",
+        "shipped/teachers/SHA256SUMS",
+        "shipped/students/recorded.json",
+    ):
+        assert f"kdcourse/{path}" in files
+    assert not [
+        path for path in files if re.search(r"(^|/)(tests?|tools|website|benchmarks?)(/|\.py$)", path)
+    ]
+    assert builder.config.shared_data == builder.config.shared_scripts == {}, "installed beside the package"
+
+
+def test_a_source_distribution_holds_what_the_tests_import() -> None:
+    files = _contents(SdistBuilder(str(ROOT)))
+    for path in ("kdcourse/cli.py", "tests/test_package.py", "tools/readme/pages.py", "benchmarks/bench.py"):
+        assert path in files

@@ -1,30 +1,54 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
-from kdcourse.experiments import recorded
-from kdcourse.experiments.readme import BEGIN, END, with_results
+from kdcourse.errors import DataError
+from tools.readme import __main__ as command
+from tools.readme import lessons, pages
+from tools.readme.pages import ROOT, derived
 
-README = Path(__file__).parents[1] / "README.md"
-
-
-def test_the_readmes_numbers_are_the_recorded_ones() -> None:
-    text = README.read_text()
-    assert text.count(BEGIN) == text.count(END) == 1
-    again = with_results(text, recorded.shipped_folder())
-    assert text == again, "write it anew: python -m kdcourse.experiments.readme README.md"
+README = ROOT / "README.md"
 
 
-def test_a_changed_number_would_be_noticed() -> None:
-    text = README.read_text()
-    digit = text.index("%", text.index(BEGIN)) - 1
-    changed = text[:digit] + str((int(text[digit - 1]) + 1) % 10) + text[digit + 1 :]
-    assert with_results(changed, recorded.shipped_folder()) == with_results(text, recorded.shipped_folder())
-    assert changed != with_results(changed, recorded.shipped_folder())
+def test_derived_parts_are_up_to_date() -> None:
+    stale = [path.name for path, content in derived().items() if path.read_bytes() != content]
+    assert not stale, "run: python -m tools.readme"
+
+
+@pytest.mark.parametrize("part", ["badges", "lessons", "results"])
+def test_a_stale_part_is_written_anew(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("README.md", "benchmarks/README.md", lessons.IMAGE):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    page = tmp_path / "README.md"
+    text = page.read_text(encoding="utf-8")
+    begin = text.index(f"<!-- {part}: begin -->")
+    digit = next(place for place in range(begin, len(text)) if text[place].isdigit())
+    page.write_text(f"{text[:digit]}x{text[digit + 1 :]}", encoding="utf-8")
+    for module in (pages, command):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    told = CliRunner().invoke(command.app)
+    assert told.exit_code == 0, told.output
+    assert "README.md: written" in told.output and "benchmarks/README.md: up to date" in told.output
+    assert page.read_text(encoding="utf-8") == text
+
+
+def test_the_readmes_image_has_alt_text() -> None:
+    markdown, png = lessons.image()
+    assert len(markdown) > 100 and png.startswith(b"\x89PNG")
+
+
+def test_a_page_without_marks_is_refused() -> None:
+    assert pages.filled("<!-- a: begin -->old<!-- a: end -->", {"a": "new"}).count("new") == 1
+    for text in ("", "<!-- a: begin -->", "<!-- a: end -->"):
+        with pytest.raises(DataError, match="no <!-- a: begin --> "):
+            pages.filled(text, {"a": "new"})
 
 
 def test_the_ten_lines_for_a_model_of_ones_own_are_ten_and_run(
@@ -36,7 +60,7 @@ def test_the_ten_lines_for_a_model_of_ones_own_are_ten_and_run(
     code = found[1]
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
     for tone, name in ((40, "dark"), (200, "light")):
-        (folder := tmp_path / "my_pictures" / name).mkdir(parents=True)
+        (folder := tmp_path / "my_images" / name).mkdir(parents=True)
         for number in range(20):
             Image.new("RGB", (32, 32), (tone, number, number)).save(folder / f"{number}.png")
     monkeypatch.chdir(tmp_path)

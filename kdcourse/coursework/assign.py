@@ -1,11 +1,11 @@
-"""An assignment as notebooks: what students get, the solutions, and a course that nbgrader can grade.
+"""Build an assignment's notebooks: for students, with solutions, and as a course that nbgrader can grade.
 
     Assignment  ->  dist/NAME/release/NN_name.ipynb             for students
-                    dist/NAME/solutions/NN_name.ipynb           for afterwards
+                    dist/NAME/solutions/NN_name.ipynb           for after the deadline
                     dist/NAME/nbgrader/source/NAME/NN_name.ipynb, nbgrader_config.py
-                    dist/NAME/assignment.json                   the instructor's, as the seed is in it
+                    dist/NAME/assignment.json                   for the instructor only: it holds the seed
 
-What students get is put together from the lesson's blanks; it never held a solution, so none can be left in it.
+Students' notebooks are built from the lesson's blanks. They never contained a solution, so none can be left in them.
 Building again gives the same bytes.
 """
 
@@ -19,6 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from kdcourse.course import COURSE, Course, Lesson
+from kdcourse.course import notebook as lesson_notebook
+from kdcourse.course.notebook import NOTEBOOKS
+from kdcourse.course.source import YOUR_TURN, ExerciseCell
 from kdcourse.coursework import finding
 from kdcourse.coursework import questions as written
 from kdcourse.coursework.assignment import as_json
@@ -26,12 +30,9 @@ from kdcourse.coursework.questions import Question, points_in_words
 from kdcourse.coursework.records import Assignment, Task
 from kdcourse.errors import ArgumentError, LessonError
 from kdcourse.files import write_atomically
-from kdcourse.lessons import build
-from kdcourse.lessons.build import LESSONS, NOTEBOOKS
-from kdcourse.lessons.source import GLOSSARY, YOUR_TURN, Exercise, Lesson, read
 
 ASSIGNMENT = "assignment.json"
-RELEASE, SOLUTIONS, COURSE = "release", "solutions", "nbgrader"
+RELEASE, SOLUTIONS, NBGRADER = "release", "solutions", "nbgrader"
 ANSWER_HERE = f"*{finding.ANSWER_HERE}*"  # in italics
 BEGIN_HIDDEN, END_HIDDEN = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
 CELL_SECONDS = 300
@@ -47,23 +48,23 @@ This notebook counts for **{points}**{part}.
 {rows}
 
 - **Exercises**: fill the blanks `{blank}`. The check below each says whether your answer is right; run it as
-  often as you like. When your work is graded, your function is put to other inputs as well.
-- **Questions**: write your answer into the cell below the question. A person reads it.
-- Leave the names of functions and the checks as they are. Cells of your own are welcome.
-- Unlike in the course's own notebooks, no solutions are folded in here.
+  often as you like. Grading tests your function with other inputs as well.
+- **Questions**: write your answer into the cell below the question. A person marks it.
+- Don't change the names of functions or the checks. You may add cells.
+- Unlike the course's own notebooks, this one contains no solutions.
 - Before you hand it in: restart the kernel, run all cells, save. Then hand in this file, `{file}`, under its own name.
 """
 
-_CONFIG = '''"""The nbgrader course of the assignment {name}; `kdcourse assign` writes it anew whenever it runs.
+_CONFIG = '''"""The nbgrader course of the assignment {name}; `kdcourse assign` overwrites it.
 
-In this folder:  nbgrader generate_assignment {name}    (students may as well get ../release, which is the same)
-                 nbgrader autograde {name}              submissions lie in submitted/STUDENT/{name}/
+In this folder:  nbgrader generate_assignment {name}    (or give students ../release, which is the same)
+                 nbgrader autograde {name}              submissions are in submitted/STUDENT/{name}/
                  nbgrader generate_feedback {name}
 
 Nbgrader runs students' notebooks as your own user: they can read this folder, its hidden tests and its gradebook, and
-answer and test share one process. `kdcourse grade` runs them in a sandbox and judges outside of it. Where you let
-nbgrader grade nevertheless, give it a kernel that sees neither this folder nor the network: install a kernelspec whose
-command starts ipykernel inside bubblewrap, and name it in the last lines below.
+answer and test share one process. `kdcourse grade` runs them in a sandbox and judges outside of it. If you grade with
+nbgrader anyway, give it a kernel that sees neither this folder nor the network: install a kernelspec whose command
+starts ipykernel inside bubblewrap, and name it in the last lines below.
 """
 
 import os
@@ -81,7 +82,7 @@ c = get_config()  # noqa: F821
 c.CourseDirectory.course_id = "kdcourse"
 c.CourseDirectory.root = str(Path(__file__).resolve().parent)
 
-# Nbgrader calls other commands by name, which are found only where its environment is activated.
+# Nbgrader runs other commands by name, which are found only if its environment is activated.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 # Blanks as in the lessons ("logits = ...  # your turn"), and no hidden test in what students get back.
@@ -89,7 +90,7 @@ usual = GenerateAssignment.preprocessors.default()
 c.GenerateAssignment.preprocessors = [NamedBlanks if each is ClearSolutions else each for each in usual]
 c.GenerateFeedback.preprocessors = [GetGrades, HideHiddenTests, CSSHTMLHeaderPreprocessor]
 
-# Seconds for one cell, of which some train a network.
+# Seconds per cell; some cells train a network.
 c.ExecutePreprocessor.timeout = {seconds}
 c.ExecutePreprocessor.startup_timeout = 120
 
@@ -102,48 +103,50 @@ c.ExecutePreprocessor.startup_timeout = 120
 
 @dataclass(frozen=True)
 class _Sheet:
-    """What one lesson's notebooks are made of."""
+    """Hold what one lesson's notebooks are made of."""
 
     assignment: Assignment
     lesson: Lesson
     questions: tuple[Question, ...]
     seconds: int  # that the lesson states for the machine
+    set_up: str  # code that installs the course on Google Colab, where students may open the notebook
 
     def task(self, task_id: str) -> Task | None:
-        """The task of that id, if it counts."""
+        """Return the task of that id, or None if it doesn't count."""
         return next((task for task in self.assignment.tasks if task.id == task_id), None)
 
 
 def assign(
-    assignment: Assignment, out: Path = Path("dist"), *, folder: Path = LESSONS, notebooks: Path = NOTEBOOKS
+    assignment: Assignment, out: Path = Path("dist"), *, course: Course = COURSE, notebooks: Path = NOTEBOOKS
 ) -> Path:
     """Build everything that an assignment needs, and return its folder, ``out``/NAME.
 
     Args:
-        assignment: as `kdcourse.coursework.assignment.plan` makes it.
-        out: where its folder goes. Files of an earlier build are replaced; what nbgrader keeps there stays.
-        folder, notebooks: of the lessons and of what was built from them.
+        assignment: the assignment, as `kdcourse.coursework.assignment.plan` returns it.
+        out: parent of its folder. Files of an earlier build are replaced; nbgrader's own files there stay.
+        course: the lessons.
+        notebooks: the folder of the built notebooks, from which run times and the set-up cell for Colab are taken.
 
     Raises:
-        ArgumentError: ``out``/NAME holds something else, or nbgrader is not installed.
+        ArgumentError: ``out``/NAME is something else, or nbgrader is not installed.
         LessonError: a lesson is missing or malformed.
     """
     target = out / assignment.name
     if target.exists() and not (target.is_dir() and (_is_ours(target) or not any(target.iterdir()))):
         raise ArgumentError(
-            f"{target} is there and holds no assignment; move it, or choose another --out or name."
+            f"{target} exists and is not an assignment; move it, or choose another --out or name."
         )
     files: dict[Path, str] = {}
-    for sheet in _sheets(assignment, folder, notebooks):
+    for sheet in _sheets(assignment, course, notebooks):
         name = f"{sheet.lesson.name}.ipynb"
         files[Path(RELEASE, name)] = _text(_release(sheet))
         files[Path(SOLUTIONS, name)] = _text(_notebook(sheet, "solutions"))
-        files[Path(COURSE, "source", assignment.name, name)] = _text(_notebook(sheet, "source"))
-    if (folder / GLOSSARY).is_file():
+        files[Path(NBGRADER, "source", assignment.name, name)] = _text(_notebook(sheet, "source"))
+    if course.glossary.is_file():
         for place in {path.parent for path in files}:
-            files[place / GLOSSARY] = (folder / GLOSSARY).read_text(encoding="utf-8")
-    files[Path(COURSE, "nbgrader_config.py")] = _CONFIG.format(name=assignment.name, seconds=CELL_SECONDS)
-    # The last to be written: without it nothing goes on from a half-built folder.
+            files[place / course.glossary.name] = course.glossary.read_text(encoding="utf-8")
+    files[Path(NBGRADER, "nbgrader_config.py")] = _CONFIG.format(name=assignment.name, seconds=CELL_SECONDS)
+    # Written last: without it, no command uses a half-built folder.
     files[Path(ASSIGNMENT)] = as_json(assignment)
     for path, text in files.items():
         write_atomically(target / path, text)
@@ -152,23 +155,23 @@ def assign(
 
 
 def _is_ours(target: Path) -> bool:
-    return (target / ASSIGNMENT).is_file() or (target / COURSE / "nbgrader_config.py").is_file() or (
-        {path.name for path in target.iterdir()} <= {RELEASE, SOLUTIONS, COURSE}  # a build that was interrupted
+    return (target / ASSIGNMENT).is_file() or (target / NBGRADER / "nbgrader_config.py").is_file() or (
+        {path.name for path in target.iterdir()} <= {RELEASE, SOLUTIONS, NBGRADER}  # a build that was interrupted
     )  # fmt: skip
 
 
 def _remove_stale(target: Path, files: dict[Path, str]) -> None:
-    """Notebooks of an earlier build that the assignment no longer has."""
+    """Remove notebooks of an earlier build that the assignment no longer has."""
     for place in {path.parent for path in files if path.suffix == ".ipynb"}:
         for path in (target / place).glob("*.ipynb"):
             if place / path.name not in files:
                 path.unlink()
 
 
-def _sheets(assignment: Assignment, folder: Path, notebooks: Path) -> Iterator[_Sheet]:
-    known = written.read(folder)
+def _sheets(assignment: Assignment, course: Course, notebooks: Path) -> Iterator[_Sheet]:
+    known = written.read(course)
     for name in assignment.lessons:
-        lesson = read(folder / f"{name}.py")
+        lesson = course.lesson(name)
         asked = written.of_lesson(lesson, known.values())
         there = {exercise.id for exercise in lesson.exercises if exercise.blanks} | {one.id for one in asked}
         missing = [task.id for task in assignment.of_lesson(name) if task.id not in there]
@@ -177,24 +180,24 @@ def _sheets(assignment: Assignment, folder: Path, notebooks: Path) -> Iterator[_
                 f"{name} no longer has {missing[0]!r}, which the assignment asks for; plan it again."
             )
         chosen = tuple(one for one in asked if one.id in {task.id for task in assignment.tasks})
-        stated = build.machine_seconds(build.stored_notebook(notebooks / f"{name}.ipynb"))
-        seconds = stated or build.MOST_SECONDS_OF.get(name, build.MOST_SECONDS)
-        yield _Sheet(assignment, lesson, chosen, seconds)
+        stored = lesson_notebook.stored_notebook(notebooks / f"{name}.ipynb")
+        seconds = lesson_notebook.machine_seconds(stored) or lesson.most_seconds
+        yield _Sheet(assignment, lesson, chosen, seconds, lesson_notebook.stored_set_up(stored))
 
 
 # -- notebooks ----------------------------------------------------------------------------------
 
 
 def _notebook(sheet: _Sheet, kind: Kind) -> Any:
-    """A lesson's notebook without outputs, as one of the three kinds."""
+    """Build a lesson's notebook without outputs, as one of the three kinds."""
     from nbformat.v4 import new_markdown_cell
 
     lesson = sheet.lesson
-    notebook = build.learners_notebook(lesson, set_up=True)  # students may open it on Google Colab
+    notebook = lesson_notebook.learners_notebook(lesson, sheet.set_up)
     exercises = {exercise.id: exercise for exercise in lesson.exercises if exercise.blanks}
     cells: list[Any] = [cell for cell in notebook.cells if "solution" not in cell.metadata]
     made: list[Any] = []
-    checked: Exercise | None = None  # whose check comes next: a lesson's exercise has it right below
+    checked: ExerciseCell | None = None  # whose check comes next: a lesson's exercise has it right below
     for cell in cells:
         if (exercise := exercises.get(cell.metadata.get("exercise", ""))) is not None:
             _mark_task(made[-1], sheet.task(exercise.id))
@@ -207,17 +210,17 @@ def _notebook(sheet: _Sheet, kind: Kind) -> Any:
         checked = exercise
     made.insert(1, new_markdown_cell(_about(sheet), id="about-this-assignment"))
     notebook.cells = made
-    build.fill(notebook, lesson, sheet.seconds)
+    lesson_notebook.fill(notebook, lesson, sheet.seconds)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = _without_other_notebooks(cell.source, sheet.assignment)
-    notebook.metadata.kdcourse = build.node(
-        {"assignment": sheet.assignment.name, "lesson": lesson.name, "source": f"lessons/{lesson.name}.py"}
+    notebook.metadata.kdcourse = lesson_notebook.node(
+        {"assignment": sheet.assignment.name, "lesson": lesson.name}
     )
     return notebook
 
 
-def _fill_exercise(cell: Any, sheet: _Sheet, exercise: Exercise, kind: Kind) -> None:
+def _fill_exercise(cell: Any, sheet: _Sheet, exercise: ExerciseCell, kind: Kind) -> None:
     if kind == "solutions":
         cell.source = exercise.solution
     elif sheet.task(exercise.id) is not None:
@@ -226,7 +229,7 @@ def _fill_exercise(cell: Any, sheet: _Sheet, exercise: Exercise, kind: Kind) -> 
             cell.source = sheet.lesson.cells[exercise.place - 1].text
 
 
-def _fill_check(cell: Any, sheet: _Sheet, exercise: Exercise, kind: Kind) -> None:
+def _fill_check(cell: Any, sheet: _Sheet, exercise: ExerciseCell, kind: Kind) -> None:
     task = sheet.task(exercise.id)
     if kind == "solutions" or task is None:
         return
@@ -238,7 +241,7 @@ def _fill_check(cell: Any, sheet: _Sheet, exercise: Exercise, kind: Kind) -> Non
 
 
 def _with_seed(code: str, exercise: str, seed: int) -> str:
-    """The call of ``check`` in a cell, on other tries."""
+    """Return the call of ``check`` in a cell, with the seed for other inputs."""
     for node in ast.walk(ast.parse(code)):
         match node:
             case ast.Call(args=[ast.Constant(value=value), *_]) if value == exercise:
@@ -249,7 +252,7 @@ def _with_seed(code: str, exercise: str, seed: int) -> str:
 
 
 def _question_cells(question: Question, sheet: _Sheet, kind: Kind) -> list[Any]:
-    """The question, and below it the cell for its answer."""
+    """Return the cell of the question and the cell for its answer."""
     from nbformat.v4 import new_markdown_cell
 
     task = sheet.task(question.id)
@@ -275,7 +278,7 @@ def _nbgrader(
     solution: bool = False,
     locked: bool = False,
 ) -> Any:
-    """A cell's metadata in nbgrader's format, version 3."""
+    """Return a cell's metadata in nbgrader's format, version 3."""
     content: dict[str, Any] = {
         "grade": grade,
         "grade_id": grade_id,
@@ -286,11 +289,11 @@ def _nbgrader(
     }
     if points is not None:
         content["points"] = int(points) if float(points).is_integer() else points
-    return build.node(content)
+    return lesson_notebook.node(content)
 
 
 def _release(sheet: _Sheet) -> Any:
-    """What students get: locked and with checksums, as nbgrader's generate_assignment would."""
+    """Build the students' notebook: locked and with checksums, as by nbgrader's generate_assignment."""
     try:
         from nbgrader.preprocessors import CheckCellMetadata, ComputeChecksums, LockCells
     except ImportError:
@@ -335,9 +338,11 @@ def _cell(text: str) -> str:
 
 
 def _mark_task(cell: Any, task: Task | None) -> None:
-    """Below an exercise's heading, what it is worth."""
+    """Write an exercise's points below its heading."""
     said = (
-        "*For practice: it doesn't count.*" if task is None else f"*Counts {points_in_words(task.points)}.*"
+        "*For practice only, without points.*"
+        if task is None
+        else f"*Counts {points_in_words(task.points)}.*"
     )
     cell.source = re.sub(
         r"^(### Exercise:.*)$",
@@ -349,10 +354,10 @@ def _mark_task(cell: Any, task: Task | None) -> None:
 
 
 def _without_other_notebooks(text: str, assignment: Assignment) -> str:
-    """Prose without ways to notebooks that the assignment doesn't have.
+    """Remove links to notebooks that the assignment doesn't have.
 
-    Links to them become plain words. A line that opens the lesson elsewhere goes: it would open the course's own
-    notebook, in which solutions are folded away.
+    The words of a link stay. A line that opens the lesson on Colab or Binder is removed: it would open the course's own
+    notebook, which contains solutions.
     """
     text = re.sub(
         r"^.*\]\(https://(?:colab\.research\.google\.com|mybinder\.org)/.*\n?", "", text, flags=re.M

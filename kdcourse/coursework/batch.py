@@ -1,8 +1,8 @@
-"""A whole class graded: in parallel, going on where it was stopped, and never stopped by one submission.
+"""Grade a whole class: in parallel, resuming after an interruption, and despite any single failing submission.
 
-    collect -> (what is done already?) -> workers, one sandbox each -> journal -> gradebook, tables, pages, report
+    collect -> (graded before?) -> workers, one sandbox each -> journal -> gradebook, tables, pages, report
 
-This process imports no torch and runs nothing of a student's; each worker process judges, and its sandbox runs.
+This process imports no torch and runs no code of students. Worker processes judge; their sandboxes run the code.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from kdcourse.errors import ArgumentError, DataError, KdcourseError
 from kdcourse.files import write_atomically
 
 JOURNAL = "journal.jsonl"
-_ATTEMPTS = 2  # of a submission whose worker process dies
-_PATIENCE = 1800.0  # seconds for one submission; the sandbox's own limits are far below
-_FAREWELL = 5.0  # seconds for a worker to close its sandbox
+_ATTEMPTS = 2  # at a submission whose worker process dies
+_MOST_SECONDS = 1800.0  # for one submission; the sandbox's own limits are far below
+_CLOSING_SECONDS = 5.0  # for a worker to close its sandbox
 
 OpenSandbox = Callable[[bool], AbstractContextManager[Any]]
 _Opener = Callable[[], AbstractContextManager[Any]]
@@ -53,12 +53,12 @@ _Opener = Callable[[], AbstractContextManager[Any]]
 
 @dataclass(frozen=True)
 class Batch:
-    """What `grade` did.
+    """Hold the result of `grade`.
 
     Args:
-        class_: everybody, in the order in which they were collected, with the points in force.
-        graded_now: how many of them were graded now; the others had been before.
-        notes: what the instructor should read.
+        class_: all students, in the order in which they were collected, with the points that count.
+        graded_now: how many of them this call graded; the others were graded before.
+        notes: sentences for the instructor.
         out: the folder with report.html, grades.csv and the rest.
     """
 
@@ -86,31 +86,31 @@ def grade(
     """Grade what a class handed in.
 
     Args:
-        folder: as it came: a folder for each student, or a learning platform's download.
+        folder: the submissions: a folder for each student, or a learning platform's download.
         assignment: what was asked.
         out: folder for gradebook.db, grades.csv, canvas.csv, moodle.csv, to_mark.csv, report.html and the pages in
-            feedback; also for the journal by which a run that was stopped goes on.
-        jobs: submissions at a time; by default one for each core.
+            feedback; also for the journal from which an interrupted run resumes.
+        jobs: submissions at a time; by default one per core.
         unsafe: run students' code without a sandbox.
         marks: table of points that a person gave (see `read_marks`).
         canvas, moodle: an exported gradebook of Canvas, a grading worksheet of Moodle, to be filled in.
         gradebook: nbgrader's file, in place of the one in ``out``.
-        release: folder of the notebooks as students got them; for cells that an answer needs and a student deleted.
+        release: folder of the notebooks as students got them, for cells that an answer needs and the student deleted.
         progress: show a progress bar.
         open_sandbox: makes a worker's sandbox, given ``unsafe``; by default `kdcourse.coursework.sandbox.Sandbox`.
 
     Raises:
-        ArgumentError: a folder that isn't there, ``out`` inside it, no sandbox on this machine, nbgrader missing.
-        DataError: nothing handed in, tables that can't be read, a gradebook that can't be written, or another run at
-            work in ``out``.
+        ArgumentError: the folder doesn't exist or contains ``out``, there is no sandbox, or nbgrader is missing.
+        DataError: nothing was handed in, a table can't be read, the gradebook can't be written, or another run uses
+            ``out``.
     """
     given = _checked(folder, out, assignment, jobs, marks, (canvas, moodle))
     if open_sandbox is None:
         _require_sandbox(unsafe)
-    with _alone(out):
+    with _locked(out):
         submissions = _collected(folder, assignment)
         key_of = Keys(assignment, unsafe, release)
-        done, pending = _sorted_out(submissions, key_of, out)
+        done, pending = _pending(submissions, key_of, out)
         journal = Journal(out / JOURNAL)
         keys = {submission.student: key for submission, key in pending}
         pool = _Pool(
@@ -128,11 +128,11 @@ def grade(
         class_, notes = record(
             gradebook or out / "gradebook.db", assignment, class_, given, out / "read.json"
         )
-        notes += _hand_out(class_, assignment, out, canvas, moodle)
+        notes += _write_results(class_, assignment, out, canvas, moodle)
     return Batch(tuple(class_), len(pending), tuple(notes), out)
 
 
-# -- before anything is run ---------------------------------------------------------------------
+# -- checks before anything is run --------------------------------------------------------------
 
 
 def _checked(
@@ -143,15 +143,15 @@ def _checked(
     marks: Path | None,
     tables: Sequence[Path | None],
 ) -> list[GivenMark]:
-    """Refuse now what would be refused after an hour of grading; the points that a person gave."""
+    """Check all arguments before the grading, which may take an hour; return the points that a person gave."""
     if jobs is not None and jobs < 1:
         raise ArgumentError(f"--jobs must be at least 1; found {jobs}.")
     if not folder.is_dir():
-        raise ArgumentError(f"There is no folder {folder}. Name the folder with what students handed in.")
+        raise ArgumentError(f"There is no folder {folder}. Name the folder with the submissions.")
     if folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise ArgumentError(
             f"Results can't go to {out}, which is inside the submissions in {folder}: the next run would take them for "
-            "a student's. Name another place with --out."
+            "a student's work. Name another folder with --out."
         )
     require_nbgrader()
     for path in tables:
@@ -160,7 +160,7 @@ def _checked(
     if marks is None:
         if filled_in(out / TO_MARK):
             raise ArgumentError(
-                f"Somebody has written points into {out / TO_MARK}, and this run would replace it. Take them up with "
+                f"Somebody has written points into {out / TO_MARK}, and this run would replace it. Use them with "
                 f"--marks {out / TO_MARK}, or move the file away."
             )
         return []
@@ -175,7 +175,7 @@ def _require_sandbox(unsafe: bool) -> None:
         raise ArgumentError(
             f"Students' code can't be run safely here: {reason} Without a sandbox it could read and change your files "
             "and other students' work, and use the network. Grade on Linux with bubblewrap (apt install bubblewrap), "
-            "or, on a machine that holds nothing of worth, say --unsafe."
+            "or, on a machine without anything valuable, pass --unsafe."
         )
 
 
@@ -186,8 +186,8 @@ def _sandbox(unsafe: bool) -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """One run at a time in a folder of results."""
+def _locked(out: Path) -> Iterator[None]:
+    """Lock a folder of results for one run at a time."""
     from filelock import FileLock, Timeout
 
     try:
@@ -196,7 +196,7 @@ def _alone(out: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise DataError(
-            f"Another run is at work in {out}. Wait until it has ended, or name another folder with --out."
+            f"Another run is using {out}. Wait until it has ended, or name another folder with --out."
         ) from None
     except OSError as error:
         raise ArgumentError(f"Results can't be written to {out}: {error.strerror or error}.") from None
@@ -212,16 +212,16 @@ def _collected(folder: Path, assignment: Assignment) -> list[Submission]:
     submissions = collect(folder, assignment)
     if not submissions:
         raise DataError(
-            f"Nothing was handed in in {folder}: no folder of a student, no notebook and no archive was found. Name "
-            "the folder that holds the students' folders, or what your learning platform gave out."
+            f"There are no submissions in {folder}: no folder of a student, no notebook and no archive was found. Name "
+            "the folder that holds the students' folders, or your learning platform's download."
         )
     return submissions
 
 
-def _sorted_out(
+def _pending(
     submissions: Sequence[Submission], key_of: Keys, out: Path
 ) -> tuple[dict[str, Graded], list[tuple[Submission, str]]]:
-    """Who is graded already, and who is to be, with the key of that work."""
+    """Return who is graded already, and the submissions to be graded with their keys."""
     before = Journal(out / JOURNAL).tidied()
     done: dict[str, Graded] = {}
     pending = []
@@ -246,7 +246,7 @@ def _bar(total: int, done: int, progress: bool) -> Any:
     return tqdm(total=total, initial=done, desc="graded", unit="submission", disable=not progress)
 
 
-# -- worker processes, seen from here ------------------------------------------------------------
+# -- worker processes, from outside --------------------------------------------------------------
 
 
 @dataclass
@@ -256,47 +256,47 @@ class _Worker:
     ready: bool = False
     submission: Submission | None = None
     since: float = 0.0
-    ended_by_us: bool = False
+    timed_out: bool = False
 
 
 @dataclass(frozen=True)
-class _Broken:
-    """What a worker says that can't work at all, whatever it is given."""
+class _Unusable:
+    """Report from a worker that it can't grade any submission."""
 
     reason: str
 
 
 class _Pool:
-    """Worker processes that grade submissions; one that dies costs nothing but its attempt.
+    """Run worker processes that grade submissions; if one dies, only its attempt is lost.
 
-    Not `concurrent.futures`: there, one worker that is killed for want of memory breaks all of it.
+    This isn't `concurrent.futures`, where one worker that is killed for lack of memory breaks the whole pool.
     """
 
     def __init__(
         self,
         submissions: Sequence[Submission],
         jobs: int,
-        orders: tuple[Assignment, Path | None, _Opener],
+        arguments: tuple[Assignment, Path | None, _Opener],
     ) -> None:
         self._todo = deque(submissions)
         self._left = len(submissions)
         self._attempts = dict.fromkeys((one.student for one in submissions), 0)
-        self._jobs, self._orders = jobs, orders
+        self._jobs, self._arguments = jobs, arguments
         self._context = _context()
         self._workers: list[_Worker] = []
 
     def run(self) -> Generator[Graded, None, None]:
-        """Everybody's marks, as they are done.
+        """Yield the marks of each submission as soon as it is graded.
 
         Raises:
-            DataError: the workers can't work at all.
+            DataError: the workers can't grade at all.
         """
         try:
             for _ in range(min(self._jobs, self._left)):
                 self._start()
             while self._left:
-                for worker in self._with_news():
-                    graded = self._hear(worker)
+                for worker in self._readable():
+                    graded = self._receive(worker)
                     if graded is not None:
                         self._left -= 1
                         yield graded
@@ -305,50 +305,50 @@ class _Pool:
 
     def _start(self) -> None:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs, *self._orders), daemon=True)
+        process = self._context.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
         process.start()
         theirs.close()
         self._workers.append(_Worker(process, ours))
 
-    def _with_news(self) -> list[_Worker]:
+    def _readable(self) -> list[_Worker]:
         ready = wait([worker.connection for worker in self._workers], timeout=1.0)
         now = time.monotonic()
         for worker in self._workers:
-            if worker.submission is not None and now - worker.since > _PATIENCE:
-                worker.ended_by_us = True
+            if worker.submission is not None and now - worker.since > _MOST_SECONDS:
+                worker.timed_out = True
                 worker.process.kill()
         return [worker for worker in self._workers if worker.connection in ready]
 
-    def _hear(self, worker: _Worker) -> Graded | None:
-        """Take what a worker says, and give it something to do; marks, if it has some."""
+    def _receive(self, worker: _Worker) -> Graded | None:
+        """Receive a worker's message and send it the next submission; return the marks, if the message has some."""
         try:
-            said = worker.connection.recv()
+            message = worker.connection.recv()
         except (EOFError, OSError):
-            return self._died(worker)
-        if isinstance(said, _Broken):
-            raise _cant_go_on(said.reason)
+            return self._replace(worker)
+        if isinstance(message, _Unusable):
+            raise _stopped(message.reason)
         worker.ready, worker.submission = True, None
         if self._todo:
             worker.submission, worker.since = self._todo.popleft(), time.monotonic()
-            with suppress(OSError):  # it has died since, which is heard of next
+            with suppress(OSError):  # it has died since; its closed connection is handled next
                 worker.connection.send(worker.submission)
-        return said if isinstance(said, Graded) else None
+        return message if isinstance(message, Graded) else None
 
-    def _died(self, worker: _Worker) -> Graded | None:
-        """Put a new worker in a dead one's place, and its submission back; or give that up."""
+    def _replace(self, worker: _Worker) -> Graded | None:
+        """Replace a dead worker and queue its submission again; after too many attempts return a failure."""
         self._workers.remove(worker)
         worker.connection.close()
-        worker.process.join(_FAREWELL)
+        worker.process.join(_CLOSING_SECONDS)
         reason = f"the process that graded it ended unexpectedly (exit code {worker.process.exitcode})"
-        if worker.ended_by_us:
-            reason = f"it took more than {_PATIENCE / 60:.0f} minutes"
+        if worker.timed_out:
+            reason = f"it took more than {_MOST_SECONDS / 60:.0f} minutes"
         if not worker.ready:
-            raise _cant_go_on(f"A worker ended before it began (exit code {worker.process.exitcode}).")
+            raise _stopped(f"A worker ended before it began (exit code {worker.process.exitcode}).")
         lost = worker.submission
         if lost is None:
             return None
         self._attempts[lost.student] += 1
-        given_up = self._attempts[lost.student] >= _ATTEMPTS or worker.ended_by_us
+        given_up = self._attempts[lost.student] >= _ATTEMPTS or worker.timed_out
         if not given_up:
             self._todo.append(lost)
         if self._todo:
@@ -357,14 +357,14 @@ class _Pool:
             return None
         from kdcourse.coursework.marking import failure
 
-        return failure(lost, self._orders[0], reason)
+        return failure(lost, self._arguments[0], reason)
 
     def _stop(self) -> None:
         for worker in self._workers:
-            worker.connection.close()  # an idle one ends by that
+            worker.connection.close()  # which ends an idle one
             if worker.submission is not None or not worker.ready:
                 worker.process.terminate()
-        until = time.monotonic() + _FAREWELL
+        until = time.monotonic() + _CLOSING_SECONDS
         for worker in self._workers:
             worker.process.join(max(0.0, until - time.monotonic()))
             if worker.process.is_alive():
@@ -372,14 +372,14 @@ class _Pool:
                 worker.process.join()
 
 
-def _cant_go_on(reason: str) -> DataError:
+def _stopped(reason: str) -> DataError:
     return DataError(
-        f"Grading can't go on: {reason} What is graded already is kept, and the same command goes on from there."
+        f"Grading can't continue: {reason} Finished submissions are kept; the same command continues from there."
     )
 
 
 def _context() -> Any:
-    """A way to start processes in which torch, which takes seconds to import, is imported once for all of them."""
+    """Return a way to start processes that imports torch, which takes seconds, only once for all of them."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -387,25 +387,25 @@ def _context() -> Any:
     return context
 
 
-# -- worker processes, seen from inside ----------------------------------------------------------
+# -- worker processes, inside --------------------------------------------------------------------
 
 
 def _work(connection: Connection, assignment: Assignment, release: Path | None, opener: _Opener) -> None:
-    """Grade what comes, until nothing comes any more."""
-    # Ctrl-C reaches all processes of a terminal: this one waits for what its parent makes of it. A handler of its own,
-    # since one that ignores would be inherited by whatever runs in the sandbox.
+    """Grade submissions until the connection is closed."""
+    # Ctrl-C reaches all processes of a terminal; the parent decides what happens. This is a handler, since SIG_IGN
+    # would be inherited by whatever runs in the sandbox.
     signal.signal(signal.SIGINT, lambda *_: None)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of the sandbox's own farewell
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # which closes the sandbox
     from kdcourse.coursework.marking import described
 
     try:
         _serve(connection, assignment, release, opener)
     except (BrokenPipeError, ConnectionResetError):
-        return  # nobody listens any more
+        return  # the parent has ended
     except KdcourseError as error:
-        connection.send(_Broken(str(error)))
+        connection.send(_Unusable(str(error)))
     except Exception as error:
-        connection.send(_Broken(f"A worker failed with {described(error)}."))
+        connection.send(_Unusable(f"A worker failed with {described(error)}."))
 
 
 def _serve(connection: Connection, assignment: Assignment, release: Path | None, opener: _Opener) -> None:
@@ -413,7 +413,7 @@ def _serve(connection: Connection, assignment: Assignment, release: Path | None,
 
     from kdcourse.coursework import marking
 
-    torch.set_num_threads(1)  # there is a worker for each core
+    torch.set_num_threads(1)  # there is one worker per core
     marking.prepare(assignment)
     given = marking.released(release, assignment)
     with ExitStack() as stack:
@@ -427,7 +427,7 @@ def _serve(connection: Connection, assignment: Assignment, release: Path | None,
             try:
                 graded = marking.mark(submission, assignment, sandbox, given)
             except Exception:
-                # It may be the sandbox that is broken: once more in a new one.
+                # The sandbox may be broken: try once more in a new one.
                 with suppress(Exception):
                     stack.close()
                 sandbox = stack.enter_context(opener())
@@ -438,13 +438,13 @@ def _serve(connection: Connection, assignment: Assignment, release: Path | None,
             connection.send(graded)
 
 
-# -- when all are graded ------------------------------------------------------------------------
+# -- results ------------------------------------------------------------------------------------
 
 
-def _hand_out(
+def _write_results(
     class_: Sequence[Graded], assignment: Assignment, out: Path, canvas: Path | None, moodle: Path | None
 ) -> list[str]:
-    """Write tables, pages and report; what the instructor should know of them."""
+    """Write tables, pages and report; return notes for the instructor."""
     for_canvas, notes = canvas_csv(class_, assignment, canvas)
     for_moodle, more = moodle_csv(class_, assignment, moodle)
     write_atomically(out / "grades.csv", grades_csv(class_, assignment))
@@ -455,7 +455,7 @@ def _hand_out(
         write_atomically(out / TO_MARK, to_mark_csv(class_, assignment))
         count = f"{unread} answer{'s wait' if unread > 1 else ' waits'}"
         notes.append(
-            f"{count} for a person: write points into {out / TO_MARK} and run the same command with --marks "
+            f"{count} for a marker: write points into {out / TO_MARK} and run the same command with --marks "
             f"{out / TO_MARK}."
         )
     else:

@@ -1,8 +1,8 @@
-"""Marks in nbgrader's gradebook, where a person's marks are kept as well and outlive every regrading.
+"""Keep marks in nbgrader's gradebook, together with those that a person gave, which every regrading keeps.
 
-The gradebook is nbgrader's own SQLite file, written through `nbgrader.api` 0.9: a notebook for each lesson, for each
-exercise a solution cell (its id) and a grade cell ('check-' and its id), for each written question one cell that is
-both. A manual score goes before the machine's, and extra credit is added, as nbgrader does it.
+The gradebook is nbgrader's own SQLite file, written through `nbgrader.api` 0.9: one notebook per lesson; per exercise a
+solution cell (its id) and a grade cell ('check-' and its id); per written question one cell that is both. As in
+nbgrader, a manual score replaces the automatic one, and extra credit is added.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NAMED_AT_MOST = 5
 
 
 def require_nbgrader() -> None:
-    """Raise ArgumentError, with advice, where nbgrader isn't installed."""
+    """Raise ArgumentError with advice if nbgrader isn't installed."""
     if importlib.util.find_spec("nbgrader") is None:
         raise ArgumentError(
             "Grades are kept in nbgrader's gradebook, and nbgrader isn't installed. Install what instructors need: "
@@ -46,39 +46,39 @@ def record(
     given: Sequence[GivenMark] = (),
     seen: Path | None = None,
 ) -> tuple[list[Graded], list[str]]:
-    """Write the machine's marks and those that are ``given``, and read back what every answer is worth now.
+    """Write the automatic marks and those that are ``given``, and read back the points that count now.
 
-    One transaction: all of it is written, or nothing.
+    Everything is written in one transaction, or nothing.
 
     Args:
-        path: of the SQLite file; made if need be.
+        path: the SQLite file, created if it doesn't exist.
         assignment: what was asked.
-        class_: what the machine found; a mark without points waits for a person.
-        given: a person's marks; each replaces that person's earlier one for the same answer.
-        seen: file that remembers which answer a person's points were given for, so that an answer which was changed
-            afterwards is noticed; None: isn't remembered.
+        class_: the automatic marks; a mark without points waits for a marker.
+        given: marks of a person; each replaces an earlier one of a person for the same answer.
+        seen: file that stores for which answer a person gave points, to detect answers that are changed afterwards;
+            None: not stored.
 
     Returns:
-        The class with everybody's points in force, and sentences that the instructor should read.
+        The class with the points that count, and notes for the instructor.
 
     Raises:
         ArgumentError: nbgrader isn't installed.
-        DataError: marks for a student who handed nothing in, or a file that is no gradebook or is in use.
+        DataError: there are marks for a student without a submission, or the file is not a gradebook or is in use.
     """
     require_nbgrader()
     known = {graded.student for graded in class_}
     strangers = sorted({mark.student for mark in given} - known)
     if strangers:
         raise DataError(
-            f"There are marks for {_named(strangers)}, who handed nothing in. Compare the names with the column "
-            "student of grades.csv; none of the marks were taken."
+            f"There are marks for {_named(strangers)}, who handed in nothing. Compare the names with the column "
+            "student of grades.csv; no marks were used."
         )
     api: Any = importlib.import_module("nbgrader.api")
     with _opened(path, api) as book:
         cells, notes = _structure(book, api, assignment)
         rows = _rows(book, api, assignment, class_, cells)
         _write(rows, assignment, class_, given)
-        now = [_in_force(graded, rows) for graded in class_]
+        now = [_counting(graded, rows) for graded in class_]
         notes += _changed(rows, class_, given, seen)
         notes += _absent(book, api, assignment, known)
         memory = _remembered(rows, class_, given, seen)
@@ -93,13 +93,13 @@ def record(
 
 @contextmanager
 def _opened(path: Path, api: Any) -> Iterator[Any]:
-    """The gradebook; what wasn't committed is undone at the end."""
+    """Open the gradebook; what wasn't committed is rolled back at the end."""
     from sqlalchemy.engine import URL
     from sqlalchemy.exc import DatabaseError, OperationalError
 
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _alembic_at_hand():
+        with _scripts_on_path():
             book = api.Gradebook(URL.create("sqlite", database=str(path)), course_id=_course(path))
         try:
             yield book
@@ -108,20 +108,20 @@ def _opened(path: Path, api: Any) -> Iterator[Any]:
             book.close()
     except (OperationalError, sqlite3.OperationalError) as error:
         raise DataError(
-            f"The gradebook {path} can't be written: {_reason(error)}. Close what else has it open (nbgrader's "
-            "formgrader, a database browser), see that the disk isn't full, and run the command again: what is graded "
-            "already isn't graded anew."
+            f"The gradebook {path} can't be written: {_reason(error)}. Close other programs that have it open "
+            "(nbgrader's formgrader, a database browser), check that the disk isn't full, and run the command again: "
+            "finished submissions aren't graded again."
         ) from error
     except (DatabaseError, sqlite3.DatabaseError) as error:
         raise DataError(
-            f"{path} is no gradebook of this nbgrader: {_reason(error)}. It was left as it is. Move it away, or name "
-            "another place with --gradebook; for a gradebook of an older nbgrader run 'nbgrader db upgrade'."
+            f"{path} is not a gradebook of this nbgrader: {_reason(error)}. It was not changed. Move it away, or name "
+            "another file with --gradebook; for a gradebook of an older nbgrader run 'nbgrader db upgrade'."
         ) from error
 
 
 @contextmanager
-def _alembic_at_hand() -> Iterator[None]:
-    """nbgrader calls the program alembic for a new file; it lies beside this Python, activated or not."""
+def _scripts_on_path() -> Iterator[None]:
+    """Put this Python's scripts on the PATH: nbgrader runs the program alembic to create a file."""
     before = os.environ.get("PATH", "")
     os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), before])
     try:
@@ -135,7 +135,7 @@ def _reason(error: Exception) -> str:
 
 
 def _course(path: Path) -> str:
-    """The course that a gradebook is for; nbgrader would add a second one if it were given another name."""
+    """Return the course of a gradebook; given another name, nbgrader would add a second course."""
     if not path.exists() or not path.stat().st_size:
         return COURSE
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
@@ -154,7 +154,7 @@ def _grade_cell(task: Task) -> str:
 
 
 def _structure(book: Any, api: Any, assignment: Assignment) -> tuple[dict[str, tuple[Any, Any]], list[str]]:
-    """Task -> its grade cell and its solution cell, made where they are missing; notes on cells that are left over."""
+    """Return task -> grade cell and solution cell, created if missing; and notes on cells that are left over."""
     db = book.db
     asked = db.query(api.Assignment).filter_by(name=assignment.name).one_or_none()
     if asked is None:
@@ -191,7 +191,7 @@ def _found_or_new(db: Any, kind: Any, notebook: Any, name: str, more: dict[str, 
 
 
 def _left_over(db: Any, api: Any, asked: Any, wanted: set[str]) -> list[str]:
-    """Take out grade cells that are asked no more, unless a person has given points there."""
+    """Remove grade cells of tasks that are no longer asked, unless a person gave points there."""
     notes = []
     for notebook in asked.notebooks:
         for cell in list(notebook.grade_cells):
@@ -199,7 +199,7 @@ def _left_over(db: Any, api: Any, asked: Any, wanted: set[str]) -> list[str]:
                 continue
             if any(grade.manual_score is not None for grade in cell.grades):
                 notes.append(
-                    f"{cell.name} is asked no more, but a person gave points there: it still counts in the gradebook."
+                    f"{cell.name} is no longer asked, but a person gave points there: it still counts in the gradebook."
                 )
                 continue
             for grade in list(cell.grades):
@@ -220,7 +220,7 @@ def _rows(
     class_: Sequence[Graded],
     cells: dict[str, tuple[Any, Any]],
 ) -> dict[_Key, tuple[Any, Any]]:
-    """(student, task) -> the row of the grade and the row of the comment, made where they are missing."""
+    """Return (student, task) -> the row of the grade and the row of the comment, created if missing."""
     db = book.db
     asked = db.query(api.Assignment).filter_by(name=assignment.name).one()
     students = {student.id: student for student in db.query(api.Student)}
@@ -289,7 +289,7 @@ def _write(
         grade.needs_manual_grade = grade.auto_score is None and grade.manual_score is None
 
 
-def _in_force(graded: Graded, rows: dict[_Key, tuple[Any, Any]]) -> Graded:
+def _counting(graded: Graded, rows: dict[_Key, tuple[Any, Any]]) -> Graded:
     marks = []
     for mark in graded.marks:
         grade, comment = rows[graded.student, mark.task]
@@ -304,7 +304,7 @@ def _marks(class_: Sequence[Graded]) -> Iterator[tuple[str, Mark]]:
     return ((graded.student, mark) for graded in class_ for mark in graded.marks)
 
 
-# -- answers that were changed after somebody had read them --------------------------------------
+# -- answers that were changed after they were marked --------------------------------------------
 
 
 def _changed(
@@ -313,7 +313,7 @@ def _changed(
     given: Sequence[GivenMark],
     seen: Path | None,
 ) -> list[str]:
-    """Mark answers that are others than the points were given for, and name them."""
+    """Flag answers that differ from those for which a person gave points, and name them."""
     memory, fresh = _memory(seen), {(mark.student, mark.task) for mark in given}
     stale = []
     for student, mark in _marks(class_):
@@ -327,7 +327,7 @@ def _changed(
     if not stale:
         return []
     return [
-        f"Answers were changed after a person had given points: {_named(stale)}. The points were kept; read them again."
+        f"Answers were changed after a person gave points: {_named(stale)}. The points were kept; please check them."
     ]
 
 
@@ -337,7 +337,7 @@ def _remembered(
     given: Sequence[GivenMark],
     seen: Path | None,
 ) -> dict[str, dict[str, Any]]:
-    """Which answer each of a person's points was given for, as it is from now on."""
+    """Return for which answer a person gave points, to be stored."""
     memory, fresh = _memory(seen), {(mark.student, mark.task) for mark in given}
     for student, mark in _marks(class_):
         key, points = f"{student}/{mark.task}", rows[student, mark.task][0].manual_score
@@ -370,8 +370,8 @@ def _absent(book: Any, api: Any, assignment: Assignment, known: set[str]) -> lis
     if not absent:
         return []
     return [
-        f"{_named(absent)} {'have' if len(absent) > 1 else 'has'} grades from an earlier run, but nothing in this "
-        "folder: kept in the gradebook, left out of the tables and the report."
+        f"{_named(absent)} {'have' if len(absent) > 1 else 'has'} grades from an earlier run, but no submission in "
+        "this folder: kept in the gradebook, left out of the tables and the report."
     ]
 
 

@@ -1,7 +1,7 @@
-"""What was graded already: a line for each submission, written the moment it is done.
+"""Keep a journal of graded submissions: one line each, written as soon as it is graded.
 
-A line counts only for the very same files, assignment and version of the course; so a batch that was stopped, or to
-which late work was added, goes on where it is.
+A line is valid only for the same files, assignment and version of the course. A batch that was interrupted, or to which
+late submissions were added, continues where it stopped.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from kdcourse import __version__
 from kdcourse.coursework.records import Assignment, Graded, Handed, Mark, Submission
 from kdcourse.files import write_atomically
 
-# Code that decides what an answer is worth.
+# Code that determines the points of an answer.
 _JUDGES = (
     "checks/*.py",
+    "course/*/exercises.py",
+    "course/*/fixtures.py",
     "coursework/sandbox/*.py",
     *(f"coursework/{name}.py" for name in ("finding", "marking", "notebooks", "slicing")),
 )
@@ -29,7 +31,7 @@ _UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, 
 
 
 class Keys:
-    """What changes with all that a submission's marks depend on: its files, what was asked, the code that judges.
+    """Compute keys that change with everything a submission's marks depend on: files, assignment, grading code.
 
     Args:
         assignment: what was asked.
@@ -44,7 +46,7 @@ class Keys:
             self._common += [_digest(Handed(path, None, path.name, 0)) for path in paths]
 
     def __call__(self, submission: Submission) -> str:
-        """The key of one submission's marks."""
+        """Return the key of one submission's marks."""
         parts = [*self._common, submission.student, submission.name, *submission.problems]
         for lesson, handed in sorted(submission.notebooks.items()):
             parts += [lesson, handed.label, _digest(handed)]
@@ -73,13 +75,13 @@ def _code() -> str:
 
 
 class Journal:
-    """The file of finished work; lines that a crash cut off are passed over."""
+    """Read and write the journal's file; lines that a crash cut off are skipped."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> dict[str, tuple[str, Graded]]:
-        """Student -> (key, marks) of the last line that is whole."""
+        """Return student -> (key, marks) of each student's last complete line."""
         try:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
@@ -97,19 +99,19 @@ class Journal:
         return found
 
     def add(self, key: str, graded: Graded) -> None:
-        """Write a line, and have it on the disk before going on."""
+        """Append a line, and flush it to the disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab+") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":  # a crash cut the line before this one off
+                if file.read(1) != b"\n":  # a crash cut off the line before this one
                     file.write(b"\n")
             file.write(_line(key, graded))
             file.flush()
             os.fsync(file.fileno())
 
     def tidied(self) -> dict[str, tuple[str, Graded]]:
-        """The same as `read`; lines that count no more are taken out of the file."""
+        """Do the same as `read`, and remove outdated lines from the file."""
         found = self.read()
         if self.path.exists() and self.path.read_bytes().count(b"\n") != len(found):
             write_atomically(self.path, b"".join(_line(key, graded) for key, graded in found.values()))

@@ -1,9 +1,9 @@
-"""One submission, from its files to its marks.
+"""Mark one submission.
 
-    notebooks -> cells -> answers -> (sandbox) what they do on tries -> judged here -> marks
+    notebooks -> cells -> answers -> (sandbox) outputs for test inputs -> judged here -> marks
 
-Answers are tried on inputs that students haven't seen, so that one looked up from the visible tries earns nothing. What
-a student is told comes from the visible tries alone: hidden ones must not leak through a message.
+Answers are tested with inputs that students haven't seen, so that returning the results of the visible tests earns
+nothing. Messages to students come from the visible tests only, so that hidden ones don't leak.
 """
 
 from __future__ import annotations
@@ -15,26 +15,27 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from kdcourse.checks import Exercise, Verdict, exercise, judge
-from kdcourse.checks.observe import Observed
+from kdcourse.checks import Exercise, Verdict, judge, varied
+from kdcourse.checks.outcomes import Observed
+from kdcourse.course import exercise
 from kdcourse.coursework import notebooks
 from kdcourse.coursework.finding import find
 from kdcourse.coursework.notebooks import Cell
-from kdcourse.coursework.page import clean
 from kdcourse.coursework.records import Answer, Assignment, Graded, Handed, Mark, Submission, Task
 from kdcourse.coursework.sandbox import Lost
+from kdcourse.pages import clean
 
-_MOST_TEXT = 50_000  # characters of an answer that are kept to be shown
+_MOST_TEXT = 50_000  # characters of an answer that are kept for display
 _MOST_MESSAGE = 2_000
 _NO_NOTEBOOK = "No notebook of this lesson was handed in."
-_READER = "A person reads this answer."
+_BY_A_PERSON = "A person marks this answer."
 
 
 class Observer(Protocol):
-    """What marking needs of a sandbox: `kdcourse.coursework.sandbox.Sandbox` is one."""
+    """Define what marking needs of a sandbox, such as `kdcourse.coursework.sandbox.Sandbox`."""
 
     def observe(self, answers: Sequence[Answer], exercises: Mapping[str, Exercise]) -> Mapping[str, Any]:
-        """What each answer does on the tries of its exercise, by task; anything but `Observed` is a loss."""
+        """Observe each answer on the inputs of its exercise, by task; anything but `Observed` means that it failed."""
         ...
 
 
@@ -44,13 +45,13 @@ Given = Mapping[str, tuple[Cell, ...]]  # lesson -> cells of the notebook as stu
 def mark(
     submission: Submission, assignment: Assignment, sandbox: Observer, given: Given | None = None
 ) -> Graded:
-    """The marks of one submission.
+    """Return the marks of one submission.
 
     Args:
         submission: what one student handed in.
-        assignment: what was asked; its seed decides what answers are tried on.
+        assignment: what was asked; its seed determines the hidden test inputs.
         sandbox: runs the student's code.
-        given: see `released`; helps where a student deleted cells that an answer needs.
+        given: see `released`; used if a student deleted cells that an answer needs.
 
     Raises:
         ArgumentError: the assignment asks for an exercise that this version doesn't have.
@@ -75,7 +76,7 @@ def mark(
 
 
 def failure(submission: Submission, assignment: Assignment, reason: str) -> Graded:
-    """Stands for a submission that could not be graded through no fault of the student's: nothing is worth 0."""
+    """Return open marks (not 0 points) for a submission that could not be graded for reasons other than its content."""
     marks = tuple(
         Mark(
             task.id,
@@ -84,7 +85,7 @@ def failure(submission: Submission, assignment: Assignment, reason: str) -> Grad
             False,
             True,
             None,
-            "This could not be graded yet; it is not your fault.",
+            "This could not be graded yet. It is not your fault.",
         )
         for task in assignment.tasks
     )
@@ -103,7 +104,7 @@ def failure(submission: Submission, assignment: Assignment, reason: str) -> Grad
 
 
 def described(error: BaseException) -> str:
-    """An error of ours in a line: what, and where in the code."""
+    """Describe an error in our code in one line: what, and where."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].name}, line {frames[-1].lineno})" if frames else ""
     text = " ".join(str(error).split())[:300]
@@ -114,7 +115,7 @@ def described(error: BaseException) -> str:
 
 
 def released(folder: Path | None, assignment: Assignment) -> Given:
-    """The cells of the notebooks that students got; nothing for lessons whose notebook isn't there."""
+    """Read the cells of the notebooks that students got; lessons without a notebook are left out."""
     cells: dict[str, tuple[Cell, ...]] = {}
     if folder is None:
         return cells
@@ -128,7 +129,7 @@ def released(folder: Path | None, assignment: Assignment) -> Given:
 def _answers(
     submission: Submission, assignment: Assignment, given: Given
 ) -> tuple[dict[str, Answer], list[str]]:
-    """Task -> answer, for lessons that were handed in; and what could not be read."""
+    """Return task -> answer, for lessons that were handed in; and what could not be read."""
     answers: dict[str, Answer] = {}
     problems = list(submission.problems)
     for lesson in assignment.lessons:
@@ -147,12 +148,12 @@ def _answers(
 
 @lru_cache(maxsize=512)
 def _varied(task: str, seed: int) -> Exercise:
-    """The same object every time: what our own solutions do on its tries is remembered by it."""
-    return exercise(task).varied(seed)
+    """Return the exercise with hidden inputs, always the same object: by it, results of our solutions are cached."""
+    return varied(exercise(task), seed)
 
 
 def prepare(assignment: Assignment) -> None:
-    """Draw the hidden tries once.
+    """Draw the hidden test inputs once.
 
     Raises:
         ArgumentError: the assignment asks for an exercise that this version doesn't have.
@@ -165,7 +166,7 @@ def prepare(assignment: Assignment) -> None:
 def _judged(
     answers: Sequence[Answer], seed: int, sandbox: Observer
 ) -> tuple[dict[str, Verdict], dict[str, str]]:
-    """Task -> verdict, in words for the student; and task -> error of ours where there can be no verdict."""
+    """Return task -> verdict for the student; and task -> error in our code where there can be no verdict."""
     hidden = {answer.task: _varied(answer.task, seed) for answer in answers}
     seen = sandbox.observe(answers, hidden) if answers else {}
     verdicts: dict[str, Verdict] = {}
@@ -183,12 +184,12 @@ def _judged(
     shown = sandbox.observe(again, open_) if again else {}
     for answer in again:
         visible = _verdict(open_[answer.task], shown.get(answer.task), {})
-        verdicts[answer.task] = _in_open_words(answer.task, verdicts[answer.task], visible)
+        verdicts[answer.task] = _visible_verdict(answer.task, verdicts[answer.task], visible)
     return verdicts, errors
 
 
 def _verdict(asked: Exercise, seen: Any, errors: dict[str, str]) -> Verdict | None:
-    """The verdict on what was seen; None, and an entry in ``errors``, where judging itself fails."""
+    """Return the verdict on what was observed; None and an entry in ``errors`` if judging itself fails."""
     if not isinstance(seen, Observed):
         return Verdict(False, True, None, f"Not yet ✗ {asked.id}: {_loss(seen)}")
     try:
@@ -200,19 +201,17 @@ def _verdict(asked: Exercise, seen: Any, errors: dict[str, str]) -> Verdict | No
         )
         return None
     if seen.stuck and not verdict.right and verdict.attempted:
-        return Verdict(
-            False, True, None, f"Not yet ✗ {asked.id} took too long.\n  Does each loop come nearer its end?"
-        )
+        return Verdict(False, True, None, f"Not yet ✗ {asked.id} took too long.\n  Does every loop end?")
     return verdict
 
 
 def _loss(seen: Any) -> str:
-    """Why there is nothing to judge, in words for the student."""
-    return seen.reason if isinstance(seen, Lost) else "its process ended without an answer."
+    """Return why there is nothing to judge, for the student."""
+    return seen.reason if isinstance(seen, Lost) else "its process ended without a result."
 
 
-def _in_open_words(task: str, hidden: Verdict, visible: Verdict | None) -> Verdict:
-    """A wrong answer's verdict as the student may see it: by the visible tries, where they show it."""
+def _visible_verdict(task: str, hidden: Verdict, visible: Verdict | None) -> Verdict:
+    """Return a wrong answer's verdict as the student may see it: by the visible tests, if they show it."""
     if visible is not None and not visible.right:
         return Verdict(False, True, visible.mistake or hidden.mistake, visible.message)
     like = f" It looks like '{hidden.mistake}'." if hidden.mistake else ""
@@ -220,8 +219,8 @@ def _in_open_words(task: str, hidden: Verdict, visible: Verdict | None) -> Verdi
         False,
         True,
         hidden.mistake,
-        f"Not yet ✗ {task}: right on the tries in your notebook, but not on others like them.{like}\n"
-        "  Does it use something that holds for those inputs alone?",
+        f"Not yet ✗ {task}: right for the inputs in your notebook, but not for others like them.{like}\n"
+        "  Does it use something that is true for those inputs only?",
     )
 
 
@@ -238,12 +237,12 @@ def _code(task: Task, answer: Answer, verdict: Verdict | None) -> Mark:
 
 def _written(task: Task, answer: Answer) -> Mark:
     if answer.text.strip() and not answer.problem:
-        return _mark(task, answer, None, False, True, None, _READER)
+        return _mark(task, answer, None, False, True, None, _BY_A_PERSON)
     return _mark(task, answer, 0.0, False, False, None, answer.problem or "There is no answer.")
 
 
 def _unjudged(task: Task, answer: Answer) -> Mark:
-    return _mark(task, answer, None, False, True, None, "This could not be judged yet; it is not your fault.")
+    return _mark(task, answer, None, False, True, None, "This could not be judged yet. It is not your fault.")
 
 
 def _mark(

@@ -1,8 +1,8 @@
-"""What coursework hands on: an assignment's tasks, what students gave in, and what it is worth.
+"""Define the data that the steps of coursework pass on: tasks, submissions, answers, marks.
 
     Assignment -> (students work) -> Submission -> Answers -> Graded -> gradebook, tables, feedback, report
 
-Everything here is plain data, so that it can be stored and sent to another process.
+All of it is plain data, which can be stored and sent to another process.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from pathlib import Path
 from typing import IO, Literal
 
 MOST_NESTED = 256_000_000  # bytes of an archive inside an archive, unpacked to be read
-_IN_MEMORY = 16_000_000  # of them, the rest goes to a temporary file
+_IN_MEMORY = 16_000_000  # bytes of it; a larger one goes to a temporary file
 
 
 @dataclass(frozen=True)
 class Task:
-    """One thing that is asked for.
+    """Describe one task of an assignment.
 
     Args:
-        id: an exercise of `kdcourse.checks`, or a written question's own name; also the cell's nbgrader grade_id.
-        kind: "code" is checked by machine, "written" is read by a person.
+        id: an exercise of `kdcourse.course`, or a written question's own name; also the cell's nbgrader grade_id.
+        kind: "code" is checked automatically, "written" is marked by a person.
         lesson: such as "04_soft_targets".
         title: one line.
-        points: at most this many.
-        rubric: how a written answer's points are given, in markdown; empty for code.
+        points: the most that an answer can get.
+        rubric: what a written answer's points are given for, in markdown; empty for code.
     """
 
     id: str
@@ -42,10 +42,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a class was asked.
+    """Describe what a class is asked.
 
-    ``seed`` decides what answers are tried on when they are graded; whoever knows it knows the hidden tries, so it
-    stays with the instructor.
+    ``seed`` determines the hidden test inputs of grading. Whoever knows it knows these inputs, so only the instructor
+    may have it.
     """
 
     name: str
@@ -56,20 +56,20 @@ class Assignment:
 
     @property
     def points(self) -> float:
-        """The most that can be had."""
+        """Return the highest possible number of points."""
         return sum(task.points for task in self.tasks)
 
     def of_lesson(self, lesson: str) -> tuple[Task, ...]:
-        """The tasks that one lesson's notebook asks."""
+        """Return the tasks of one lesson's notebook."""
         return tuple(task for task in self.tasks if task.lesson == lesson)
 
 
 @dataclass(frozen=True)
 class Handed:
-    """One file that was handed in; ``label`` names it to people.
+    """Describe one file that was handed in; ``label`` names it in messages.
 
     Args:
-        path: the file, or the zip archive that it lies in.
+        path: the file, or the zip archive that contains it.
         member: its name in that archive.
         inner: its name in an archive that is ``member`` of the archive at ``path``.
         size: in bytes, unpacked, as far as the folder or archive says.
@@ -83,7 +83,7 @@ class Handed:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[IO[bytes]]:
-        """Its bytes as a stream, which may be long: an archive can say anything about the size.
+        """Open its bytes as a stream, which may be longer than ``size``: an archive can state any size.
 
         Raises:
             OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError: it can't be read, or is encrypted.
@@ -101,16 +101,16 @@ class Handed:
             yield stream
 
     def read(self) -> bytes:
-        """All of it."""
+        """Return all bytes of the file."""
         with self.open() as stream:
             return stream.read()
 
 
 def copy_at_most(source: IO[bytes], target: IO[bytes], most: int) -> None:
-    """Copy a stream from where it stands, and go back to the start of the copy.
+    """Copy a stream from its current position, and rewind the copy.
 
     Raises:
-        OSError: there are more bytes than ``most``.
+        OSError: the stream has more than ``most`` bytes.
     """
     copied = 0
     while block := source.read(1 << 20):
@@ -123,14 +123,14 @@ def copy_at_most(source: IO[bytes], target: IO[bytes], most: int) -> None:
 
 @dataclass(frozen=True)
 class Submission:
-    """Everything of one student.
+    """Describe everything that one student handed in.
 
     Args:
         student: identifies the student in every table: letters, digits, dots, dashes and underscores, unique in a
             batch.
-        name: as people know the student, accents and all.
-        notebooks: the file taken for each lesson; a lesson that isn't there was not handed in.
-        problems: what could not be read or was set aside, one sentence each, said to instructor and student.
+        name: the student's name for people, with accents.
+        notebooks: lesson -> the file taken for it; a lesson that is missing was not handed in.
+        problems: what could not be read or was set aside, one sentence each, for instructor and student.
     """
 
     student: str
@@ -141,20 +141,20 @@ class Submission:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a submission has for one task.
+    """Describe what a submission contains for one task.
 
     Args:
-        task: its id.
+        task: the task's id.
         found_by: "id" (the cell's nbgrader grade_id or exercise id), "name" (a definition of that name in any cell),
             or "" when nothing was found.
         pieces: code: the parts of the notebook that the answer needs, in order, its definition among them, each
             Python that parses on its own; nothing else of the notebook is run.
-        function: code: the name that is checked after the pieces have run.
+        function: code: the name of the function that is checked after the pieces have run.
         text: written: the answer as markdown. Code: the definition as the student wrote it, to be shown to them.
-        fingerprint: the same for answers that differ in comments, blank space, docstrings and names of variables
-            alone; empty for blanks and where nothing was found.
+        fingerprint: equal for answers that differ only in comments, white space, docstrings and names of variables;
+            empty for blanks and where nothing was found.
         problem: why there is nothing to check, in one sentence, or "".
-        note: what to know of how it was found, such as that there were several, in a sentence or more, or "".
+        note: how it was found, if that needs saying (such as one of several), in a sentence or more, or "".
     """
 
     task: str
@@ -169,16 +169,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Mark:
-    """What one answer is worth.
+    """Hold the marking of one answer.
 
     Args:
-        task: its id.
-        points: None for a written answer that nobody has read yet.
+        task: the task's id.
+        points: None for a written answer that nobody has marked yet.
         of: the task's points.
         right, attempted, mistake, message: see `kdcourse.checks.Verdict`; the message is written for the student and
-            holds no expected value. A written answer that waits for a reader is neither right nor wrong.
+            holds no expected value. A written answer that waits for a marker is neither right nor wrong.
         found_by, text, fingerprint: see `Answer`.
-        comment: what a reader wrote about it, in a person's own words.
+        comment: what the marker wrote about it.
     """
 
     task: str
@@ -196,7 +196,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Graded:
-    """One student's marks, in the order of the assignment's tasks."""
+    """Hold one student's marks, in the order of the assignment's tasks."""
 
     student: str
     name: str
@@ -206,5 +206,5 @@ class Graded:
 
     @property
     def points(self) -> float:
-        """What is had so far; written answers that wait for a reader count 0."""
+        """Return the points so far; written answers that wait for a marker count 0."""
         return sum(mark.points or 0.0 for mark in self.marks)

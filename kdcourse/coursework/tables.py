@@ -1,6 +1,6 @@
-"""Grades as tables: one to read, those that Canvas and Moodle import, and the points that a reader sends back.
+"""Write grades as tables: for people, for Canvas, for Moodle; and read the points that a marker gave.
 
-What comes from students may begin with = or + and would be a formula in a spreadsheet; it is made plain text.
+A student's text that begins with = or + would be a formula in a spreadsheet; it is written as plain text.
 Columns of Canvas: its exporter and importer (lib/gradebook_exporter.rb and gradebook_importer.rb of canvas-lms, 2024):
 Student, ID, SIS User ID, SIS Login ID, Section, then 'Title (id)' for each assignment; the second row has the points
 possible. Columns of Moodle: its documentation on grade import (4.5), and for the offline grading worksheet of one
@@ -27,7 +27,7 @@ Row = list[str]
 
 @dataclass(frozen=True)
 class GivenMark:
-    """Points that a person gave for one answer."""
+    """Hold the points that a person gave for one answer."""
 
     student: str
     task: str
@@ -36,26 +36,29 @@ class GivenMark:
 
 
 def number(points: float) -> str:
-    """Points as people write them: 3, 2.5, 0.33."""
+    """Format points as people write them: 3, 2.5, 0.33."""
     return f"{points:.2f}".rstrip("0").rstrip(".")
 
 
 def failed(graded: Graded, assignment: Assignment) -> bool:
-    """Whether code of this student could not be judged, through no fault of the student's."""
+    """Tell whether this student's code could not be judged, for a reason other than the student's work."""
     code = {task.id for task in assignment.tasks if task.kind == "code"}
     return any(mark.points is None and mark.task in code for mark in graded.marks)
 
 
 def waiting(graded: Graded) -> int:
-    """How many answers wait for a person."""
+    """Count the answers that wait for a marker."""
     return sum(mark.points is None for mark in graded.marks)
 
 
-# -- tables of ours -----------------------------------------------------------------------------
+# -- our own tables -----------------------------------------------------------------------------
 
 
 def grades_csv(class_: Sequence[Graded], assignment: Assignment) -> str:
-    """Everybody's points, task by task; an empty cell waits for a reader. For people, with Excel's byte-order mark."""
+    """Return all students' points per task, for people; an empty cell waits for a marker.
+
+    It begins with the byte-order mark that Excel needs.
+    """
     tasks = [task.id for task in assignment.tasks]
     rows = [["student", "name", "points", "of", "percent", "waiting", *tasks, "problems"]]
     for graded in class_:
@@ -77,13 +80,15 @@ def grades_csv(class_: Sequence[Graded], assignment: Assignment) -> str:
 
 
 def to_mark_csv(class_: Sequence[Graded], assignment: Assignment) -> str:
-    """Every answer that waits for a reader, with empty columns points and comment to fill in.
+    """Return every answer that waits for a marker, with empty columns points and comment to fill in.
 
-    The filled-in file is what `read_marks` takes.
+    `read_marks` reads the filled-in file.
     """
     titles = {task.id: task.title for task in assignment.tasks}
     rows = [["student", "name", "task", "title", "points", "of", "comment", "answer"]]
-    for task in assignment.tasks:  # all answers to one question beneath one another: so they are read fairly
+    for (
+        task
+    ) in assignment.tasks:  # all answers to one question below each other, so that they are marked alike
         for graded in class_:
             for mark in graded.marks:
                 if mark.task == task.id and mark.points is None:
@@ -101,13 +106,13 @@ def _points(mark: Mark | None) -> str:
 
 
 def read_marks(path: Path, assignment: Assignment) -> list[GivenMark]:
-    """The points in a table with the columns student, task, points and, if you like, comment.
+    """Read points from a table with the columns student, task, points and optionally comment.
 
-    Rows without points are passed over, so a half-filled `to_mark_csv` is fine; other columns are ignored.
+    Rows without points are skipped, so a half-filled `to_mark_csv` is fine; other columns are ignored.
 
     Raises:
-        DataError: the file can't be read, lacks a column, names an unknown task, or has points that are no number
-            from 0 to the task's points, or two different ones for one answer. Names the lines; nothing is taken.
+        DataError: the file can't be read, lacks a column or names an unknown task, points aren't a number from 0 to
+            the task's points, or one answer has two different ones. The error names the rows; nothing is read.
     """
     header, rows = read_table(path)
     columns = {name.strip().casefold(): place for place, name in enumerate(header)}
@@ -128,7 +133,7 @@ def read_marks(path: Path, assignment: Assignment) -> list[GivenMark]:
         if not student or task not in of:
             faults.append(f"row {line}: {f'no task {task!r}' if student else 'no student'}")
         elif points is None or not 0 <= points <= of[task]:
-            faults.append(f"row {line}: {text!r} is no number from 0 to {number(of[task])}")
+            faults.append(f"row {line}: {text!r} is not a number from 0 to {number(of[task])}")
         else:
             given = GivenMark(student, task, points, _undefused(_cell(row, columns.get("comment"))))
             if marks.setdefault((student, task), given) != given:
@@ -136,14 +141,14 @@ def read_marks(path: Path, assignment: Assignment) -> list[GivenMark]:
     if faults:
         more = f" and {len(faults) - 8} more" if len(faults) > 8 else ""
         raise DataError(
-            f"{path} has {'; '.join(faults[:8])}{more}. Mend these rows and run the command again; none of the file's "
-            f"points were taken. The tasks are {', '.join(of)}."
+            f"{path} has {'; '.join(faults[:8])}{more}. Fix these rows and run the command again; no points "
+            f"of the file were used. The tasks are {', '.join(of)}."
         )
     return list(marks.values())
 
 
 def filled_in(path: Path) -> bool:
-    """Whether somebody has written points into a `to_mark_csv` that lies at ``path``."""
+    """Tell whether somebody has written points into the `to_mark_csv` at ``path``."""
     if not path.exists():
         return False
     header, rows = read_table(path)
@@ -156,15 +161,15 @@ def filled_in(path: Path) -> bool:
 def canvas_csv(
     class_: Sequence[Graded], assignment: Assignment, export: Path | None = None
 ) -> tuple[str, list[str]]:
-    """The table that Canvas' gradebook imports, and what the instructor should know about it.
+    """Return the table that Canvas' gradebook imports, and notes for the instructor.
 
-    With ``export``, a gradebook exported by Canvas, its students and its column for this assignment are used: rows
-    are found by Canvas' ID, by login or SIS ID, then by name; whoever is not found for certain is named, not guessed.
+    With ``export``, a gradebook exported by Canvas, its students and its column for this assignment are used. Rows are
+    matched by Canvas' ID, by login or SIS ID, then by name; students without a certain match are named in the notes.
     Only the columns that identify students and the one of this assignment are written, so that the import changes
-    nothing else. Without it, Canvas has to find students by login (the student's id) or name.
+    nothing else. Without ``export``, Canvas has to find students by login (the student's id) or name.
 
     Raises:
-        DataError: ``export`` is no gradebook of Canvas, or has several columns that may be the assignment's.
+        DataError: ``export`` is not a gradebook of Canvas, or several of its columns may be the assignment's.
     """
     if export is None:
         rows = [
@@ -181,7 +186,7 @@ def canvas_csv(
     section = next((place for place, name in enumerate(header) if name.strip() == "Section"), None)
     if section is None or "ID" not in header[:section]:
         raise DataError(
-            f"{export} is no gradebook exported by Canvas: it has no columns ID and Section among "
+            f"{export} is not a gradebook exported by Canvas: it has no columns ID and Section among "
             f"{', '.join(header[:8]) or 'none'}. In Canvas choose Gradebook, Export, Export Entire Gradebook."
         )
     column, notes = _canvas_column(header, section, assignment, export)
@@ -219,7 +224,7 @@ def canvas_csv(
 def _canvas_column(
     header: Row, section: int, assignment: Assignment, export: Path
 ) -> tuple[int | None, list[str]]:
-    """The assignment's column in an export, or None for a new one."""
+    """Return the place of the assignment's column in an export, or None if there is none yet; and notes."""
     wanted = {_folded(assignment.title), _folded(assignment.name)}
     places = [
         place
@@ -234,7 +239,7 @@ def _canvas_column(
     if places:
         return places[0], []
     return None, [
-        f"{export.name} has no column {assignment.title!r}: Canvas will offer to make a new assignment of that name."
+        f"{export.name} has no column {assignment.title!r}: Canvas will offer to create a new assignment of that name."
     ]
 
 
@@ -245,7 +250,7 @@ def _canvas_name(row: Row, places: dict[str, int]) -> str:
 
 
 def _column(title: str) -> str:
-    """A title as a column's name: a number in brackets at its end would be taken for an assignment's id."""
+    """Return a title as a column's name; Canvas takes a number in parentheses at its end for an assignment's id."""
     return _defused(re.sub(r"\((\d+)\)\s*$", r"[\1]", " ".join(title.split())))
 
 
@@ -255,15 +260,15 @@ def _column(title: str) -> str:
 def moodle_csv(
     class_: Sequence[Graded], assignment: Assignment, worksheet: Path | None = None
 ) -> tuple[str, list[str]]:
-    """The table that Moodle imports, and what the instructor should know about it.
+    """Return the table that Moodle imports, and notes for the instructor.
 
-    With ``worksheet``, the offline grading worksheet that Moodle gives out for an assignment, its columns Grade and
-    Feedback comments are filled in. Rows are found by the number in Identifier, which also is in the names of the
-    folders that Moodle gives out, then by e-mail or name. Without it, a table for Grades, Import, CSV file, where
-    Username is to be mapped to what your students' ids are.
+    With ``worksheet``, the offline grading worksheet of a Moodle assignment, its columns Grade and Feedback comments
+    are filled in. Rows are matched by the number in Identifier, which is also in the names of the folders that Moodle
+    exports, then by e-mail or name. Without ``worksheet``, the table is for Grades, Import, CSV file, where Username
+    is mapped to the field that holds your students' ids.
 
     Raises:
-        DataError: ``worksheet`` is no grading worksheet.
+        DataError: ``worksheet`` is not a grading worksheet.
     """
     if worksheet is None:
         column = f"Assignment: {' '.join(assignment.title.split())}"
@@ -284,7 +289,7 @@ def moodle_csv(
     missing = [name for name in ("Identifier", "Grade") if name.casefold() not in places]
     if missing:
         raise DataError(
-            f"{worksheet} is no grading worksheet: it lacks {' and '.join(missing)}; found "
+            f"{worksheet} is not a grading worksheet: it lacks {' and '.join(missing)}; found "
             f"{', '.join(header) or 'nothing'}. In Moodle, set to English, open the assignment and choose "
             "'Download grading worksheet' (its setting 'Offline grading worksheet' must be on)."
         )
@@ -310,7 +315,7 @@ def moodle_csv(
             continue
         if _cell(row, allowed).casefold() == "no":
             said.append(
-                f"Moodle doesn't let the grade of {graded.name} ({graded.student}) be changed; it was left."
+                f"Moodle doesn't let the grade of {graded.name} ({graded.student}) be changed; it was left as it is."
             )
             continue
         most = _cell(row, places.get("maximum grade"))
@@ -323,23 +328,23 @@ def moodle_csv(
 
 
 def _in_brief(graded: Graded, assignment: Assignment) -> str:
-    """Feedback in a line; holds nothing that a student wrote."""
+    """Return feedback in one line, without anything that a student wrote."""
     titles = {task.id: task.title for task in assignment.tasks}
     missed = [titles[mark.task] for mark in graded.marks if mark.points is not None and mark.points < mark.of]
     text = f"{number(graded.points)} of {number(assignment.points)} points."
     if missed:
         text += f" Points were lost at: {'; '.join(missed)}."
     if waiting(graded):
-        text += f" Not read yet: {waiting(graded)}."
-    return text + " Your feedback page says more."
+        text += f" Not marked yet: {waiting(graded)}."
+    return text + " See your feedback page for details."
 
 
-# -- whose row is whose -------------------------------------------------------------------------
+# -- matching rows and students -----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Person:
-    """What a row says about whom it is."""
+    """Hold what identifies the student of a row."""
 
     numbers: tuple[str, ...] = ()
     logins: tuple[str, ...] = ()
@@ -349,11 +354,11 @@ class _Person:
 def _match(
     class_: Sequence[Graded], people: Sequence[_Person], file: str
 ) -> tuple[dict[int, Graded], list[str]]:
-    """Row -> student, each at most once, by the surest sign there is; and sentences about whom it left out."""
+    """Match rows and students, each at most once, by the most reliable field; and name those without a match."""
     matched: dict[int, Graded] = {}
     notes: list[str] = []
     left = list(class_)
-    for mine, theirs in _SIGNS:
+    for mine, theirs in _FIELDS:
         rows: dict[str, set[int]] = {}
         for place, person in enumerate(people):
             for key in theirs(person) if place not in matched else ():
@@ -375,7 +380,7 @@ def _match(
             where = f"{len(places)} rows" if len(places) > 1 else "a row"
             others = f", as {', '.join(rivals)} does" if rivals else ""
             notes.append(
-                f"{graded.name} ({graded.student}) fits {where} of {file}{others}: enter these points by hand."
+                f"{graded.name} ({graded.student}) matches {where} of {file}{others}: enter these points by hand."
             )
     notes += [
         f"{graded.name} ({graded.student}) is in no row of {file}: enter these points by hand."
@@ -389,7 +394,7 @@ def _numbers(graded: Graded) -> set[str]:
 
 
 def _names(text: str) -> set[str]:
-    """A name in the spellings of learning platforms: in either order, or as one word."""
+    """Return the spellings of a name on learning platforms: in either order, or as one word."""
     words = re.findall(r"\w+", _folded(text).replace("_", " "))
     if not words:
         return set()
@@ -413,8 +418,8 @@ def _logins(person: _Person) -> set[str]:
     return found | {login.partition("@")[0] for login in found}
 
 
-# From the surest to the least sure. A short number alone proves nothing: it may be part of a nickname.
-_SIGNS: tuple[tuple[Callable[[Graded], set[str]], Callable[[_Person], set[str]]], ...] = (
+# From the most to the least reliable. A short number alone may be part of a nickname.
+_FIELDS: tuple[tuple[Callable[[Graded], set[str]], Callable[[_Person], set[str]]], ...] = (
     (
         lambda graded: {f"{n}|{name}" for n in _numbers(graded) for name in _my_names(graded)},
         lambda person: {f"{n}|{name}" for n in person.numbers for name in _names(person.name)},
@@ -429,7 +434,7 @@ _SIGNS: tuple[tuple[Callable[[Graded], set[str]], Callable[[_Person], set[str]]]
 
 
 def _scale(most: str, assignment: Assignment, where: str) -> tuple[float, list[str]]:
-    """Factor from our points to those of a column that is marked out of another number."""
+    """Return the factor from our points to those of a column that has another maximum, and a note if it isn't 1."""
     value = _number(most) if most else None
     if value is None or value <= 0 or not assignment.points or value == assignment.points:
         return 1.0, []
@@ -442,15 +447,15 @@ def _scale(most: str, assignment: Assignment, where: str) -> tuple[float, list[s
 
 
 def read_table(path: Path) -> tuple[Row, list[Row]]:
-    """Header and rows of a table as spreadsheets save them: commas, semicolons or tabs; UTF-8, UTF-16 or Windows.
+    """Read header and rows of a table as spreadsheets save it: commas, semicolons or tabs; UTF-8, UTF-16 or cp1252.
 
     Raises:
-        DataError: no such file, or not text.
+        DataError: the file doesn't exist or is not text.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror or error}. Is the name right?") from None
+        raise DataError(f"{path} can't be read: {error.strerror or error}. Check the name.") from None
     text = _decoded(data, path)
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
@@ -458,7 +463,7 @@ def read_table(path: Path) -> tuple[Row, list[Row]]:
         csv.field_size_limit(2**30)  # an essay in a cell
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except csv.Error as error:
-        raise DataError(f"{path} is no table of comma-separated values: {error}.") from None
+        raise DataError(f"{path} is not a table of comma-separated values: {error}.") from None
     rows = [row for row in rows if any(cell.strip() for cell in row)]
     return ([cell.strip() for cell in rows[0]], rows[1:]) if rows else ([], [])
 
@@ -471,7 +476,7 @@ def _decoded(data: bytes, path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return data.decode("cp1252", "replace")  # what spreadsheets on Windows write where they aren't told
+        return data.decode("cp1252", "replace")  # what spreadsheets on Windows write by default
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> str:
@@ -481,7 +486,7 @@ def _csv(rows: Iterable[Sequence[str]]) -> str:
 
 
 def _defused(text: str) -> str:
-    """``text`` so that no spreadsheet takes it for a formula (OWASP, CSV injection)."""
+    """Return ``text`` such that no spreadsheet takes it for a formula (OWASP, CSV injection)."""
     return f"'{text}" if text.lstrip(" ")[:1] in tuple(_FORMULA) else text
 
 
@@ -494,7 +499,7 @@ def _cell(row: Sequence[str], place: int | None) -> str:
 
 
 def _number(text: str) -> float | None:
-    """A number with a decimal point or a decimal comma."""
+    """Parse a number with a decimal point or a decimal comma; None if it is something else."""
     if not re.fullmatch(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)", text.strip()):
         return None
     return float(text.strip().replace(",", "."))

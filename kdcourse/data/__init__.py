@@ -1,4 +1,4 @@
-"""Pictures with labels or masks in memory: Fashion-MNIST, garment scenes, your own folders, views and batches."""
+"""Images with labels or masks: Fashion-MNIST, garment scenes, your own folders, augmented views and batches."""
 
 from kdcourse.data.batches import Batch, Batches
 from kdcourse.data.fashion import fashion_mnist
@@ -7,7 +7,7 @@ from kdcourse.data.pets import oxford_pets
 from kdcourse.data.scenes import BACKGROUND, garment_scenes
 from kdcourse.data.segmentation import IGNORE, MaskedSplit, SegmentationDataset
 from kdcourse.data.segmentation_folder import segmentation_folder
-from kdcourse.data.splits import Dataset, Split
+from kdcourse.data.splits import Dataset, LeftOut, Split
 from kdcourse.data.views import Augmentation, View
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Batch",
     "Batches",
     "Dataset",
+    "LeftOut",
     "MaskedSplit",
     "SegmentationDataset",
     "Split",

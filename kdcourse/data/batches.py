@@ -1,4 +1,4 @@
-"""Batches straight from memory: no workers, no per-picture Python."""
+"""Batches from memory or from a memory-mapped file: no workers, no Python per image."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from kdcourse.data.splits import Dataset, Split
 from kdcourse.data.views import Augmentation, View
 from kdcourse.errors import ArgumentError
 
-# Bytes of pictures that are drawn at once, a few batches of small ones: what a call costs is then shared.
+# Bytes of images that are drawn at once: a few batches of small ones share the cost of a call.
 _DRAWN_TOGETHER = 1 << 21
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one training step sees.
+    """Hold what one training step uses.
 
     ``images`` float32 [B, C, H, W], normalised; ``labels`` int64 [B], or for segmentation [B, H, W] with
     `kdcourse.data.IGNORE` where a pixel doesn't count; ``index`` int64 [B], the
-    pictures' positions in their split; ``view``, the view that they were taken from. Index and view
-    together name a picture exactly, which is what stored soft targets are looked up by.
+    images' positions in their split; ``view``, the view that they were taken from. Stored soft targets are looked up
+    by index and view, which together identify an image exactly.
     """
 
     images: Tensor
@@ -37,22 +37,26 @@ class Batch:
 
 
 class Batches:
-    """Shuffled, augmented batches of one split.
+    """Draw shuffled, augmented batches of one split.
 
-    Epoch ``e`` is a pure function of ``seed`` and ``e``: its order, and its view, number ``e`` or,
-    when only ``views`` different ones are wanted, ``e % views``. The last pictures of an epoch that
-    don't fill a batch are left out of it (another few every epoch).
+    The order and the view of epoch ``e`` depend on ``seed`` and ``e`` alone; the view has number ``e`` or, when only
+    ``views`` different ones are wanted, ``e % views``. The last images of an epoch that don't fill a batch are left
+    out of it (other ones in every epoch).
+
+    Images move to ``device`` once, as uint8. Where they would take more than half of its free memory, they stay where
+    they are, a memory-mapped file for instance, and each batch is moved.
 
     Args:
-        split: the pictures to draw from; moved to ``device`` as uint8 once.
+        split: the images to draw from.
         data: the data set that says how to normalise.
-        batch_size: pictures a step, over all processes together.
-        seed: of the order and of the views.
-        augmentation: ``None`` leaves pictures as they are.
+        batch_size: images per step, over all processes together.
+        seed: seed of the order and of the views.
+        augmentation: ``None`` leaves images as they are.
         views: number of different views; ``None`` for a new one every epoch.
         device: where batches are wanted.
-        rank, world: this process and how many share every batch.
-        view_seed: seed of the views where it differs from the order's: students of several seeds can
+        rank: number of this process.
+        world: how many processes share every batch.
+        view_seed: seed of the views where it differs from that of the order, so that students of several seeds can
             share one set of stored views.
 
     Raises:
@@ -91,17 +95,18 @@ class Batches:
         self.batch_size = min(batch_size, len(split) - len(split) % world)
         if self.batch_size < 1:
             raise ArgumentError(
-                f"{len(split)} picture(s) can't be shared by {world} processes; start fewer processes."
+                f"{len(split)} image(s) can't be shared by {world} processes; start fewer processes."
             )
         self.steps = len(split) // self.batch_size
-        self.images = split.images.to(device)
-        self.labels = split.labels.to(device)
+        self._device = torch.device(device)
+        self.images = _placed(split.images, self._device)
+        self.labels = _placed(split.labels, self._device)
         self._data, self._seed, self._augmentation, self._views = data, seed, augmentation, views
         self._view_seed = seed if view_seed is None else view_seed
         self._rank, self._world = rank, world
 
     def view(self, epoch: int) -> View:
-        """The view that epoch ``epoch`` shows."""
+        """Return the view that epoch ``epoch`` uses."""
         if self._augmentation is None:
             return View()
         return View(
@@ -109,7 +114,7 @@ class Batches:
         )
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of epoch ``number`` from step ``start`` on."""
+        """Yield the batches of epoch ``number`` from step ``start`` on."""
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + number)
         order = torch.randperm(len(self.labels), generator=generator)
         view, shape = self.view(number), self.images.shape[1:]
@@ -117,17 +122,31 @@ class Batches:
         for first in range(start, self.steps, ahead):
             last = min(first + ahead, self.steps)
             chosen = order[first * self.batch_size : last * self.batch_size].view(-1, self.batch_size)
-            index = chosen[:, self._rank :: self._world].to(self.labels.device)  # [steps, B]
-            drawn = view.apply(self.images[index.flatten()], index.flatten()).view(*index.shape, *shape)
-            labels = self.labels[index]  # [steps, B], or masks [steps, B, H, W]
+            chosen = chosen[:, self._rank :: self._world]  # [steps, B]
+            index = chosen.to(self._device)
+            drawn = view.apply(self._taken(self.images, chosen.flatten()), index.flatten())
+            drawn = drawn.view(*index.shape, *shape)
+            labels = self._taken(self.labels, chosen)  # [steps, B], or masks [steps, B, H, W]
             if labels.ndim > 2:
                 labels = view.apply_to_masks(labels.flatten(0, 1), index.flatten()).view_as(labels)
             for images, wanted, places in zip(drawn, labels, index, strict=True):
                 yield Batch(self._data.normalise(images), wanted.long(), places, view)
 
+    def _taken(self, values: Tensor, index: Tensor) -> Tensor:
+        return values[index.to(values.device)].to(self._device)
+
+
+def _placed(values: Tensor, device: torch.device) -> Tensor:
+    """Move values to a device, unless they would take more than half of its free memory."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if values.nbytes > free // 2:
+            return values
+    return values.to(device)
+
 
 def check_seed(seed: object, name: str = "seed") -> None:
     """Raise `ArgumentError` unless ``seed`` is a whole number from 0 to 2**32 - 1."""
-    # Views know 32 bits of a seed: beyond them, different seeds would show the same views.
+    # Views use 32 bits of a seed: beyond them, different seeds would give the same views.
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ArgumentError(f"{name} must be a whole number from 0 to 2**32 - 1; found {seed!r}.")

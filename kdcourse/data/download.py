@@ -1,4 +1,4 @@
-"""One function that fetches one file: mirrors, resume, time-outs, checksum, never half a file."""
+"""Download one file: mirrors, resume, time-outs, checksum, never half a file."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tqdm.auto import tqdm
 from kdcourse.errors import ArgumentError, DataError
 
 CHUNK = 64 * 1024
-SLOWEST = 1024  # bytes a second; a server that trickles slower than this is as good as silent
+SLOWEST = 1024  # bytes per second; a slower server counts as silent
 
 
 class _MirrorError(Exception):
-    """One try at one mirror failed; ``final`` says that another try there would be in vain."""
+    """Report that one attempt at one mirror failed; ``final`` where another attempt there can't succeed."""
 
     def __init__(self, message: str, *, final: bool = False) -> None:
         super().__init__(message)
@@ -46,11 +46,11 @@ def download(
 ) -> Path:
     """Fetch one file, trying its mirrors in order, and put it at ``target`` only when it is whole.
 
-    The bytes gather in ``<target>.part``. An interrupted call leaves that file behind and the next
-    one goes on from its end with an HTTP Range request. A mirror that fails makes way for the next
-    at once; when all have failed, those that may recover are asked again after a pause. A round
-    that brought the file 64 KiB further does not count against ``rounds``. Processes that want the same
-    target wait for each other, and all but the first find it ready. Proxies are taken from
+    The bytes are written to ``<target>.part``. An interrupted call leaves that file behind and the next
+    one continues from its end with an HTTP Range request. When a mirror fails, the next is tried at once;
+    when all have failed, those that may recover are tried again after a pause. A round that brought 64 KiB
+    or more does not count against ``rounds``. Processes that want the same target wait for each other, and
+    all but the first find it ready. Proxies are taken from
     ``HTTP_PROXY`` and ``HTTPS_PROXY``.
 
     Args:
@@ -60,11 +60,11 @@ def download(
         sha256: expected digest in hexadecimal. At least one of ``sha256`` and ``md5`` is needed.
         md5: expected digest in hexadecimal.
         size: expected length in bytes, where known.
-        rounds: how often each mirror is tried without the file growing, at least 1.
+        rounds: how often each mirror is tried while the file doesn't grow, at least 1.
         timeout: seconds to wait for a connection, and for the next bytes of an answer.
         pause: seconds before the second round; doubled before each one after.
         progress: show a progress bar.
-        advice: what else the reader of an error can do, in a sentence.
+        advice: a sentence for errors that says what else can be done.
 
     Returns:
         ``target`` as a path.
@@ -126,7 +126,7 @@ def _fetch(
     bar: tqdm[Any],
     advice: str,
 ) -> None:
-    """Fill ``part`` with the whole, checked file, or raise DataError with the story of each mirror."""
+    """Fill ``part`` with the whole, checked file, or raise DataError with what happened at each mirror."""
     story: dict[str, list[str]] = {url: [] for url in urls}
     alive = list(dict.fromkeys(urls))
     furthest = _length(part)
@@ -167,7 +167,7 @@ def _fetch(
 def _complete(
     url: str, part: Path, digests: dict[str, str], size: int | None, timeout: float, bar: tqdm[Any]
 ) -> None:
-    """Make ``part`` whole and right with the help of one mirror, or raise _MirrorError."""
+    """Complete ``part`` from one mirror and check it, or raise _MirrorError."""
     while True:
         resumed = _length(part) > 0
         _append(url, part, size, timeout, bar)
@@ -181,7 +181,7 @@ def _complete(
 
 
 def _append(url: str, part: Path, size: int | None, timeout: float, bar: tqdm[Any]) -> None:
-    """One request: add to ``part`` what it lacks. Raises _MirrorError unless the answer was complete."""
+    """Add to ``part`` what it lacks with one request; raise _MirrorError unless the response was complete."""
     have = _length(part)
     if size is not None and have > size:
         part.unlink()
@@ -221,7 +221,7 @@ def _append(url: str, part: Path, size: int | None, timeout: float, bar: tqdm[An
 
 
 def _receive(answer: Any, part: Path, have: int, whole: int | None, timeout: float, bar: tqdm[Any]) -> None:
-    """Copy the body of ``answer`` to ``part`` behind its first ``have`` bytes."""
+    """Copy the body of ``answer`` to ``part`` after its first ``have`` bytes."""
     got = have
     mark_time, mark_bytes = time.monotonic(), got
     with _writing(part):
@@ -250,7 +250,7 @@ def _receive(answer: Any, part: Path, have: int, whole: int | None, timeout: flo
 
 @contextlib.contextmanager
 def _writing(part: Path) -> Iterator[None]:
-    """Keeps a full disk apart from a failing mirror: both are OSErrors, only one is worth a retry."""
+    """Tell a full disk from a failing mirror: both are OSErrors, and only one is worth a retry."""
     try:
         yield
     except OSError as error:
@@ -270,7 +270,7 @@ def _describe(error: object, timeout: float) -> str:
 
 
 def _mismatch(path: Path, digests: dict[str, str]) -> str | None:
-    """None if every digest fits, else the first that doesn't, in words."""
+    """Return None if every digest fits, else a description of the first that doesn't."""
     for algorithm, expected in digests.items():
         with path.open("rb") as file:
             found = hashlib.file_digest(file, algorithm).hexdigest()

@@ -1,7 +1,7 @@
 """Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747): found, checked, split, in memory.
 
-70,000 grey pictures of garments, 28x28, ten classes, published as 60,000 for training and 10,000
-for testing. Here 5,000 of the former, 500 a class, are set apart for validation, always the same.
+70,000 grey images of garments, 28x28, ten classes, published as 60,000 for training and 10,000
+for testing. Here 5,000 of the former, 500 per class, always the same, are used for validation.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ CLASSES = (
     "Ankle boot",
 )
 
-# Of the 55,000 training pictures on the 0..1 scale; a test recomputes them.
+# Of the 55,000 training images on a scale from 0 to 1; a test recomputes them.
 MEAN = (0.28621693331878206,)
 STD = (0.35320123055483954,)
 
-# Both are read without trust: whatever arrives must have the digest below, so plain http is safe.
+# Whatever arrives must have the digest below, so plain http is safe.
 MIRRORS = (
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",  # torchvision's
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",  # the authors'
@@ -57,7 +57,7 @@ VALIDATION_PER_CLASS = 500
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """One file of the data set: its name when unpacked, and what is right, unpacked and packed."""
+    """Describe one file of the data set: its name when unpacked, and its size and digest, unpacked and packed."""
 
     name: str
     size: int
@@ -67,7 +67,7 @@ class PublishedFile:
 
     @property
     def packed_name(self) -> str:
-        """Name of the file as published."""
+        """Return the name of the file as published."""
         return f"{self.name}.gz"
 
 
@@ -103,7 +103,7 @@ FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
 
 
 class FileCheck(NamedTuple):
-    """What `verify` found out about one file; ``expected`` and ``found`` are SHA-256 digests or words."""
+    """Hold the result of `verify` for one file; ``expected`` and ``found`` are SHA-256 digests or words."""
 
     file: Path
     ok: bool
@@ -118,12 +118,12 @@ class _DamagedError(Exception):
 
 
 def fashion_mnist(root: str | os.PathLike[str] | None = None) -> Dataset:
-    """Fashion-MNIST in memory: 55,000 / 5,000 / 10,000 pictures, uint8 [N, 1, 28, 28].
+    """Read Fashion-MNIST into memory: 55,000 / 5,000 / 10,000 images, uint8 [N, 1, 28, 28].
 
-    With ``root`` the files must lie there. Without, these places are asked in turn: the
+    With ``root`` the files must be there. Without, these places are searched in turn: the
     ``data`` folder of the checkout that this package is installed from, ``$KDCOURSE_DATA``, the
     user's cache; if none has them, they are downloaded into the cache (31 MB). In each place
-    torchvision's layout ``FashionMNIST/raw/`` is looked at first, then the place itself, and
+    torchvision's layout ``FashionMNIST/raw/`` comes first, then the place itself, and
     there the ``.gz`` file first, then an unpacked one. Whatever is read is checked against the
     SHA-256 of the published data.
 
@@ -131,8 +131,8 @@ def fashion_mnist(root: str | os.PathLike[str] | None = None) -> Dataset:
         root: the folder that torchvision calls root.
 
     Returns:
-        A Dataset whose labels index ``CLASSES``. `validation_index` documents which pictures
-        are set apart for validation.
+        A Dataset whose labels index ``CLASSES``. `validation_index` says which images are used for
+        validation.
 
     Raises:
         DataError: a file is missing from ``root``, damaged, unreadable or can't be downloaded.
@@ -165,13 +165,13 @@ def fashion_mnist(root: str | os.PathLike[str] | None = None) -> Dataset:
 
 
 def verify(root: str | os.PathLike[str] | None = None) -> list[FileCheck]:
-    """Check the four files that ``fashion_mnist(root)`` would read; downloads nothing, raises nothing.
+    """Check the four files that ``fashion_mnist(root)`` would read; download nothing, raise nothing.
 
     Args:
         root: as in `fashion_mnist`.
 
     Returns:
-        One FileCheck a file: path, whether it is sound, expected and found digest. A file that
+        One FileCheck per file: path, whether it is sound, expected and found digest. A file that
         isn't there has ``found`` = "missing".
     """
     folder, _ = _fullest(_places(root))
@@ -190,13 +190,13 @@ def verify(root: str | os.PathLike[str] | None = None) -> list[FileCheck]:
 
 
 def validation_index(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Positions of the validation pictures among the 60,000 published for training, ascending.
+    """Return the positions of the validation images among the 60,000 published for training, ascending.
 
     Each position, counted from 0, gets a rank: output number ``position`` of the SplitMix64
     generator seeded with 0 (Steele, Lea, Flood 2014, 'Fast splittable pseudorandom number
     generators', figure 17), which is a bijection, so no two ranks are equal. The 500 lowest
-    ranks of each class form the validation split. That is integer arithmetic alone: no library's
-    generator, and so no version of one, has a say.
+    ranks of each class form the validation split. This is integer arithmetic alone, independent of
+    any library's generator and its version.
 
     Args:
         labels: uint8 [60000], the published training labels.
@@ -218,7 +218,7 @@ def validation_index(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
 def parse_idx(content: bytes | bytearray, name: str = "IDX data") -> NDArray[np.uint8]:
     """Read the IDX format of MNIST, bytes only.
 
-    Two zero bytes, type 8, number of axes, one big-endian 32-bit length an axis, then the values
+    Two zero bytes, type 8, number of axes, one big-endian 32-bit length per axis, then the values
     row by row (format: http://yann.lecun.com/exdb/mnist/).
 
     Args:
@@ -250,7 +250,7 @@ def parse_idx(content: bytes | bytearray, name: str = "IDX data") -> NDArray[np.
 
 
 def cache_folder() -> Path:
-    """Where this user's downloads and unpacked copies are kept; not made by this call."""
+    """Return the folder for this user's downloads and unpacked copies; this call doesn't make it."""
     return Path(user_cache_dir("kdcourse"))
 
 
@@ -291,7 +291,7 @@ def _split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Split:
 
 
 def _places(root: str | os.PathLike[str] | None) -> list[Path]:
-    """The folders to look in, in order; the last is the one to download to if ``root`` is None."""
+    """Return the folders to look in, in order; the last is the one to download to if ``root`` is None."""
     if root is not None:
         return [Path(root).expanduser() / LAYOUT, Path(root).expanduser()]
     places = [Path(__file__).resolve().parents[2] / "data" / LAYOUT]
@@ -302,7 +302,7 @@ def _places(root: str | os.PathLike[str] | None) -> list[Path]:
 
 
 def _fullest(places: list[Path]) -> tuple[Path, list[str]]:
-    """The first of the folders that lack the fewest files, and the names of those."""
+    """Return the first of the folders that lack the fewest files, and the names of those."""
     lacks = [[file.packed_name for file in FILES if not _present(place, file)] for place in places]
     best = min(range(len(places)), key=lambda at: len(lacks[at]))
     return places[best], lacks[best]
@@ -332,7 +332,7 @@ def _download_all(folder: Path) -> Path:
 
 
 def _read_checked(path: Path, file: PublishedFile, *, cached: bool = True) -> bytearray | bytes:
-    """The unpacked content of ``path``; _DamagedError unless it is the published one."""
+    """Return the unpacked content of ``path``; raise _DamagedError unless it is the published one."""
     try:
         stored = path.read_bytes()
     except OSError as error:
@@ -341,7 +341,7 @@ def _read_checked(path: Path, file: PublishedFile, *, cached: bool = True) -> by
         content = stored
     else:
         # Files packed anew have another digest and are fine if what is inside is right. Only the
-        # published ones may be answered from the cache, so a damaged file is noticed every time.
+        # published ones may come from the cache, so a damaged file is noticed every time.
         packed_digest = hashlib.sha256(stored).hexdigest()
         as_published = packed_digest == file.packed_sha256
         if cached and as_published and (kept := _unpacked_copy(file)) is not None:
@@ -361,7 +361,7 @@ def _read_checked(path: Path, file: PublishedFile, *, cached: bool = True) -> by
 
 
 def _unpacked_copy(file: PublishedFile) -> bytes | None:
-    """The unpacked content from the user's cache, or None if there is none or it isn't right."""
+    """Return the unpacked content from the user's cache, or None if there is none or it isn't right."""
     path = cache_folder() / "unpacked" / file.name
     try:
         if path.stat().st_size != file.size:
@@ -373,6 +373,6 @@ def _unpacked_copy(file: PublishedFile) -> bytes | None:
 
 
 def _keep_unpacked(file: PublishedFile, content: bytes) -> None:
-    """Put a copy in the user's cache, whole or not at all; without one, all that is lost is time."""
+    """Put a copy in the user's cache, whole or not at all; without one, only time is lost."""
     with contextlib.suppress(OSError):
         write_atomically(cache_folder() / "unpacked" / file.name, content)

@@ -1,39 +1,46 @@
-"""Your own pictures, one folder a class, as a Dataset in memory."""
+"""Your own images, one folder per class, as a Dataset in memory or in a memory-mapped cache."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
-from tqdm.auto import tqdm
 
-from kdcourse.data.splits import Dataset, Split
+from kdcourse.data.decoding import (
+    Depth,
+    Fit,
+    Levels,
+    check_fit,
+    checked_size,
+    complaint,
+    decode,
+    resized,
+)
+from kdcourse.data.listing import (
+    ENDINGS,
+    PARTS,
+    SPLIT_NAMES,
+    entries,
+    folders,
+    holds_images,
+    images_below,
+    is_image,
+    note_left_out,
+    printable,
+    shortened,
+    warn_of_identical,
+    warn_of_left_out,
+)
+from kdcourse.data.reading import Cache, Item, check_damaged, each, image_digest, read_all
+from kdcourse.data.splits import Dataset, LeftOut, Split
 from kdcourse.errors import ArgumentError, DataError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-    "testing": "test",
-}
-
-Fit = Literal["crop", "pad", "stretch"]
-
-Asked = TypeVar("Asked")
-Result = TypeVar("Result")
+Members = dict[str, list[list[Path]]]  # of each split, the files of each class
 
 
 def image_folder(
@@ -43,34 +50,50 @@ def image_folder(
     *,
     fit: Fit = "crop",
     background: int = 255,
+    levels: Levels | None = None,
     fractions: tuple[float, float] = (0.1, 0.1),
+    skip_damaged: bool = False,
+    cache: bool | str | os.PathLike[str] = False,
     progress: bool = True,
 ) -> Dataset:
-    """Read a folder of pictures into memory, one class a subfolder, named and ordered by those.
+    """Read a folder of images, one subfolder per class; classes are named and sorted by their folders.
 
-    Either layout will do::
+    Two layouts are understood::
 
         path/train/CLASS/*.png        path/CLASS/*.png
         path/validation/CLASS/*.png   (or val, valid)
         path/test/CLASS/*.png
 
-    A split that the folder lacks is drawn from its training pictures (or from all of them),
-    class by class: of n pictures, ``round(n * fraction)`` but at least one for each missing
-    split. Which ones is settled by the SHA-256 of ``CLASS/file name`` alone, so that the same
-    folder gives the same splits on every machine, and a new picture moves few others.
+    A split that the folder lacks is drawn from its training images (or from all of them), class by class: of n
+    images, ``round(n * fraction)`` but at least one for each missing split. Only the SHA-256 of ``CLASS/file name``
+    decides which, so the same folder gives the same splits on every machine, and a new image moves few others.
 
-    PNG, JPEG, BMP, WebP and the first frame of GIF are read; hidden files and files of other
-    kinds are ignored. Pictures are turned as their EXIF orientation says, 16-bit grey is scaled
-    to 8 bits and transparency is laid on ``background``.
+    **Files.** Every format that the installed Pillow decodes is read: PNG, JPEG, TIFF, WebP, GIF, BMP, PPM, AVIF and
+    more; of an animation or a file with several pages, the first frame. Folders inside a class folder are read too.
+    A warning lists what was left out, and so does ``left_out`` of the data set; hidden files and side files such as
+    README.txt or Thumbs.db are ignored. Another warning lists identical images in two splits or in two classes.
+
+    **Pixels.** Images are turned as their EXIF orientation says, and transparency is replaced by ``background``.
+    Of more than 8 bits per value, the largest value in all files decides whether 8, 10, 12, 14 or 16 bits are
+    scaled to 0..255, the same for every file.
+
+    **Cache.** With ``cache``, each file is decoded once and stored on disk in its final size, and the splits hold
+    memory-mapped tensors, so that the folder may be larger than memory. An interrupted call is resumed by the
+    next one, several processes may ask for the same cache, and it is made anew where a file or a setting changes.
+    It takes N * channels * H * W bytes; delete its folder when you no longer need it.
 
     Args:
         path: the folder.
         size: height and width in pixels; one number for squares.
-        channels: 1 for grey, 3 for colour, None for grey if every pixel of every picture is grey.
-        fit: how a picture of other proportions gets to ``size``: "crop" its middle, "pad" it with
-            ``background``, or "stretch" it.
-        background: grey level 0 (black) to 255 (white) behind transparent and padded pictures.
+        channels: 1 for grey, 3 for colour, None for grey if every pixel of every image is grey.
+        fit: how an image of other proportions gets to ``size``: "crop" its middle, "pad" it with ``background``,
+            or "stretch" it.
+        background: grey level 0 (black) to 255 (white) behind transparent and padded images.
+        levels: stored values that become 0 and 255, in files with more than 8 bits per value; needed for
+            floating-point and negative values.
         fractions: part of a class that goes to validation and to test, where those are not given.
+        skip_damaged: leave out files that can't be read, with a warning, instead of raising an error.
+        cache: True to keep decoded images in the user's cache folder, or another folder for them.
         progress: show a progress bar when reading takes more than a second.
 
     Returns:
@@ -78,57 +101,112 @@ def image_folder(
 
     Raises:
         ArgumentError: an argument outside what is accepted.
-        DataError: no such folder, fewer than two classes, an empty class, a class with too few
-            pictures to split, splits whose classes differ, or a picture that can't be read.
+        DataError: no such folder, fewer than two classes, an empty class, two classes of one name, a class with
+            too few images to split, splits whose classes differ, an image that can't be read, or too little memory
+            or disk space.
     """
-    height, width = _checked_size(size)
+    height, width = checked_size(size)
     if channels not in (None, 1, 3):
         raise ArgumentError(
             f"channels must be 1 (grey), 3 (colour) or None (what they are); found {channels!r}."
         )
-    if fit not in ("crop", "pad", "stretch"):
-        raise ArgumentError(f"fit must be 'crop', 'pad' or 'stretch'; found {fit!r}.")
-    if not 0 <= background <= 255:
-        raise ArgumentError(f"background must be a grey level from 0 to 255; found {background!r}.")
+    check_fit(fit, background, levels)
     if len(fractions) != 2 or min(fractions) <= 0 or sum(fractions) >= 1:
         raise ArgumentError(
             "fractions must be two numbers above 0, for validation and for test, with a sum below 1; "
             f"found {fractions!r}."
         )
     root = Path(path).expanduser()
-    classes, members = _collect(root, fractions)
-    paths = [file for split in members.values() for files in split for file in files]
-    pictures = _read_all(paths, (height, width), channels, fit, background, progress)
-    splits, start = {}, 0
-    for part, split in members.items():
-        counts = [len(files) for files in split]
-        images = torch.from_numpy(pictures[start : start + sum(counts)])
-        splits[part] = Split(images, torch.repeat_interleave(torch.tensor(counts)))
-        start += sum(counts)
-    return Dataset(root.resolve().name, classes, splits["train"], splits["validation"], splits["test"])
+    left_out: list[LeftOut] = []
+    classes, members = _collect(root, fractions, left_out)
+    listed = [
+        (file, part, label) for part in PARTS for label, files in enumerate(members[part]) for file in files
+    ]
+    paths = [file for file, _, _ in listed]
+    depth = Depth(paths, each)
+
+    def read(at: int) -> Item | str:
+        try:
+            # Decoded at twice the needed size, a JPEG shows no trace of that.
+            image, _, note = decode(paths[at], background, depth, levels, least=2 * max(height, width))
+            array = resized(image, (height, width), channels, fit, background)
+            return Item({"images": array, "digests": image_digest(array)}, note)
+        except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
+            return f"{printable(paths[at])}: {complaint(paths[at], error)}"
+
+    settings = (
+        "images",
+        height,
+        width,
+        channels,
+        fit,
+        background,
+        levels,
+        [at[1:] for at in listed],
+        classes,
+    )
+    arrays, state = read_all(
+        len(paths),
+        read,
+        {"images": (channels or 1, height, width), "digests": (16,)},
+        cache=Cache.of(cache, [root], paths, settings),
+        what="images",
+        progress=progress,
+    )
+    check_damaged(state, "images", skip_damaged)
+    kept = [at for at in range(len(paths)) if at not in state.damaged]
+    labels = torch.tensor([listed[at][2] for at in kept])
+    parts = [listed[at][1] for at in kept]
+    splits = {}
+    for part in PARTS:
+        here = slice(parts.index(part), parts.index(part) + parts.count(part)) if part in parts else slice(0)
+        _check_left(root, part, classes, labels[here], bool(state.damaged))
+        splits[part] = Split(arrays["images"][here], labels[here])
+    left_out += state.left_out(paths)
+    warn_of_left_out(root, left_out)
+    warn_of_identical(root, np.asarray(arrays["digests"]), parts, labels.tolist(), [paths[at] for at in kept])
+    return Dataset(
+        printable(root.resolve().name),
+        classes,
+        splits["train"],
+        splits["validation"],
+        splits["test"],
+        left_out=tuple(left_out),
+    )
 
 
-def _checked_size(size: int | tuple[int, int]) -> tuple[int, int]:
-    pair = tuple(size) if isinstance(size, Sequence) else (size, size)
-    if len(pair) != 2 or not all(type(side) is int and side > 0 for side in pair):  # True is no size
-        raise ArgumentError(
-            f"size must be pixels, a whole number above 0, or (height, width); found {size!r}."
+def _check_left(
+    root: Path, part: str, classes: Sequence[str], labels: torch.Tensor, some_damaged: bool
+) -> None:
+    """Raise DataError where damaged files left a split without images, or training without a class."""
+    if not some_damaged:
+        return
+    lacking = [name for at, name in enumerate(classes) if at not in labels] if part == "train" else []
+    if lacking or not len(labels):
+        what = f"no image of {shortened(lacking)} is left in train" if lacking else f"{part} is empty"
+        raise DataError(
+            f"Without the damaged files of {printable(root)}, {what}. Replace files, or delete the class folder."
         )
-    return pair[0], pair[1]
 
 
-# Which picture goes where --------------------------------------------------------------------
+# Which image goes where --------------------------------------------------------------------
 
 
 def _collect(
-    root: Path, fractions: tuple[float, float]
-) -> tuple[tuple[str, ...], dict[str, list[list[Path]]]]:
-    """Class names, and for train, validation and test the files of each class."""
+    root: Path, fractions: tuple[float, float], left_out: list[LeftOut]
+) -> tuple[tuple[str, ...], Members]:
+    """Return class names, and for train, validation and test the files of each class."""
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
-        raise DataError(f"{root} should be a folder with one subfolder a class; it {what}. Check the path.")
+        raise DataError(f"{root} should be a folder with one subfolder per class; it {what}. Check the path.")
     given = _given_splits(root)
-    found = {part: _classes(folder) for part, folder in (given or {"train": root}).items()}
+    for loose in [root, *given.values()] if given else [root]:
+        for file in entries(loose):
+            if not file.is_dir() and is_image(file):
+                left_out.append(LeftOut(file, "in no class folder"))
+            elif not file.is_dir():
+                note_left_out(file, left_out)
+    found = {part: _classes(folder, left_out) for part, folder in (given or {"train": root}).items()}
     classes = tuple(found["train"])
     for part, by_class in found.items():
         if tuple(by_class) != classes:
@@ -142,27 +220,31 @@ def _collect(
     if len(classes) < 2:
         raise DataError(
             f"{root} should hold at least two classes, one subfolder each; found {list(classes) or 'none'}. "
-            "Put the pictures of each class in a folder that bears its name."
+            "Put the images of each class in a folder that bears its name."
         )
-    members = {part: [by_class[name] for name in classes] for part, by_class in found.items()}
+    members: Members = {
+        part: [[file for _, file in by_class[name]] for name in classes] for part, by_class in found.items()
+    }
     missing = [part for part in ("validation", "test") if part not in members]
     if missing:
         share = dict(zip(("validation", "test"), fractions, strict=True))
-        members = _draw(root, classes, members, {part: share[part] for part in missing})
-    return classes, {part: members[part] for part in ("train", "validation", "test")}
+        members = _draw(root, found["train"], members, {part: share[part] for part in missing})
+    return classes, {part: members[part] for part in PARTS}
 
 
-def _given_splits(root: Path) -> dict[str, Path] | None:
-    """The folders of the splits, or None where the subfolders of ``root`` are classes.
+def _given_splits(root: Path) -> dict[str, Path]:
+    """Return the folders of the splits; none where the subfolders of ``root`` are classes.
 
-    A folder named like a split holds folders if it is one, and pictures if it is a class that
+    A folder named like a split holds folders if it is one, and images if it is a class that
     happens to have that name (trains among cars and ships).
     """
+    inside = folders(root)
+    all_named = all(folder.name.casefold() in SPLIT_NAMES for folder in inside)
     given: dict[str, Path] = {}
     others = []
-    for folder in _folders(root):
+    for folder in inside:
         part = SPLIT_NAMES.get(folder.name.casefold())
-        if part is None or not _folders(folder):
+        if part is None or not folders(folder) or (holds_images(folder) and not all_named):
             others.append(folder.name)
         elif part in given:
             two = f"{given[part].name} and {folder.name}"
@@ -170,7 +252,7 @@ def _given_splits(root: Path) -> dict[str, Path] | None:
         else:
             given[part] = folder
     if not given:
-        return None
+        return {}
     if "train" not in given:
         raise DataError(f"{root} has {', '.join(sorted(given))} but no train folder. Add one, or rename.")
     if others:
@@ -181,152 +263,63 @@ def _given_splits(root: Path) -> dict[str, Path] | None:
     return given
 
 
-def _classes(folder: Path) -> dict[str, list[Path]]:
-    """Files of each class folder, both in the order of their names."""
-    found = {}
-    for entry in _folders(folder):
-        name = unicodedata.normalize("NFC", entry.name)  # macOS may hand out é as e + accent
-        files = _entries(entry)
-        found[name] = [file for file in files if file.suffix.lower() in SUFFIXES and not file.is_dir()]
-        if not found[name]:
-            others = [file.name for file in files[:5]]
+def _classes(folder: Path, left_out: list[LeftOut]) -> dict[str, list[tuple[str, Path]]]:
+    """Return name and file of each image of each class, both sorted; the name is the path inside the class folder."""
+    found: dict[str, list[tuple[str, Path]]] = {}
+    sources: dict[str, Path] = {}
+    inside = folders(folder)
+    if inside and not any(holds_images(entry) for entry in inside):
+        deeper = [entry for entry in inside if any(holds_images(below) for below in folders(entry))]
+        if deeper:
             raise DataError(
-                f"The class folder {entry} should hold pictures ({', '.join(SUFFIXES)}); found "
-                f"{others or 'nothing'}. Put pictures right inside it, or delete it."
+                f"No class folder of {folder} holds images itself, but folders inside {deeper[0]} do. If those are "
+                "the classes, pass that folder, or call the folders of splits train, validation and test; if not, "
+                "put images right inside the class folders."
+            )
+    for entry in inside:
+        name = printable(entry.name)
+        if name in found:
+            raise DataError(
+                f"{folder} has two folders for the class {name}: {sources[name].name!a} and "
+                f"{entry.name!a}, the same letters in two Unicode spellings. Merge or rename one."
+            )
+        sources[name] = entry
+        found[name] = [(file.relative_to(entry).as_posix(), file) for file in images_below(entry, left_out)]
+        if not found[name]:
+            others = [file.name for file in entries(entry)[:5]]
+            raise DataError(
+                f"The class folder {printable(entry)} should hold images ({ENDINGS}); found "
+                f"{others or 'nothing'}. Put images right inside it, or delete it."
             )
     return dict(sorted(found.items()))
 
 
-def _folders(folder: Path) -> list[Path]:
-    return [entry for entry in _entries(folder) if entry.is_dir()]
-
-
-def _entries(folder: Path) -> list[Path]:
-    """What a folder holds, sorted, but for hidden files and what unzipping on macOS adds."""
-    try:
-        entries = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
-    except OSError as error:
-        raise DataError(f"The folder {folder} can't be read: {error}. Check its permissions.") from error
-    return sorted(entries, key=lambda entry: entry.name)  # paths themselves compare otherwise on Windows
-
-
 def _draw(
-    root: Path, classes: tuple[str, ...], members: dict[str, list[list[Path]]], shares: dict[str, float]
-) -> dict[str, list[list[Path]]]:
-    """Draw the splits named in ``shares`` from the training pictures of each class."""
-    counted = zip(classes, map(len, members["train"]), strict=True)
-    small = [f"{name!r} has {count}" for name, count in counted if count <= len(shares)]
+    root: Path, found: dict[str, list[tuple[str, Path]]], members: Members, shares: dict[str, float]
+) -> Members:
+    """Draw the splits named in ``shares`` from the training images of each class."""
+    small = [f"{name!r} has {len(files)}" for name, files in found.items() if len(files) <= len(shares)]
     if small:
         raise DataError(
-            f"{root} needs at least {len(shares) + 1} pictures a class, to have one each in train and "
-            f"{' and '.join(shares)}; found too few: {', '.join(small[:5])}. Add pictures, delete the class, "
+            f"{root} needs at least {len(shares) + 1} images per class, to have one each in train and "
+            f"{' and '.join(shares)}; found too few: {', '.join(small[:5])}. Add images, delete the class, "
             "or make train, validation and test folders yourself."
         )
-    drawn: dict[str, list[list[Path]]] = {**members, "train": [], **{part: [] for part in shares}}
-    for name, files in zip(classes, members["train"], strict=True):
-        ranked = sorted(files, key=lambda file: _rank(name, file.name))
+    drawn: Members = {**members, "train": [], **{part: [] for part in shares}}
+    for name, files in found.items():
+        place = {file: at for at, (_, file) in enumerate(files)}
+        ranked = [file for _, file in sorted(files, key=lambda each: _rank(name, each[0]))]
         counts = {part: max(1, round(len(files) * share)) for part, share in shares.items()}
         while sum(counts.values()) >= len(files):  # tiny classes with large shares: leave one to train on
             counts[max(counts, key=lambda part: counts[part])] -= 1
         start = 0
         for part, count in counts.items():
-            drawn[part].append(sorted(ranked[start : start + count]))
+            drawn[part].append(sorted(ranked[start : start + count], key=place.__getitem__))
             start += count
-        drawn["train"].append(sorted(ranked[start:]))
+        drawn["train"].append(sorted(ranked[start:], key=place.__getitem__))
     return drawn
 
 
 def _rank(class_name: str, file_name: str) -> str:
-    return hashlib.sha256(unicodedata.normalize("NFC", f"{class_name}/{file_name}").encode()).hexdigest()
-
-
-# One picture ---------------------------------------------------------------------------------
-
-
-def _read_all(
-    paths: Sequence[Path],
-    size: tuple[int, int],
-    channels: int | None,
-    fit: Fit,
-    background: int,
-    progress: bool,
-) -> NDArray[np.uint8]:
-    """All pictures as uint8 [N, C, H, W]."""
-
-    def read(path: Path) -> NDArray[np.uint8] | str:
-        try:
-            return _read(path, size, channels, fit, background)
-        except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
-            return f"{path}: {type(error).__name__}: {error}"
-
-    pictures = list(_each_read(read, paths, "pictures can't be read. Replace or delete them", progress))
-    depth = max(len(picture) for picture in pictures)
-    stacked = np.empty((len(pictures), depth, *size), np.uint8)
-    for at, picture in enumerate(pictures):
-        stacked[at] = picture  # a grey one fills all three channels of a set that has colour
-    return stacked
-
-
-def _each_read(
-    read: Callable[[Asked], Result | str], files: Sequence[Asked], complaint: str, progress: bool
-) -> Iterator[Result]:
-    """What ``read`` makes of each file, in order and several at a time; a line of text from it says what is wrong.
-
-    Raises:
-        DataError: after the last one, with how many were wrong, the complaint and the first of the lines.
-    """
-    broken = []
-    # Pillow lets other threads run while it decodes and resizes.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        bar = tqdm(total=len(files), desc="Reading pictures", unit="picture", delay=1, disable=not progress)
-        with bar:
-            for result in pool.map(read, files):
-                if isinstance(result, str):
-                    broken.append(result)
-                else:
-                    yield result
-                bar.update()
-    if broken:
-        more = f"\n  and {len(broken) - 5} more" if len(broken) > 5 else ""
-        raise DataError(f"{len(broken)} of {len(files)} {complaint}:\n  " + "\n  ".join(broken[:5]) + more)
-
-
-def _read(
-    path: Path, size: tuple[int, int], channels: int | None, fit: Fit, background: int
-) -> NDArray[np.uint8]:
-    """One picture as uint8 [1 or 3, H, W]; 1 where ``channels`` says so or leaves it open and all is grey."""
-    height, width = size
-    with Image.open(path) as opened:
-        # JPEG can decode at 1/2, 1/4 or 1/8 for free; twice what is needed leaves no trace of that.
-        opened.draft(None, (2 * max(size), 2 * max(size)))
-        picture = _plain(ImageOps.exif_transpose(opened), background)
-    if channels == 1:
-        picture = picture.convert("L")
-    elif channels == 3:
-        picture = picture.convert("RGB")
-    resample = Image.Resampling.BICUBIC
-    if fit == "crop":
-        picture = ImageOps.fit(picture, (width, height), resample)
-    elif fit == "pad":
-        colour = background if picture.mode == "L" else (background,) * 3
-        picture = ImageOps.pad(picture, (width, height), resample, color=colour)
-    else:
-        picture = picture.resize((width, height), resample)
-    values = np.asarray(picture, np.uint8)
-    if values.ndim == 2:
-        return values[None]
-    if channels is None and (values == values[..., :1]).all():
-        return values[None, ..., 0]
-    return values.transpose(2, 0, 1)
-
-
-def _plain(picture: Image.Image, background: int) -> Image.Image:
-    """Any mode of Pillow's to "L" or "RGB"."""
-    if picture.mode.startswith("I"):  # 16-bit grey, in one of the modes that Pillow's versions give it
-        values = np.asarray(picture).astype(np.float64)
-        return Image.fromarray(np.clip(np.rint(values / 257), 0, 255).astype(np.uint8))
-    if "transparency" in picture.info or picture.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
-        picture = picture.convert("RGBA")
-        backdrop = Image.new("RGBA", picture.size, (background, background, background, 255))
-        return Image.alpha_composite(backdrop, picture).convert("RGB")
-    return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+    name = unicodedata.normalize("NFC", f"{class_name}/{file_name}")
+    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()

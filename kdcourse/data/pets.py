@@ -25,32 +25,27 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from kdcourse.data.decoding import Fit, UnfitError, check_fit, checked_size, complaint
 from kdcourse.data.download import download as fetch
 from kdcourse.data.fashion import cache_folder
-from kdcourse.data.folder import Fit, _checked_size
+from kdcourse.data.listing import PARTS, shortened, warn_of_identical, warn_of_left_out
+from kdcourse.data.reading import Item, check_damaged, image_digest, read_all
 from kdcourse.data.segmentation import IGNORE, MaskedSplit, SegmentationDataset
-from kdcourse.data.segmentation_folder import (
-    Read,
-    _check_fit,
-    _draw,
-    _fitted,
-    _read_all,
-    _shortened,
-    _UnfitError,
-)
+from kdcourse.data.segmentation_folder import draw, fitted
+from kdcourse.data.splits import LeftOut
 from kdcourse.errors import ArgumentError, DataError
 from kdcourse.files import write_atomically
 
 CLASSES = ("background", "pet", "border")
 FOLDER = "oxford-iiit-pet"  # below its root, as torchvision has it
-LISTS = ("trainval", "test")  # the published division, 3,680 and 3,669 pictures
-BACKGROUND = 255  # grey level around padded pictures
+LISTS = ("trainval", "test")  # the published division, 3,680 and 3,669 images
+BACKGROUND = 255  # grey level around padded images
 RECIPE = 1  # raised whenever the same files would give other tensors than before
 
 
 @dataclass(frozen=True)
 class Archive:
-    """One published archive: the folder it unpacks to, where it is and what is right."""
+    """Describe one published archive: the folder it unpacks to, its addresses and its digest."""
 
     folder: str
     urls: tuple[str, ...]
@@ -58,7 +53,7 @@ class Archive:
 
     @property
     def name(self) -> str:
-        """Name of the archive as published."""
+        """Return the name of the archive as published."""
         return f"{self.folder}.tar.gz"
 
 
@@ -83,39 +78,41 @@ def oxford_pets(
     border: Literal["class", "ignore"] = "class",
     validation: float = 0.1,
     seed: int = 0,
+    skip_damaged: bool = False,
     download: bool = True,
     progress: bool = True,
 ) -> SegmentationDataset:
-    """Oxford-IIIT Pet in memory: 7,349 photographs of cats and dogs, each with a mask of its pet.
+    """Read Oxford-IIIT Pet into memory: 7,349 photographs of cats and dogs, each with a mask of its pet.
 
-    Parkhi, Vedaldi, Zisserman, Jawahar 2012, 'Cats and Dogs', CVPR; licence CC BY-SA 4.0, so whoever passes
-    the pictures on names the authors and keeps the licence.
+    Parkhi, Vedaldi, Zisserman, Jawahar 2012, 'Cats and Dogs', CVPR; licence CC BY-SA 4.0: whoever passes
+    the images on names the authors and keeps the licence.
 
     The published masks, 'trimaps', hold 1 for the pet, 2 for the background and 3 for what their README calls
-    'not classified': a seam of a few pixels around the pet, where one ends and the other begins. With
-    ``border="class"`` the seam is a third class, as in most tutorials; it makes the task harder than telling
-    pet from background, as the seam is thin. With ``border="ignore"`` there are two classes, and the seam
-    counts in no loss and no metric.
+    'not classified': a border of a few pixels around the pet. With ``border="class"`` it is a third class, as in most
+    tutorials, and a hard one, because it is thin. With ``border="ignore"`` there are two classes, and the border counts
+    in no loss and no metric.
 
-    The published test pictures are the test split. Of the 3,680 others, ``round(3680 * validation)`` are set
-    apart for validation, which ones is settled by the SHA-256 of ``seed/NAME``.
+    The published test images are the test split. Of the 3,680 others, ``round(3680 * validation)`` go to validation;
+    the SHA-256 of ``seed/NAME`` decides which.
 
     The files lie below a root as torchvision lays them out (``oxford-iiit-pet/images``,
     ``oxford-iiit-pet/annotations``), so one copy serves both; they are read through
-    `torchvision.datasets.OxfordIIITPet`. Without ``root``, ``$KDCOURSE_DATA`` and the user's cache are asked
-    in turn. Where pictures or masks are missing, the two archives are unpacked if they lie there, else
+    `torchvision.datasets.OxfordIIITPet`. Without ``root``, ``$KDCOURSE_DATA`` and the user's cache are searched
+    in turn. Where images or masks are missing, the two archives are unpacked if they lie there, else
     downloaded (about 800 MB), from the addresses and against the MD5 sums that torchvision has. Downloading and
     unpacking is not left to torchvision, as it takes a half unpacked folder for a whole one. What was read is
     kept in the user's cache for each ``size`` and ``fit`` (120 MB at 64 x 64), so that the minute of decoding
-    is spent once.
+    is needed once.
 
     Args:
         root: the folder that torchvision calls root.
         size: height and width in pixels; one number for squares.
         fit: "crop", "pad" or "stretch", as in `segmentation_folder`.
-        border: what becomes of the seam: "class" or "ignore".
-        validation: part of the published training pictures that goes to validation.
+        border: make the border around pets a "class", or "ignore" it.
+        validation: part of the published training images that goes to validation.
         seed: another seed, another draw for validation.
+        skip_damaged: leave out images whose file or mask can't be read, with a warning, instead of raising an error;
+            ``left_out`` of the data set lists them.
         download: fetch what is missing.
         progress: show progress bars.
 
@@ -128,8 +125,8 @@ def oxford_pets(
         DataError: files are missing and may not or can't be downloaded, an archive is not the published one, a
             file can't be read.
     """
-    target = _checked_size(size)
-    _check_fit(fit, BACKGROUND)
+    target = checked_size(size)
+    check_fit(fit, BACKGROUND)
     if border not in ("class", "ignore"):
         raise ArgumentError(f"border must be 'class' or 'ignore'; found {border!r}.")
     if not 0 < validation < 1:
@@ -138,22 +135,51 @@ def oxford_pets(
     _provide(base, download, progress)
     names = {part: _listed(base, part) for part in LISTS}
     if len(names["trainval"]) < 2:
-        raise DataError(f"{base / 'annotations' / 'trainval.txt'} should name at least two pictures.")
-    images, masks = _tensors(base, names, target, fit, progress)
+        raise DataError(f"{base / 'annotations' / 'trainval.txt'} should name at least two images.")
+    images, masks, damaged = _tensors(base, names, target, fit, skip_damaged, progress)
     if border == "ignore":
         masks = masks.masked_fill(masks == CLASSES.index("border"), IGNORE)
-    drawn = _draw(names["trainval"], {"validation": validation}, seed)
-    drawn["test"] = list(range(len(names["trainval"]), len(masks)))
-    whole = MaskedSplit(images, masks)
-    train, val, test = (whole.subset(torch.tensor(drawn[part])) for part in ("train", "validation", "test"))
-    return SegmentationDataset("Oxford-IIIT Pet", CLASSES[: 3 if border == "class" else 2], train, val, test)
+    drawn = draw(names["trainval"], {"validation": validation}, seed)
+    total = sum(map(len, names.values()))
+    drawn["test"] = list(range(len(names["trainval"]), total))
+    every = [base / "images" / f"{name}.jpg" for part in LISTS for name in names[part]]
+    whole, splits, parts, files = MaskedSplit(images, masks), {}, [], []
+    place = {at: row for row, at in enumerate(at for at in range(total) if at not in damaged)}
+    for part in PARTS:
+        kept = [at for at in drawn[part] if at in place]
+        if not kept:
+            raise DataError(
+                f"Without the damaged files of {base}, {part} is empty. Delete them and call again."
+            )
+        splits[part] = whole.subset(torch.tensor([place[at] for at in kept]))
+        parts += [part] * len(kept)
+        files += [every[at] for at in kept]
+    left_out = tuple(LeftOut(every[at], f"can't be read: {why}") for at, why in damaged.items())
+    warn_of_left_out(base, left_out)
+    digests = [image_digest(image) for part in PARTS for image in splits[part].images.numpy()]
+    warn_of_identical(
+        base,
+        np.stack(digests),
+        parts,
+        None,
+        files,
+        "They were published so: give the results with that in mind.",
+    )
+    return SegmentationDataset(
+        "Oxford-IIIT Pet",
+        CLASSES[: 3 if border == "class" else 2],
+        splits["train"],
+        splits["validation"],
+        splits["test"],
+        left_out=left_out,
+    )
 
 
 # The files -------------------------------------------------------------------------------------
 
 
 def _base(root: str | os.PathLike[str] | None) -> Path:
-    """The folder of the data set: that of ``root``, or the first known place that has it, or the cache's."""
+    """Return the folder of the data set: that of ``root``, or the first known place that has it, or the cache's."""
     if root is not None:
         return Path(root).expanduser() / FOLDER
     places = [cache_folder() / FOLDER]
@@ -164,7 +190,7 @@ def _base(root: str | os.PathLike[str] | None) -> Path:
 
 
 def _listed(base: Path, part: str) -> list[str]:
-    """Names of the pictures in ``annotations/PART.txt``: each line is a name and three numbers."""
+    """Return the names of the images in ``annotations/PART.txt``: each line is a name and three numbers."""
     path = base / "annotations" / f"{part}.txt"
     try:
         lines = [line.split() for line in path.read_text().splitlines()]
@@ -176,7 +202,7 @@ def _listed(base: Path, part: str) -> list[str]:
 
 
 def _lacking(base: Path, archive: Archive) -> list[str]:
-    """What should have come out of ``archive`` and isn't there, judged by the published lists of names."""
+    """Return which files of ``archive`` are missing, by the published lists of names."""
     try:
         names = [name for part in LISTS for name in _listed(base, part)]
     except DataError as error:
@@ -190,8 +216,8 @@ def _lacking(base: Path, archive: Archive) -> list[str]:
 
 
 def _provide(base: Path, download: bool, progress: bool) -> None:
-    """Make sure that every picture and mask that the lists name lies in ``base``."""
-    archives = (ANNOTATIONS, IMAGES)  # in this order, as the lists of all pictures come with the first
+    """Make sure that every image and mask that the lists name lies in ``base``."""
+    archives = (ANNOTATIONS, IMAGES)  # in this order: the lists of all images come with the first
     if not any(_lacking(base, archive) for archive in archives):
         return  # before anything is written: the folder may be on a read-only disk
     try:
@@ -203,7 +229,7 @@ def _provide(base: Path, download: bool, progress: bool) -> None:
                     _unpack(_obtain(base, archive, lacking, download, progress), base)
                 if lacking := _lacking(base, archive):
                     raise DataError(
-                        f"{archive.name} was unpacked in {base}, but still missing: {_shortened(lacking)}."
+                        f"{archive.name} was unpacked in {base}, but still missing: {shortened(lacking)}."
                     )
     except OSError as error:
         raise DataError(
@@ -213,7 +239,7 @@ def _provide(base: Path, download: bool, progress: bool) -> None:
 
 
 def _obtain(base: Path, archive: Archive, lacking: list[str], download: bool, progress: bool) -> Path:
-    """The path of the archive as published, in ``base``; downloaded if it isn't there and that is allowed."""
+    """Return the path of the archive as published, in ``base``; download it if it isn't there and that is allowed."""
     path = base / archive.name
     found = _md5(path)
     if found == archive.md5:
@@ -226,7 +252,7 @@ def _obtain(base: Path, archive: Archive, lacking: list[str], download: bool, pr
     )
     if not download:
         raise DataError(
-            f"Oxford-IIIT Pet is not complete in {base}; missing: {_shortened(lacking)}. Pass download=True to "
+            f"Oxford-IIIT Pet is not complete in {base}; missing: {shortened(lacking)}. Pass download=True to "
             f"fetch it (about 800 MB). {by_hand}"
         )
     return fetch(archive.urls, path, md5=archive.md5, progress=progress, advice=by_hand)
@@ -241,7 +267,9 @@ def _md5(path: Path) -> str | None:
 
 def _unpack(archive: Path, base: Path) -> None:
     """Unpack beside the place and then move each file there, so that no half-written one is ever found there."""
-    for left in base.glob(".unpacking-*"):  # by a process that was killed: the lock says that nobody is at it
+    for left in base.glob(
+        ".unpacking-*"
+    ):  # by a process that was killed: the lock says that none is at work here
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=base, prefix=".unpacking-", ignore_cleanup_errors=True) as temporary:
         try:
@@ -259,58 +287,70 @@ def _unpack(archive: Path, base: Path) -> None:
                 os.replace(file, target)
 
 
-# Pictures and masks as tensors -----------------------------------------------------------------
+# Images and masks as tensors -------------------------------------------------------------------
 
 
 def _tensors(
-    base: Path, names: dict[str, list[str]], size: tuple[int, int], fit: Fit, progress: bool
-) -> tuple[Tensor, Tensor]:
-    """Pictures uint8 [N, 3, H, W] and masks uint8 [N, H, W], trainval first; from the user's cache if kept there."""
+    base: Path,
+    names: dict[str, list[str]],
+    size: tuple[int, int],
+    fit: Fit,
+    skip_damaged: bool,
+    progress: bool,
+) -> tuple[Tensor, Tensor, dict[int, str]]:
+    """Return images uint8 [N, 3, H, W] and masks uint8 [N, H, W], trainval first, and what is wrong with others.
+
+    They come from the user's cache if kept there.
+    """
     kept = cache_folder() / "oxford-pets" / f"{_key(base, names, size, fit)}.safetensors"
     if (stored := _stored(kept)) is not None:
-        return stored
+        return *stored, {}
     pairs = [(part, at) for part in LISTS for at in range(len(names[part]))]
     published = {part: _published(base, part) for part in LISTS}
 
-    def read(number: int) -> Read | str:
+    def read(number: int) -> Item | str:
         part, at = pairs[number]
         path = base / "images" / f"{names[part][at]}.jpg"
         try:
-            picture, trimap = published[part][at]
+            image, trimap = published[part][at]
             path = base / "annotations" / "trimaps" / f"{names[part][at]}.png"
             mask = _classes_of(np.asarray(trimap))
-            if trimap.size != picture.size:
-                raise _UnfitError(f"is {trimap.size} pixels large, its picture {picture.size}")
-            return *_fitted(picture, mask, size, fit, BACKGROUND), set()
-        except _UnfitError as problem:
-            return f"{path}: {problem}"
+            if trimap.size != image.size:
+                raise UnfitError(f"is {trimap.size} pixels large, its image {image.size}")
+            small, classes = fitted(image, mask, size, fit, BACKGROUND)
+            return Item({"images": small, "masks": classes})
         except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
-            return f"{path}: {type(error).__name__}: {error}"
+            return f"{path}: {complaint(path, error)}"
 
-    arrays = _read_all(len(pairs), read, size, progress)
-    images, masks = torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1])
-    with contextlib.suppress(OSError):  # without a copy, all that is lost is time
-        write_atomically(kept, save({"images": images, "masks": masks}, {"sha256": _digest(images, masks)}))
-    return images, masks
+    shapes = {"images": (3, *size), "masks": size}
+    arrays, state = read_all(len(pairs), read, shapes, what="images and masks", progress=progress)
+    check_damaged(state, "images or their masks", skip_damaged)
+    images, masks = arrays["images"], arrays["masks"]
+    if not state.damaged:
+        with contextlib.suppress(OSError):  # without a copy, all that is lost is time
+            write_atomically(
+                kept, save({"images": images, "masks": masks}, {"sha256": _digest(images, masks)})
+            )
+    return images, masks, state.damaged
 
 
 def _published(base: Path, part: str) -> Any:
-    """torchvision's data set of one list, item by item an RGB picture and its trimap, both Pillow's."""
+    """Return torchvision's data set of one list; each item is an RGB image and its trimap, both Pillow's."""
     from torchvision.datasets import OxfordIIITPet
 
     return OxfordIIITPet(base.parent, split=part, target_types="segmentation")
 
 
 def _classes_of(trimap: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """1 pet, 2 background, 3 not classified -> index in ``CLASSES``."""
+    """Map 1 (pet), 2 (background), 3 (not classified) to the index in ``CLASSES``."""
     strange = sorted(set(np.unique(trimap).tolist()) - {1, 2, 3})
     if strange or trimap.ndim != 2:
-        raise _UnfitError(f"should hold 1, 2 and 3 only; found {strange[:5]}")
+        raise UnfitError(f"should hold 1, 2 and 3 only; found {strange[:5]}")
     return np.array([IGNORE, 1, 0, 2], np.uint8)[trimap]
 
 
 def _key(base: Path, names: dict[str, list[str]], size: tuple[int, int], fit: Fit) -> str:
-    """Names what `_tensors` gives: changes with the lists, and with length or date of any file."""
+    """Return a key for what `_tensors` gives; it changes with the lists, and with length or date of any file."""
     sha = hashlib.sha256(repr((RECIPE, size, fit, names)).encode())
     for folder in (base / "images", base / "annotations" / "trimaps"):
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
@@ -320,10 +360,10 @@ def _key(base: Path, names: dict[str, list[str]], size: tuple[int, int], fit: Fi
 
 
 def _stored(path: Path) -> tuple[Tensor, Tensor] | None:
-    """What an earlier call kept, or None if there is none or it isn't right."""
+    """Return what an earlier call kept, or None if there is none or it isn't right."""
     try:
         with safe_open(path, framework="pt") as file:
-            # Copies, since safetensors lends out pages of the file itself.
+            # Copies, because safetensors returns pages of the file itself.
             images, masks = file.get_tensor("images").clone(), file.get_tensor("masks").clone()
             right = (file.metadata() or {}).get("sha256")
     except (SafetensorError, OSError):

@@ -1,8 +1,9 @@
 """Scenes composed from real garments, with the class of every pixel known.
 
-Each scene shows a few pictures of Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, https://arxiv.org/abs/1708.07747),
-coloured, scaled, turned and overlapping, on a textured and cluttered ground, under uneven light and with noise.
-The mask says which garment's pixel is in sight. What is drawn is real; how it is put together is drawn at random.
+Each scene shows a few images of Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, https://arxiv.org/abs/1708.07747),
+coloured, scaled, rotated and overlapping, on a textured and cluttered background, with uneven light and noise.
+The mask holds the class of the garment that is visible at each pixel. The garments are real images; their
+arrangement is random.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ BACKGROUND = "background"
 # Scenes are drawn this many at a time, each such part from a seed of its own: the first 200 of 5,000 are the
 # same as those of 200.
 _PART = 100
-# Of many scenes, rounded, once and for all: a teacher must see the pictures scaled alike however many were made.
+# Of many scenes, rounded and fixed: a teacher needs the same normalisation however many scenes are made.
 _MEAN, _STD = (0.38, 0.38, 0.38), (0.22, 0.22, 0.22)
 _CLUTTER = 4  # shapes on the ground that are no garments
-# A garment's pixels begin at this level: fabric as dark as the ground of its picture can't be told from it.
+# A garment's pixels begin at this level: darker fabric can't be told from the background of its image.
 _FABRIC = 12
 _SPLITS = ("train", "validation", "test")
 
@@ -40,20 +41,21 @@ def garment_scenes(
     garments: tuple[int, int] = (2, 5),
     seed: int = 0,
 ) -> SegmentationDataset:
-    """Garments on cluttered ground, and which class every pixel belongs to: background, or one of ten.
+    """Compose scenes of garments on a cluttered background, with a class per pixel: background, or one of ten.
 
-    Training, validation and test scenes are made of the garments of Fashion-MNIST's own three splits, so no garment
-    is in two of them. The same arguments give the same scenes; fewer scenes, the first of more.
+    Training, validation and test scenes use the garments of Fashion-MNIST's own three splits, so no garment is in two
+    of them. The same arguments give the same scenes; fewer scenes are the first of more.
 
     Args:
-        root: where Fashion-MNIST lies, see `fashion_mnist`.
+        root: the folder of Fashion-MNIST, see `fashion_mnist`.
         scenes: how many for training, validation and test.
         size: height and width in pixels, at least 32.
         garments: fewest and most in one scene.
-        seed: of everything that is drawn at random, 0 to 2**32 - 1.
+        seed: seed of everything that is random, 0 to 2**32 - 1.
 
     Returns:
-        Pictures uint8 [N, 3, size, size], masks uint8 [N, size, size]: 0 is the background, k + 1 the garment class k.
+        A SegmentationDataset with images uint8 [N, 3, size, size] and masks uint8 [N, size, size]: 0 is the background,
+        k + 1 the garment class k.
 
     Raises:
         ArgumentError: counts below 1, garments out of order, a size below 32, a seed out of range.
@@ -70,13 +72,12 @@ def garment_scenes(
     if not 0 <= seed < 2**32:
         raise ArgumentError(f"seed must be a whole number from 0 to 2**32 - 1; found {seed}.")
     fashion = fashion_mnist(root)
-    splits = {
-        name: _compose_split(getattr(fashion, name), count, size, garments, seed * 3 + place)
+    train, validation, test = (
+        _compose_split(getattr(fashion, name), count, size, garments, seed * 3 + place)
         for place, (name, count) in enumerate(zip(_SPLITS, scenes, strict=True))
-    }
-    return SegmentationDataset(
-        "garment scenes", (BACKGROUND, *fashion.classes), **splits, mean=_MEAN, std=_STD
     )
+    classes = (BACKGROUND, *fashion.classes)
+    return SegmentationDataset("garment scenes", classes, train, validation, test, mean=_MEAN, std=_STD)
 
 
 def _compose_split(source: Split, count: int, size: int, garments: tuple[int, int], seed: int) -> MaskedSplit:
@@ -92,9 +93,9 @@ def _compose_split(source: Split, count: int, size: int, garments: tuple[int, in
 def _compose(
     source: Split, size: int, garments: tuple[int, int], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """`_PART` scenes: pictures uint8 [P, 3, S, S] and masks uint8 [P, S, S]."""
-    # float64 throughout: processors differ in the last bit of a result, and in float64 that never reaches one of
-    # 256 levels, so that every machine makes the same scenes.
+    """Compose `_PART` scenes: images uint8 [P, 3, S, S] and masks uint8 [P, S, S]."""
+    # float64 throughout: processors differ in the last bit of a result, and in float64 that never changes one of
+    # 256 levels, so every machine makes the same scenes.
     canvas = _ground(size, generator)
     mask = torch.zeros(_PART, size, size, dtype=torch.uint8)
     fewest, most = garments
@@ -111,10 +112,10 @@ def _compose(
     return _photographed(canvas, generator), mask
 
 
-def _place(pictures: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Garments uint8 [P, 1, 28, 28] scaled, turned and moved: brightness and cover in a scene, [P, 1, S, S], 0..1."""
-    count, side = len(pictures), pictures.shape[-1]
-    sheet = torch.cat([pictures.double() / 255, _silhouette(pictures)], 1)  # [P, 2, 28, 28]
+def _place(images: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Scale, rotate and move garments uint8 [P, 1, 28, 28]: brightness and cover in a scene, [P, 1, S, S], 0..1."""
+    count, side = len(images), images.shape[-1]
+    sheet = torch.cat([images.double() / 255, _silhouette(images)], 1)  # [P, 2, 28, 28]
     scale = _uniform((count,), 0.9, 1.5, generator) * side / size  # the garment's share of the scene's side
     angle = _uniform((count,), -0.45, 0.45, generator)  # radians, 25 degrees each way
     mirrored = 1 - 2 * torch.randint(2, (count,), generator=generator).double()
@@ -128,15 +129,15 @@ def _place(pictures: Tensor, size: int, generator: torch.Generator) -> tuple[Ten
     return (cloth / cover.clamp(min=0.25)).clamp(max=1), cover
 
 
-def _silhouette(pictures: Tensor) -> Tensor:
-    """1 where there is fabric, gaps of a pixel closed: uint8 [P, 1, H, W] -> float64 [P, 1, H, W]."""
-    fabric = (pictures > _FABRIC).double()
+def _silhouette(images: Tensor) -> Tensor:
+    """Return 1 where there is fabric, gaps of a pixel closed: uint8 [P, 1, H, W] -> float64 [P, 1, H, W]."""
+    fabric = (images > _FABRIC).double()
     grown = F.max_pool2d(fabric, 3, stride=1, padding=1)
     return -F.max_pool2d(-grown, 3, stride=1, padding=1)
 
 
 def _ground(size: int, generator: torch.Generator) -> Tensor:
-    """Textured and cluttered grounds, float64 [P, 3, S, S]: a colour, blotches, stripes, shapes."""
+    """Draw textured and cluttered backgrounds, float64 [P, 3, S, S]: a colour, blotches, stripes, shapes."""
     axis = (torch.arange(size, dtype=torch.float64) + 0.5) / size * 2 - 1
     y, x = axis.view(1, 1, -1, 1), axis.view(1, 1, 1, -1)
     colour = _uniform((_PART, 3, 1, 1), 0.15, 0.75, generator)
@@ -161,34 +162,34 @@ def _ground(size: int, generator: torch.Generator) -> Tensor:
 
 
 def _photographed(canvas: Tensor, generator: torch.Generator) -> Tensor:
-    """Uneven light and a camera's noise: float64 [P, 3, S, S] in 0..1 -> uint8."""
+    """Add uneven light and camera noise: float64 [P, 3, S, S] in 0..1 -> uint8."""
     size = canvas.shape[-1]
     axis = (torch.arange(size, dtype=torch.float64) + 0.5) / size * 2 - 1
     slope = _across(axis.view(1, 1, 1, -1), axis.view(1, 1, -1, 1), generator)
     light = _uniform(_EACH, 0.6, 1.0, generator) * (1 + _uniform(_EACH, 0, 0.4, generator) * slope)
-    # Three dice make a bell: whole numbers are the same on every machine, which normal variates aren't.
+    # The sum of three uniform integers is nearly normal, and the same on every machine, which normal variates aren't.
     dice = torch.randint(-256, 257, (3, *canvas.shape), generator=generator, dtype=torch.int16).sum(0)
     noise = dice.double() / 256 * _uniform(_EACH, 3, 10, generator)
     return (canvas * light * 255 + noise).round().clamp(0, 255).to(torch.uint8)
 
 
-_EACH = (_PART, 1, 1, 1)  # one number a scene
+_EACH = (_PART, 1, 1, 1)  # one number per scene
 
 
 def _across(x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-    """The coordinate along a direction drawn for each scene: [P, 1, S, S]."""
+    """Return the coordinate along a direction drawn for each scene: [P, 1, S, S]."""
     angle = _uniform(_EACH, 0, math.tau, generator)
     return x * torch.cos(angle) + y * torch.sin(angle)
 
 
 def _turned(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Coordinates about a point and in a direction drawn for each scene: two of [P, 1, S, S]."""
+    """Return coordinates about a point and in a direction drawn for each scene: two of [P, 1, S, S]."""
     x, y = x - _uniform(_EACH, -1, 1, generator), y - _uniform(_EACH, -1, 1, generator)
     angle = _uniform(_EACH, 0, math.tau, generator)
     return x * torch.cos(angle) + y * torch.sin(angle), y * torch.cos(angle) - x * torch.sin(angle)
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
-    """float64 numbers from ``low`` to ``high``, from whole ones for the same reason as the noise."""
+    """Draw float64 numbers from ``low`` to ``high``, from integers for the same reason as the noise."""
     steps = torch.randint(0, 2**24, shape, generator=generator)
     return low + (high - low) * steps.double() / 2**24

@@ -1,4 +1,4 @@
-"""Pictures with a class for every pixel, as tensors in memory."""
+"""Images with a class for every pixel, as tensors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from kdcourse.data.splits import ThreeSplits, check_images, content_digest
+from kdcourse.data.splits import ThreeSplits, check_images, check_tensor, content_digest
 from kdcourse.errors import DataError
 
 # The mask value of pixels that count in no loss and no metric, as in PASCAL VOC's masks.
@@ -17,13 +17,13 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class MaskedSplit:
-    """One split of a data set for semantic segmentation.
+    """Hold one split of a data set for semantic segmentation.
 
     ``images`` is uint8 [N, C, H, W] with values 0 to 255, ``masks`` uint8 [N, H, W]: the class index of every
-    pixel, or `IGNORE`.
+    pixel, or `IGNORE`. Both may be memory-mapped, as in `kdcourse.data.Split`.
 
     Raises:
-        DataError: wrong type or shape, lengths or sizes that differ, no picture at all.
+        DataError: no tensors, wrong type or shape, lengths or sizes that differ, no image at all.
     """
 
     images: Tensor
@@ -32,14 +32,15 @@ class MaskedSplit:
     def __post_init__(self) -> None:
         images, masks = self.images, self.masks
         check_images(images)
+        check_tensor(masks, "masks", "torch.uint8")
         if masks.dtype != torch.uint8 or masks.ndim != 3:
             raise DataError(
                 f"The masks of a split must be a uint8 tensor [N, H, W]; found {masks.dtype} {list(masks.shape)}. "
-                "Give one class index a pixel, and convert with .to(torch.uint8)."
+                "Give one class index per pixel, and convert with .to(torch.uint8)."
             )
         if len(images) != len(masks) or images.shape[2:] != masks.shape[1:]:
             raise DataError(
-                "A split needs one mask a picture, of its height and width; found pictures "
+                "A split needs one mask per image, of its height and width; found images "
                 f"{list(images.shape)} and masks {list(masks.shape)}."
             )
 
@@ -48,34 +49,34 @@ class MaskedSplit:
 
     @property
     def labels(self) -> Tensor:
-        """The masks, under the name that batches and objectives use for what is to be predicted."""
+        """Return the masks, under the name that batches and objectives use for labels."""
         return self.masks
 
     def subset(self, index: Tensor) -> MaskedSplit:
-        """The pictures at ``index`` (int64 [M] or bool [N]), as a split of their own."""
+        """Return the images at ``index`` (int64 [M] or bool [N]) as a split in memory."""
         return MaskedSplit(self.images[index], self.masks[index])
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of shape, pictures and masks: names the content, wherever it came from."""
+        """Return the SHA-256 of shape, images and masks: it identifies the content, wherever it came from."""
         return content_digest("uint8/masks", self.images, self.masks)
 
 
 class SegmentationDataset(ThreeSplits[MaskedSplit]):
-    """Train, validation and test split of one segmentation task, with its class names.
+    """Hold train, validation and test split of one segmentation task, with its class names.
 
-    ``mean`` and ``std`` (one number a channel, on the 0..1 scale, of the training pictures) are
-    what `normalise` uses; left out, they are computed from ``train``.
+    ``mean``, ``std`` and ``left_out`` are those of `kdcourse.data.Dataset`.
 
     Raises:
         DataError: mask values that are neither a class nor `IGNORE`, a split without a single pixel to score,
-            splits whose pictures differ in shape, more classes than a mask can name.
+            splits whose images differ in shape, more classes than a mask can name, or a mean and std that
+            `kdcourse.data.Dataset` would refuse.
     """
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.classes) <= IGNORE:
             raise DataError(
-                f"A mask names 2 to {IGNORE} classes (value {IGNORE} stands for 'leave out'); "
+                f"A mask can hold 2 to {IGNORE} classes (value {IGNORE} stands for 'leave out'); "
                 f"{self.name!r} has {len(self.classes)}."
             )
         super().__post_init__()

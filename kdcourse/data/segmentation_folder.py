@@ -1,40 +1,51 @@
-"""Your own pictures with a mask for each, as a SegmentationDataset in memory."""
+"""Your own images with a mask for each, as a SegmentationDataset in memory or in a memory-mapped cache."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from kdcourse.data.folder import (
-    SPLIT_NAMES,
-    SUFFIXES,
+from kdcourse.data.decoding import (
+    Depth,
     Fit,
-    _checked_size,
-    _each_read,
-    _entries,
-    _folders,
-    _plain,
+    Levels,
+    UnfitError,
+    check_fit,
+    checked_size,
+    complaint,
+    decode,
 )
+from kdcourse.data.listing import (
+    ENDINGS,
+    PARTS,
+    SPLIT_NAMES,
+    entries,
+    folders,
+    images_below,
+    is_image,
+    printable,
+    shortened,
+    warn_of_identical,
+    warn_of_left_out,
+)
+from kdcourse.data.reading import Cache, Item, check_damaged, each, image_digest, read_all
 from kdcourse.data.segmentation import IGNORE, MaskedSplit, SegmentationDataset
+from kdcourse.data.splits import LeftOut
 from kdcourse.errors import ArgumentError, DataError
 
-MASK_SUFFIXES = (*SUFFIXES, ".tif", ".tiff")
-LOSSY = ("JPEG", "MPO", "WEBP")  # formats that may change a colour, and with it a class
-PARTS = ("train", "validation", "test")
+LOSSY = ("AVIF", "JPEG", "JPEG2000", "MPO", "WEBP")  # formats that may change a colour, and with it a class
 
 Palette = Mapping[tuple[int, int, int], int] | Literal["voc"]
-Pair = tuple[Path, Path]  # a picture and its mask
-Read = tuple[NDArray[np.uint8], NDArray[np.uint8], set[int]]  # picture, mask, classes in it before resizing
+Pair = tuple[Path, Path]  # an image and its mask
 
 
 def segmentation_folder(
@@ -46,52 +57,62 @@ def segmentation_folder(
     size: int | tuple[int, int] = 64,
     fit: Fit = "crop",
     background: int = 255,
+    levels: Levels | None = None,
     ignore_index: int | None = 255,
     validation: float = 0.1,
     test: float = 0.1,
     seed: int = 0,
+    skip_damaged: bool = False,
+    cache: bool | str | os.PathLike[str] = False,
     progress: bool = True,
 ) -> SegmentationDataset:
-    """Read a folder of pictures and a folder of their masks into memory.
+    """Read a folder of images and a folder of their masks.
 
-    A picture and its mask have one name, up to its ending. Either layout will do::
+    An image and its mask have one name, up to the ending, in folders of one name. Two layouts are understood::
 
         images/*.jpg    images/train/*.jpg         masks/train/*.png
         masks/*.png     images/validation/*.jpg    masks/validation/*.png   (or val, valid)
                         images/test/*.jpg          masks/test/*.png
 
-    A split that is not given is drawn from the training pictures (or from all of them): of n pictures,
-    ``round(n * share)`` but at least one. Which ones is settled by the SHA-256 of ``seed/NAME`` alone, so that
-    the same folder gives the same splits on every machine, and a new picture moves few others.
+    A split that is not given is drawn from the training images (or from all of them): of n images,
+    ``round(n * share)`` but at least one. Only the SHA-256 of ``seed/NAME`` decides which, so the same folder
+    gives the same splits on every machine, and a new image moves few others.
 
-    **Pictures**: PNG, JPEG, BMP, WebP and the first frame of GIF become RGB: grey fills all three channels,
-    16 bits are scaled to 8, transparency is laid on ``background``. They are turned as their EXIF orientation
-    says; masks are taken to be drawn on the upright picture.
+    **Files** are read, left out and reported as in `kdcourse.data.image_folder`, folders inside these included; so
+    is ``cache``.
 
-    **Masks** have the size of their (upright) picture. Without ``palette`` the stored number is the class: the
-    index of an indexed PNG, whatever its colours, or the level of a grey one. With ``palette`` the colour is,
-    in RGB, grey and indexed masks alike, so that black and white masks need
-    ``palette={(0, 0, 0): 0, (255, 255, 255): 1}``. The alpha channel of a mask is left out. JPEG and WebP
-    change colours and are refused.
+    **Images** become RGB: grey fills all three channels, more than 8 bits are scaled to 8, transparency is replaced
+    by ``background``. They are turned as their EXIF orientation says; masks are taken to be drawn on the upright
+    image.
+
+    **Masks** have the size of their (upright) image. Without ``palette`` the stored number is the class: the
+    index of an indexed PNG, whatever its colours, or the level of a grey one, also where it is stored as three equal
+    channels. With ``palette`` the colour decides, in RGB, grey and indexed masks alike, so that black and white masks
+    need ``palette={(0, 0, 0): 0, (255, 255, 255): 1}``. The alpha channel of a mask is ignored. Formats that change
+    colours, such as JPEG and WebP, are refused.
 
     **Size**: "crop" cuts the largest part of the right proportions out of the middle, "pad" shrinks the whole
-    and fills up with ``background``, marked `IGNORE` in the mask, and "stretch" lets go of the proportions.
-    Pictures are resampled bilinearly with antialiasing, masks take the nearest pixel: no class is made up.
+    and fills up with ``background``, marked `IGNORE` in the mask, and "stretch" ignores the proportions.
+    Images are resampled bilinearly with antialiasing, masks take the nearest pixel, so no new class appears.
 
     Args:
-        images: the folder of pictures.
+        images: the folder of images.
         masks: the folder of masks.
-        classes: name of each class, in the order of their numbers. Left out, they are called "class 0",
+        classes: name of each class, in the order of their numbers. Without it, they are called "class 0",
             "class 1" and so on, if the masks (or ``palette``) hold every number from 0 to the largest.
         palette: (red, green, blue) to class number, or ``ignore_index`` for colours to leave out; "voc" for
             the colours of PASCAL VOC and what imitates it, see `voc_colour`.
         size: height and width in pixels; one number for squares.
         fit: "crop", "pad" or "stretch".
-        background: grey level 0 (black) to 255 (white) behind transparent and padded pictures.
+        background: grey level 0 (black) to 255 (white) behind transparent and padded images.
+        levels: stored values that become 0 and 255, in images with more than 8 bits per value; needed for
+            floating-point and negative values.
         ignore_index: mask value of pixels to leave out, which becomes `IGNORE`; None if there is none.
-        validation: part of the pictures that goes to validation, where that is not given.
-        test: part of the pictures that goes to test, where that is not given.
+        validation: part of the images that goes to validation, where that is not given.
+        test: part of the images that goes to test, where that is not given.
         seed: another seed, another draw.
+        skip_damaged: leave out pairs that can't be read or used, with a warning, instead of raising an error.
+        cache: True to keep decoded images and masks in the user's cache folder, or another folder for them.
         progress: show a progress bar when reading takes more than a second.
 
     Returns:
@@ -99,12 +120,12 @@ def segmentation_folder(
 
     Raises:
         ArgumentError: an argument outside what is accepted.
-        DataError: no such folder, a picture without a mask or a mask without a picture, too few to split, files
-            that can't be read, a mask of another size than its picture, values or colours that are no class,
-            fewer than two classes in all masks together.
+        DataError: no such folder, an image without a mask or a mask without an image, too few to split, files
+            that can't be read, a mask of another size than its image, values or colours that are no class,
+            fewer than two classes in all masks together, or too little memory or disk space.
     """
-    target = _checked_size(size)
-    _check_fit(fit, background)
+    target = checked_size(size)
+    check_fit(fit, background, levels)
     shares = {"validation": validation, "test": test}
     if not all(0 < share < 1 for share in shares.values()) or sum(shares.values()) >= 1:
         raise ArgumentError(
@@ -113,28 +134,56 @@ def segmentation_folder(
     _check_ignore(ignore_index)
     _check_classes(classes)
     colours = None if palette is None else _Colours.of(palette, classes, ignore_index)
-    pairs = _collect(Path(images).expanduser(), Path(masks).expanduser(), shares, seed)
-
+    left_out: list[LeftOut] = []
+    roots = Path(images).expanduser(), Path(masks).expanduser()
+    pairs = _collect(*roots, shares, seed, left_out)
     every = [pair for part in PARTS for pair in pairs[part]]
+    depth = Depth([image for image, _ in every], each)
 
-    def read(at: int) -> Read | str:
-        return _read(*every[at], colours, ignore_index, target, fit, background)
+    def read(at: int) -> Item | str:
+        return _read(*every[at], colours, ignore_index, target, fit, background, depth, levels)
 
-    pictures, drawn, found = _read_all(len(every), read, target, progress)
+    counts = [len(pairs[part]) for part in PARTS]
+    settings = ("masks", target, fit, background, levels, ignore_index, counts, colours and colours.told())
+    arrays, state = read_all(
+        len(every),
+        read,
+        {"images": (3, *target), "masks": target, "values": (32,), "digests": (16,)},
+        cache=Cache.of(cache, roots, [file for pair in every for file in pair], settings),
+        what="images and masks",
+        progress=progress,
+    )
+    check_damaged(state, "images or their masks", skip_damaged)
+    kept = [at for at in range(len(every)) if at not in state.damaged]
+    found = [_values(bits) for bits in np.asarray(arrays["values"])]
     names = _names(classes, colours, set().union(*found))
-    _check_values(names, [mask for _, mask in every], found, ignore_index)
-    splits, start = {}, 0
+    _check_values(names, [every[at][1] for at in kept], found, ignore_index)
+    parts = [part for part in PARTS for _ in pairs[part]]
+    parts = [parts[at] for at in kept]
+    splits = {}
     for part in PARTS:
-        here = slice(start, start + len(pairs[part]))
-        splits[part] = MaskedSplit(torch.from_numpy(pictures[here]), torch.from_numpy(drawn[here]))
-        start = here.stop
-    folder = Path(images).expanduser().resolve()
-    name = f"{folder.parent.name}/{folder.name}"
-    return SegmentationDataset(name, names, splits["train"], splits["validation"], splits["test"])
+        if part not in parts:
+            raise DataError(
+                f"Without the damaged files of {roots[0]} and {roots[1]}, {part} is empty. Replace some of them."
+            )
+        here = slice(parts.index(part), parts.index(part) + parts.count(part))
+        splits[part] = MaskedSplit(arrays["images"][here], arrays["masks"][here])
+    left_out += state.left_out([image for image, _ in every])
+    warn_of_left_out(roots[0], left_out)
+    warn_of_identical(roots[0], np.asarray(arrays["digests"]), parts, None, [every[at][0] for at in kept])
+    folder = roots[0].resolve()
+    return SegmentationDataset(
+        printable(f"{folder.parent.name}/{folder.name}"),
+        names,
+        splits["train"],
+        splits["validation"],
+        splits["test"],
+        left_out=tuple(left_out),
+    )
 
 
 def voc_colour(index: int) -> tuple[int, int, int]:
-    """Colour (red, green, blue) that PASCAL VOC's masks have for a class, 0 to 255.
+    """Return the colour (red, green, blue) that PASCAL VOC's masks have for a class, 0 to 255.
 
     The three lowest bits of the number are the highest bits of red, green and blue, the next three the
     second highest, and so on: 0 is black, 1 (128, 0, 0), 255 the cream of VOC's 'leave out'
@@ -172,11 +221,15 @@ def _check_classes(classes: Sequence[str] | None) -> None:
 
 @dataclass(frozen=True)
 class _Colours:
-    """A palette, ready to be looked up: ``packed`` int32 [K], ascending, and ``numbers`` uint8 [K]."""
+    """Hold a palette for look-ups: ``packed`` int32 [K], ascending, and ``numbers`` uint8 [K]."""
 
     packed: NDArray[np.int32]
     numbers: NDArray[np.uint8]
     named: frozenset[int] | None  # the classes that a palette of the caller's own promises
+
+    def told(self) -> list[tuple[int, int]]:
+        """Return every colour with its number."""
+        return list(zip(self.packed.tolist(), self.numbers.tolist(), strict=True))
 
     @classmethod
     def of(cls, palette: Palette, classes: Sequence[str] | None, ignore_index: int | None) -> _Colours:
@@ -215,48 +268,52 @@ def _check_palette(
             )
 
 
-# Which picture goes where ----------------------------------------------------------------------
+# Which image goes where ------------------------------------------------------------------------
 
 
-def _collect(images: Path, masks: Path, shares: Mapping[str, float], seed: int) -> dict[str, list[Pair]]:
-    """The pairs of train, validation and test."""
+def _collect(
+    images: Path, masks: Path, shares: Mapping[str, float], seed: int, left_out: list[LeftOut]
+) -> dict[str, list[Pair]]:
+    """Return the pairs of train, validation and test."""
     for folder in (images, masks):
         if not folder.is_dir():
             what = "is a file" if folder.exists() else "does not exist"
-            raise DataError(f"{folder} should be a folder of pictures or masks; it {what}. Check the path.")
+            raise DataError(f"{folder} should be a folder of images or masks; it {what}. Check the path.")
     if images.resolve() == masks.resolve():
-        raise DataError(
-            f"Pictures and masks must lie in two folders; found both in {images}. Move the masks."
-        )
+        raise DataError(f"Images and masks must lie in two folders; found both in {images}. Move the masks.")
+    for outer, inner in ((images, masks), (masks, images)):
+        if inner.resolve().is_relative_to(outer.resolve()):
+            raise DataError(
+                f"Neither images nor masks may lie inside the other; found {inner} inside {outer}. Move one beside it."
+            )
     given, drawn = _given_splits(images), _given_splits(masks)
     if given.keys() != drawn.keys():
         raise DataError(
-            f"Pictures and masks must have the same splits; {images} has {_listed(given) or 'none'} and {masks} "
+            f"Images and masks must have the same splits; {images} has {_listed(given) or 'none'} and {masks} "
             f"has {_listed(drawn) or 'none'}. Add or move folders until they agree."
         )
     if given and "train" not in given:
         raise DataError(f"{images} has {_listed(given)} but no train folder. Add one, or rename.")
     if not given:
         given, drawn = {"train": images}, {"train": masks}
-    pairs = {part: _matched(given[part], drawn[part]) for part in given}
-    missing = {part: shares[part] for part in PARTS if part not in pairs}
-    names = [picture.stem for picture, _ in pairs["train"]]
+    matched = {part: _matched(given[part], drawn[part], left_out) for part in given}
+    missing = {part: shares[part] for part in PARTS if part not in matched}
+    names, everything = list(matched["train"]), list(matched["train"].values())
     if len(names) <= len(missing):
         raise DataError(
-            f"{given['train']} needs at least {len(missing) + 1} pictures, to have one each in train and "
-            f"{' and '.join(missing)}; found {len(names)}. Add pictures, or make the split folders yourself."
+            f"{given['train']} needs at least {len(missing) + 1} images, to have one each in train and "
+            f"{' and '.join(missing)}; found {len(names)}. Add images, or make the split folders yourself."
         )
-    everything = pairs["train"]
-    return pairs | {
-        part: [everything[at] for at in index] for part, index in _draw(names, missing, seed).items()
+    return {part: list(pairs.values()) for part, pairs in matched.items()} | {
+        part: [everything[at] for at in index] for part, index in draw(names, missing, seed).items()
     }
 
 
 def _given_splits(folder: Path) -> dict[str, Path]:
-    """The split folders inside ``folder``; none where it holds the files itself."""
+    """Return the split folders inside ``folder``; none where it holds the files itself."""
     given: dict[str, Path] = {}
     others = []
-    for entry in _folders(folder):
+    for entry in folders(folder):
         part = SPLIT_NAMES.get(entry.name.casefold())
         if part is None:
             others.append(entry.name)
@@ -265,61 +322,61 @@ def _given_splits(folder: Path) -> dict[str, Path]:
             raise DataError(f"{folder} has two folders for {part}: {two}. Rename or delete one.")
         else:
             given[part] = entry
-    loose = [
-        entry.name for entry in _entries(folder) if entry.suffix.lower() in MASK_SUFFIXES and entry.is_file()
-    ]
-    if others or (given and loose):
+    loose = [entry.name for entry in entries(folder) if is_image(entry) and entry.is_file()]
+    if given and (others or loose):
         raise DataError(
             f"{folder} should hold either files or folders called train, validation and test; found "
-            f"{_shortened([*given, *others, *loose])}. Move what doesn't belong there."
+            f"{shortened([*given, *others, *loose])}. Move what doesn't belong there."
         )
     return given
 
 
-def _matched(images: Path, masks: Path) -> list[Pair]:
-    """Pictures and masks of one name, in its order."""
-    pictures, drawn = _by_stem(images, SUFFIXES, "pictures"), _by_stem(masks, MASK_SUFFIXES, "masks")
-    lacking = [file.name for stem, file in pictures.items() if stem not in drawn]
-    extra = [file.name for stem, file in drawn.items() if stem not in pictures]
+def _matched(images: Path, masks: Path, left_out: list[LeftOut]) -> dict[str, Pair]:
+    """Return images and masks of one name, in its order."""
+    found, drawn = _by_name(images, "images", left_out), _by_name(masks, "masks", left_out)
+    lacking = [file.relative_to(images).as_posix() for name, file in found.items() if name not in drawn]
+    extra = [file.relative_to(masks).as_posix() for name, file in drawn.items() if name not in found]
     if lacking or extra:
         raise DataError(
-            "Every picture needs a mask of the same name, up to the ending, and every mask a picture.\n"
-            f"  Pictures in {images} without a mask: {_shortened(lacking) or 'none'}.\n"
-            f"  Masks in {masks} without a picture: {_shortened(extra) or 'none'}.\n"
+            "Every image needs a mask of the same name, up to the ending, and every mask an image.\n"
+            f"  Images in {images} without a mask: {shortened(lacking) or 'none'}.\n"
+            f"  Masks in {masks} without an image: {shortened(extra) or 'none'}.\n"
             "Rename, add or delete files until they agree."
         )
-    return [(file, drawn[stem]) for stem, file in pictures.items()]
+    return {name: (file, drawn[name]) for name, file in found.items()}
 
 
-def _by_stem(folder: Path, suffixes: Sequence[str], what: str) -> dict[str, Path]:
+def _by_name(folder: Path, what: str, left_out: list[LeftOut]) -> dict[str, Path]:
+    """Return the images below a folder by their path in it, without the ending."""
     found: dict[str, Path] = {}
-    for file in _entries(folder):
-        if file.suffix.lower() not in suffixes or file.is_dir():
-            continue
-        stem = unicodedata.normalize("NFC", file.stem)  # macOS may hand out é as e + accent
-        if stem in found:
+    for file in images_below(folder, left_out):
+        # macOS may hand out é as e + accent.
+        name = unicodedata.normalize("NFC", file.relative_to(folder).with_suffix("").as_posix())
+        if name in found:
             raise DataError(
-                f"{folder} has two files called {stem}: {found[stem].name} and {file.name}. Which one belongs to "
-                "its partner can't be told: rename or delete one."
+                f"{folder} has two files called {printable(name)}: {printable(found[name].name)} and "
+                f"{printable(file.name)}. Which one belongs to its partner can't be told: rename or delete one."
             )
-        found[stem] = file
+        found[name] = file
     if not found:
-        there = [entry.name for entry in _entries(folder)]
+        there = [entry.name for entry in entries(folder)]
         raise DataError(
-            f"{folder} should hold {what} ({', '.join(suffixes)}); found {_shortened(there) or 'nothing'}."
+            f"{folder} should hold {what} ({ENDINGS}); found "
+            f"{shortened(there) or 'nothing'}. Put {what} right inside it."
         )
     return dict(sorted(found.items()))
 
 
-def _draw(names: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, list[int]]:
-    """Positions that go to each part named in ``shares``, and the rest to "train"; ascending, at least one each."""
+def draw(names: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, list[int]]:
+    """Return positions for each part named in ``shares``, and the rest as "train"; ascending, at least one each."""
 
     def rank(at: int) -> str:
-        return hashlib.sha256(f"{seed}/{unicodedata.normalize('NFC', names[at])}".encode()).hexdigest()
+        name = unicodedata.normalize("NFC", names[at])
+        return hashlib.sha256(f"{seed}/{name}".encode(errors="surrogateescape")).hexdigest()
 
     ranked = sorted(range(len(names)), key=rank)
     counts = {part: max(1, round(len(names) * share)) for part, share in shares.items()}
-    while sum(counts.values()) >= len(names):  # few pictures with large shares: leave one to train on
+    while sum(counts.values()) >= len(names):  # few images with large shares: leave one to train on
         counts[max(counts, key=lambda part: counts[part])] -= 1
     drawn, start = {}, 0
     for part, count in counts.items():
@@ -333,33 +390,7 @@ def _listed(names: Mapping[str, object]) -> str:
     return ", ".join(sorted(names))
 
 
-def _shortened(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-# One picture and its mask ----------------------------------------------------------------------
-
-
-class _UnfitError(Exception):
-    """A file that can be read but not used; the message says why."""
-
-
-def _read_all(
-    count: int, read: Callable[[int], Read | str], size: tuple[int, int], progress: bool
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[set[int]]]:
-    """What ``read`` gives for 0..count-1: pictures uint8 [N, 3, H, W], masks uint8 [N, H, W], values of each.
-
-    Raises:
-        DataError: with the first of the lines that ``read`` gave instead.
-    """
-    pictures, masks = np.empty((count, 3, *size), np.uint8), np.empty((count, *size), np.uint8)
-    found: list[set[int]] = []
-    complaint = "pictures or their masks can't be used. Repair, replace or delete them"
-    for at, (picture, mask, values) in enumerate(_each_read(read, range(count), complaint, progress)):
-        pictures[at], masks[at] = picture, mask
-        found.append(values)
-    return pictures, masks, found
+# One image and its mask ------------------------------------------------------------------------
 
 
 def _read(
@@ -370,41 +401,55 @@ def _read(
     size: tuple[int, int],
     fit: Fit,
     background: int,
-) -> Read | str:
-    """One pair, or what is wrong with it in a line."""
+    depth: Depth,
+    levels: Levels | None,
+) -> Item | str:
+    """Return one pair, or in one line what is wrong with it."""
     path = image
     try:
-        with Image.open(image) as opened:
-            stored = opened.size
-            picture = _plain(ImageOps.exif_transpose(opened), background).convert("RGB")
+        upright, stored, note = decode(image, background, depth, levels)
         path = mask
         numbers = _numbers(mask, colours)
-        found = set(np.flatnonzero(Image.fromarray(numbers).histogram()).tolist()) - {ignore_index}
-        _check_same_size(numbers, picture, stored)
+        values = np.bincount(numbers.ravel(), minlength=256) > 0
+        if ignore_index is not None:
+            values[ignore_index] = False
+        _check_same_size(numbers, upright, stored)
         if ignore_index is not None:
             numbers = np.where(numbers == ignore_index, np.uint8(IGNORE), numbers)
-        return *_fitted(picture, numbers, size, fit, background), found
-    except _UnfitError as problem:
-        return f"{path}: {problem}"
+        small, classes = fitted(upright.convert("RGB"), numbers, size, fit, background)
+        return Item(
+            {
+                "images": small,
+                "masks": classes,
+                "values": np.packbits(values),
+                "digests": image_digest(small),
+            },
+            note,
+        )
     except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
-        return f"{path}: {type(error).__name__}: {error}"
+        return f"{printable(path)}: {complaint(path, error)}"
 
 
-def _check_same_size(mask: NDArray[np.uint8], picture: Image.Image, stored: tuple[int, int]) -> None:
+def _values(bits: NDArray[np.uint8]) -> set[int]:
+    """Return the numbers whose bit is set, uint8 [32]: the classes in a mask before it was resized."""
+    return set(np.flatnonzero(np.unpackbits(bits)).tolist())
+
+
+def _check_same_size(mask: NDArray[np.uint8], image: Image.Image, stored: tuple[int, int]) -> None:
     height, width = mask.shape
-    if (width, height) != picture.size:
+    if (width, height) != image.size:
         turned = ", as its EXIF orientation turns it; the mask was drawn on the unturned one"
-        raise _UnfitError(
-            f"the mask is {width} wide and {height} high, its picture {picture.width} and {picture.height}"
+        raise UnfitError(
+            f"the mask is {width} wide and {height} high, its image {image.width} and {image.height}"
             + (turned if (width, height) == stored else "")
         )
 
 
 def _numbers(path: Path, colours: _Colours | None) -> NDArray[np.uint8]:
-    """What a mask stores, uint8 [H, W]: class numbers, before anything is ignored."""
+    """Return what a mask stores, uint8 [H, W]: class numbers, before anything is ignored."""
     with Image.open(path) as opened:
         if opened.format in LOSSY:
-            raise _UnfitError(f"a mask in {opened.format} has lost its exact colours; draw it again as PNG")
+            raise UnfitError(f"a mask in {opened.format} has lost its exact colours; draw it again as PNG")
         mask = ImageOps.exif_transpose(opened)
         if colours is not None and mask.mode[0] not in "IF":
             return _looked_up(np.asarray(mask.convert("RGB"), np.int32), colours)
@@ -413,16 +458,22 @@ def _numbers(path: Path, colours: _Colours | None) -> NDArray[np.uint8]:
         elif mask.mode == "PA":
             mask = mask.getchannel("P")
         levels = np.asarray(mask)
+        if mask.mode in ("RGB", "RGBA") and (levels[..., :3] == levels[..., :1]).all():
+            levels = levels[..., 0]  # numbers that were stored as three equal channels
+        if mask.mode == "F" and colours is None and np.isin(levels, np.arange(256)).all():
+            levels = levels.astype(np.int64)  # whole numbers that were stored as floating-point ones
     if levels.ndim != 2 or levels.dtype.kind == "f" or colours is not None:
         wanted = "has no colours to look up in palette" if colours else "needs a palette to tell its classes"
-        raise _UnfitError(f"a mask of mode {mask.mode} {wanted}")
+        if levels.dtype.kind == "f" and not colours:
+            wanted = "holds values that are no whole numbers from 0 to 255; store one class number per pixel"
+        raise UnfitError(f"a mask of mode {mask.mode} {wanted}")
     if levels.min() < 0 or levels.max() > 255:
-        raise _UnfitError(f"holds values from {levels.min()} to {levels.max()}, where 0 to 255 is possible")
+        raise UnfitError(f"holds values from {levels.min()} to {levels.max()}, where 0 to 255 is possible")
     return levels.astype(np.uint8)
 
 
 def _looked_up(rgb: NDArray[np.int32], colours: _Colours) -> NDArray[np.uint8]:
-    """int32 [H, W, 3] -> uint8 [H, W], the number that the palette has for each colour."""
+    """Look up the number of each colour in the palette: int32 [H, W, 3] -> uint8 [H, W]."""
     packed = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
     at = np.searchsorted(colours.packed, packed).clip(max=len(colours.packed) - 1)
     strange = packed[colours.packed[at] != packed]
@@ -430,39 +481,39 @@ def _looked_up(rgb: NDArray[np.int32], colours: _Colours) -> NDArray[np.uint8]:
         kinds, counts = np.unique(strange, return_counts=True)
         common = [int(kinds[place]) for place in np.argsort(-counts)[:3]]
         told = ", ".join(str((code >> 16, code >> 8 & 255, code & 255)) for code in common)
-        raise _UnfitError(
+        raise UnfitError(
             f"{len(kinds)} colours on {len(strange) / packed.size:.1%} of the mask are not in palette, such as {told}"
         )
     return colours.numbers[at]
 
 
-def _fitted(
-    picture: Image.Image, mask: NDArray[np.uint8], size: tuple[int, int], fit: Fit, background: int
+def fitted(
+    image: Image.Image, mask: NDArray[np.uint8], size: tuple[int, int], fit: Fit, background: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """RGB picture and uint8 [H, W] mask of its size -> uint8 [3, h, w] and uint8 [h, w], cut out alike."""
+    """Resize an RGB image and its mask uint8 [H, W] alike: -> uint8 [3, h, w] and uint8 [h, w]."""
     inner_height, inner_width = size
-    left, top, right, bottom = 0.0, 0.0, float(picture.width), float(picture.height)
-    ratios = picture.width / size[1], picture.height / size[0]  # old pixels for a new one
+    left, top, right, bottom = 0.0, 0.0, float(image.width), float(image.height)
+    ratios = image.width / size[1], image.height / size[0]  # old pixels for a new one
     if fit == "crop":
-        # Rounding must not lead outside the picture.
-        spare_x = max(0.0, (picture.width - min(ratios) * size[1]) / 2)
-        spare_y = max(0.0, (picture.height - min(ratios) * size[0]) / 2)
+        # Rounding must not lead outside the image.
+        spare_x = max(0.0, (image.width - min(ratios) * size[1]) / 2)
+        spare_y = max(0.0, (image.height - min(ratios) * size[0]) / 2)
         left, top, right, bottom = left + spare_x, top + spare_y, right - spare_x, bottom - spare_y
     elif fit == "pad":
-        inner_width = max(1, round(picture.width / max(ratios)))
-        inner_height = max(1, round(picture.height / max(ratios)))
+        inner_width = max(1, round(image.width / max(ratios)))
+        inner_height = max(1, round(image.height / max(ratios)))
     # Pillow's bilinear filter widens as it shrinks, which is what antialiasing means.
-    small = picture.resize((inner_width, inner_height), Image.Resampling.BILINEAR, (left, top, right, bottom))
+    small = image.resize((inner_width, inner_height), Image.Resampling.BILINEAR, (left, top, right, bottom))
     rows = (top + (np.arange(inner_height) + 0.5) * (bottom - top) / inner_height).astype(np.int64)
     columns = (left + (np.arange(inner_width) + 0.5) * (right - left) / inner_width).astype(np.int64)
-    image = np.asarray(small, np.uint8).transpose(2, 0, 1)
+    resized = np.asarray(small, np.uint8).transpose(2, 0, 1)
     classes = mask[rows[:, None], columns]
     if (inner_height, inner_width) == size:
-        return image, classes
+        return resized, classes
     y, x = (size[0] - inner_height) // 2, (size[1] - inner_width) // 2
     middle = (slice(y, y + inner_height), slice(x, x + inner_width))
     padded, marked = np.full((3, *size), background, np.uint8), np.full(size, IGNORE, np.uint8)
-    padded[(slice(None), *middle)], marked[middle] = image, classes
+    padded[(slice(None), *middle)], marked[middle] = resized, classes
     return padded, marked
 
 
@@ -470,7 +521,7 @@ def _fitted(
 
 
 def _names(classes: Sequence[str] | None, colours: _Colours | None, found: set[int]) -> tuple[str, ...]:
-    """The names given, or "class 0" and so on where the numbers found leave no doubt how many there are."""
+    """Return the names given, or "class 0" and so on where the numbers found say how many there are."""
     if len(found) < 2:
         raise DataError(
             f"All masks together should hold at least two classes; found {sorted(found) or 'none'} and pixels to "
@@ -483,7 +534,7 @@ def _names(classes: Sequence[str] | None, colours: _Colours | None, found: set[i
     gaps = sorted(set(range(max(known) + 1)) - known)
     if gaps or max(known) >= IGNORE:
         raise DataError(
-            f"Masks with the values {_shortened([str(value) for value in sorted(known)], 10)} don't tell how many "
+            f"Masks with the values {shortened([str(value) for value in sorted(known)], 10)} don't tell how many "
             "classes there are, since some number below the largest never occurs. Name the classes "
             "(classes=[...]), or map colours to classes (palette={...})."
         )
@@ -494,7 +545,7 @@ def _check_values(
     classes: tuple[str, ...], masks: Sequence[Path], found: Sequence[set[int]], ignore_index: int | None
 ) -> None:
     strange = [
-        f"{path}: {_shortened([str(value) for value in sorted(values) if value >= len(classes)])}"
+        f"{path}: {shortened([str(value) for value in sorted(values) if value >= len(classes)])}"
         for path, values in zip(masks, found, strict=True)
         if max(values, default=0) >= len(classes)
     ]

@@ -1,29 +1,40 @@
-"""Pictures and labels as tensors in memory: the form that every later room works on."""
+"""Images and labels as tensors: the form that all other subpackages work on."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kdcourse.errors import DataError
 
 
+class LeftOut(NamedTuple):
+    """Name a file or folder that a data set was made without, in whole or in part, and the reason."""
+
+    path: Path
+    reason: str
+
+
 @dataclass(frozen=True)
 class Split:
-    """One split of a labelled data set.
+    """Hold one split of a labelled data set.
 
-    ``images`` is uint8 [N, C, H, W] with values 0 to 255, ``labels`` int64 [N]. Pictures may lie on disk: of a
-    memory-mapped tensor (``torch.from_file``, ``torch.from_numpy`` of a ``numpy.memmap``) only what is
-    being looked at is read.
+    ``images`` is uint8 [N, C, H, W] with values 0 to 255, ``labels`` int64 [N]. Images may be stored on disk: of a
+    memory-mapped tensor (``torch.from_file``, ``torch.from_numpy`` of a ``numpy.memmap``) only what is used at the
+    moment is read.
 
     Raises:
-        DataError: wrong type or shape, lengths that differ, no picture at all.
+        DataError: no tensors, wrong type or shape, lengths that differ, no image at all.
     """
 
     images: Tensor
@@ -32,35 +43,37 @@ class Split:
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
         check_images(images)
+        check_tensor(labels, "labels", "torch.int64")
         if labels.dtype != torch.int64 or labels.ndim != 1:
             raise DataError(
                 "The labels of a split must be an int64 tensor [N]; found "
-                f"{labels.dtype} {list(labels.shape)}. Convert with .long() and one class index a picture."
+                f"{labels.dtype} {list(labels.shape)}. Convert with .long() and give one class index per image."
             )
         if len(images) != len(labels):
             raise DataError(
-                f"A split needs one label a picture; found {len(images)} pictures and {len(labels)} labels."
+                f"A split needs one label per image; found {len(images)} images and {len(labels)} labels. "
+                "Add or remove some."
             )
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def subset(self, index: Tensor) -> Split:
-        """The pictures at ``index`` (int64 [M] or bool [N]), as a split of their own."""
+        """Return the images at ``index`` (int64 [M] or bool [N]) as a split in memory."""
         return Split(self.images[index], self.labels[index])
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of shape, pictures and labels: names the content, wherever it came from."""
+        """Return the SHA-256 of shape, images and labels: it identifies the content, wherever it came from."""
         return content_digest("uint8/int64", self.images, self.labels)
 
 
 class HasImages(Protocol):
-    """A split of either kind: `Split`, or `kdcourse.data.MaskedSplit`."""
+    """Describe a split of either kind: `Split`, or `kdcourse.data.MaskedSplit`."""
 
     @property
     def images(self) -> Tensor:
-        """uint8 [N, C, H, W]."""
+        """Return uint8 [N, C, H, W]."""
 
 
 AnySplit = TypeVar("AnySplit", bound=HasImages)
@@ -68,7 +81,7 @@ AnySplit = TypeVar("AnySplit", bound=HasImages)
 
 @dataclass(frozen=True)
 class ThreeSplits(ABC, Generic[AnySplit]):
-    """What `Dataset` and `kdcourse.data.SegmentationDataset` have in common: all but what may be a label."""
+    """Hold what `Dataset` and `kdcourse.data.SegmentationDataset` have in common: all but what may be a label."""
 
     name: str
     classes: tuple[str, ...]
@@ -77,36 +90,52 @@ class ThreeSplits(ABC, Generic[AnySplit]):
     test: AnySplit
     mean: tuple[float, ...] = field(default=())
     std: tuple[float, ...] = field(default=())
+    left_out: tuple[LeftOut, ...] = field(default=())
 
     def __post_init__(self) -> None:
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        for part, split in parts.items():
+            if not isinstance(getattr(split, "images", None), Tensor):
+                raise DataError(
+                    f"{part} of {self.name!r} must be a split, such as Split(images, labels); found "
+                    f"{type(split).__name__}. Put its tensors into one."
+                )
         shape = self.image_shape
-        for part in ("train", "validation", "test"):
-            split: AnySplit = getattr(self, part)
+        for part, split in parts.items():
             if tuple(split.images.shape[1:]) != shape:
                 raise DataError(
-                    f"All pictures of {self.name!r} must have one shape; train has {shape}, "
+                    f"All images of {self.name!r} must have one shape; train has {shape}, "
                     f"{part} has {tuple(split.images.shape[1:])}. Resize one of them."
                 )
             self._check_labels(part, split)
-        if not self.mean or not self.std:
+        mean, std = _numbers(self.mean, "mean"), _numbers(self.std, "std")
+        if bool(mean) != bool(std):
+            given, lacking = ("mean", "std") if mean else ("std", "mean")
+            raise DataError(
+                f"{self.name!r} has a {given} ({mean or std}) but no {lacking}; images are normalised with both. "
+                f"Give {lacking} too, or neither: both are then computed from train."
+            )
+        if mean:
+            _check_statistics(mean, std, shape[0], self.name)
+        else:
             mean, std = channel_statistics(self.train.images)
-            object.__setattr__(self, "mean", mean)
-            object.__setattr__(self, "std", std)
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "std", std)
 
     @abstractmethod
     def _check_labels(self, part: str, split: AnySplit) -> None:
-        """Raise DataError unless what is to be predicted in ``split``, called ``part``, fits the classes."""
+        """Raise DataError unless the labels of ``split``, called ``part``, fit the classes."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of every picture."""
+        """Return channels, height and width of every image."""
         _, channels, height, width = self.train.images.shape
         return channels, height, width
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 [N, C, H, W] -> float32 [N, C, H, W], zero mean and unit spread a channel over the training set.
+        """Return float32 images with mean 0 and standard deviation 1 per channel over the training set.
 
-        Laid out channels last in memory, which convolutions are fastest on.
+        uint8 [N, C, H, W] -> float32 [N, C, H, W], in memory channels last, which convolutions are fastest on.
         """
         spread = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
         centre = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
@@ -117,16 +146,18 @@ class ThreeSplits(ABC, Generic[AnySplit]):
 
 @dataclass(frozen=True)
 class Dataset(ThreeSplits[Split]):
-    """Train, validation and test split of one task, with its class names.
+    """Hold train, validation and test split of one task, with its class names.
 
-    ``mean`` and ``std`` (one number a channel, on the 0..1 scale, of the training pictures) are
-    what `normalise` uses; left out, they are computed from ``train``.
+    ``mean`` and ``std`` (one number per channel, of the training images on a scale from 0 to 1) are what
+    `normalise` uses; without them, they are computed from ``train``. ``left_out`` lists files that the reader of
+    a folder did not use, each with the reason.
 
     Raises:
-        DataError: labels outside the classes, or splits whose pictures differ in shape.
+        DataError: labels outside the classes, splits whose images differ in shape, a mean without a std or the
+            reverse, another number of them than channels, a std of 0, or values on a scale from 0 to 255.
     """
 
-    # Said once more for readers and type checkers, which then know what `dataclasses.replace` takes.
+    # Repeated for readers and type checkers, which then know what `dataclasses.replace` takes.
     train: Split
     validation: Split
     test: Split
@@ -140,23 +171,66 @@ class Dataset(ThreeSplits[Split]):
             )
 
 
+def check_tensor(value: object, what: str, dtype: str) -> None:
+    """Raise DataError with the conversion to use unless ``value``, called ``what``, is a tensor."""
+    if isinstance(value, Tensor):
+        return
+    if isinstance(value, np.ndarray):
+        found, cure = f"a NumPy array {value.dtype} {list(value.shape)}", f"torch.from_numpy({what})"
+    else:
+        found, cure = f"a {type(value).__name__}", f"torch.as_tensor({what}, dtype={dtype})"
+        if isinstance(value, list | tuple) and value and isinstance(value[0], Tensor):
+            found, cure = f"{found} of tensors", f"torch.stack({what})"
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], np.ndarray):
+            found, cure = f"{found} of NumPy arrays", f"torch.from_numpy(numpy.stack({what}))"
+    raise DataError(f"The {what} of a split must be a tensor; found {found}. Convert with {cure}.")
+
+
 def check_images(images: Tensor) -> None:
-    """Raise DataError unless ``images`` are pictures that a split may hold."""
+    """Raise DataError unless ``images`` is a tensor that a split may hold."""
+    check_tensor(images, "images", "torch.uint8")
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise DataError(
-            "The pictures of a split must be a uint8 tensor [N, C, H, W]; found "
+            "The images of a split must be a uint8 tensor [N, C, H, W]; found "
             f"{images.dtype} {list(images.shape)}. Scale to 0..255, add the missing axes "
             "and convert with .to(torch.uint8)."
         )
     if images.numel() == 0:
         raise DataError(
-            "A split needs at least one picture; found none. Check the folder or the indices it was made from."
+            "A split needs at least one image; found none. Check the folder or the indices it was made from."
+        )
+
+
+def _numbers(values: Iterable[float] | Tensor, what: str) -> tuple[float, ...]:
+    """Return ``mean`` or ``std`` as floats, whether they came as a tuple, list, array or tensor."""
+    try:
+        return tuple(float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{what} must be one number per channel, such as (0.5,); found {values!r}."
+        ) from error
+
+
+def _check_statistics(mean: tuple[float, ...], std: tuple[float, ...], channels: int, name: str) -> None:
+    """Raise DataError unless a mean and a standard deviation can normalise images of so many channels."""
+    told = f"found mean {mean} and std {std}"
+    if len(mean) != channels or len(std) != channels:
+        raise DataError(
+            f"mean and std of {name!r} must be one number per channel, {channels} each; {told}. Give {channels}, "
+            "or neither: both are then computed from train."
+        )
+    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
+        raise DataError(f"std of {name!r} must be above 0, and mean and std finite; {told}.")
+    if max(*mean, *std) > 1 or min(mean) < 0:
+        raise DataError(
+            f"mean and std of {name!r} must be on a scale from 0 to 1; {told}. If they are of images with values 0 "
+            "to 255, divide both by 255."
         )
 
 
 def content_digest(kind: str, images: Tensor, labels: Tensor) -> str:
-    """SHA-256 of the shape of the pictures, of ``kind``, and of both tensors' values."""
-    # Stored soft targets and results are known by it: another string here, and none of them would be found.
+    """Return the SHA-256 of the shape of the images, of ``kind``, and of both tensors' values."""
+    # Stored soft targets and results are found by it: with another string here, none of them would be.
     sha = hashlib.sha256(repr((tuple(images.shape), kind)).encode())
     sha.update(images.cpu().contiguous().numpy().data)
     sha.update(labels.cpu().contiguous().numpy().data)
@@ -164,8 +238,8 @@ def content_digest(kind: str, images: Tensor, labels: Tensor) -> str:
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of every channel of uint8 [N, C, H, W], on the 0..1 scale."""
-    counts = [_histogram(images, channel) for channel in range(images.shape[1])]
+    """Return mean and standard deviation of every channel of uint8 [N, C, H, W], on a scale from 0 to 1."""
+    counts = _histograms(images).double()
     levels = torch.arange(256, dtype=torch.float64) / 255
     means = [float((count * levels).sum() / count.sum()) for count in counts]
     stds = [
@@ -175,7 +249,13 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
     return tuple(means), tuple(stds)
 
 
-def _histogram(images: Tensor, channel: int, part: int = 10_000) -> Tensor:
-    """How often each of the 256 levels occurs: float64 [256]; read part by part, for pictures may lie on disk."""
-    counts = [torch.bincount(some[:, channel].flatten(), minlength=256) for some in images.split(part)]
-    return torch.stack(counts).sum(0).double()
+def _histograms(images: Tensor, at_once: int = 1 << 23) -> Tensor:
+    """Count the 256 levels of every channel: int64 [C, 256].
+
+    The images may be stored on disk, so they are read once and ``at_once`` bytes at a time.
+    """
+    counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
+    for some in images.split(max(1, at_once // images[0].numel())):
+        for channel, count in enumerate(counts):
+            count += torch.bincount(some[:, channel].flatten(), minlength=256).to(counts.device)
+    return counts

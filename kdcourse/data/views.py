@@ -1,14 +1,14 @@
-"""Augmented views of a data set, drawn without a stored state.
+"""Augmented views of a data set, without a stored random state.
 
-A *view* is one augmented edition of a whole split. What happens to a picture in it follows from
-the view's seed, the view's number and the picture's position alone, so the same view can be made
-again at any time, in any order and on any device: soft targets computed for it stay valid, and an
-interrupted training goes on with exactly the pictures that it would have seen.
+A *view* is one augmented version of a whole split. What is done to an image depends on the view's seed, the view's
+number and the image's position alone, so the same view can be made again at any time, in any order and on any device:
+soft targets computed for it stay valid, and an interrupted training continues with exactly the images that it would
+have used.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -18,24 +18,24 @@ from kdcourse.data.segmentation import IGNORE
 from kdcourse.errors import ArgumentError
 
 _WORD = 0xFFFFFFFF
-_COLUMNS = 8  # independent random numbers for every picture of a view
+_COLUMNS = 8  # independent random numbers per image of a view
 _Word = TypeVar("_Word", int, Tensor)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Label-preserving changes for small centred pictures.
+    """Describe label-preserving changes for small centred images.
 
     Args:
-        shift: largest move in pixels, each way, rows and columns on their own; zeros come in.
-        flip: mirror left-right with probability one half.
-        erase: probability that a rectangle is painted with one grey level
+        shift: largest shift in pixels, drawn independently for rows and columns; zeros fill the gap.
+        flip: mirror left-right with probability one half; see `without_flips`.
+        erase: probability that a rectangle is filled with one grey level
             (random erasing, Zhong et al. 2020, https://arxiv.org/abs/1708.04896).
-        erase_sides: shortest and longest side of that rectangle, pixels.
+        erase_sides: shortest and longest side of that rectangle, in pixels.
 
     Raises:
-        ArgumentError: a probability outside [0, 1], a negative shift, sides out of order, pixels that
-            aren't whole.
+        ArgumentError: a probability outside [0, 1], a negative shift, a flip that is no bool, sides out of order,
+            pixels that aren't whole.
     """
 
     shift: int = 2
@@ -46,6 +46,8 @@ class Augmentation:
     def __post_init__(self) -> None:
         if not isinstance(self.shift, int) or self.shift < 0:
             raise ArgumentError(f"shift is a whole number of pixels, 0 or more; found {self.shift!r}.")
+        if not isinstance(self.flip, bool):
+            raise ArgumentError(f"flip must be True or False; found {self.flip!r}.")
         if not 0 <= self.erase <= 1:
             raise ArgumentError(f"erase is a probability from 0 to 1; found {self.erase}.")
         low, high = self.erase_sides
@@ -54,8 +56,16 @@ class Augmentation:
                 f"erase_sides needs 1 <= shortest <= longest, in whole pixels; found {self.erase_sides}."
             )
 
+    def without_flips(self) -> Augmentation:
+        """Return the same changes without mirroring, for what a mirror spoils: digits, letters, traffic signs.
+
+        Which of the two fits is decided on the validation split.
+        """
+        return replace(self, flip=False)
+
     @property
     def key(self) -> str:
+        """Return a name of the changes for files: equal keys, equal changes."""
         low, high = self.erase_sides
         erase = str(self.erase).removesuffix(".0")  # every digit: what differs must not share a name
         return f"shift{self.shift}-flip{int(self.flip)}-erase{erase}x{low}to{high}"
@@ -63,7 +73,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class View:
-    """One augmented edition of a split; without an augmentation, the pictures as they are."""
+    """Identify one augmented version of a split; without an augmentation, the images as they are."""
 
     augmentation: Augmentation | None = None
     seed: int = 0
@@ -71,16 +81,16 @@ class View:
 
     @property
     def key(self) -> str:
-        """Names the view in files: equal keys, equal pictures."""
+        """Return a name of the view for files: equal keys, equal images."""
         if self.augmentation is None:
             return "plain"
         return f"{self.augmentation.key}-seed{self.seed}-view{self.number}"
 
     def apply(self, images: Tensor, index: Tensor) -> Tensor:
-        """The pictures as this view shows them.
+        """Return the images as this view changes them.
 
         Args:
-            images: uint8 [B, C, H, W], the pictures at ``index``.
+            images: uint8 [B, C, H, W], the images at ``index``.
             index: int64 [B], their positions in the split (not in the batch).
 
         Returns:
@@ -91,14 +101,14 @@ class View:
         """
         if images.dtype != torch.uint8 or images.ndim != 4 or index.dtype != torch.int64 or index.ndim != 1:
             raise ArgumentError(
-                "A view takes uint8 pictures [B, C, H, W] and int64 positions [B]; found "
+                "A view takes uint8 images [B, C, H, W] and int64 positions [B]; found "
                 f"{images.dtype} {list(images.shape)} and {index.dtype} {list(index.shape)}. "
                 "Apply it before normalising."
             )
         if len(images) != len(index):
             raise ArgumentError(
-                "A view needs the position in the split of every picture; found "
-                f"{len(images)} pictures and {len(index)} positions."
+                "A view needs the position in the split of every image; found "
+                f"{len(images)} images and {len(index)} positions."
             )
         augmentation = self.augmentation
         if augmentation is None:
@@ -108,9 +118,9 @@ class View:
         return _erased(out, augmentation, draw) if augmentation.erase > 0 else out
 
     def apply_to_masks(self, masks: Tensor, index: Tensor) -> Tensor:
-        """The masks that belong to the pictures as this view shows them: moved and mirrored alike.
+        """Return the masks of the images that `apply` returns: shifted and mirrored alike.
 
-        What comes in from outside is `IGNORE`; an erased rectangle keeps its classes.
+        What a shift brings in from outside is `IGNORE`; an erased rectangle keeps its classes.
 
         Args:
             masks: uint8 [B, H, W], the masks at ``index``.
@@ -127,7 +137,7 @@ class View:
 
 
 def _moved(images: Tensor, augmentation: Augmentation, draw: Tensor) -> tuple[Tensor, Tensor]:
-    """Shifted and perhaps mirrored pictures, with zeros from outside, and which pixels came from inside (255 or 0).
+    """Shift and perhaps mirror images; return them, zeros from outside, and which pixels came from inside (255 or 0).
 
     uint8 [B, C, H, W], drawn numbers [B, 8] -> uint8 [B, C, H, W], uint8 [B, 1, H, W]
     """
@@ -146,7 +156,7 @@ def _moved(images: Tensor, augmentation: Augmentation, draw: Tensor) -> tuple[Te
 
 
 def _erased(images: Tensor, augmentation: Augmentation, draw: Tensor) -> Tensor:
-    """Pictures with, perhaps, a rectangle of one grey level each: uint8 [B, C, H, W] -> uint8 [B, C, H, W]."""
+    """Fill a rectangle of some images with one grey level: uint8 [B, C, H, W] -> uint8 [B, C, H, W]."""
     height, width = images.shape[-2:]
     low, high = augmentation.erase_sides
     side = (draw[:, 3:5] * (high - low + 1)).long() + low  # [B, 2] height and width of the patch
@@ -163,7 +173,7 @@ def _erased(images: Tensor, augmentation: Augmentation, draw: Tensor) -> Tensor:
 
 
 def _rows(either: Tensor, second: Tensor) -> Tensor:
-    """For every row of every picture one of two: uint8 [B, 2, W], bool [B, H] -> uint8 [B, H, W].
+    """Choose one of two rows for every row of every image: uint8 [B, 2, W], bool [B, H] -> uint8 [B, H, W].
 
     Copying whole rows is several times faster than arithmetic that broadcasts along such short ones.
     """
@@ -173,19 +183,19 @@ def _rows(either: Tensor, second: Tensor) -> Tensor:
 
 
 def _shifted(length: int, reach: int, draw: Tensor) -> Tensor:
-    """Where positions 0 to ``length`` - 1 come from after a move drawn [B, 1]: int64 [B, length], some outside."""
+    """Return where positions 0 to ``length`` - 1 come from after a shift drawn [B, 1]: int64 [B, length]."""
     return torch.arange(length, device=draw.device) + (draw * (2 * reach + 1)).long() - reach
 
 
 def _in_patch(length: int, centre: Tensor, side: Tensor) -> Tensor:
-    """Which positions of an axis lie in patches of ``side`` [B, 1] around a drawn pixel: bool [B, length]."""
+    """Return which positions of an axis lie in patches of ``side`` [B, 1] around a drawn pixel: bool [B, length]."""
     start = (centre * length).long() - side // 2
     axis = torch.arange(length, device=side.device)
     return (axis >= start) & (axis < start + side)
 
 
 def _uniforms(seed: int, number: int, index: Tensor) -> Tensor:
-    """float32 [B, 8] in [0, 1), a pure function of its arguments.
+    """Return float32 [B, 8] in [0, 1), a pure function of the arguments.
 
     A counter-based generator: each counter goes through the 32-bit finaliser of MurmurHash3
     (Appleby, public domain) under two keys. int64 holds the 32-bit words, so that the arithmetic

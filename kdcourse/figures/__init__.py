@@ -1,9 +1,8 @@
-"""One function a figure: results in, a matplotlib figure with its own alt text out.
+"""Draw results: one function per figure, each returning a matplotlib figure with alt text.
 
-The figures belong to no window and to no pyplot state; `save` writes them as PNG and SVG.
+The figures don't use pyplot's state or windows; `save` writes them as PNG and SVG.
 """
 
-from kdcourse.figures.benchmarks import GrowthPoint, SideTimes, growth, side_by_side
 from kdcourse.figures.calibration import reliability_diagram
 from kdcourse.figures.card import card
 from kdcourse.figures.curves import training_curves
@@ -24,15 +23,11 @@ from kdcourse.figures.style import alt_text, set_alt_text
 from kdcourse.figures.temperature import against_temperature
 from kdcourse.figures.threshold import threshold_view
 from kdcourse.figures.trade_off import CostPoint, accuracy_against_cost
-from kdcourse.figures.views_trade_off import ViewsPoint, views_trade_off
 
 __all__ = [
     "MOST_RUNS",
     "CostPoint",
-    "GrowthPoint",
     "RunCurve",
-    "SideTimes",
-    "ViewsPoint",
     "accuracy_against_cost",
     "against_temperature",
     "alt_text",
@@ -41,7 +36,6 @@ __all__ = [
     "ensemble_members",
     "ensemble_sizes",
     "grid_heat_map",
-    "growth",
     "heat_map",
     "iou_bars",
     "paired_differences",
@@ -54,10 +48,8 @@ __all__ = [
     "scene_examples",
     "segmentation_curves",
     "set_alt_text",
-    "side_by_side",
     "soft_target_gallery",
     "softened_bars",
     "threshold_view",
     "training_curves",
-    "views_trade_off",
 ]

@@ -25,7 +25,7 @@ def fit(
     checkpoint: Path | str | None = None,
     checkpoint_every: int | None = None,
     progress: bool | str = True,
-    after_step: Callable[[int, int], None] | None = None,
+    after_step: Callable[[int, int, float], None] | None = None,
     after_epoch: Callable[[History], None] | None = None,
     **changes: Any,
 ) -> History:
@@ -46,7 +46,7 @@ def fit(
             run had never stopped. The file stays when the run is complete.
         checkpoint_every: steps between checkpoints; by default one per epoch.
         progress: show a bar; a string is its label.
-        after_step: called with epoch and step after each step, the checkpoint written.
+        after_step: called with epoch, step and its loss after each step, the checkpoint written.
         after_epoch: called with the history after each epoch, the checkpoint written. What either of them raises ends
             the run.
         changes: `Settings` by name, over those of ``settings``.

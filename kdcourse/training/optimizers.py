@@ -200,11 +200,12 @@ def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
     values end between about 0.7 and 1.2. They iterate ``x <- (a + b G + c G^2) x``, ``G = x x^T``, on the
     whole matrix. Every factor is a polynomial in the first G, so here G and the product of the factors
     are iterated, small squares both, and x is met twice: a third of the work for a kernel [192, 1728],
-    which leaves enough to compute in float32 where they take bfloat16.
+    which leaves enough to compute in float32 where they take bfloat16. A float64 matrix stays in float64.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.float().T if tall else matrix.float()
+    x = matrix if matrix.dtype == torch.float64 else matrix.float()
+    x = x.T if tall else x
     x = x / (x.norm() + 1e-7)
     gram, product = x @ x.T, None
     for step in range(steps):

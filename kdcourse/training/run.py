@@ -33,7 +33,7 @@ class Options:
     checkpoint: Path | str | None = None
     checkpoint_every: int | None = None
     progress: bool | str = True
-    after_step: Callable[[int, int], None] | None = None
+    after_step: Callable[[int, int, float], None] | None = None
     after_epoch: Callable[[History], None] | None = None
 
     def __post_init__(self) -> None:
@@ -169,7 +169,7 @@ class Run:
             at.seconds = time.perf_counter() - self._began
             self._save()
         if options.after_step is not None:
-            options.after_step(at.epoch, at.step)
+            options.after_step(at.epoch, at.step, value)
 
     def _end_epoch(self) -> None:
         """Validate, record the epoch, write the checkpoint, and tell the caller."""

@@ -1,4 +1,4 @@
-"""The course's interactive parts: ipywidgets over plain functions, each with a figure that stands in for it.
+"""Provide the interactive widgets of the lessons: ipywidgets over plain functions, each with a static figure.
 
 Runs of the tuner and predictions are kept in ``$KDCOURSE_RUNS`` or the user's data folder.
 """

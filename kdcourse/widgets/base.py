@@ -1,4 +1,4 @@
-"""What all widgets of the course share: a figure that stands in for them, words for it, work in the background."""
+"""Provide what all widgets share: a static figure, its alt text, and work in the background."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _VIEW = "application/vnd.jupyter.widget-view+json"
-_TOLD_EVERY = 0.1  # seconds between two movements of a progress bar
-_PATIENCE = 10.0  # seconds for a training to come to its next step
-TEMPERATURE: dict[str, Any] = {  # twenty steps to each doubling from 0.5 on: 1, 2, 4, 8 and 16 are among them
+_PROGRESS_EVERY = 0.1  # seconds between two updates of a progress bar
+_STEP_TIMEOUT = 10.0  # seconds for a training run to reach its next step
+TEMPERATURE: dict[str, Any] = {  # 20 steps per doubling, so that 1, 2, 4, 8 and 16 can be chosen exactly
     "min": log10(0.5),
     "max": log10(20),
     "step": log10(2) / 20,
@@ -28,8 +28,8 @@ TEMPERATURE: dict[str, Any] = {  # twenty steps to each doubling from 0.5 on: 1,
     "readout_format": ".3g",
 }
 WIDE = {"description_width": "9em"}
-# Options longer than a line wrap, where they would lie one upon the other; sentences that wrap stay one paragraph.
-# What is pressed is 24 pixels high at least (WCAG 2.2, 2.5.8), and shows that it has the focus in either theme.
+# Long options wrap instead of overlapping, and wrapped sentences stay one paragraph. Controls are at least 24 pixels
+# high (WCAG 2.2, 2.5.8) and show a focus outline in either theme.
 _STYLE = """<style>
 .kdcourse { --jp-widgets-radio-item-height: 24px; }
 .kdcourse .widget-html-content { line-height: 1.5; min-width: 0; }
@@ -51,17 +51,17 @@ _STYLE = """<style>
 
 
 class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries no types
-    """Controls above a figure.
+    """Show controls above a figure.
 
-    Where widgets can't run (a page on GitHub, a printed one), the figure stands in, with its alt text; the plain
-    text is ``sentence``, the same on every machine, so that stored outputs compare equal. A subclass
-    sets what `figure` needs, then calls ``super().__init__``, then lets its controls call `redraw`.
+    Where widgets can't run (on GitHub, on paper), the figure is shown alone, with its alt text; the plain text is
+    ``sentence``, the same on every machine, so that stored outputs compare equal. A subclass sets what `figure`
+    needs, calls ``super().__init__``, then connects its controls to `redraw`.
 
     Args:
         title: a heading.
-        sentence: what the widget is, in words.
+        sentence: a description of the widget.
         controls: from top to bottom.
-        pause: seconds between two drawings at least.
+        pause: seconds between two drawings, at least.
     """
 
     # ipywidgets 7 displays itself through this method, which would leave the figure out.
@@ -73,20 +73,20 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
         self.sentence = sentence
         self.status = ipywidgets.HTML()
         # Not an image widget: those have no alt text.
-        self.picture = ipywidgets.HTML(layout=ipywidgets.Layout(max_width="100%", align_self="flex-start"))
+        self.drawing = ipywidgets.HTML(layout=ipywidgets.Layout(max_width="100%", align_self="flex-start"))
         self._png = b""
         self.words = ipywidgets.HTML()
         self._alt = ""
-        self._drawing = Worker("kdcourse drawing", pause=pause)
+        self._drawer = Worker("kdcourse drawing", pause=pause)
         self.draw()
-        # Sections of a lesson are headings of level 2, and no level may be left out.
+        # Sections of a lesson are headings of level 2, and heading levels must not be skipped.
         heading = ipywidgets.HTML(f'{_STYLE}<div role="heading" aria-level="3"><b>{escape(title)}</b></div>')
-        _leave_no_tooltip_null(controls)
-        super().__init__([heading, *controls, self.status, self.picture, self.words])
+        _set_empty_tooltips(controls)
+        super().__init__([heading, *controls, self.status, self.drawing, self.words])
         self.add_class("kdcourse")
 
     def figure(self) -> Figure:
-        """The figure for the present state of the controls, with its alt text."""
+        """Return the figure for the present state of the controls, with its alt text."""
         raise NotImplementedError
 
     def draw(self) -> None:
@@ -95,34 +95,34 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
 
         figure = self.figure()
         self._png, self._alt = figures.png(figure), figures.alt_text(figure)
-        self.picture.value = _image(self._png, self._alt)
+        self.drawing.value = _image(self._png, self._alt)
         self.words.value = f"<details><summary>The figure in words</summary>{escape(self._alt)}</details>"
 
     def redraw(self, _change: object = None) -> None:
-        """Have the figure drawn in the background; of many calls the last is served for sure."""
-        self._drawing.submit(Job(lambda job: self.draw(), self._drawn))
+        """Draw the figure in the background; of many calls in a row, the last is always drawn."""
+        self._drawer.submit(Job(lambda job: self.draw(), self._drawn))
 
     def settle(self, timeout: float | None = None) -> bool:
-        """Wait until what was asked for is drawn; False when ``timeout`` seconds weren't enough."""
-        return self._drawing.join(timeout)
+        """Wait until the figure is drawn; return False where that takes longer than ``timeout`` seconds."""
+        return self._drawer.join(timeout)
 
     def say(self, text: str, *, problem: bool = False) -> None:
-        """Show a sentence where screen readers announce it."""
+        """Show a message; screen readers announce it."""
         mark, role = ("⚠ ", "alert") if problem else ("", "status")
         self.status.value = (
             f'<div role="{role}" aria-live="polite">{mark}{escape(text)}</div>' if text else ""
         )
 
     def say_error(self, error: BaseException, what: str) -> None:
-        """Show what went wrong, ours in its own words, others' with their kind."""
+        """Show an error after the sentence ``what``; an error from outside this package with its type."""
         reason = str(error) if isinstance(error, KdcourseError) else f"{type(error).__name__}: {error}"
         self.say(f"{what} {reason}", problem=True)
 
     def close(self) -> None:
-        """Stop all work and leave; safe to call twice."""
-        drawing = getattr(self, "_drawing", None)  # missing where the constructor refused its arguments
-        if drawing is not None:
-            drawing.close()
+        """Stop all work and close the controls; may be called twice."""
+        drawer = getattr(self, "_drawer", None)  # missing where the constructor raised
+        if drawer is not None:
+            drawer.close()
         for child in getattr(self, "children", ()):
             child.close()
         super().close()
@@ -134,7 +134,7 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None, **kwargs: object
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Widget for front ends that have them, figure for those that don't, a sentence for all."""
+        """Return the widget for front ends that run it, the figure for others, and a sentence for all."""
         bundle: dict[str, Any] = {
             "text/plain": self.sentence,
             "image/png": base64.b64encode(self._png).decode("ascii"),
@@ -145,20 +145,20 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
 
 
 class TrainingWidget(CourseWidget):
-    """A widget that trains: ``train`` and ``stop`` buttons, a ``progress`` bar, one training at a time.
+    """Train in the background: ``train`` and ``stop`` buttons, a ``progress`` bar, one training run at a time.
 
-    A subclass calls `begin`, and defines `ended` for what follows.
+    A subclass calls `make_buttons` before ``super().__init__``, and `begin` to train.
     """
 
     _job: Job | None = None
-    _told = 0.0
+    _progress_at = 0.0
 
     def make_buttons(self, what: str) -> None:
-        """The three controls; to be called before ``super().__init__``."""
+        """Make the three controls; call this before ``super().__init__``."""
         self.train = button(
-            "Train", f"Train {what}; stops what any other widget trains", button_style="primary"
+            "Train", f"Train {what}; stops the training of any other widget", button_style="primary"
         )
-        self.stop = button("Stop", "Stop the training; what it has found so far stays", disabled=True)
+        self.stop = button("Stop", "Stop the training; its results so far are kept", disabled=True)
         self.progress = ipywidgets.FloatProgress(
             value=0.0,
             min=0.0,
@@ -170,62 +170,63 @@ class TrainingWidget(CourseWidget):
         self.stop.on_click(lambda _: self.halt())
 
     def begin(self, work: Callable[[Job], None], ended: Callable[[Job], None]) -> Job:
-        """Train in the background; what trains in any widget of this process is asked to stop first.
+        """Train in the background; a training run of any widget of this process is stopped first.
 
         Args:
-            work: the training; calls `advance` often.
-            ended: told how it ended, before the controls are set back.
+            work: trains, and calls `advance` often.
+            ended: called with the job when it has ended, before the controls are reset.
         """
         self.stop.disabled = False
-        self.progress.value, self._told = 0.0, 0.0
+        self.progress.value, self._progress_at = 0.0, 0.0
         self._job = job = Job(work, lambda job: self._end(job, ended))
         return trainings.submit(job, interrupt=True)
 
     def advance(self, job: Job, share: float) -> None:
-        """Move the bar and the figure on, a few times a second at most; raises `Stopped` when asked to stop."""
+        """Update bar and figure, a few times per second at most; raise `Stopped` where the job was asked to stop."""
         job.check()
         now = time.monotonic()
-        if now - self._told >= _TOLD_EVERY:
-            self._told = now
+        if now - self._progress_at >= _PROGRESS_EVERY:
+            self._progress_at = now
             self.progress.value = share
             self.redraw()
 
     def halt(self) -> None:
-        """Stop the training; what it has found so far stays."""
+        """Stop the training; its results so far are kept."""
         if self._job is not None and not self._job.wait(0):
             self.say("Stopping.")
             self._job.stop()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end of training and drawing; False when ``timeout`` seconds weren't enough for either."""
+        """Wait for the end of training and drawing; return False where either takes longer than ``timeout`` seconds."""
         return (self._job is None or self._job.wait(timeout)) and self.settle(timeout)
 
     def close(self) -> None:
+        """Stop training and drawing, and close the controls."""
         if self._job is not None:
             self._job.stop()
-            if self._job.wait(_PATIENCE) and not trainings.busy:
-                trainings.join(_PATIENCE)
+            if self._job.wait(_STEP_TIMEOUT) and not trainings.busy:
+                trainings.join(_STEP_TIMEOUT)
         super().close()
 
     def _end(self, job: Job, ended: Callable[[Job], None]) -> None:
         try:
             ended(job)
         finally:
-            if job is self._job:  # else a later one is under way already
+            if job is self._job:  # else a later one is running already
                 self.stop.disabled = True
                 self.redraw()
 
 
-def _leave_no_tooltip_null(controls: Sequence[ipywidgets.Widget]) -> None:
-    """ipywidgets 8 shows the word "null" where the pointer rests on the label of a control without a tooltip."""
+def _set_empty_tooltips(controls: Sequence[ipywidgets.Widget]) -> None:
+    """Set empty tooltips: without one, ipywidgets 8 shows the word "null" over a control's label."""
     for control in controls:
         if hasattr(control, "description") and getattr(control, "tooltip", "") is None:
             control.tooltip = ""
-        _leave_no_tooltip_null(getattr(control, "children", ()))
+        _set_empty_tooltips(getattr(control, "children", ()))
 
 
 def _image(png: bytes, alt: str) -> str:
-    """HTML that keeps its place while the next picture is decoded, so that nothing below it jumps."""
+    """Return HTML of a fixed size, so that nothing below jumps while the next image is decoded."""
     from kdcourse.figures.output import png_size
 
     width, height = png_size(png)
@@ -236,22 +237,22 @@ def _image(png: bytes, alt: str) -> str:
 
 
 def button(text: str, tip: str, **options: Any) -> ipywidgets.Button:
-    """A button wide enough for its words."""
+    """Return a button as wide as its text."""
     return ipywidgets.Button(description=text, tooltip=tip, layout=ipywidgets.Layout(width="auto"), **options)
 
 
 def slider_layout() -> ipywidgets.Layout:
-    """Room for a name, a track long enough to aim at, and the value."""
+    """Return a layout with space for a name, a long track and the value."""
     return ipywidgets.Layout(width="30em", max_width="100%")
 
 
-def picture_slider(count: int, value: int = 0) -> ipywidgets.IntSlider:
-    """The position of one of ``count`` pictures; disabled where there is but one."""
+def image_slider(count: int, value: int = 0) -> ipywidgets.IntSlider:
+    """Return a slider over ``count`` images; disabled where there is only one."""
     return ipywidgets.IntSlider(
         value=value,
         min=0,
         max=max(1, count - 1),
-        description="Picture",
+        description="Image",
         style=WIDE,
         disabled=count == 1,
         layout=slider_layout(),
@@ -261,7 +262,7 @@ def picture_slider(count: int, value: int = 0) -> ipywidgets.IntSlider:
 def radio_buttons(
     options: Sequence[str] | Sequence[tuple[str, Any]], value: Any = None
 ) -> ipywidgets.RadioButtons:
-    """Radio buttons for sentences; none is chosen unless ``value`` says so."""
+    """Return radio buttons whose options may be sentences; ``value`` None chooses none."""
     buttons = ipywidgets.RadioButtons(
         options=options, value=value, layout=ipywidgets.Layout(width="auto", max_width="100%", height="auto")
     )
@@ -270,5 +271,5 @@ def radio_buttons(
 
 
 def row(*children: ipywidgets.Widget) -> ipywidgets.HBox:
-    """Controls side by side that wrap on a narrow screen."""
+    """Return controls side by side that wrap on a narrow screen."""
     return ipywidgets.HBox(children, layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"))

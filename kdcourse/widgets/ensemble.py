@@ -1,4 +1,4 @@
-"""Put an ensemble together by hand."""
+"""Let a learner choose the members of an ensemble."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class EnsembleExplorer(CourseWidget):
-    """See `ensemble_explorer`. Controls: ``boxes``, one a member, and ``average``."""
+    """Show the scores of an ensemble; see `ensemble_explorer`. Controls: ``boxes``, one per member; ``average``."""
 
     def __init__(
         self,
@@ -40,7 +40,9 @@ class EnsembleExplorer(CourseWidget):
                 value=True,
                 description=name,
                 indent=False,
-                layout=ipywidgets.Layout(width="auto", margin="2px 1em 2px 2px"),  # whose box it is
+                layout=ipywidgets.Layout(
+                    width="auto", margin="2px 1em 2px 2px"
+                ),  # so that a label stands nearer to its own box than to the next one
             )
             for name in self._names
         ]
@@ -53,15 +55,15 @@ class EnsembleExplorer(CourseWidget):
         super().__init__(
             "Ensemble explorer",
             "Ensemble explorer: an interactive widget that scores the ensemble of the teachers you tick.",
-            [ipywidgets.HTML("Who votes?"), row(*self.boxes), self.average],
+            [ipywidgets.HTML("Members of the ensemble"), row(*self.boxes), self.average],
         )
         for control in (*self.boxes, self.average):
             control.observe(self._changed, "value")
-        self._tell()
+        self._describe()
 
     @property
     def chosen(self) -> tuple[int, ...]:
-        """Positions of the members that vote."""
+        """Return the positions of the ticked members."""
         return tuple(position for position, box in enumerate(self.boxes) if box.value)
 
     def figure(self) -> Figure:
@@ -74,28 +76,28 @@ class EnsembleExplorer(CourseWidget):
 
     def draw(self) -> None:
         super().draw()
-        self._tell()
+        self._describe()
 
     def _changed(self, change: object) -> None:
         if self.chosen:
             self.redraw()
         else:
             self.say(
-                "Tick at least one teacher: an ensemble of none can't vote. The figure shows the last one."
+                "Tick at least one teacher: an ensemble needs a member. The figure shows the last choice."
             )
 
-    def _tell(self) -> None:
+    def _describe(self) -> None:
         if not self.chosen:
             return
         scores = self._scores
-        apart = (
-            "A single teacher has nobody to disagree with."
+        disagreement = (
+            "A single teacher has no disagreement."
             if scores.mean_disagreement is None
-            else f"Two of them differ on {100 * scores.mean_disagreement:.1f} % of the pictures."
+            else f"Two of them differ on {100 * scores.mean_disagreement:.1f} % of the images on average."
         )
         self.say(
-            f"{len(scores.chosen)} voting: accuracy {100 * scores.accuracy:.2f} %, calibration error (ECE) "
-            f"{100 * scores.calibration_error:.2f} points. {apart}"
+            f"{len(scores.chosen)} member{'s' * (len(scores.chosen) != 1)}: accuracy {100 * scores.accuracy:.2f} %, "
+            f"calibration error (ECE) {100 * scores.calibration_error:.2f} points. {disagreement}"
         )
 
 
@@ -105,15 +107,16 @@ def ensemble_explorer(
     classes: Sequence[str],
     names: Sequence[str] | None = None,
 ) -> EnsembleExplorer:
-    """Tick the teachers that vote; see accuracy, calibration error and pairwise disagreement at once.
+    """Return a widget that scores the ensemble of the ticked teachers: accuracy, calibration, disagreement.
 
     Args:
-        member_logits: floating [M, N, C].
-        labels: int64 [N].
+        member_logits: logits of M teachers for N images, floating [M, N, C].
+        labels: true classes, int64 [N].
         classes: C names.
-        names: of the teachers; "teacher 1" and so on if left out.
+        names: M names of teachers; "teacher 1" and so on if left out.
 
     Raises:
-        ArgumentError: shapes that don't fit together, labels out of range, logits that aren't finite.
+        ArgumentError: shapes that don't fit together, labels out of range, logits that aren't
+            finite.
     """
     return EnsembleExplorer(member_logits, labels, classes, names)

@@ -1,4 +1,4 @@
-"""A heat map over temperature and alpha that fills in while the grid trains."""
+"""Show a heat map over temperature and alpha that is updated while the grid trains."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _DRAWN_EVERY = 0.5  # seconds between two drawings of the map
 
 
 class LiveHeatMap(TrainingWidget):
-    """See `live_heat_map`. Controls: ``train``, ``stop``, ``progress``; `result` is what was found so far."""
+    """Train a grid and draw its heat map; see `live_heat_map`.
+
+    Controls: ``train``, ``stop``, ``progress``. ``result`` is the grid's latest result.
+    """
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class LiveHeatMap(TrainingWidget):
         }
         for name, values in axes.items():
             if not values or len({*values}) < len(values):
-                raise ArgumentError(f"{name} must be at least one value, each once; found {list(values)}.")
+                raise ArgumentError(f"{name} must hold at least one value, each once; found {list(values)}.")
         if min(temperatures) <= 0 or not all(0 <= alpha <= 1 for alpha in alphas) or epochs < 1:
             raise ArgumentError(
                 "temperatures must be above 0, alphas in [0, 1] and epochs at least 1; found "
@@ -86,12 +89,13 @@ class LiveHeatMap(TrainingWidget):
         self.train.on_click(lambda _: self.start())
 
     def start(self) -> Job:
-        """Train the whole grid from the beginning."""
+        """Train the whole grid from the start, in the background."""
         self.result = None
         self.say(f"Training {self._about}.")
         return self.begin(self._train, self._ended)
 
     def figure(self) -> Figure:
+        """Return the heat map of the latest result, or a card that describes the grid."""
         from kdcourse import figures
 
         result = self.result
@@ -103,7 +107,7 @@ class LiveHeatMap(TrainingWidget):
                     f"{self._about}.",
                     f"Temperatures {', '.join(f'{t:g}' for t in temperatures)}; "
                     f"alphas {', '.join(f'{a:g}' for a in alphas)}.",
-                    "Press Train: the map fills in, epoch by epoch.",
+                    "Press Train: the map is updated after every epoch.",
                 ],
             )
         return figures.grid_heat_map(result)
@@ -116,7 +120,7 @@ class LiveHeatMap(TrainingWidget):
             grid = distil_grid
 
         def after_epoch(result: GridResult) -> None:
-            if job.stopping:  # the grid asks should_stop itself, and then returns what it has
+            if job.stopping:  # the grid calls should_stop itself and returns its result so far
                 return
             self.result = result
             done = sum(min(row["epochs"], result.epochs) for row in result.table)
@@ -132,7 +136,7 @@ class LiveHeatMap(TrainingWidget):
         if job.error is not None:
             self.say_error(job.error, "The grid ended early.")
         elif job.outcome == "stopped":
-            self.say("Stopped. The map shows what was found until then.")
+            self.say("Stopped. The map shows the results so far.")
         else:
             self.progress.value = 1.0
             self.say("Finished: every cell is the mean over its seeds.")
@@ -152,16 +156,16 @@ def live_heat_map(
     grid: Callable[..., GridResult] | None = None,
     **options: Any,
 ) -> LiveHeatMap:
-    """A map of validation accuracy over temperature and alpha; press Train and watch it fill in.
+    """Return a widget that trains a grid of students and maps validation accuracy over temperature and alpha.
 
     Args:
-        temperatures, alphas, seeds, learning_rates: of the students, each once.
+        temperatures, alphas, seeds, learning_rates: of the students; each value once.
         data, teacher, student, epochs, options: see `kdcourse.distillation.distil_grid`.
-        result: a grid trained before, shown until the learner trains another.
-        grid: trains in place of `kdcourse.distillation.distil_grid`, with its signature.
+        result: a grid trained earlier, shown until the learner trains another.
+        grid: a function to call in place of `kdcourse.distillation.distil_grid`, with its signature.
 
     Raises:
-        ArgumentError: an empty axis, a value twice or out of range, data or teacher of another kind.
+        ArgumentError: an empty axis, a value given twice or out of range, data or teacher of another type.
     """
     return LiveHeatMap(
         temperatures, alphas, seeds, data=data, teacher=teacher, student=student, learning_rates=learning_rates,

@@ -1,4 +1,4 @@
-"""Browse the pictures that models get wrong."""
+"""Let a learner browse misclassified images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation import confused_pairs, find_mistakes
 from kdcourse.widgets.base import WIDE, CourseWidget, button, row, slider_layout
-from kdcourse.widgets.temperature import check_pictures
+from kdcourse.widgets.temperature import check_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +20,7 @@ _ANY, _WRONG, _RIGHT = "either", "wrong", "right"
 
 
 class MistakeBrowser(CourseWidget):
-    """See `mistake_browser`.
+    """Show misclassified images; see `mistake_browser`.
 
     Controls: ``filters`` by model, ``pair``, ``index``, ``before``, ``after``, ``temperature``.
     """
@@ -28,12 +28,12 @@ class MistakeBrowser(CourseWidget):
     def __init__(
         self, images: Tensor, labels: Tensor, classes: Sequence[str], logits_by_name: Mapping[str, Tensor]
     ) -> None:
-        check_pictures(images, labels, classes)
+        check_images(images, labels, classes)
         find_mistakes(labels, logits_by_name)
         for name, logits in logits_by_name.items():
             if logits.shape[1] != len(classes) or not bool(logits.isfinite().all()):
                 raise ArgumentError(
-                    f"The logits of {name!r} must be finite, with {len(classes)} columns, one a class; found "
+                    f"The logits of {name!r} must be finite, with {len(classes)} columns, one per class; found "
                     f"{list(logits.shape)}."
                 )
         self._images, self._labels, self._classes = images, labels, tuple(classes)
@@ -45,7 +45,7 @@ class MistakeBrowser(CourseWidget):
                 description=f"{name} is",
                 tooltips=[f"{name} is {choice}" for choice in (_ANY, _WRONG, _RIGHT)],
                 style={**WIDE, "button_width": "5em"},
-                layout=ipywidgets.Layout(margin="2px 2em 2px 2px"),  # else the models' buttons touch
+                layout=ipywidgets.Layout(margin="2px 2em 2px 2px"),  # keeps the models' buttons apart
             )
             for name in self._logits
         }
@@ -53,10 +53,10 @@ class MistakeBrowser(CourseWidget):
             description="Taken for", style=WIDE, layout=ipywidgets.Layout(width="30em")
         )
         self.index = ipywidgets.IntSlider(
-            value=1, min=1, max=2, description="Picture", style=WIDE, layout=slider_layout()
+            value=1, min=1, max=2, description="Image", style=WIDE, layout=slider_layout()
         )
-        self.before = button("◀ Previous", "Show the mistake before this one")
-        self.after = button("Next ▶", "Show the mistake after this one")
+        self.before = button("◀ Previous", "Show the previous mistake")
+        self.after = button("Next ▶", "Show the next mistake")
         self.temperature = ipywidgets.RadioButtons(
             options=[("1 (as predicted)", 1.0), ("4 (soft targets)", 4.0)],
             value=1.0,
@@ -68,7 +68,7 @@ class MistakeBrowser(CourseWidget):
         self._select()
         super().__init__(
             "Mistake browser",
-            "Mistake browser: an interactive widget that shows pictures some model gets wrong, with its soft targets.",
+            "Mistake browser: an interactive widget that shows images that a model gets wrong, with its soft targets.",
             [
                 row(*self.filters.values()),
                 self.pair,
@@ -83,11 +83,11 @@ class MistakeBrowser(CourseWidget):
         self.temperature.observe(self.redraw, "value")
         self.before.on_click(lambda _: self._step(-1))
         self.after.on_click(lambda _: self._step(1))
-        self._tell()
+        self._describe()
 
     @property
     def found(self) -> list[int]:
-        """Positions of the pictures that the filters let through."""
+        """Return the positions of the images that match the filters."""
         return self._found
 
     def figure(self) -> Figure:
@@ -96,7 +96,7 @@ class MistakeBrowser(CourseWidget):
         found, at = self._found, self.index.value - 1
         if not found:
             return figures.card(
-                "No picture", ["No picture is like that. Set a filter back to 'either', or choose all pairs."]
+                "No image", ["No image matches. Set a filter back to 'either', or choose any class."]
             )
         position = found[min(at, len(found) - 1)]
         rows = {name: logits[position] for name, logits in self._logits.items()}
@@ -139,12 +139,12 @@ class MistakeBrowser(CourseWidget):
         if self._refill:
             return
         self._select()
-        self._tell()
+        self._describe()
         self.redraw()
 
-    def _tell(self) -> None:
+    def _describe(self) -> None:
         count = len(self._found)
-        self.say(f"{count:,} picture{'s' * (count != 1)} of {len(self._labels):,} like that.")
+        self.say(f"{count:,} image{'s' * (count != 1)} of {len(self._labels):,} match{'es' * (count == 1)}.")
 
     def _step(self, by: int) -> None:
         if self._found:
@@ -154,13 +154,13 @@ class MistakeBrowser(CourseWidget):
 def mistake_browser(
     images: Tensor, labels: Tensor, classes: Sequence[str], logits_by_name: Mapping[str, Tensor]
 ) -> MistakeBrowser:
-    """Pictures that a model gets wrong, filtered by who errs and by pair of classes, with their soft targets.
+    """Return a widget that shows misclassified images, filtered by model and by pair of classes, with soft targets.
 
     Args:
         images: uint8 [N, 1 or 3, H, W].
-        labels: int64 [N].
+        labels: true classes, int64 [N].
         classes: C names.
-        logits_by_name: such as ``{"teacher": ..., "plain": ..., "distilled": ...}``, floating [N, C] each.
+        logits_by_name: such as ``{"teacher": ..., "plain": ..., "distilled": ...}``; each floating [N, C].
 
     Raises:
         ArgumentError: shapes that don't fit together, labels out of range, no model.

@@ -1,4 +1,4 @@
-"""Predict before you look: a guess is remembered, then shown beside the truth."""
+"""Ask for a prediction, store it, and show it later beside the result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Prediction(CourseWidget):
-    """See `predict`. Controls: ``answer`` (radio buttons or a slider) and ``commit``."""
+    """Ask for a prediction; see `predict`. Controls: ``answer`` (radio buttons or a slider) and ``commit``."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Prediction(CourseWidget):
                 min=low, max=high, step=step, description=f"Guess ({unit})" if unit else "Guess",
                 readout_format=f".{digits}f", style=WIDE, layout=slider_layout(),
             )  # fmt: skip
-        self.commit = button("That is my prediction", "Remember this answer until the truth is shown")
+        self.commit = button("That is my prediction", "Store this answer until the result is shown")
         super().__init__(
             "Predict before you look",
             f"Prediction {key}: an interactive widget that remembers your guess.",
@@ -59,15 +59,15 @@ class Prediction(CourseWidget):
                 row(self.commit),
             ],
         )
-        self.picture.layout.display = self.words.layout.display = "none"  # the words are there already
-        self.commit.on_click(lambda _: self.remember())
+        self.drawing.layout.display = self.words.layout.display = "none"  # the controls say the same
+        self.commit.on_click(lambda _: self.store())
         if damage:
             self.say(damage, problem=True)
         elif before is not None:
-            self.say(f"Your prediction so far: {_said(before.guess, before.unit)}. You may change it.")
+            self.say(f"Your prediction so far: {_formatted(before.guess, before.unit)}. You may change it.")
 
-    def remember(self) -> None:
-        """Keep the present answer on disk."""
+    def store(self) -> None:
+        """Store the present answer on disk."""
         guess = self.answer.value
         if guess is None:
             self.say("Choose an answer first.", problem=True)
@@ -77,9 +77,9 @@ class Prediction(CourseWidget):
         try:
             self._folder.save(Guess(self._key, guess, self._unit))
         except OSError as error:
-            self.say_error(error, "Your prediction could not be kept on disk.")
+            self.say_error(error, "Your prediction could not be stored on disk.")
             return
-        self.say(f"Your prediction: {_said(guess, self._unit)}. It is remembered until the truth is shown.")
+        self.say(f"Your prediction: {_formatted(guess, self._unit)}. It is stored until the result is shown.")
 
     def figure(self) -> Figure:
         from kdcourse import figures
@@ -87,12 +87,12 @@ class Prediction(CourseWidget):
         lines = [f"     ○ {choice}" for choice in self._choices]
         if self._number is not None:
             low, high, _ = self._number
-            lines = [f"     from {_said(low, self._unit)} to {_said(high, self._unit)}"]
+            lines = [f"     from {_formatted(low, self._unit)} to {_formatted(high, self._unit)}"]
         return figures.card("Predict before you look", [self._question, *lines])
 
 
 class Reveal(CourseWidget):
-    """See `reveal`."""
+    """Show a prediction beside the result; see `reveal`."""
 
     def __init__(
         self, key: str, truth: float | str, *, unit: str = "", folder: Path | str | None = None
@@ -105,8 +105,10 @@ class Reveal(CourseWidget):
         unit = unit or (guess.unit if guess is not None else "")
         truth = truth if isinstance(truth, str) else float(truth)
         self.lines = [
-            f"Truth: {_said(truth, unit)}.",
-            "No prediction was made." if guess is None else f"Your prediction: {_said(guess.guess, unit)}.",
+            f"Truth: {_formatted(truth, unit)}.",
+            "No prediction was made."
+            if guess is None
+            else f"Your prediction: {_formatted(guess.guess, unit)}.",
         ]
         if guess is not None:
             self.lines.append(_compared(guess.guess, truth, unit))
@@ -115,7 +117,7 @@ class Reveal(CourseWidget):
             f"Truth {key}: an interactive widget that shows your guess beside what was found.",
             [ipywidgets.HTML("".join(f"<div>{escape(line)}</div>" for line in self.lines))],
         )
-        self.picture.layout.display = self.words.layout.display = "none"
+        self.drawing.layout.display = self.words.layout.display = "none"
         if damage:
             self.say(damage, problem=True)
 
@@ -134,15 +136,15 @@ def predict(
     unit: str = "",
     folder: Path | str | None = None,
 ) -> Prediction:
-    """Ask for a guess, by choice or by number, and remember it for `reveal`.
+    """Return a widget that asks for a prediction, a choice or a number, and stores it for `reveal`.
 
     Args:
-        key: names the prediction; letters, digits, _ and -.
+        key: name of the prediction; letters, digits, _ and -.
         question: what to predict.
-        choices: answers to choose from; or
-        number: (low, high, step) of a number.
+        choices: answers to choose from, at least two; or
+        number: (low, high, step) of a slider.
         unit: of that number, such as "%".
-        folder: where guesses are kept; by default ``$KDCOURSE_RUNS`` or the user's data folder, and
+        folder: of the stored predictions; by default ``$KDCOURSE_RUNS`` or the user's data folder, and
             ``predictions`` in it.
 
     Raises:
@@ -153,16 +155,19 @@ def predict(
 
 
 def reveal(key: str, truth: float | str, *, unit: str = "", folder: Path | str | None = None) -> Reveal:
-    """Show the guess made under ``key`` beside the truth; works without a guess too.
+    """Return a widget that shows the prediction made under ``key`` beside the result.
+
+    Without a prediction it shows the result alone.
 
     Args:
         key: as in `predict`.
-        truth: a number (a whole one is shown as it is, another with three significant digits) or the right choice.
-        unit: of the number; that of the guess if left out.
+        truth: the result: a number (an integer is shown in full, another with three significant digits) or the right
+            choice.
+        unit: of the number; the prediction's own if left out.
         folder: as in `predict`.
 
     Raises:
-        ArgumentError: a key that can't name a file, a truth that is neither words nor a finite number.
+        ArgumentError: a key that can't name a file, a truth that is neither text nor a finite number.
     """
     return Reveal(key, truth, unit=unit, folder=folder)
 
@@ -185,19 +190,19 @@ def _check(question: str, choices: Sequence[str] | None, number: tuple[float, fl
 
 
 def _load(folder: GuessFolder, key: str) -> tuple[Guess | None, str]:
-    """The guess under ``key``, and what to say of a file that can't be read."""
+    """Return the prediction stored under ``key``, and a message where its file can't be read."""
     try:
         return folder.load(key), ""
-    except ArgumentError:  # a ValueError too, but the caller's own mistake
+    except ArgumentError:  # a ValueError too, but about the caller's argument
         raise
     except (OSError, ValueError) as error:
         return (
             None,
-            f"The prediction kept as {key}.json can't be read ({error}); it was left in {folder.path}.",
+            f"The prediction stored as {key}.json can't be read ({error}); the file was left in {folder.path}.",
         )
 
 
-def _said(value: float | str, unit: str) -> str:
+def _formatted(value: float | str, unit: str) -> str:
     from kdcourse.figures.style import significant
 
     if isinstance(value, str):
@@ -210,8 +215,10 @@ def _said(value: float | str, unit: str) -> str:
 
 def _compared(guess: float | str, truth: float | str, unit: str) -> str:
     if isinstance(guess, str) or isinstance(truth, str):
-        return "You predicted it." if guess == truth else "It came out otherwise."
-    apart = guess - truth
-    if abs(apart) <= 0.005 * max(abs(truth), abs(guess)):
+        return "You predicted it." if guess == truth else "The result is another one."
+    difference = guess - truth
+    if abs(difference) <= 0.005 * max(abs(truth), abs(guess)):
         return "You predicted it."
-    return f"Your prediction is {_said(abs(apart), unit)} too {'high' if apart > 0 else 'low'}."
+    return (
+        f"Your prediction is {_formatted(abs(difference), unit)} too {'high' if difference > 0 else 'low'}."
+    )

@@ -1,4 +1,4 @@
-"""A quiz whose every option explains itself."""
+"""Ask multiple-choice questions that explain every option."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Option:
-    """One answer to choose: whether it is ``right``, and ``why`` or why not, shown when it is chosen."""
+    """Hold one answer: its text, whether it is ``right``, and ``why``, shown when it is chosen."""
 
     text: str
     right: bool
@@ -30,16 +30,16 @@ class Option:
 
 @dataclass(frozen=True)
 class Question:
-    """A question with at least two options, of which at least one is right and one is not."""
+    """Hold a question and its options: at least one right and one wrong."""
 
     text: str
     options: Sequence[Option]
 
 
 class Quiz(CourseWidget):
-    """See `quiz`.
+    """Show a quiz; see `quiz`.
 
-    ``choices`` are the questions' radio buttons, whose values are places in `Question.options`; ``reasons`` are the
+    ``choices`` are the questions' radio buttons, whose values are indices into `Question.options`; ``reasons`` are the
     explanations below them.
     """
 
@@ -66,8 +66,8 @@ class Quiz(CourseWidget):
             f"Quiz {name}: an interactive widget with {len(questions)} question{'s' * (len(questions) != 1)}.",
             parts,
         )
-        # The picture holds the same words; beside the questions themselves it would say everything twice.
-        self.picture.layout.display = self.words.layout.display = "none"
+        # The figure repeats the questions' text, so beside the questions it is hidden.
+        self.drawing.layout.display = self.words.layout.display = "none"
         for number, choice in enumerate(self.choices):
             if choice.value is not None:
                 self._explain(number)
@@ -75,7 +75,7 @@ class Quiz(CourseWidget):
 
     @property
     def right(self) -> int:
-        """Questions whose chosen option is right at the moment."""
+        """Return how many questions have a right option chosen."""
         return sum(
             choice.value is not None and question.options[choice.value].right
             for choice, question in zip(self.choices, self._questions, strict=True)
@@ -99,7 +99,7 @@ class Quiz(CourseWidget):
         try:
             self._folder.save(Guess(self._key(number), text))
         except OSError as error:
-            self.say_error(error, "Your answer could not be kept on disk.")
+            self.say_error(error, "Your answer could not be stored on disk.")
 
     def _explain(self, number: int) -> None:
         option = self._questions[number].options[self.choices[number].value]
@@ -114,10 +114,10 @@ class Quiz(CourseWidget):
         return f"{self._name}-{number + 1}"
 
     def _chosen_before(self, number: int) -> int | None:
-        """Which option was chosen the last time, if it can be read and the question still has it."""
+        """Return the index of the option stored earlier, if it can be read and the question still has it."""
         try:
             before = self._folder.load(self._key(number))
-        except ArgumentError:  # a ValueError too, but the caller's own mistake
+        except ArgumentError:  # a ValueError too, but about the caller's argument
             raise
         except (OSError, ValueError):
             return None  # an answer is chosen again with one click
@@ -126,26 +126,26 @@ class Quiz(CourseWidget):
 
 
 def quiz(name: str, questions: Sequence[Question], *, folder: Path | str | None = None) -> Quiz:
-    """A few questions; each option says why it is right or wrong as soon as it is chosen.
+    """Return a quiz; a chosen option shows at once why it is right or wrong.
 
-    Options are shown in an order that depends on their words alone, so that authors may write the right one first.
-    What was chosen is remembered and shown again, after a restart too.
+    Options are shown in an order that depends on their texts alone, so authors may write the right one first.
+    Answers are stored, and shown again after a restart.
 
     Args:
-        name: of the quiz, such as the lesson's number; letters, digits, _ and -.
+        name: name of the quiz, such as the lesson's number; letters, digits, _ and -.
         questions: at least one.
-        folder: where answers are kept; by default ``$KDCOURSE_RUNS`` or the user's data folder, and ``quizzes`` in
+        folder: of the stored answers; by default ``$KDCOURSE_RUNS`` or the user's data folder, and ``quizzes`` in
             it.
 
     Raises:
         ArgumentError: a name that can't name a file, no question, a question without a right and a wrong option, an
-            option without words.
+            option without a text.
     """
     return Quiz(name, questions, folder=folder)
 
 
 def _shown_order(question: Question) -> list[int]:
-    """Places in ``question.options``, mixed, and mixed alike wherever the question is shown."""
+    """Return the indices of ``question.options`` in a shuffled order that is the same on every machine."""
 
     def digest(place: int) -> str:
         return hashlib.sha256(f"{question.text}\n{question.options[place].text}".encode()).hexdigest()
@@ -167,6 +167,6 @@ def _check(name: str, questions: Sequence[Question]) -> None:
         texts = [option.text for option in question.options]
         if len({*texts}) < len(texts) or not all(o.text.strip() and o.why.strip() for o in question.options):
             raise ArgumentError(
-                f"Every option of {question.text!r} needs words of its own and says why it is right or wrong; "
+                f"Every option of {question.text!r} needs a text of its own and a reason why it is right or wrong; "
                 f"found {texts}."
             )

@@ -1,4 +1,4 @@
-"""What a learner made and the course remembers: runs of the tuner, predictions, answers. JSON, written whole."""
+"""Store what a learner made: runs of the tuner, predictions, answers; as JSON files that are replaced whole."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from kdcourse.errors import ArgumentError
 from kdcourse.files import write_atomically
 from kdcourse.training import EpochRecord
 
-_FORMAT = 1
-Objective = Literal["distilled", "labels", "teacher"]
-OBJECTIVES: tuple[str, ...] = get_args(Objective)
+_FORMAT = 1  # of predictions and answers
+_RUN_FORMAT = 2  # of runs; in format 1 every method was kd and its temperature stood beside alpha
+LEARNS_FROM = ("distilled", "labels", "teacher")
 
 
 def kept_folder() -> Path:
-    """Where runs, predictions and answers to quizzes are kept: ``$KDCOURSE_RUNS`` or the user's data folder."""
+    """Return the folder of runs, predictions and quiz answers: ``$KDCOURSE_RUNS`` or the user's data folder."""
     from platformdirs import user_data_dir
 
     return Path(os.environ.get("KDCOURSE_RUNS") or Path(user_data_dir("kdcourse")) / "runs")
@@ -35,11 +35,21 @@ def kept_folder() -> Path:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run of the tuner was asked for; ``objective`` says what the student learns from."""
+    """Hold the settings of a run of the tuner.
 
-    objective: str = "distilled"
+    Args:
+        learns_from: ``distilled`` (teacher and labels), ``labels`` alone, or ``teacher`` alone.
+        student: name, see `kdcourse.models.build`.
+        method: name, see `kdcourse.distillation.methods.names`.
+        method_settings: settings of the method by name; the others have their defaults.
+        alpha: weight of the teacher, 0 to 1.
+        epochs, learning_rate, batch_size, seed: see `kdcourse.training.Settings`.
+    """
+
+    learns_from: str = "distilled"
     student: str = "mlp_25k"
-    temperature: float = 4.0
+    method: str = "kd"
+    method_settings: dict[str, float] = field(default_factory=lambda: {"temperature": 4.0})
     alpha: float = 0.9
     epochs: int = 3
     learning_rate: float = 0.1
@@ -48,25 +58,33 @@ class RunSettings:
 
     @property
     def name(self) -> str:
-        """The settings that matter, in words."""
+        """Return a description of the settings that matter."""
+        how = f"{'' if self.method == 'kd' else f' by {self.method}'}{self.described_settings}"
         learns = {
-            "distilled": f"distilled T={self.temperature:.3g} alpha={self.alpha:g}",
-            "teacher": f"teacher alone T={self.temperature:.3g}",
+            "distilled": f"distilled{how} alpha={self.alpha:g}",
+            "teacher": f"teacher alone{how}",
             "labels": "labels alone",
-        }[self.objective]
+        }[self.learns_from]
         return (
             f"{learns}, {self.student}, {self.epochs} epoch{'s' * (self.epochs != 1)}, lr {self.learning_rate:.3g}, "
             f"seed {self.seed}"
         )
 
+    @property
+    def described_settings(self) -> str:
+        """Return the method's settings as text, each after a space, such as `` T=4 beta=8``."""
+        return "".join(
+            f" {'T' if name == 'temperature' else name}={value:.3g}"
+            for name, value in self.method_settings.items()
+        )
+
 
 @dataclass
 class Run:
-    """A student's training, as far as it got.
+    """Hold one training run of a student, complete or not.
 
-    ``losses`` are (epochs since the beginning, mean loss of the run's own objective since the last entry);
-    ``epochs`` the complete ones; ``state`` is "training", "finished", "stopped" or "diverged"; ``started`` is UTC,
-    ISO 8601.
+    ``losses`` are (epochs since the beginning, mean training loss since the last entry); ``epochs`` the complete ones;
+    ``state`` is "training", "finished", "stopped" or "diverged"; ``started`` is UTC, ISO 8601.
     """
 
     settings: RunSettings
@@ -79,12 +97,12 @@ class Run:
 
     @property
     def file_name(self) -> str:
-        """Sorts by time; differs between runs of one instant."""
+        """Return a name that sorts by time and differs between runs of one instant."""
         return f"{re.sub(r'[^0-9]', '', self.started)[:14]}-{self.identity}.json"
 
     @property
     def accuracies(self) -> list[tuple[int, float]]:
-        """(epoch, validation accuracy) of the complete epochs."""
+        """Return (epoch, validation accuracy) of the complete epochs."""
         return [
             (record.epoch, record.validation_accuracy)
             for record in self.epochs
@@ -92,7 +110,12 @@ class Run:
         ]
 
     def to_json(self) -> str:
-        return json.dumps({"format": _FORMAT, **asdict(self)}, allow_nan=False)
+        """Return the run as JSON.
+
+        Raises:
+            ValueError: a number that isn't finite.
+        """
+        return json.dumps({"format": _RUN_FORMAT, **asdict(self)}, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Run:
@@ -102,18 +125,24 @@ class Run:
             ValueError, KeyError, TypeError: anything else.
         """
         content = json.loads(text, parse_constant=_refuse)
-        if content.pop("format") != _FORMAT:
+        if (found := content.pop("format")) not in (1, _RUN_FORMAT):
             raise ValueError("it is of another version of the course")
-        settings = RunSettings(**content.pop("settings"))
-        _fit(asdict(settings), RunSettings)
-        if settings.objective not in OBJECTIVES:
-            raise ValueError(f"its objective is {settings.objective!r}")
+        kept = content.pop("settings")
+        if found == 1:
+            kept["learns_from"] = kept.pop("objective")
+            kept["method_settings"] = {"temperature": kept.pop("temperature")}
+        settings = RunSettings(**kept)
+        _check_types(asdict(settings), RunSettings)
+        if settings.learns_from not in LEARNS_FROM:
+            raise ValueError(f"it learns from {settings.learns_from!r}")
+        for value in settings.method_settings.values():
+            math.isfinite(value)  # a TypeError where it is no number
         epochs = [EpochRecord(**record) for record in content.pop("epochs")]
         losses = [(float(x), float(y)) for x, y in content.pop("losses")]
         run = cls(settings, epochs=epochs, losses=losses, **content)
         for record in epochs:
             for value in (record.epoch, record.train_loss, record.train_accuracy):
-                math.isfinite(value)  # a TypeError where it is no number
+                math.isfinite(value)
             _ = record.validation_accuracy is None or math.isfinite(record.validation_accuracy)
         if run.state not in ("finished", "stopped", "diverged") or not re.fullmatch(
             "[0-9a-f]{8}", run.identity
@@ -124,29 +153,29 @@ class Run:
 
 
 class RunFolder:
-    """The runs kept in a folder, one file each; several kernels may use it at once."""
+    """Store runs in a folder, one file each; several kernels may use it at once."""
 
     def __init__(self, folder: Path | str | None = None) -> None:
         self.path = kept_folder() / "tuner" if folder is None else Path(folder)
 
     def load(self) -> tuple[list[Run], list[str]]:
-        """All runs, oldest first, and the names of files that can't be read: they stay as they are."""
+        """Return all runs, oldest first, and the names of unreadable files, which are left as they are."""
         runs, damaged = [], []
         for file in sorted(self.path.glob("*.json")):
             try:
                 runs.append(Run.from_json(file.read_text(encoding="utf-8")))
-            except FileNotFoundError:  # deleted by another kernel just now
+            except FileNotFoundError:  # another kernel has just deleted it
                 continue
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 damaged.append(file.name)
         return sorted(runs, key=lambda run: (run.started, run.identity)), damaged
 
     def save(self, run: Run) -> None:
-        """Keep a run; OSError where that can't be done."""
+        """Store a run; raise OSError where that fails."""
         write_atomically(self.path / run.file_name, run.to_json())
 
     def delete(self, run: Run) -> None:
-        """Forget a run for good; one that is gone already is no mistake."""
+        """Delete a run; it is no error where the file is missing already."""
         with suppress(FileNotFoundError):
             (self.path / run.file_name).unlink()
 
@@ -156,7 +185,7 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class Guess:
-    """A learner's prediction or answer: a choice in words or a number with its unit."""
+    """Hold a learner's prediction or answer: a choice as text, or a number with its unit."""
 
     key: str
     guess: float | str
@@ -164,23 +193,23 @@ class Guess:
 
 
 class GuessFolder:
-    """Predictions, or answers to quizzes, by key, one file each."""
+    """Store predictions, or quiz answers, by key, one file each."""
 
     def __init__(self, folder: Path | str | None = None) -> None:
         self.path = kept_folder() / "predictions" if folder is None else Path(folder)
 
     def save(self, guess: Guess) -> None:
-        """Remember a prediction in place of an earlier one; OSError where that can't be done."""
+        """Store a prediction in place of an earlier one; raise OSError where that fails."""
         write_atomically(
             self._file(guess.key), json.dumps({"format": _FORMAT, **asdict(guess)}, allow_nan=False)
         )
 
     def load(self, key: str) -> Guess | None:
-        """The prediction made under ``key``; None where there is none.
+        """Return the prediction stored under ``key``, or None.
 
         Raises:
             ArgumentError: a key that can't name a file.
-            OSError, ValueError: a file that can't be read; it stays as it is.
+            OSError, ValueError: a file that can't be read; it is left as it is.
         """
         try:
             content = json.loads(self._file(key).read_text(encoding="utf-8"), parse_constant=_refuse)
@@ -213,9 +242,12 @@ def _refuse(constant: str) -> float:
     raise ValueError(f"it holds {constant}")
 
 
-def _fit(values: Mapping[str, Any], kind: type) -> None:
-    """TypeError unless every value is of its field's type (a whole number will do for a float)."""
+_TYPES = {"str": str, "int": int, "float": (int, float), "dict[str, float]": dict}
+
+
+def _check_types(values: Mapping[str, Any], kind: type) -> None:
+    """Raise TypeError unless every value has its field's type; an int is accepted for a float."""
     for one in fields(kind):
-        value, wanted = values[one.name], {"str": str, "int": int, "float": (int, float)}[str(one.type)]
+        value, wanted = values[one.name], _TYPES[str(one.type)]
         if isinstance(value, bool) or not isinstance(value, wanted):  # type: ignore[arg-type]
             raise TypeError(f"{one.name} is {value!r}")

@@ -1,4 +1,4 @@
-"""A threshold under one's fingers: one class's mask, its overlap with the truth, its point on the curve."""
+"""Show one class's mask at a threshold, its overlap with the true mask, and its point on the curve."""
 
 from __future__ import annotations
 
@@ -15,50 +15,55 @@ from kdcourse.data import IGNORE
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation import PrecisionRecall, PrecisionRecallCurve, precision_recall
 from kdcourse.training.task import confusion_counts, iou_per_class
-from kdcourse.widgets.base import WIDE, CourseWidget, button, picture_slider, row, slider_layout
+from kdcourse.widgets.base import WIDE, CourseWidget, button, image_slider, row, slider_layout
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# -- what there is to see, without a widget -----------------------------------------------------
+# -- the numbers, without a widget ----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class ThresholdPoint:
-    """What one threshold amounts to: over all pictures, and the IoU in one of them. All 0 to 1.
+    """Hold precision, recall and IoU at one threshold over all images, and the IoU in one of them; all 0 to 1.
 
-    ``picture_iou`` is NaN where the class is neither in the picture nor called.
+    ``image_iou`` is NaN where the class is neither in the image nor predicted.
     """
 
     precision: float
     recall: float
     iou: float
-    picture_iou: float
+    image_iou: float
 
 
 def class_probability(logits: Tensor, label: int) -> Tensor:
-    """Probability of one class at every pixel: floating [C, H, W] -> float64 [H, W]."""
-    # In float32 it would round to 1 for sure pixels, and a threshold of 1 would call them all.
+    """Return the probability of one class at every pixel: floating [C, H, W] -> float64 [H, W]."""
+    # In float32 a probability near 1 rounds to 1, and a threshold of 1 would predict all such pixels.
     return logits.double().softmax(0)[label]
 
 
 def point_at(
     threshold: float, curve: PrecisionRecallCurve, probability: Tensor, mask: Tensor, label: int
 ) -> ThresholdPoint:
-    """Where ``threshold`` lies on the curve of class ``label``, and its IoU in one picture.
+    """Return the point of ``threshold`` on the curve of class ``label``, and its IoU in one image.
 
-    probability: floating [H, W], of that class. mask: whole numbers [H, W], `kdcourse.data.IGNORE` left out.
+    Args:
+        threshold: pixels with at least this probability are predicted, 0 to 1.
+        curve: precision and recall of the class over all images.
+        probability: of the class, floating [H, W].
+        mask: true classes, integers [H, W]; `kdcourse.data.IGNORE` is left out.
+        label: the class.
     """
     precision, recall = curve.at(threshold)
     there = torch.where(mask == IGNORE, mask.long(), (mask == label).long())
     here = iou_per_class(confusion_counts(probability >= threshold, there, 2))[1]
-    # With P of the called pixels right and R of the true ones found, the union follows from the common ones.
+    # |A and B| / |A or B| from precision |A and B| / |A| and recall |A and B| / |B|.
     overlap = precision * recall / (precision + recall - precision * recall) if recall else 0.0
     return ThresholdPoint(precision, recall, overlap, float(here))
 
 
-def telling_start(masks: Tensor, classes: Sequence[str]) -> tuple[int, int]:
-    """Position of the first picture with more than background in it, and its largest class: masks [K, H, W]."""
+def first_foreground(masks: Tensor, classes: Sequence[str]) -> tuple[int, int]:
+    """Return the first image (of masks [K, H, W]) that shows more than background, and its largest class."""
     labels = [label for label, name in enumerate(classes) if name.lower() not in ("background", "ground")]
     for position, mask in enumerate(masks):
         sizes = [int((mask == label).sum()) for label in labels]
@@ -71,7 +76,10 @@ def telling_start(masks: Tensor, classes: Sequence[str]) -> tuple[int, int]:
 
 
 class ThresholdExplorer(CourseWidget):
-    """See `threshold_explorer`. Controls: ``model``, ``label``, ``index``, ``before``, ``after``, ``threshold``."""
+    """Show a mask at a threshold; see `threshold_explorer`.
+
+    Controls: ``model``, ``label``, ``index``, ``before``, ``after``, ``threshold``.
+    """
 
     def __init__(
         self,
@@ -84,7 +92,7 @@ class ThresholdExplorer(CourseWidget):
         self._curves = _checked_curves(images, masks, logits_by_name, classes, start)
         self._images, self._masks, self._classes = images.cpu(), masks.cpu(), tuple(classes)
         self._logits = {name: logits.detach().cpu() for name, logits in logits_by_name.items()}
-        first, label = telling_start(self._masks, classes)
+        first, label = first_foreground(self._masks, classes)
         self.model = ipywidgets.Dropdown(
             options=list(self._logits),
             description="Model",
@@ -98,9 +106,9 @@ class ThresholdExplorer(CourseWidget):
             style=WIDE,
             layout=ipywidgets.Layout(width="30em", max_width="100%"),
         )
-        self.index = picture_slider(len(images), first)
-        self.before = button("◀ Previous", "Show the picture before this one")
-        self.after = button("Next ▶", "Show the picture after this one")
+        self.index = image_slider(len(images), first)
+        self.before = button("◀ Previous", "Show the previous image")
+        self.after = button("Next ▶", "Show the next image")
         self.threshold = ipywidgets.FloatSlider(
             value=start,
             min=0.0,
@@ -136,14 +144,14 @@ class ThresholdExplorer(CourseWidget):
             curve,
             label=label,
             classes=self._classes,
-            title=f"{shorten(model, 16)}, over all pictures",
+            title=f"{shorten(model, 16)}, over all images",
         )
-        figures.set_alt_text(drawn, f"{model}, picture {at}: {figures.alt_text(drawn)}")
+        figures.set_alt_text(drawn, f"{model}, image {at}: {figures.alt_text(drawn)}")
         return drawn
 
     def draw(self) -> None:
         super().draw()
-        self._tell()
+        self._describe()
 
     def _chosen(self) -> tuple[float, int, int, str]:
         at = min(self.index.value, len(self._images) - 1)
@@ -153,17 +161,17 @@ class ThresholdExplorer(CourseWidget):
         return class_probability(self._logits[model][at], label), self._curves[model].per_class[label]
 
     def _offered(self) -> list[tuple[str, int]]:
-        """The classes that some picture shows: without a pixel of it, a class has no curve."""
+        """Return the classes to offer: those with pixels in some image, since others have no curve."""
         counts = [int((self._masks == label).flatten(1).any(1).sum()) for label in range(len(self._classes))]
         total = len(self._masks)
         return [
-            (f"{name} (in {count} of {total} pictures)", label)
+            (f"{name} (in {count} of {total} images)", label)
             for label, (name, count) in enumerate(zip(self._classes, counts, strict=True))
             if count
         ]
 
     def _find(self, _change: object) -> None:
-        """Go on to a picture with the class, unless it is in the present one."""
+        """Show the next image with the class, unless the present one has it."""
         shown = (self._masks == self.label.value).flatten(1).any(1).nonzero()[:, 0].tolist()
         at = self.index.value
         self.index.value = next((position for position in shown if position >= at), shown[0])
@@ -171,18 +179,20 @@ class ThresholdExplorer(CourseWidget):
     def _step(self, by: int) -> None:
         self.index.value = (self.index.value + by) % len(self._images)
 
-    def _tell(self) -> None:
+    def _describe(self) -> None:
         threshold, at, label, model = self._chosen()
         probability, curve = self._seen(at, label, model)
         point = point_at(threshold, curve, probability, self._masks[at], label)
         here = (
-            "it is neither there nor called" if math.isnan(point.picture_iou) else _percent(point.picture_iou)
+            "the class is neither there nor predicted"
+            if math.isnan(point.image_iou)
+            else _percent(point.image_iou)
         )
         count = len(self._images)
         self.say(
             f"{model}, {self._classes[label]} at threshold {threshold:.2f}: precision {point.precision:.3f}, recall "
             f"{point.recall:.3f}, IoU {_percent(point.iou)} over {'all ' * (count > 1)}{count} "
-            f"picture{'s' * (count > 1)}; IoU in this picture: {here}."
+            f"image{'s' * (count > 1)}; IoU in this image: {here}."
         )
 
 
@@ -194,18 +204,19 @@ def threshold_explorer(
     *,
     start: float = 0.5,
 ) -> ThresholdExplorer:
-    """Choose model, class and picture, and slide the threshold from which on a pixel is called of the class.
+    """Return a widget that shows one class's mask at a threshold that the learner chooses.
 
-    The mask at that threshold, its IoU, and the point on the precision-recall curve of these pictures move together.
-    It opens on the largest garment (or whatever isn't background) of the first picture that has one. Choosing a
-    class that the picture lacks goes on to a picture that has it.
+    The mask, its IoU, and the point on the precision-recall curve of these images change together. It starts with the
+    largest garment (or other foreground class) of the first image that has one. Choosing a class that the image lacks
+    shows the next image that has it.
 
     Args:
-        images: uint8 [K, 1 or 3, H, W]; a few dozen at most, since all logits are kept.
-        masks: whole numbers [K, H, W], the truth; `kdcourse.data.IGNORE` for pixels to be left out.
-        logits_by_name: such as ``{"teachers": ..., "plain": ..., "distilled": ...}``, floating [K, C, H, W] each.
-        classes: C names; those that no mask shows are not offered.
-        start: threshold to begin with, 0 to 1.
+        images: uint8 [K, 1 or 3, H, W]; a few dozen at most, since all logits stay in memory.
+        masks: true classes, integers [K, H, W]; `kdcourse.data.IGNORE` for pixels to leave out.
+        logits_by_name: such as ``{"teachers": ..., "plain": ..., "distilled": ...}``; each floating
+            [K, C, H, W].
+        classes: C names; those without a pixel in ``masks`` are not offered.
+        start: first threshold, 0 to 1.
 
     Raises:
         ArgumentError: shapes that don't fit together, classes out of range, logits that aren't finite, no model,
@@ -217,7 +228,7 @@ def threshold_explorer(
 def _checked_curves(
     images: Tensor, masks: Tensor, logits_by_name: Mapping[str, Tensor], classes: Sequence[str], start: float
 ) -> dict[str, PrecisionRecall]:
-    """Every model's curves over these pictures; raises ArgumentError where something doesn't fit."""
+    """Return every model's curves over these images; raise ArgumentError where something doesn't fit."""
     from kdcourse.figures.masks import check_scenes
 
     check_scenes(images, masks, classes)
@@ -231,13 +242,13 @@ def _checked_curves(
         if not isinstance(logits, Tensor) or list(logits.shape) != wanted:
             found = f"{list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
             raise ArgumentError(
-                f"The logits of {name!r} must be {wanted} (pictures, classes, height, width); found {found}. "
-                "predict_logits gives them for these very pictures."
+                f"The logits of {name!r} must be {wanted} (images, classes, height, width); found {found}. "
+                "Compute them with predict_logits for these images."
             )
         try:
             curves[name] = precision_recall(logits, masks)
         except ArgumentError as error:
-            raise ArgumentError(f"The logits of {name!r} won't do. {error}") from error
+            raise ArgumentError(f"The logits of {name!r} can't be used. {error}") from error
     return curves
 
 

@@ -1,4 +1,4 @@
-"""Turn the knobs of distillation and train a student for real."""
+"""Choose the settings of distillation, and train a student with them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import nn
 
 from kdcourse import models
 from kdcourse.data import Dataset
-from kdcourse.distillation import SoftTargets
+from kdcourse.distillation import SoftTargets, methods
 from kdcourse.errors import ArgumentError
 from kdcourse.widgets.base import TEMPERATURE, WIDE, TrainingWidget, button, row, slider_layout
 from kdcourse.widgets.jobs import Job
 from kdcourse.widgets.storage import Run, RunFolder, RunSettings
-from kdcourse.widgets.trial import parameters, prepare_targets, train_run
+from kdcourse.widgets.tuner_training import parameters, prepare_targets, train_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,10 +37,11 @@ _LEARNS_FROM = [
 
 
 class DistillationTuner(TrainingWidget):
-    """See `distillation_tuner`.
+    """Train students with chosen settings; see `distillation_tuner`.
 
-    Controls: ``objective``, ``temperature``, ``alpha``, ``student``, ``epochs``, ``learning_rate``, ``seed``;
-    ``train``, ``stop``, ``progress``; ``kept`` (the runs to compare), ``delete``, ``really``, ``keep``.
+    Controls: ``learns_from``, ``method``, ``sliders`` (the methods' settings by name), ``alpha``, ``student``,
+    ``epochs``, ``learning_rate``, ``seed``; ``train``, ``stop``, ``progress``; ``kept`` (the runs to compare),
+    ``delete``, ``confirm``, ``cancel``.
     """
 
     def __init__(
@@ -67,28 +68,27 @@ class DistillationTuner(TrainingWidget):
             else list(students)
         )
         if start.student not in names:
-            raise ArgumentError(
-                f"The student to begin with, {start.student!r}, must be one of {', '.join(names)}."
-            )
+            raise ArgumentError(f"The first student, {start.student!r}, must be one of {', '.join(names)}.")
         self._data, self._teacher, self._start = data, teacher, start
         self._targets = teacher if isinstance(teacher, SoftTargets) else None
         self._cache, self._options, self._examples = cache, options, dict(examples or {})
         self._folder = RunFolder(runs)
         self._runs, damaged = self._folder.load()
         self._live: Run | None = None
-        self._changing = (
-            threading.Lock()
-        )  # `_runs` is replaced by the training's thread and by the front end's
+        self._lock = threading.Lock()  # `_runs` is replaced by the training thread and by the front end's
         self._make_controls(
             start, [(f"{name} ({parameters(name, data):,} parameters)", name) for name in names]
         )
+        self._make_method_controls(start)
         self._offer(chosen=self._runs[-1:])
         super().__init__(
             "Distillation tuner",
             "Distillation tuner: an interactive widget that trains a student with the settings you choose.",
             [
-                self.objective,
-                row(self.temperature, self.alpha),
+                self.learns_from,
+                self.method,
+                self._shown_sliders,
+                row(self.alpha),
                 row(self.student, self.epochs),
                 row(self.learning_rate, self.seed),
                 row(self.train, self.stop, self.progress),
@@ -96,7 +96,7 @@ class DistillationTuner(TrainingWidget):
                     "<b>Your runs</b> with their validation accuracy (choose up to six, with Shift or Ctrl)"
                 ),
                 self.kept,
-                row(self.delete, self.really, self.keep),
+                row(self.delete, self.confirm, self.cancel),
                 self.table,
             ],
             pause=_DRAWN_EVERY,
@@ -112,12 +112,9 @@ class DistillationTuner(TrainingWidget):
     # -- controls ----------------------------------------------------------------------------
 
     def _make_controls(self, start: RunSettings, students: Sequence[tuple[str, str]]) -> None:
-        self.objective = ipywidgets.RadioButtons(
-            options=_LEARNS_FROM, value=start.objective, description="Learn from", style=WIDE
+        self.learns_from = ipywidgets.RadioButtons(
+            options=_LEARNS_FROM, value=start.learns_from, description="Learn from", style=WIDE
         )
-        self.temperature = ipywidgets.FloatLogSlider(
-            value=start.temperature, **TEMPERATURE, style=WIDE, layout=slider_layout(), continuous_update=False,
-        )  # fmt: skip
         self.alpha = ipywidgets.FloatSlider(
             value=start.alpha,
             min=0.0,
@@ -157,31 +154,68 @@ class DistillationTuner(TrainingWidget):
             description="Runs", style=WIDE, rows=6, layout=ipywidgets.Layout(width="auto", max_width="100%")
         )
         self.delete = button("Delete the chosen runs…", "Asks before it deletes")
-        self.really = button("Yes, delete them", "Deletes the chosen runs for good", button_style="danger")
-        self.keep = button("No, keep them", "Deletes nothing")
+        self.confirm = button("Yes, delete them", "Deletes the chosen runs for good", button_style="danger")
+        self.cancel = button("No, keep them", "Deletes nothing")
         self.table = ipywidgets.HTML()
         self._ask(False)
 
+    def _make_method_controls(self, start: RunSettings) -> None:
+        """Make the menu of methods, and a slider for each of their numeric settings."""
+        # Features can't be stored, so that methods that compare them need the teacher itself.
+        named = [methods.describe(name) for name in methods.names("labels")]
+        offered = [each for each in named if each.layers is None or isinstance(self._teacher, nn.Module)]
+        known = [each.name for each in offered]
+        if start.method not in known:
+            raise ArgumentError(f"The first method, {start.method!r}, must be one of {', '.join(known)}.")
+        methods.build(start.method, **start.method_settings)
+        self.method = ipywidgets.Dropdown(
+            options=[(f"{each.title} ({each.name})", each.name) for each in offered], value=start.method,
+            description="Method", style=WIDE, layout=ipywidgets.Layout(width="30em", max_width="100%"),
+        )  # fmt: skip
+        self.sliders: dict[str, ipywidgets.Widget] = {}
+        for each in offered:
+            for name, default in each.settings.items():
+                if (
+                    name not in self.sliders
+                    and isinstance(default, int | float)
+                    and not isinstance(default, bool)
+                ):
+                    self.sliders[name] = _slider(name, default, start.method_settings.get(name, default))
+        self._shown_sliders = row()
+
     def _connect(self) -> None:
-        self.objective.observe(self._enable, "value")
+        self.learns_from.observe(self._enable, "value")
+        self.method.observe(self._enable, "value")
         self.kept.observe(self._choice_changed, "value")
         self.train.on_click(lambda _: self.start())
         self.delete.on_click(lambda _: self._ask(bool(self.kept.value)))
-        self.really.on_click(lambda _: self._delete())
-        self.keep.on_click(lambda _: self._spare())
+        self.confirm.on_click(lambda _: self._delete())
+        self.cancel.on_click(lambda _: self._cancel())
         self._enable()
 
     def _enable(self, _change: object = None) -> None:
-        self.temperature.disabled = self.objective.value == "labels"
-        self.alpha.disabled = self.objective.value != "distilled"
+        shown = self._sliders_of(self.method.value)
+        self._shown_sliders.children = tuple(shown.values())
+        for control in (self.method, *shown.values()):
+            control.disabled = self.learns_from.value == "labels"
+        self.alpha.disabled = self.learns_from.value != "distilled"
+
+    def _sliders_of(self, method: str) -> dict[str, ipywidgets.Widget]:
+        """Return the sliders of a method's settings, by name."""
+        return {name: self.sliders[name] for name in methods.settings_of(method) if name in self.sliders}
 
     @property
     def settings(self) -> RunSettings:
-        """What the controls say."""
+        """Return the settings that the controls show."""
+        sliders = self._sliders_of(self.method.value)
         return RunSettings(
-            objective=self.objective.value,
+            learns_from=self.learns_from.value,
             student=self.student.value,
-            temperature=float(f"{self.temperature.value:.4g}"),
+            method=self.method.value,
+            method_settings={
+                name: slider.value if isinstance(slider.value, int) else float(f"{slider.value:.4g}")
+                for name, slider in sliders.items()
+            },
             alpha=round(self.alpha.value, 4),
             epochs=self.epochs.value,
             learning_rate=float(f"{self.learning_rate.value:.4g}"),
@@ -192,7 +226,7 @@ class DistillationTuner(TrainingWidget):
     # -- training ----------------------------------------------------------------------------
 
     def start(self) -> Job:
-        """Train with the present settings."""
+        """Train with the present settings, in the background."""
         settings, begun = self.settings, list[Run]()
         self.say(f"Getting ready: {settings.name}.")
         return self.begin(
@@ -200,14 +234,17 @@ class DistillationTuner(TrainingWidget):
         )
 
     def _train(self, job: Job, settings: RunSettings, begun: list[Run]) -> None:
-        if settings.objective != "labels":
-            if self._targets is None:
-                self.say(
-                    "Asking the teacher about every training picture, this once, or reading what it said."
+        teacher: SoftTargets | nn.Module | None = None
+        if settings.learns_from != "labels":
+            teacher = self._teacher
+            if methods.describe(settings.method).layers is None:
+                if self._targets is None:
+                    self.say(
+                        "Computing the teacher's predictions for every training image, once, or reading them."
+                    )
+                teacher = self._targets = prepare_targets(
+                    self._targets or self._teacher, self._data, job.check, cache=self._cache
                 )
-            self._targets = prepare_targets(
-                self._targets or self._teacher, self._data, job.check, cache=self._cache
-            )
             job.check()
         self.say(f"Training: {settings.name}.")
 
@@ -218,23 +255,23 @@ class DistillationTuner(TrainingWidget):
         train_run(
             settings,
             self._data,
-            self._targets,
+            teacher,
             begun=begin,
             after_step=lambda share: self.advance(job, share),
             **self._options,
         )
 
     def _keep_run(self, job: Job, settings: RunSettings, begun: Sequence[Run]) -> None:
-        """What follows a training: keep the run, say how it ended."""
+        """Store the run after training, and report how it ended."""
         run = begun[0] if begun else None
         if run is self._live:
             self._live = None
         kept = run is not None and bool(run.losses or run.epochs or run.state == "diverged")
         if job.error is not None:
-            what = f"Kept as far as it got: {settings.name}." if kept else "The training ended early."
+            what = f"The incomplete run was stored: {settings.name}." if kept else "The training ended early."
             self.say_error(job.error, what)
         elif not kept:
-            self.say(f"Stopped before the first step, so there is nothing to keep: {settings.name}.")
+            self.say(f"Stopped before the first step, so there is nothing to store: {settings.name}.")
         if run is None or not kept:
             return
         if run.state != "diverged":
@@ -245,17 +282,17 @@ class DistillationTuner(TrainingWidget):
         try:
             self._folder.save(run)
         except OSError as error:
-            self.say_error(error, "The run is shown, but could not be kept on disk.")
-        with self._changing:
+            self.say_error(error, "The run is shown, but could not be stored on disk.")
+        with self._lock:
             self._runs = [*self._runs, run]
             chosen = [*self._chosen(), run]
         self._offer(chosen)
 
-    # -- runs kept ---------------------------------------------------------------------------
+    # -- stored runs --------------------------------------------------------------------------
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """All runs kept, oldest first."""
+        """Return all stored runs, oldest first."""
         return tuple(self._runs)
 
     def _chosen(self) -> list[Run]:
@@ -279,32 +316,33 @@ class DistillationTuner(TrainingWidget):
         self.delete.disabled = not self.kept.value
 
     def _ask(self, whether: bool) -> None:
-        for choice in (self.really, self.keep):
+        for choice in (self.confirm, self.cancel):
             choice.layout.display = "" if whether else "none"
         if whether:
             count = len(self.kept.value)
             self.say(f"Delete {count} run{'s' * (count != 1)} for good?")
 
-    def _spare(self) -> None:
+    def _cancel(self) -> None:
         self._ask(False)
         self.say("Nothing was deleted.")
 
     def _delete(self) -> None:
-        doomed = self._chosen()
+        deleted = self._chosen()
         try:
-            for run in doomed:
+            for run in deleted:
                 self._folder.delete(run)
         except OSError as error:
             self.say_error(error, "Not every run could be deleted.")
             return
         finally:
             self._ask(False)
-        with self._changing:
-            self._runs = [run for run in self._runs if run not in doomed]
+        with self._lock:
+            self._runs = [run for run in self._runs if run not in deleted]
         self._offer([])
-        self.say(f"{len(doomed)} run{'s' * (len(doomed) != 1)} deleted.")
+        self.say(f"{len(deleted)} run{'s' * (len(deleted) != 1)} deleted.")
 
     def figure(self) -> Figure:
+        """Return the curves of the chosen runs and of the one in training."""
         from kdcourse import figures
 
         chosen, live = self._chosen(), self._live
@@ -340,24 +378,25 @@ def distillation_tuner(
     cache: Path | str | None = None,
     **options: Any,
 ) -> DistillationTuner:
-    """Choose temperature, alpha, student, epochs, learning rate and objective; train; compare your runs.
+    """Return a widget that trains students with chosen settings, and compares the runs.
 
-    Training happens in the background and can be stopped; one student trains at a time, and the latest request
-    wins. Every run, finished, stopped or diverged, is kept on disk and is there again when the notebook is opened
-    anew.
+    The learner chooses method and its settings, alpha, student, epochs, learning rate and seed. Training happens in
+    the background and can be stopped; one student trains at a time, and the latest request wins. Every run, finished,
+    stopped or diverged, is stored on disk and shown again when the notebook is reopened.
 
     Args:
-        data: learned from and judged on (validation split).
-        teacher: a trained network or `Ensemble`, asked once; or `SoftTargets` of ``data.train``.
+        data: students are trained on its training split and evaluated on its validation split.
+        teacher: a trained network or `Ensemble`, whose predictions are computed once; or `SoftTargets` of
+            ``data.train``, with which methods that compare features aren't offered.
         runs: folder of the runs; by default ``$KDCOURSE_RUNS`` or the user's data folder, and ``tuner`` in it.
         students: names of `kdcourse.models.build` to choose from; by default all with up to 120,000 parameters.
-        settings: what the controls begin with.
-        examples: name -> history, shown as long as there is no run.
-        cache: folder of stored soft targets, see `kdcourse.distillation.targets.soft_targets`.
-        options: further arguments of `kdcourse.training.fit`, such as ``optimizer``.
+        settings: first values of the controls.
+        examples: histories by name, shown until there is a run.
+        cache: folder of stored soft targets, see `kdcourse.distillation.soft_targets`.
+        options: further `kdcourse.training.Settings`, such as ``optimizer``.
 
     Raises:
-        ArgumentError: data or teacher of another kind, a student that doesn't exist or isn't offered.
+        ArgumentError: data or teacher of another type, a student or method that doesn't exist or isn't offered.
     """
     return DistillationTuner(
         data,
@@ -369,6 +408,18 @@ def distillation_tuner(
         cache=cache,
         **options,
     )
+
+
+def _slider(name: str, default: float, value: float) -> ipywidgets.Widget:
+    """Return a slider for a method's setting; 0 to 4 times its default, for temperatures 0.5 to 20."""
+    shared = {"style": WIDE, "layout": slider_layout(), "continuous_update": False}
+    if name == "temperature":
+        return ipywidgets.FloatLogSlider(value=value, **TEMPERATURE, **shared)
+    most = max(4 * default, value) or 1
+    shared |= {"description": name.replace("_", " ").capitalize(), "value": value, "max": most}
+    if isinstance(default, int):
+        return ipywidgets.IntSlider(min=min(1, default), **shared)
+    return ipywidgets.FloatSlider(min=0.0, step=most / 40, readout_format=".3g", **shared)
 
 
 def _result(run: Run) -> str:
@@ -394,7 +445,7 @@ def _curve(history: History) -> RunCurve:
 
 
 def _table(runs: Sequence[Run]) -> str:
-    """The chosen runs as an HTML table; last epoch, never the best one."""
+    """Return the chosen runs as an HTML table; accuracies are of the last epoch, never of the best one."""
     if not runs:
         return ""
     head = (
@@ -402,7 +453,7 @@ def _table(runs: Sequence[Run]) -> str:
         "when",
         "learns from",
         "student",
-        "T",
+        "method",
         "alpha",
         "rate",
         "seed",
@@ -414,9 +465,9 @@ def _table(runs: Sequence[Run]) -> str:
     for number, run in enumerate(runs, 1):
         s, accuracy = run.settings, f"{100 * run.accuracies[-1][1]:.2f} %" if run.accuracies else "–"
         cells = (
-            number, _when(run), dict((value, text) for text, value in _LEARNS_FROM)[s.objective], s.student,
-            "–" if s.objective == "labels" else f"{s.temperature:.3g}",
-            f"{s.alpha:g}" if s.objective == "distilled" else "–",
+            number, _when(run), dict((value, text) for text, value in _LEARNS_FROM)[s.learns_from], s.student,
+            "–" if s.learns_from == "labels" else f"{s.method}{s.described_settings}",
+            f"{s.alpha:g}" if s.learns_from == "distilled" else "–",
             f"{s.learning_rate:.3g}", s.seed, f"{len(run.epochs)} of {s.epochs}", accuracy, run.state,
         )  # fmt: skip
         rows.append("".join(f"<td style='padding:0 .6em'>{escape(str(cell))}</td>" for cell in cells))

@@ -1,4 +1,4 @@
-"""``kdcourse bench`` from its arguments to files, table and exit code, on fake sides."""
+"""``python -m benchmarks`` from its arguments to files, table and exit code, on fake sides."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from benchmarks import __main__ as command
 from benchmarks import bench as room
 from benchmarks import registry, report
 from benchmarks.harness import Task
-from kdcourse import cli
 from kdcourse.errors import ArgumentError
 from tests.benchmarks import fake
 
@@ -151,25 +151,13 @@ def test_settings_from_the_command_line() -> None:
 
 @pytest.mark.usefixtures("entries")
 def test_the_command_passes_everything_on(tmp_path: Path) -> None:
-    asked = ["bench", "fake", "--repetitions", "1", "--set", "seconds=3", "--out", str(tmp_path)]
-    told = CliRunner().invoke(cli.app, asked)
+    asked = ["fake", "--repetitions", "1", "--set", "seconds=3", "--out", str(tmp_path)]
+    told = CliRunner().invoke(command.app, asked)
     assert told.exit_code == 0, told.output
     assert json.loads((tmp_path / "fake.json").read_text())["settings"]["seconds"] == 3
-    assert (
-        CliRunner().invoke(cli.app, ["bench", "ours_broken", "--quick", "--out", str(tmp_path)]).exit_code
-        == 1
-    )
-    listed = CliRunner().invoke(cli.app, ["bench", "--list"])
+    assert CliRunner().invoke(command.app, ["ours_broken", "--quick", "--out", str(tmp_path)]).exit_code == 1
+    listed = CliRunner().invoke(command.app, ["--list"])
     assert listed.exit_code == 0 and "How does it grow?" in listed.output
-
-
-def test_without_a_clone_the_command_says_where_the_benchmarks_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "kdcourse" / "cli.py"))
-    told = CliRunner().invoke(cli.app, ["bench"])
-    assert told.exit_code == 2
-    assert "git clone" in told.output and "Traceback" not in told.output
 
 
 def test_the_registry_finds_files_and_benchmarks_and_survives_a_broken_one(

@@ -1,4 +1,4 @@
-"""The numbers in benchmarks/README.md are those of benchmarks/results."""
+"""Test the tables of benchmarks/README.md on fake results."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bench as room
-from benchmarks.harness import RESULTS, run_all, settings_of
-from benchmarks.readme import BEGIN, END, README, results, with_results
+from benchmarks.harness import run_all, settings_of
 from benchmarks.report import write
 from tests.benchmarks import fake
 from tests.benchmarks.test_bench import MACHINE
-
-
-def test_the_readmes_results_are_those_on_disk() -> None:
-    text = README.read_text()
-    assert text.count(BEGIN) == text.count(END) == 1
-    assert text == with_results(text, RESULTS), "write it anew: python -m benchmarks.readme"
+from tools.readme.benchmarks import results
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +36,5 @@ def test_every_result_has_its_table_verdicts_circumstances_and_plot(folder: Path
     assert "](results/broken.png)" in text
 
 
-def test_writing_twice_changes_nothing_and_a_changed_number_is_noticed(folder: Path) -> None:
-    once = with_results(f"head\n{BEGIN}\n{END}\ntail\n", folder)
-    assert with_results(once, folder) == once
-    assert once.startswith("head\n") and once.endswith("\ntail\n")
-    changed = once.replace("| 2.000 |", "| 2.001 |", 1)
-    assert changed != once == with_results(changed, folder)
-
-
 def test_no_results_are_no_error(tmp_path: Path) -> None:
-    assert results(tmp_path) == "None yet: `kdcourse bench` writes them."
+    assert results(tmp_path) == "None yet: `python -m benchmarks` writes them."

@@ -77,13 +77,22 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """``kdcourse lab``, as a learner starts it, on a copy of the notebooks."""
-    home, token = tmp_path_factory.mktemp("lab"), secrets.token_hex(16)
+    home = tmp_path_factory.mktemp("lab")
+    notebooks = home / "notebooks"
+    shutil.copytree(ROOT / "notebooks", notebooks, ignore=shutil.ignore_patterns(".*"))
+    with serving(home, notebooks, "kdcourse.cli", "lab", f"--notebooks={notebooks}") as started:
+        yield started
+
+
+@contextmanager
+def serving(home: Path, notebooks: Path, *module: str) -> Iterator[Server]:
+    """Start JupyterLab by a module and its arguments; nothing of the user's own in it, and in the end asked to stop."""
+    token = secrets.token_hex(16)
     folders = {name: home / name.lower() for name in _FOLDERS}
-    shutil.copytree(ROOT / "notebooks", home / "notebooks", ignore=shutil.ignore_patterns(".*"))
     _decline_news(folders["JUPYTERLAB_SETTINGS_DIR"])
     command = [
-        sys.executable, "-m", "kdcourse.cli", "lab", "--no-browser", "--notebooks", str(home / "notebooks"),
-        "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={_free_port()}", "--LabApp.expose_app_in_browser=True",
+        sys.executable, "-m", *module, "--no-browser", "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={_free_port()}", "--LabApp.expose_app_in_browser=True",
         *(["--allow-root"] if _is_root() else []),
     ]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not _NOT_PASSED_ON.match(name)}
@@ -103,7 +112,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         )
     try:
         address = _address(process, folders["JUPYTER_RUNTIME_DIR"], log)
-        yield Server(address, token, home / "notebooks")
+        yield Server(address, token, notebooks)
         _ask_to_end(address, token)
         assert process.wait(60) == 0, log.read_text()
     finally:
@@ -112,14 +121,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    """Chromium without a window, logged in; it asks nothing of any other machine, and is answered nothing."""
+    """Chromium without a window, logged in."""
+    with browsing(server, tmp_path_factory.mktemp("chromium")) as context:
+        yield context
+
+
+@contextmanager
+def browsing(server: Server, folder: Path) -> Iterator[BrowserContext]:
+    """Open Chromium without a window, logged in; it asks nothing of any other machine, and is answered nothing."""
     from playwright.sync_api import expect
 
     expect.set_options(timeout=120_000)
     refused: list[str] = []
     others = f"^https?://(?!{re.escape(server.address.split('/')[2])}/)"
     size = {"width": 1280, "height": 1400}
-    with opened(tmp_path_factory.mktemp("chromium"), others, refused, viewport=size) as context:
+    with opened(folder, others, refused, viewport=size) as context:
         context.new_page().goto(f"{server.address}api/status?token={server.token}")
         yield context
     assert refused == []
@@ -185,7 +201,7 @@ def _address(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
             except ValueError:  # half written
                 continue
         time.sleep(0.1)
-    raise AssertionError(f"kdcourse lab did not start within {START_SECONDS} s:\n{log.read_text()}")
+    raise AssertionError(f"JupyterLab did not start within {START_SECONDS} s:\n{log.read_text()}")
 
 
 def _ask_to_end(address: str, token: str) -> None:

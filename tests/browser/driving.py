@@ -21,9 +21,9 @@ _READY = """() => {
         && kernel?.status === 'idle';
 }"""
 # Not awaited by `evaluate`, which has no time limit.
-_EXECUTE = """command => {
+_EXECUTE = """([command, args]) => {
     window.kdcourseOutcome = 'under way';
-    window.jupyterapp.commands.execute(command).then(
+    window.jupyterapp.commands.execute(command, args).then(
         value => { window.kdcourseOutcome = String(value); },
         error => { window.kdcourseOutcome = 'error: ' + error; });
 }"""
@@ -69,9 +69,9 @@ class Lesson:
         self.page.wait_for_function(_READY, timeout=1000 * KERNEL_SECONDS)
         expect(self.page.locator("#jupyterlab-splash")).to_have_count(0)
 
-    def execute(self, command: str, seconds: float = RUN_SECONDS) -> str:
-        """A command of JupyterLab's, to its end; what it came to."""
-        self.page.evaluate(_EXECUTE, command)
+    def execute(self, command: str, seconds: float = RUN_SECONDS, **arguments: Any) -> str:
+        """Run a command of JupyterLab to its end; return its outcome."""
+        self.page.evaluate(_EXECUTE, [command, arguments])
         self.page.wait_for_function("() => window.kdcourseOutcome !== 'under way'", timeout=1000 * seconds)
         return str(self.page.evaluate("() => window.kdcourseOutcome"))
 
@@ -87,7 +87,7 @@ class Lesson:
 
     def restart(self) -> None:
         """Restart the kernel through JupyterLab's own question."""
-        self.page.evaluate(_EXECUTE, "notebook:restart-kernel")
+        self.page.evaluate(_EXECUTE, ["notebook:restart-kernel", {}])
         self.page.locator(".jp-Dialog button.jp-mod-accept").click()
         self.page.wait_for_function(
             "() => window.kdcourseOutcome !== 'under way'", timeout=1000 * KERNEL_SECONDS

@@ -96,8 +96,11 @@ def gallery(server: Server, browser: BrowserContext, screenshots: Path) -> Itera
         nbformat.v4.new_markdown_cell(text) if text.startswith("#") else nbformat.v4.new_code_cell(text)
         for text in _GALLERY
     ]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
+    metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "kdcourse": {},  # a notebook of the course, on which the extension acts
+    }
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
     nbformat.write(notebook, server.notebooks / "gallery.ipynb")
     yield from _run("gallery", server, browser, screenshots)
 
@@ -284,7 +287,7 @@ def test_mistakes_are_browsed_without_a_mouse(gallery: Lesson) -> None:
     _assert_focus_is_seen(wrong)
     gallery.press("Enter")
     expect(status).not_to_have_text(said)
-    handle, _, readout = slider(mistakes, "Picture")
+    handle, _, readout = slider(mistakes, "Image")
     gallery.tab_to(handle)
     gallery.press("ArrowRight")
     expect(readout).to_have_text("2")

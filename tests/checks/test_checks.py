@@ -19,10 +19,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from kdcourse.checks import Exercise, Mistake, Probe, Verdict, check, exercise, exercises, judge, observe
+from kdcourse.checks import Verdict, judge, observe
 from kdcourse.checks.observe import has_blank
+from kdcourse.course import check, exercise, exercises
 from kdcourse.errors import ArgumentError
-from tests.checks.answers import verdict
+from tests.course.learners import verdict
 
 SOFT = "softened_probabilities"
 
@@ -181,7 +182,7 @@ def test_numbers_of_other_types() -> None:
 def test_right_on_some_tries_says_on_how_many() -> None:
     found = verdict(SOFT, lambda z, t: softmax(z, t) if t >= 1 else softmax(z, 3.21 * t))
     assert found.mistake is None
-    assert "Right on 4 of 5 tries; at T = 0.5, it gives other numbers" in found.message
+    assert "Right on 4 of 5 test cases; at T = 0.5, it gives other numbers" in found.message
 
 
 def test_a_mistake_is_known_even_when_the_nasty_case_goes_wrong_in_another_way() -> None:
@@ -468,29 +469,6 @@ def test_probes_are_plain() -> None:
             assert all(type(item) in (Tensor, int, float, str) for item in flat), one.id
 
 
-def test_a_value_can_be_asked_for() -> None:
-    asked = Exercise(
-        id="best_member",
-        lesson=3,
-        title="Which member is best",
-        kind="value",
-        solution=lambda: 4,
-        probes=(Probe((), "for your value"),),
-        mistakes=(Mistake("counted from 1", hint="members are counted from 0.", wrong=lambda: 5),),
-    )
-    assert judge(asked, observe(asked, 4)).right
-    assert judge(asked, observe(asked, 5)).mistake == "counted from 1"
-    assert not judge(asked, observe(asked, ...)).attempted
-    assert judge(asked, observe(asked, None)).mistake == "nothing returned"
-    assert judge(asked, observe(asked, "4")).mistake == "wrong type"
-    assert "too large" in judge(asked, observe(asked, 9)).message
-
-
-def test_a_mistake_needs_something_to_be_recognised_by() -> None:
-    with pytest.raises(ArgumentError, match="can't be recognised"):
-        Mistake("vague", hint="?")
-
-
 def test_solutions_agree_with_the_package() -> None:
     from kdcourse import distillation, evaluation
 
@@ -526,7 +504,7 @@ def test_solutions_of_lesson_07_agree_with_the_package() -> None:
     z, v = (3 * torch.randn(4, classes, 6, 7, generator=generator) for _ in range(2))
     masks = v.argmax(1).masked_fill(torch.rand(4, 6, 7, generator=generator) < 0.2, 255)
     masks[masks == 3] = 1  # a class that is predicted and isn't there
-    ours = {name: one.solution for name, one in exercises(7).items()}
+    ours = {name: one.solution for name, one in exercises("segmentation").items()}
     near = pytest.approx
     each = evaluation.iou_per_class(z.argmax(1), masks, classes)
     assert [ours["class_iou"](z.argmax(1), masks, k) for k in range(classes)] == near(each.tolist())
@@ -555,10 +533,11 @@ def test_the_teacher_is_told_apart_from_the_student_whatever_else_is_wrong() -> 
     assert found.mistake is None and "teacher" not in found.message and "a number" in found.message
 
 
+@pytest.mark.slow
 def test_the_first_check_brings_no_compiler_of_torch() -> None:
     """Importing it takes seconds, which would count as the answer's own."""
     code = (
-        "import sys; from kdcourse.checks import exercises, observe\n"
+        "import sys; from kdcourse.checks import observe; from kdcourse.course import exercises\n"
         "for one in exercises().values(): observe(one, one.solution)\n"
         "print([name for name in ('torch._dynamo', 'torch._inductor', 'scipy', 'matplotlib') if name in sys.modules])"
     )

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from kdcourse.course import ORDER
 from kdcourse.coursework import slicing
 from kdcourse.coursework.assignment import load
 from kdcourse.coursework.intake import slug, unique
@@ -26,8 +27,7 @@ from tests.coursework import mangling
 from tests.coursework.hostile import HOSTILE
 from tests.coursework.mangling import Document, Files, Way, flooded, is_task, written
 
-ANSWERS = ("answers_00_to_03.py", "answers_04_to_06.py", "answers_07.py")
-CHECKS = Path(__file__).resolve().parent.parent / "checks"
+ANSWERS = Path(__file__).resolve().parent.parent / "course" / "answers"
 USUAL = frozenset(["torch", "math", "numpy", "statistics", "itertools", "functools", "typing", "__future__"])
 MANGLED = HOSTILE_SHARE = BLANKS = 0.05
 COPIED = 0.03
@@ -101,10 +101,10 @@ class Expected:
 
 @cache
 def bank() -> dict[str, tuple[Source, ...]]:
-    """Every exercise's right and wrong answers, as the tests of the checks have them."""
+    """Every exercise's right and wrong answers, as the tests of the lessons have them."""
     found: dict[str, list[Source]] = {}
-    for name in ANSWERS:
-        text = (CHECKS / name).read_text(encoding="utf-8")
+    for topic in ORDER:
+        text = (ANSWERS / f"{topic}.py").read_text(encoding="utf-8")
         statements = slicing.parse([(1, text)]).statements
         for exercise, mistake, value in _given(text):
             source = _source(exercise, value, statements)

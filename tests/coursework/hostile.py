@@ -53,11 +53,11 @@ _SECRET = f"file in ('{VICTIM}', 'assignment.json') or file.startswith('lesson_0
 
 _FORGED = """
 import os
-from kdcourse.coursework.sandbox.wire import encode, framed
+from kdcourse.coursework.sandbox.messages import encode, framed
 outcome = {"parts": PARTS, "error": None, "changed": [], "printed": "Right \\u2713"}
 report = encode({"outcomes": [outcome] * 5, "again": [outcome] * 5, "stuck": "", "misfit": ""})
 for descriptor in range(64):
-    for data in (report, framed(report), framed(encode({"fate": "done", "size": len(report)})) + report):
+    for data in (report, framed(report), framed(encode({"status": "done", "size": len(report)})) + report):
         try:
             os.write(descriptor, data)
         except OSError:
@@ -126,15 +126,15 @@ HOSTILE: tuple[Hostile, ...] = (
     Hostile(
         "import of the solutions",
         "pairwise_disagreement",
-        "def pairwise_disagreement(predictions):\n    from kdcourse.checks import lesson_03\n\n"
-        "    return lesson_03.pairwise_disagreement(predictions)\n",
+        "def pairwise_disagreement(predictions):\n    from kdcourse.course.ensembles import exercises\n\n"
+        "    return exercises.pairwise_disagreement(predictions)\n",
         "answers with the package's own solution",
     ),
     Hostile(
         "solution by the registry",
         "conv_macs",
-        "def conv_macs(*given):\n    import kdcourse.checks\n\n"
-        "    return kdcourse.checks.exercise('conv_macs').solution(*given)\n",
+        "def conv_macs(*given):\n    import kdcourse.course\n\n"
+        "    return kdcourse.course.exercise('conv_macs').solution(*given)\n",
         "answers with the package's own solution",
     ),
     _soft(
@@ -253,7 +253,7 @@ class Liar(torch.Tensor):
 import kdcourse.checks as checks
 from kdcourse.checks import compare, judge, observe
 right = checks.Verdict(True, True, None, "Right")
-checks.check = checks.judge = judge.judge = lambda *given, **named: right
+checks.judge = judge.judge = lambda *given, **named: right
 compare.same = judge.same = lambda *given, **named: True
 module = __import__("sys").modules["kdcourse.checks.observe"]
 module._plain = lambda value: "Right"
@@ -288,7 +288,7 @@ def diagnose(train_loss, validation_loss):
         "looks like a passed check",
         "prints a verdict of its own",
         f"import sys\nfor out in (sys.stdout, sys.__stdout__, sys.__stderr__):\n"
-        f"    print('Right \\u2713 {_SOFT}: what was asked for on all 5 tries.', file=out)",
+        f"    print('Right \\u2713 {_SOFT}: what was asked for on all 5 test cases.', file=out)",
     ),
     _soft("forged report", "writes a report itself", _FORGED.replace("PARTS", '{"answer": logits}')),
     _soft("forged report of nothing", "writes a report without results", _FORGED.replace("PARTS", "{}")),

@@ -53,14 +53,14 @@ def check_sound(page: Page) -> None:
     """What every page of ours must be: well-formed, accessible in its bones, without any script or outside thing."""
     assert not page.faults
     assert page.source.startswith("<!DOCTYPE html>")
-    assert page.all("html") == [{"lang": "en"}]
+    assert page.all("html") == [{"lang": "en-GB"}]
     assert len(page.all("title")) >= 1 and len(page.all("h1")) == 1 and len(page.all("main")) == 1
     levels = [int(tag[1]) for tag, _ in page.tags if tag in ("h1", "h2", "h3", "h4")]
     assert levels[0] == 1 and all(after <= before + 1 for before, after in itertools.pairwise(levels))
     assert {tag for tag, _ in page.tags} <= {
         "html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "h3", "p", "strong", "ul", "li", "bdi",
         "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "a", "pre", "code", "blockquote", "svg",
-        "desc", "rect", "text", "line",
+        "desc", "rect", "text", "line", "span", "small",
     }  # fmt: skip
     for _, attributes in page.tags:
         assert not [

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kdcourse.course import Course
+
 HEAD = """# %% [markdown]
-# # Lesson {number}: {title}
+# # {title}
 #
 # ## Objectives
 #
 # Reading: {{{{reading_minutes}}}} minutes; exercises: {{{{exercise_minutes}}}} minutes; {{{{machine_seconds}}}}.
-# See [lesson 04](04_warm.ipynb), [lesson 05](05_taught.ipynb) and [the last](07_segmentation.ipynb).
+# See {{{{lesson warm}}}}, {{{{lesson taught}}}} and [the last](07_segmentation.ipynb).
 #
 # **Builds on:** nothing. Words are in the [glossary](glossary.md).
 
@@ -18,7 +20,7 @@ HEAD = """# %% [markdown]
 import torch
 import torch.nn.functional as F
 
-from kdcourse import checks
+from kdcourse.course import check
 from kdcourse.distillation import kd_divergence
 
 """
@@ -33,12 +35,11 @@ TASK = """# %% [markdown]
 # </details>
 
 
-# %% exercise="{id}"
-{code}
-
+# %%
+from kdcourse.course.{topic}.exercises import {id}
 
 # %%
-checks.check("{id}", {id})
+check("{id}", {id})
 
 """
 
@@ -79,7 +80,6 @@ OBJECTIVE = '''def objective(student_logits, teacher_logits, labels, temperature
 QUESTIONS = '''
 [[question]]
 id = "why_warm"
-lesson = "04_warm"
 after = "entropy_nats"
 title = "Why warm | up"
 minutes = 4
@@ -91,10 +91,11 @@ rubric = """
   and says so in words
 """
 answer = "Because dark knowledge lies far behind the decimal point."
+'''
 
+MORE_QUESTIONS = """
 [[question]]
 id = "why_teach"
-lesson = "05_taught"
 after = "objective"
 title = "Why teach"
 minutes = 5
@@ -102,29 +103,32 @@ points = 2.5
 prompt = "Why not labels alone?"
 rubric = "- 2.5 points: a label is a single word"
 answer = "A label names one class and no resemblance."
-'''
+"""
 
 
-def lesson(number: str, title: str, *tasks: tuple[str, str, str, str]) -> str:
-    """The source of a lesson; a task is id, title, difficulty and code."""
+def lesson(
+    course: Course, topic: str, title: str, *tasks: tuple[str, str, str, str], questions: str = ""
+) -> None:
+    """Write a lesson; a task is id, title, difficulty and code."""
+    folder = course.folder / topic
+    folder.mkdir(parents=True)
     asked = "".join(
-        TASK.format(id=name, title=heading, difficulty=hard, code=code) for name, heading, hard, code in tasks
+        TASK.format(topic=topic, id=name, title=heading, difficulty=hard) for name, heading, hard, _ in tasks
     )
-    return HEAD.format(number=number, title=title) + asked + TAIL
+    (folder / "lesson.py").write_text(HEAD.format(title=title) + asked + TAIL, encoding="utf-8")
+    code = "\n\n\n".join(code for *_, code in tasks)
+    (folder / "exercises.py").write_text(f'"""Exercises."""\n\n{code}\n', encoding="utf-8")
+    if questions:
+        (folder / "questions.toml").write_text(questions, encoding="utf-8")
 
 
-def write(folder: Path, questions: str = QUESTIONS) -> Path:
-    """Both lessons, their questions and a glossary in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    warm = lesson(
-        "04",
-        "Warm",
-        ("softened_probabilities", "soften", "easy", SOFTEN),
-        ("entropy_nats", "entropy", "medium", ENTROPY),
-    )
-    (folder / "04_warm.py").write_text(warm, encoding="utf-8")
-    taught = lesson("05", "Taught", ("objective", "both together", "hard", OBJECTIVE))
-    (folder / "05_taught.py").write_text(taught, encoding="utf-8")
-    (folder / "questions.toml").write_text(questions, encoding="utf-8")
-    (folder / "glossary.md").write_text("# Glossary\n", encoding="utf-8")
-    return folder
+def write(folder: Path, questions: str = QUESTIONS, more_questions: str = MORE_QUESTIONS) -> Course:
+    """Two lessons, their questions and a glossary in ``folder``."""
+    course = Course(folder, ("warm", "taught"))
+    soften = ("softened_probabilities", "soften", "easy", SOFTEN)
+    entropy = ("entropy_nats", "entropy", "medium", ENTROPY)
+    lesson(course, "warm", "Warm", soften, entropy, questions=questions)
+    objective = ("objective", "both together", "hard", OBJECTIVE)
+    lesson(course, "taught", "Taught", objective, questions=more_questions)
+    course.glossary.write_text("# Glossary\n", encoding="utf-8")
+    return course

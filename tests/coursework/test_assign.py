@@ -13,27 +13,28 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from kdcourse import checks, cli
+from kdcourse import cli
+from kdcourse.checks import varied
 from kdcourse.checks.observe import observe_ours
+from kdcourse.course import COURSE, Course, exercise
+from kdcourse.course.source import BEGIN, END
 from kdcourse.coursework import assignment, questions
 from kdcourse.coursework.assign import ANSWER_HERE, ASSIGNMENT, assign
 from kdcourse.coursework.records import Assignment
 from kdcourse.errors import ArgumentError, LessonError
-from kdcourse.lessons.build import LESSONS
-from kdcourse.lessons.source import BEGIN, END, read, sources
 from tests.coursework import small
 
 SEED = 1_987_654_321
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def lessons(tmp_path: Path) -> Course:
     return small.write(tmp_path / "lessons")
 
 
 @pytest.fixture
-def planned(folder: Path) -> Assignment:
-    return assignment.plan(["04", "05"], name="week", folder=folder, seed=SEED)
+def planned(lessons: Course) -> Assignment:
+    return assignment.plan(["00", "01"], name="week", course=lessons, seed=SEED)
 
 
 def cells(path: Path) -> dict[str, Any]:
@@ -51,22 +52,22 @@ def every_file(folder: Path) -> dict[str, bytes]:
 
 
 def test_an_assignment_is_three_notebooks_a_lesson_and_a_course(
-    planned: Assignment, folder: Path, tmp_path: Path
+    planned: Assignment, lessons: Course, tmp_path: Path
 ) -> None:
-    made = assign(planned, tmp_path / "dist", folder=folder)
+    made = assign(planned, tmp_path / "dist", course=lessons)
     assert made == tmp_path / "dist" / "week"
-    names = {"04_warm.ipynb", "05_taught.ipynb", "glossary.md"}
+    names = {"00_warm.ipynb", "01_taught.ipynb", "glossary.md"}
     places = ("release", "solutions", "nbgrader/source/week")
     assert set(every_file(made)) == {f"{place}/{name}" for place in places for name in names} | {
         "nbgrader/nbgrader_config.py",
         "assignment.json",
     }
     assert assignment.load(made / ASSIGNMENT) == planned
-    released = cells(made / "release" / "04_warm.ipynb")
+    released = cells(made / "release" / "00_warm.ipynb")
     assert released["entropy_nats"].source.endswith(
         "    logarithms = ...  # your turn\n    ...  # your turn"  # as the lesson's own notebook has it
     )
-    assert released["check-entropy_nats"].source == 'checks.check("entropy_nats", entropy_nats)'
+    assert released["check-entropy_nats"].source == 'check("entropy_nats", entropy_nats)'
     grading = released["check-entropy_nats"].metadata
     assert (grading.nbgrader.points, grading.nbgrader.locked, grading.editable) == (2, True, False)
     assert released["why_warm"].source == ANSWER_HERE and released["why_warm"].metadata.nbgrader.points == 3
@@ -74,8 +75,8 @@ def test_an_assignment_is_three_notebooks_a_lesson_and_a_course(
     assert "4 minutes, 3 points" in released["ask-why_warm"].source
 
 
-def test_students_are_told_what_counts(planned: Assignment, folder: Path, tmp_path: Path) -> None:
-    about = cells(assign(planned, tmp_path, folder=folder) / "release" / "04_warm.ipynb")[
+def test_students_are_told_what_counts(planned: Assignment, lessons: Course, tmp_path: Path) -> None:
+    about = cells(assign(planned, tmp_path, course=lessons) / "release" / "00_warm.ipynb")[
         "about-this-assignment"
     ]
     assert "counts for **6 points**, of 11.5 points in all" in about.source
@@ -84,21 +85,21 @@ def test_students_are_told_what_counts(planned: Assignment, folder: Path, tmp_pa
 
 
 def test_the_source_has_solutions_hidden_tries_and_rubrics_the_solutions_no_tries(
-    planned: Assignment, folder: Path, tmp_path: Path
+    planned: Assignment, lessons: Course, tmp_path: Path
 ) -> None:
-    made = assign(planned, tmp_path, folder=folder)
-    source = cells(made / "nbgrader" / "source" / "week" / "04_warm.ipynb")
+    made = assign(planned, tmp_path, course=lessons)
+    source = cells(made / "nbgrader" / "source" / "week" / "00_warm.ipynb")
     assert source["softened_probabilities"].source == small.SOFTEN
     assert source["check-softened_probabilities"].source == (
-        'checks.check("softened_probabilities", softened_probabilities)\n'
+        'check("softened_probabilities", softened_probabilities)\n'
         "### BEGIN HIDDEN TESTS\n"
-        f"checks.check('softened_probabilities', softened_probabilities, seed={SEED})\n"
+        f"check('softened_probabilities', softened_probabilities, seed={SEED})\n"
         "### END HIDDEN TESTS"
     )
     assert (
         "dark knowledge" in source["why_warm"].source and "- 2 points: the order" in source["why_warm"].source
     )
-    path = made / "solutions" / "04_warm.ipynb"
+    path = made / "solutions" / "00_warm.ipynb"
     solved, text = cells(path), path.read_text()
     assert "torch.softmax(logits / temperature, dim=1)" in solved["exercise-softened_probabilities"].source
     assert "dark knowledge" in solved["answer-why_warm"].source
@@ -107,71 +108,73 @@ def test_the_source_has_solutions_hidden_tries_and_rubrics_the_solutions_no_trie
     )
 
 
-def test_an_exercise_that_does_not_count_stays_as_practice(folder: Path, tmp_path: Path) -> None:
-    chosen = assignment.plan(["04"], exercises=["entropy_nats"], questions=[], folder=folder, seed=SEED)
-    made = assign(chosen, tmp_path, folder=folder)
-    for kind in ("release", "nbgrader/source/04_warm"):
-        found = cells(made / kind / "04_warm.ipynb")
+def test_an_exercise_that_does_not_count_stays_as_practice(lessons: Course, tmp_path: Path) -> None:
+    chosen = assignment.plan(["00"], exercises=["entropy_nats"], questions=[], course=lessons, seed=SEED)
+    made = assign(chosen, tmp_path, course=lessons)
+    for kind in ("release", "nbgrader/source/00_warm"):
+        found = cells(made / kind / "00_warm.ipynb")
         practice = found["exercise-softened_probabilities"]
         assert "...  # your turn" in practice.source and "nbgrader" not in practice.metadata
         assert "SOLUTION" not in practice.source
         assert not any("why_warm" in name for name in found)
     prose = "\n".join(cell.source for cell in found.values() if cell.cell_type == "markdown")
-    assert "### Exercise: soften (easy, 3 minutes)\n\n*For practice: it doesn't count.*" in prose
+    assert "### Exercise: soften (easy, 3 minutes)\n\n*For practice only, without points.*" in prose
     assert "### Exercise: entropy (medium, 3 minutes)\n\n*Counts 2 points.*" in prose
 
 
-def test_links_lead_only_to_notebooks_that_are_there(folder: Path, tmp_path: Path) -> None:
-    source = folder / "04_warm.py"
-    away = "# [Open in Colab](https://colab.research.google.com/github/x/y/blob/v1/notebooks/04_warm.ipynb)\n"
+def test_links_lead_only_to_notebooks_that_are_there(lessons: Course, tmp_path: Path) -> None:
+    source = lessons.folder / "warm" / "lesson.py"
+    away = "# [Open in Colab](https://colab.research.google.com/github/x/y/blob/v1/notebooks/00_warm.ipynb)\n"
     source.write_text(source.read_text().replace("# ## Objectives\n", away + "# ## Objectives\n"))
-    chosen = assignment.plan(["04"], folder=folder, seed=SEED)
-    text = (assign(chosen, tmp_path, folder=folder) / "release" / "04_warm.ipynb").read_text()
-    assert "[lesson 04](04_warm.ipynb), lesson 05 and the last." in text
+    chosen = assignment.plan(["00"], course=lessons, seed=SEED)
+    text = (assign(chosen, tmp_path, course=lessons) / "release" / "00_warm.ipynb").read_text()
+    assert "[lesson 00](00_warm.ipynb), lesson 01 and the last." in text
     assert "[glossary](glossary.md)" in text and "{{" not in text
     assert "colab.research" not in text  # it would open the course's own notebook, solutions and all
 
 
-def test_building_again_gives_the_same_bytes(planned: Assignment, folder: Path, tmp_path: Path) -> None:
-    first = every_file(assign(planned, tmp_path / "one", folder=folder))
-    assign(planned, tmp_path / "one", folder=folder)
-    again = every_file(assign(planned, tmp_path / "two", folder=folder))
+def test_building_again_gives_the_same_bytes(planned: Assignment, lessons: Course, tmp_path: Path) -> None:
+    first = every_file(assign(planned, tmp_path / "one", course=lessons))
+    assign(planned, tmp_path / "one", course=lessons)
+    again = every_file(assign(planned, tmp_path / "two", course=lessons))
     assert every_file(tmp_path / "one" / "week") == first == again
 
 
 def test_a_rebuild_keeps_what_nbgrader_has_and_drops_what_is_no_longer_asked(
-    planned: Assignment, folder: Path, tmp_path: Path
+    planned: Assignment, lessons: Course, tmp_path: Path
 ) -> None:
-    made = assign(planned, tmp_path, folder=folder)
+    made = assign(planned, tmp_path, course=lessons)
     kept = [
         made / "nbgrader" / "gradebook.db",
-        made / "nbgrader" / "submitted" / "ada" / "week" / "05_taught.ipynb",
+        made / "nbgrader" / "submitted" / "ada" / "week" / "01_taught.ipynb",
     ]
     for path in kept:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("theirs")
-    assign(assignment.plan(["04"], name="week", folder=folder, seed=SEED), tmp_path, folder=folder)
+    assign(assignment.plan(["00"], name="week", course=lessons, seed=SEED), tmp_path, course=lessons)
     left = every_file(made)
     assert all(path.read_text() == "theirs" for path in kept)
-    assert [name for name in left if "05_taught" in name] == ["nbgrader/submitted/ada/week/05_taught.ipynb"]
+    assert [name for name in left if "01_taught" in name] == ["nbgrader/submitted/ada/week/01_taught.ipynb"]
 
 
-def test_a_folder_of_something_else_is_left_alone(planned: Assignment, folder: Path, tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_left_alone(
+    planned: Assignment, lessons: Course, tmp_path: Path
+) -> None:
     (tmp_path / "week").mkdir()
     (tmp_path / "week" / "thesis.tex").write_text("three years")
-    with pytest.raises(ArgumentError, match="holds no assignment; move it"):
-        assign(planned, tmp_path, folder=folder)
+    with pytest.raises(ArgumentError, match="is not an assignment; move it"):
+        assign(planned, tmp_path, course=lessons)
     assert every_file(tmp_path / "week") == {"thesis.tex": b"three years"}
     (tmp_path / "week" / "thesis.tex").unlink()
-    assert (assign(planned, tmp_path, folder=folder) / ASSIGNMENT).is_file()
+    assert (assign(planned, tmp_path, course=lessons) / ASSIGNMENT).is_file()
 
 
 def test_an_assignment_of_a_lesson_that_has_changed_is_refused(
-    planned: Assignment, folder: Path, tmp_path: Path
+    planned: Assignment, lessons: Course, tmp_path: Path
 ) -> None:
-    (folder / "questions.toml").unlink()
+    (lessons.folder / "warm" / "questions.toml").unlink()
     with pytest.raises(LessonError, match="no longer has 'why_warm'"):
-        assign(planned, tmp_path / "dist", folder=folder)
+        assign(planned, tmp_path / "dist", course=lessons)
     assert not (tmp_path / "dist").exists()
 
 
@@ -181,7 +184,7 @@ def test_an_assignment_of_a_lesson_that_has_changed_is_refused(
 @pytest.fixture(scope="module")
 def course(tmp_path_factory: pytest.TempPathFactory) -> tuple[Assignment, Path]:
     """All lessons as one assignment."""
-    everything = assignment.plan([path.stem for path in sources(LESSONS)], name="all", seed=SEED)
+    everything = assignment.plan(COURSE.order, name="all", seed=SEED)
     return everything, assign(everything, tmp_path_factory.mktemp("dist"))
 
 
@@ -207,13 +210,12 @@ def secrets() -> dict[str, str]:
     """What students must not find, by what it is, blank space left out."""
     found = {"seed": str(SEED), "hidden tests": "HIDDENTESTS"}
     found |= {"solution begins": squeezed(BEGIN), "solution ends": squeezed(END)}
-    for path in sources(LESSONS):
-        lesson = read(path)
-        for exercise in lesson.exercises:
-            for number, region in enumerate(regions(lesson.cells[exercise.place - 1].text)):
-                found[f"solution of {exercise.id}, {number}"] = squeezed(region)
-            for number, value in enumerate(expected(exercise.id)):
-                found[f"expected of {exercise.id}, {number}"] = value
+    for lesson in COURSE.lessons():
+        for cell in lesson.exercises:
+            for number, region in enumerate(regions(lesson.cells[cell.place - 1].text)):
+                found[f"solution of {cell.id}, {number}"] = squeezed(region)
+            for number, value in enumerate(expected(cell.id)):
+                found[f"expected of {cell.id}, {number}"] = value
     for one in questions.read().values():
         found |= {
             f"answer to {one.id}, {n}": squeezed(line) for n, line in enumerate(one.answer.split("\n\n"))
@@ -229,9 +231,9 @@ def regions(code: str) -> list[str]:
 def expected(exercise_id: str) -> list[str]:
     """Right results on visible and hidden tries, to five digits where they have so many."""
     found = set()
-    exercise = checks.exercise(exercise_id)
-    for tried in (exercise, exercise.varied(SEED)):
-        for outcome in observe_ours(tried, exercise.solution):
+    asked = exercise(exercise_id)
+    for tried in (asked, varied(asked, SEED)):
+        for outcome in observe_ours(tried, asked.solution):
             found |= {f"{number:.5g}" for number in numbers(list(outcome.parts.values()))}
     return sorted(text for text in found if len(text.strip("-0.").replace(".", "")) == 5 and "e" not in text)
 
@@ -251,6 +253,7 @@ def leaks(notebook: Any, hidden: dict[str, str]) -> set[str]:
     return {what for what, text in hidden.items() if text in whole}
 
 
+@pytest.mark.slow
 def test_nothing_that_a_student_gets_holds_solution_hidden_try_expected_value_or_model_answer(
     course: tuple[Assignment, Path],
 ) -> None:

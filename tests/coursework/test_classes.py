@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kdcourse import checks
+from kdcourse.checks import judge, observe
+from kdcourse.course import exercise, exercises
 from kdcourse.coursework import notebooks
 from kdcourse.coursework.finding import find
 from kdcourse.coursework.intake import collect
@@ -39,14 +40,17 @@ def handed_out() -> dict[str, Any]:
         }
         return made | ({"execution_count": None, "outputs": []} if kind == "code" else {})
 
-    cells = [cell("markdown", "# Lesson 04"), cell("code", "import torch\n\nfrom kdcourse import checks")]
+    cells = [
+        cell("markdown", "# Lesson 04"),
+        cell("code", "import torch\n\nfrom kdcourse.course import check"),
+    ]
     for name in CODE:
         parameters = "logits, temperature" if name == CODE[0] else "*given"
         blank = f"def {name}({parameters}):\n    ...  # your turn"
         cells += [
             cell("markdown", f"### Exercise: {name}"),
             cell("code", blank, grade_id=name, solution=True),
-            cell("code", f'checks.check("{name}", {name})', grade_id=f"check-{name}", grade=True),
+            cell("code", f'check("{name}", {name})', grade_id=f"check-{name}", grade=True),
             cell("code", f"table = [{name}] * 10**9\ntable.train()"),
         ]
     cells += [
@@ -144,7 +148,7 @@ def test_the_same_seed_gives_the_same_class(tmp_path: Path, release: Path) -> No
 
 
 def test_every_exercise_has_answers_as_text() -> None:
-    for name in checks.exercises():
+    for name in exercises():
         right = [source for source in bank()[name] if not source.mistake]
         wrong = {source.mistake for source in bank()[name] if source.mistake}
         assert right and (len(wrong) >= 4 or name == "paired_interval"), name  # whose wrong ones need SciPy
@@ -152,11 +156,11 @@ def test_every_exercise_has_answers_as_text() -> None:
 
 @pytest.mark.parametrize("name", ["entropy_nats", "fraction_correct"])
 def test_answers_as_text_are_judged_as_they_say(name: str) -> None:
-    asked = checks.exercise(name)
+    asked = exercise(name)
     for source in bank()[name]:
         space: dict[str, Any] = {}
         exec(compile(source.text, "<answer>", "exec", dont_inherit=True), space)
-        verdict = checks.judge(asked, checks.observe(asked, space[name]))
+        verdict = judge(asked, observe(asked, space[name]))
         assert verdict.right == (not source.mistake) and (verdict.mistake or "") == source.mistake, (
             source.text
         )

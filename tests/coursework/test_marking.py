@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kdcourse.checks import exercise
+from kdcourse.course import exercise
 from kdcourse.coursework import marking
 from kdcourse.coursework.records import Answer, Handed, Mark, Submission, Task
 from kdcourse.coursework.sandbox import Lost
@@ -72,10 +72,10 @@ def test_an_answer_looked_up_from_the_visible_tries_earns_nothing(tmp_path: Path
     sums = {probe.inputs[0].sum().item() for probe in exercise(SOFT).probes}
     code, _ = marks(tmp_path, fakes.notebook(fakes.TABLE.format(sums=sums)))
     assert (code.points, code.right) == (0.0, False)
-    assert "right on the tries in your notebook, but not on others like them" in code.message
+    assert "right for the inputs in your notebook, but not for others like them" in code.message
 
 
-def test_what_a_student_is_told_comes_from_the_visible_tries_alone(tmp_path: Path) -> None:
+def test_what_a_student_is_told_comes_from_the_visible_tests_only(tmp_path: Path) -> None:
     # It gives everything away that it gets, in its error: hidden inputs must not come back in the message.
     body = "1 / 0 if (_ for _ in ()).throw(ValueError(repr((logits.tolist(), temperature)))) else 0"
     sandbox = Recording()
@@ -113,7 +113,7 @@ def test_what_cannot_be_read_is_said_and_worth_nothing(text: str, tmp_path: Path
     graded = marking.mark(submission(tmp_path, text), fakes.ASSIGNMENT, fakes.InProcess())
     assert [mark.points for mark in graded.marks] == [0.0, 0.0]
     assert graded.problems or all(
-        "There is no cell" in m.message or "not there" in m.message for m in graded.marks
+        "There is no cell" in m.message or "is missing" in m.message for m in graded.marks
     )
 
 
@@ -150,4 +150,4 @@ def test_an_exercise_of_another_version_is_an_error_of_the_assignment() -> None:
 
 def test_what_a_sandbox_lost_is_said_as_it_says() -> None:
     assert marking._loss(Lost("memory", "it took too much memory.")) == "it took too much memory."
-    assert "ended without an answer" in marking._loss(None)
+    assert "ended without a result" in marking._loss(None)

@@ -17,8 +17,8 @@ from traitlets.config import Config, PyFileConfigLoader
 
 from kdcourse.coursework import assignment
 from kdcourse.coursework.assign import assign
-from kdcourse.lessons.build import CHECKOUT
 from tests.coursework.test_assign import SEED, leaks, secrets
+from tools.lessons.build import CHECKOUT
 
 pytest.importorskip("nbgrader", minversion="0.9.5")
 
@@ -35,7 +35,8 @@ RIGHT = {
 # Right on the tries that everybody can look up, and on no others.
 FROM_A_TABLE = (
     "def softened_probabilities(logits, temperature):\n"
-    "    asked = checks.exercise('softened_probabilities')\n"
+    "    from kdcourse.course import exercise\n"
+    "    asked = exercise('softened_probabilities')\n"
     "    for probe in asked.probes:\n"
     "        if logits.shape == probe.inputs[0].shape and torch.equal(logits, probe.inputs[0]):\n"
     "            return asked.solution(logits, temperature)\n"
@@ -167,8 +168,8 @@ def test_nothing_but_the_answers_stops_a_notebook(course: Course) -> None:
         if any(output["output_type"] == "error" for output in cell.get("outputs", []))
     ]
     assert stopped == [  # the lesson's other exercises, left as practice and not attempted
-        'checks.check("entropy_nats", entropy_nats)',
-        'checks.check("matching_logits_gradient", matching_logits_gradient)',
+        'check("entropy_nats", entropy_nats)',
+        'check("matching_logits_gradient", matching_logits_gradient)',
     ]
 
 
@@ -202,7 +203,7 @@ def test_the_validator_passes_what_is_right_and_names_what_is_not(
     path.write_text(json.dumps(notebook))
     found = Validator(config=config).validate(str(path))
     assert set(found) == {"failed"}
-    assert [cell["source"] for cell in found["failed"]] == ['checks.check("soft_gradient", soft_gradient)']
+    assert [cell["source"] for cell in found["failed"]] == ['check("soft_gradient", soft_gradient)']
     assert "Not attempted yet" in found["failed"][0]["raw_error"]
 
 

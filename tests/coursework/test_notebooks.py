@@ -31,7 +31,7 @@ def document() -> dict[str, Any]:
         v4.new_markdown_cell(SOURCES[1], metadata={"nbgrader": {"grade_id": "why"}}, id="answer-why"),
         v4.new_code_cell(SOURCES[2], metadata={"exercise": "objective"}, id="two"),
     ]
-    return dict(v4.new_notebook(cells=cells, metadata={"kdcourse": {"source": "lessons/05_distil.py"}}))
+    return dict(v4.new_notebook(cells=cells, metadata={"kdcourse": {"lesson": "05_distil"}}))
 
 
 def text() -> str:

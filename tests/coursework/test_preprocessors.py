@@ -10,9 +10,9 @@ pytest.importorskip("nbgrader", minversion="0.9.5")
 from kdcourse.coursework.assign import ANSWER_HERE
 from kdcourse.coursework.preprocessors import HideHiddenTests, NamedBlanks
 
-CHECK = """checks.check("twice", twice)
+CHECK = """check("twice", twice)
 ### BEGIN HIDDEN TESTS
-checks.check("twice", twice, seed=77)
+check("twice", twice, seed=77)
 ### END HIDDEN TESTS"""
 
 
@@ -26,13 +26,13 @@ def solution(**more: Any) -> dict[str, Any]:
 
 def test_students_get_back_the_message_of_a_hidden_try_and_nothing_else_of_it() -> None:
     cell = new_code_cell(CHECK)
-    trace = ["\x1b[0;31mAssertionError\x1b[0m", "----> 3 checks.check('twice', twice, seed=77)"]
+    trace = ["\x1b[0;31mAssertionError\x1b[0m", "----> 3 check('twice', twice, seed=77)"]
     cell.outputs = [
         new_output("stream", text="Right ✓\n"),
         new_output("error", ename="AssertionError", evalue="Not yet ✗", traceback=trace),
     ]
     found = processed(HideHiddenTests(), cell)
-    assert found.source == 'checks.check("twice", twice)'
+    assert found.source == 'check("twice", twice)'
     assert "77" not in str(found) and "HIDDEN" not in str(found)
     assert found.outputs[0].text == "Right ✓\n" and found.outputs[1].traceback == [
         "AssertionError: Not yet ✗"
@@ -49,7 +49,7 @@ def test_other_cells_stay_as_they_are(source: str) -> None:
 
 def test_a_hidden_region_without_its_end_is_hidden_to_the_last_line() -> None:
     cell = new_code_cell(CHECK.replace("### END HIDDEN TESTS", "more = 77"))
-    assert processed(HideHiddenTests(), cell).source == 'checks.check("twice", twice)'
+    assert processed(HideHiddenTests(), cell).source == 'check("twice", twice)'
 
 
 def test_blanks_keep_the_name_that_they_are_to_define() -> None:

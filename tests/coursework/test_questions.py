@@ -7,20 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from kdcourse.course import Course, lessons
+from kdcourse.course.notebook import NOTEBOOKS
 from kdcourse.coursework import questions
 from kdcourse.errors import LessonError
-from kdcourse.lessons.build import LESSONS, NOTEBOOKS
-from kdcourse.lessons.source import read, sources
 from tests.coursework import small
 
 
 def test_every_lesson_has_two_questions_after_exercises_of_its_own() -> None:
     known = questions.read()
-    lessons = [read(path) for path in sources(LESSONS)]
     assert Counter(one.lesson for one in known.values()) == dict.fromkeys(
-        (lesson.name for lesson in lessons), 2
+        (lesson.name for lesson in lessons()), 2
     )
-    for lesson in lessons:
+    for lesson in lessons():
         found = questions.of_lesson(lesson, known.values())  # raises where the exercise is another lesson's
         places = [next(e.place for e in lesson.exercises if e.id == one.after) for one in found]
         assert len(found) == 2 and places == sorted(places)
@@ -59,14 +58,14 @@ def test_a_rubric_is_scaled_to_other_points(tmp_path: Path) -> None:
     assert one.rubric(0).startswith("- 0 points: ")
 
 
-def test_a_folder_without_questions_has_none(tmp_path: Path) -> None:
-    assert questions.read(tmp_path) == {}
+def test_a_lesson_without_questions_has_none(tmp_path: Path) -> None:
+    assert questions.read(Course(tmp_path, ("warm",))) == {}
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("minutes = 4", "minutes = 4\nhint = 'none'", "'hint', which means nothing"),
+        ("minutes = 4", "minutes = 4\nhint = 'none'", "unknown key 'hint'"),
         ("minutes = 4\n", "", "has no 'minutes'"),
         ("minutes = 4", "minutes = '4'", "minutes = '4', which is of the wrong kind"),
         ("minutes = 4", "minutes = true", "wrong kind"),
@@ -76,7 +75,6 @@ def test_a_folder_without_questions_has_none(tmp_path: Path) -> None:
         ("points = 3", "points = 4", "worth 4, but its rubric gives 3"),
         ("- 1 point: small", "1 point: small", "'1 point: small probabilities become visible' in its rubric"),
         ('prompt = "Why is a temperature above 1 of use?"', 'prompt = " "', "empty 'prompt'"),
-        ('"why_teach"', '"why_warm"', "'why_warm' is there twice"),
         ("[[question]]", "[[questions]]", "[[question]] tables alone; found questions"),
         ("minutes = 4", "minutes = ", "not TOML"),
     ],
@@ -84,16 +82,22 @@ def test_a_folder_without_questions_has_none(tmp_path: Path) -> None:
 def test_a_malformed_question_is_named(old: str, new: str, said: str, tmp_path: Path) -> None:
     assert old in small.QUESTIONS
     count = -1 if new == "[[questions]]" else 1
-    folder = small.write(tmp_path, small.QUESTIONS.replace(old, new, count))
+    course = small.write(tmp_path, small.QUESTIONS.replace(old, new, count))
     with pytest.raises(LessonError) as told:
-        questions.read(folder)
-    assert said in str(told.value) and "questions.toml" in str(told.value)
+        questions.read(course)
+    assert said in str(told.value) and "warm/questions.toml" in str(told.value)
+
+
+def test_a_question_has_an_id_of_its_own_among_all_lessons(tmp_path: Path) -> None:
+    course = small.write(tmp_path, more_questions=small.QUESTIONS.replace("entropy_nats", "objective"))
+    with pytest.raises(LessonError, match=r"taught/questions\.toml: 'why_warm' is there twice"):
+        questions.read(course)
 
 
 def test_a_question_must_stand_after_an_exercise_of_its_lesson(tmp_path: Path) -> None:
-    folder = small.write(tmp_path)
-    lesson, known = read(folder / "04_warm.py"), questions.read(folder)["why_warm"]
-    with pytest.raises(LessonError, match=r"after 'objective', which 04_warm doesn't have; it has softened"):
+    course = small.write(tmp_path)
+    lesson, known = course.lesson("warm"), questions.read(course)["why_warm"]
+    with pytest.raises(LessonError, match=r"after 'objective', which 00_warm doesn't have; it has softened"):
         questions.of_lesson(lesson, [replace(known, after="objective")])
     with pytest.raises(LessonError, match="'entropy_nats' is an exercise's id"):
         questions.of_lesson(lesson, [replace(known, id="entropy_nats")])

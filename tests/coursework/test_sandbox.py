@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 import torch
 
-from kdcourse.checks import exercise, judge, observe
-from kdcourse.checks.observe import Foreign, Observed
+from kdcourse.checks import judge, observe, varied
+from kdcourse.checks.outcomes import Foreign, Observed
+from kdcourse.course import exercise
 from kdcourse.coursework.records import Answer
 from kdcourse.coursework.sandbox import Limits, Lost, Sandbox, available, worker
+from kdcourse.coursework.sandbox.messages import MessageError, decode, encode
 from kdcourse.coursework.sandbox.sandbox import rebuilt
-from kdcourse.coursework.sandbox.wire import WireError, decode, encode
 from kdcourse.errors import CourseworkError
 from tests.coursework.hostile import HOSTILE, PORT, VICTIM, Hostile
 
@@ -39,11 +40,11 @@ def answer(source: str, name: str = SOFT) -> Answer:
 
 
 def seen(sandbox: Sandbox, source: str, name: str = SOFT) -> Observed | Lost:
-    return sandbox.observe([answer(source, name)], {name: exercise(name).varied(SEED)})[name]
+    return sandbox.observe([answer(source, name)], {name: varied(exercise(name), SEED)})[name]
 
 
 def right(what: Observed | Lost, name: str = SOFT) -> bool:
-    return isinstance(what, Observed) and judge(exercise(name).varied(SEED), what).right
+    return isinstance(what, Observed) and judge(varied(exercise(name), SEED), what).right
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_it_earns_no_more_than_its_honest_part_and_harms_nothing(
     assert sandbox._process is serving is not None and serving.poll() is None
     assert not right(found, hostile.exercise) or hostile.honest
     if isinstance(found, Observed):
-        verdict = judge(exercise(hostile.exercise).varied(SEED), found)
+        verdict = judge(varied(exercise(hostile.exercise), SEED), found)
         assert verdict.message.replace("\n", "").isprintable()
     else:
         assert found.reason[0].islower() and found.reason[-1] in ".?"
@@ -129,7 +130,7 @@ def test_after_all_of_them_honest_answers_are_right_and_told_as_outside(sandbox:
     ):
         scope: dict[str, Any] = {}
         exec(source, scope)
-        asked = exercise(SOFT).varied(SEED)
+        asked = varied(exercise(SOFT), SEED)
         outside = judge(asked, observe(asked, scope[SOFT]))
         inside = judge(asked, seen(sandbox, source))
         assert (inside.right, inside.attempted, inside.mistake) == (
@@ -187,7 +188,7 @@ def writable(folder):
     return True
 
 seen = [
-    sorted(one.name for one in (package / "checks").glob("lesson_*")),
+    sorted({one.name for one in (package / "course").rglob("*") if one.is_file()}),
     sorted(one.name for one in (package / "coursework" / "sandbox").iterdir() if one.is_file()),
     [str(one) for one in PLACES if os.path.exists(one)],
     os.listdir("/proc"), os.listdir("."), sorted(os.environ), os.getpid(),
@@ -195,13 +196,13 @@ seen = [
 ]
 raise SystemExit("|".join(map(str, seen)))
 """
-    places = [str(Path(__file__).resolve()), str(Path.cwd() / "pyproject.toml"), str(Path.cwd() / "lessons")]
+    places = [str(Path(__file__).resolve()), str(Path.cwd() / "pyproject.toml"), str(Path.cwd() / "kdcourse")]
     found = seen(sandbox, look.replace("PLACES", repr(places)) + HONEST)
     assert isinstance(found, Lost) and found.kind == "broken"
-    lessons, room, checkout, processes, folder, environment, number, places_to_write = found.reason.split(
+    lessons, files, checkout, processes, folder, environment, number, places_to_write = found.reason.split(
         ": ", 2
     )[2].split("|")
-    assert (lessons, room, checkout) == ("[]", "['wire.py', 'worker.py']", "[]")
+    assert (lessons, files, checkout) == ("['fixtures.py']", "['messages.py', 'worker.py']", "[]")
     assert (processes, folder, number) == ("[]", "[]", "1")
     assert places_to_write.rstrip(".") == "['/proc', '.']"  # an empty folder in memory in the place of /proc
     assert "HOME" in environment and "TOKEN" not in environment
@@ -213,9 +214,9 @@ def test_the_last_definition_tells_whether_a_blank_is_left(sandbox: Sandbox) -> 
     found = seen(sandbox, blank)
     assert isinstance(found, Observed) and found.blank
     assert not judge(exercise(SOFT), found).attempted
-    other = sandbox.observe([Answer(SOFT, "id", (blank, HONEST), SOFT)], {SOFT: exercise(SOFT).varied(SEED)})[
-        SOFT
-    ]
+    other = sandbox.observe(
+        [Answer(SOFT, "id", (blank, HONEST), SOFT)], {SOFT: varied(exercise(SOFT), SEED)}
+    )[SOFT]
     assert isinstance(other, Observed) and not other.blank and right(other)
 
 
@@ -227,7 +228,7 @@ def test_a_sandbox_that_was_ended_starts_again() -> None:
         assert process is not None and folder is not None
         process.kill()
         process.wait()
-        assert seen(opened, HONEST) == Lost("died", "it ended the Python that ran it.")
+        assert seen(opened, HONEST) == Lost("died", "it ended the Python process that ran it.")
         assert right(seen(opened, HONEST))
     assert not folder.exists() and opened._process is None
 
@@ -243,9 +244,9 @@ def watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, report: Any, **boun
     limits = worker.Bounds(
         **{"seconds": 0.5, "memory": 2**30, "processes": 8, "file_bytes": 1, "returned": 100, **bounds}
     )
-    with mmap.mmap(-1, 101) as room:
+    with mmap.mmap(-1, 101) as buffer:
         return worker._run_guarded(
-            lambda data: data, lambda data: data, b"", limits, "none", str(tmp_path), room
+            lambda data: data, lambda data: data, b"", limits, "none", str(tmp_path), buffer
         )[0]
 
 
@@ -267,7 +268,7 @@ def hoard() -> bytes:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 @pytest.mark.parametrize(
-    ("report", "bounds", "fate"),
+    ("report", "bounds", "status"),
     [
         (sleepers, {}, "processes"),
         (hoard, {"memory": 2**26, "seconds": 30.0}, "memory"),
@@ -278,10 +279,10 @@ def hoard() -> bytes:
     ],
 )
 def test_the_zygote_ends_what_takes_too_much(
-    report: Any, bounds: dict[str, Any], fate: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    report: Any, bounds: dict[str, Any], status: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     before = set(worker._descendants(os.getpid()))
-    assert watched(monkeypatch, tmp_path, report, **bounds) == fate
+    assert watched(monkeypatch, tmp_path, report, **bounds) == status
     assert set(worker._descendants(os.getpid())) <= before
 
 
@@ -294,11 +295,11 @@ def test_a_kernel_that_refuses_is_no_fault_of_the_answer(
 
     monkeypatch.setattr(worker, "_unshare", refuse)
     limits = worker.Bounds(0.5, 2**30, 8, 1, 100)
-    with mmap.mmap(-1, 101) as room:
-        assert worker._run_guarded(bytes, bytes, b"", limits, "nested", str(tmp_path), room)[0] == "refused"
+    with mmap.mmap(-1, 101) as buffer:
+        assert worker._run_guarded(bytes, bytes, b"", limits, "nested", str(tmp_path), buffer)[0] == "refused"
     opened = Sandbox(limits=LIMITS)
     monkeypatch.setattr(opened, "_process", object())
-    monkeypatch.setattr(opened, "_ask", lambda request: ("refused", b""))
+    monkeypatch.setattr(opened, "_exchange", lambda request: ("refused", b""))
     with pytest.raises(CourseworkError, match="namespace"):
         seen(opened, HONEST)
 
@@ -337,6 +338,7 @@ def test_it_refuses_and_says_why(
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_unsafe_warns_and_does_the_same(monkeypatch: pytest.MonkeyPatch, nothing_remembered: None) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
@@ -388,15 +390,15 @@ def test_no_bytes_are_more_than_a_wire_error() -> None:
             data[at : at + draw.randint(0, 3)] = draw.randbytes(draw.randint(0, 3))
         try:
             decode(bytes(data))
-        except WireError:
+        except MessageError:
             continue
     deep = b"[" * 100_000
     for header in (deep, b"[1.5]", b"NaN", b'["int", "1e9"]', b'["tensor","float32",[1099511627776,0]]', b'{"a":1}',
                    b'["tensor","bool",[-1]]', b'["array","object",[1]]', b'["dict",["a"]]', b'"\\ud800"',
                    b'["tensor","float32",[4]]', b'["list",' + b"null," * 30_000 + b"null]"):  # fmt: skip
-        with pytest.raises(WireError):
+        with pytest.raises(MessageError):
             decode(b"KD1\n" + len(header).to_bytes(4, "big") + header)
-    with pytest.raises(WireError, match="left over"):
+    with pytest.raises(MessageError, match="left over"):
         decode(good + b"x")
     sneaky = decode(b"KD1\n" + (22).to_bytes(4, "big") + b'["tensor","bool",[3]] ' + b"\x00\x02\xff")
     assert sneaky.tolist() == [False, True, True] and sneaky.view(torch.uint8).max() == 1
@@ -408,7 +410,7 @@ def outcome(**parts: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["validation_accuracy", "distil_step", "pixel_term", "distillation_term"])
 def test_a_report_that_no_honest_answer_gives_is_lost_and_never_an_error_of_ours(name: str) -> None:
-    asked = exercise(name).varied(SEED)
+    asked = varied(exercise(name), SEED)
     honest = [dict(one.parts) for one in observe(asked, asked.solution).outcomes]
 
     def judged(change: Any, **other: Any) -> Observed | Lost:
@@ -425,7 +427,7 @@ def test_a_report_that_no_honest_answer_gives_is_lost_and_never_an_error_of_ours
                 found = judged(lambda parts, part=part, value=value: {**parts, part: value})
                 assert isinstance(found, Lost) or (value is None and not judge(asked, found).right)
         lacking = judged(lambda parts, part=part: {one: parts[one] for one in parts if one != part})
-        assert lacking == Lost("forged", "what came back is no result of a function.")
+        assert lacking == Lost("forged", "what it returned is not the result of a function.")
     for other in ({"stuck": "maybe"}, {"outcomes": []}, {"again": []}, {"misfit": 3}, {"outcomes": [1]}):
         assert isinstance(judged(lambda parts: parts, **other), Lost)
     shouting = judged(lambda parts: parts, misfit="Right \u2713\x1b[2J\u202e\n<script>")

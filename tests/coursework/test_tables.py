@@ -113,10 +113,10 @@ def test_a_student_whose_id_would_be_a_formula_comes_back_under_the_same_id(tmp_
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("wu,why-soft,five", "'five' is no number"),
-        ("wu,why-soft,4.5", "no number from 0 to 4"),
-        ("wu,why-soft,-1", "no number from 0 to 4"),
-        ("wu,why-soft,nan", "no number from 0 to 4"),
+        ("wu,why-soft,five", "'five' is not a number"),
+        ("wu,why-soft,4.5", "not a number from 0 to 4"),
+        ("wu,why-soft,-1", "not a number from 0 to 4"),
+        ("wu,why-soft,nan", "not a number from 0 to 4"),
         ("wu,poetry,1", "no task 'poetry'"),
         (",why-soft,1", "no student"),
         ("wu,why-soft,1\nwu,why-soft,2", "twice"),
@@ -126,7 +126,7 @@ def test_wrong_marks_are_refused_as_a_whole_and_their_row_named(row: str, said: 
     path = written(tmp_path / "m.csv", f"student,task,points\nanna.maier_10342,why-soft,1\n{row}\n")
     with pytest.raises(DataError, match=said) as raised:
         tables.read_marks(path, tiny.ASSIGNMENT)
-    assert "row" in str(raised.value) and "none of the file's points were taken" in str(raised.value)
+    assert "row" in str(raised.value) and "no points of the file were used" in str(raised.value)
 
 
 def test_a_file_that_is_no_table_of_marks_is_refused(tmp_path: Path) -> None:
@@ -184,8 +184,8 @@ def test_whoever_is_not_found_for_certain_is_named_and_not_guessed(tmp_path: Pat
     text, notes = tables.canvas_csv(class_, tiny.ASSIGNMENT, export)
     assert "3" not in [row["Soft targets (4711)"] for row in rows(text)]
     assert len(notes) == 4
-    assert any("Ida Lee (ida) fits 2 rows" in note for note in notes)
-    assert any("Anna Maier (anna) fits a row of export.csv, as anna2 does" in note for note in notes)
+    assert any("Ida Lee (ida) matches 2 rows" in note for note in notes)
+    assert any("Anna Maier (anna) matches a row of export.csv, as anna2 does" in note for note in notes)
     assert any("Zoe (zoe) is in no row" in note for note in notes)
 
 
@@ -204,7 +204,7 @@ def test_a_gradebook_without_the_column_or_with_two_is_told(tmp_path: Path) -> N
     twice = written(tmp_path / "t.csv", EXPORT.replace("Essay (7)", "SOFT  targets (7)"))
     with pytest.raises(DataError, match=r"2 columns that may be"):
         tables.canvas_csv(CLASS, tiny.ASSIGNMENT, twice)
-    with pytest.raises(DataError, match="no gradebook exported by Canvas"):
+    with pytest.raises(DataError, match="not a gradebook exported by Canvas"):
         tables.canvas_csv(CLASS, tiny.ASSIGNMENT, written(tmp_path / "n.csv", "a,b\n1,2\n"))
 
 
@@ -227,7 +227,7 @@ def test_moodle_without_a_worksheet_has_grade_and_feedback() -> None:
     anna, jose, _ = rows(tables.moodle_csv(CLASS, tiny.ASSIGNMENT)[0])
     assert anna["Username"] == "anna.maier_10342" and anna["Assignment: Soft targets (Real)"] == "5"
     assert jose["Assignment: Soft targets (Feedback)"] == (
-        "2 of 9 points. Points were lost at: Soften the logits. Not read yet: 1. Your feedback page says more."
+        "2 of 9 points. Points were lost at: Soften the logits. Not marked yet: 1. See your feedback page for details."
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from kdcourse.data import Augmentation, Batch, Batches, Dataset, Split, View
+from kdcourse.data.batches import _placed
 from kdcourse.errors import ArgumentError
 
 
@@ -115,7 +116,7 @@ def test_few_pictures_make_one_smaller_batch() -> None:
         ({"batch_size": 0}, "batch_size.*found 0"),
         ({"views": 0}, "views.*found 0"),
         ({"batch_size": 5, "world": 2}, "batch of 5 .* 2 processes"),
-        ({"count": 1, "batch_size": 6, "world": 2}, r"1 picture\(s\) .* 2 processes"),
+        ({"count": 1, "batch_size": 6, "world": 2}, r"1 image\(s\) .* 2 processes"),
         ({"seed": -1}, "seed.*found -1"),
         ({"seed": 1.5}, "seed.*found 1.5"),
         ({"seed": 2**32}, "seed.*found 4294967296"),
@@ -151,3 +152,14 @@ def test_batches_drawn_together_are_those_drawn_one_by_one(
         for one, other in zip(some, together, strict=True):
             assert torch.equal(one.index, other.index) and torch.equal(one.images, other.images)
             assert torch.equal(one.labels, other.labels) and one.view == other.view
+
+
+def test_images_too_large_for_a_device_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = torch.device("cuda")
+    values = torch.zeros(100, dtype=torch.uint8)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (150, 10**9))
+    assert _placed(values, device) is values
+    moved = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *where: moved.append(where) or self)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (200, 10**9))
+    assert _placed(values, device) is values and moved == [(device,)]

@@ -15,6 +15,9 @@ from PIL import Image
 from kdcourse.data import Dataset, image_folder
 from kdcourse.errors import ArgumentError, DataError
 
+# Many of these folders repeat one image; tests/data/test_left_out.py is about that.
+pytestmark = pytest.mark.filterwarnings("ignore:Identical images")
+
 
 def grey(level: int, side: int = 8) -> Image.Image:
     return Image.new("L", (side, side), level)
@@ -236,10 +239,10 @@ def two_pictures(root: Path) -> None:
         (a_file, "it is a file"),
         (empty, "at least two classes, one subfolder each; found none"),
         (one_class, r"found \['cat'\]"),
-        (flat, "found none. Put the pictures of each class in a folder"),
-        (empty_class, "dog should hold pictures .* found nothing"),
-        (class_without_pictures, r"dog should hold pictures .* found \['notes.txt'\]"),
-        (one_picture, "at least 3 pictures a class.*'dog' has 1. Add pictures, delete the class, or make"),
+        (flat, "found none. Put the images of each class in a folder"),
+        (empty_class, "dog should hold images .* found nothing"),
+        (class_without_pictures, r"dog should hold images .* found \['notes.txt'\]"),
+        (one_picture, "at least 3 images per class.*'dog' has 1. Add images, delete the class, or make"),
         (two_pictures, "'dog' has 2"),
     ],
 )
@@ -283,7 +286,7 @@ def too_few_to_draw(root: Path) -> None:
         (no_train, "has test, validation but no train folder"),
         (twice, "two folders for validation: val and validation"),
         (something_else, r"splits test, train, validation beside \['spare'\]"),
-        (too_few_to_draw, "at least 2 pictures a class, .* train and validation; found too few: 'bee' has 1"),
+        (too_few_to_draw, "at least 2 images per class, .* train and validation; found too few: 'bee' has 1"),
     ],
 )
 def test_what_is_wrong_with_the_splits_is_said(given: Path, spoil: Callable[[Path], None], said: str) -> None:
@@ -430,7 +433,7 @@ def test_every_broken_picture_is_named(plain: Path) -> None:
     (plain / "bee" / "empty.jpg").write_bytes(b"")
     (plain / "bee" / "text.gif").write_text("no picture")
     os.symlink(plain / "nowhere", plain / "cat" / "dangling.png")
-    with pytest.raises(DataError, match="4 of 36 pictures can't be read") as caught:
+    with pytest.raises(DataError, match="4 of 36 images can't be read") as caught:
         image_folder(plain)
     for name in ("000.png", "empty.jpg", "text.gif", "dangling.png"):
         assert name in str(caught.value)

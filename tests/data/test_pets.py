@@ -231,7 +231,7 @@ def other_values(path: Path) -> None:
         (
             "annotations/trimaps/beagle_0.png",
             other_size,
-            r"beagle_0.png: is \(5, 4\) pixels large, its picture \(12, 12\)",
+            r"beagle_0.png: is \(5, 4\) pixels large, its image \(12, 12\)",
         ),
         (
             "annotations/trimaps/beagle_0.png",

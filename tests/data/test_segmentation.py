@@ -34,7 +34,7 @@ def test_a_split_is_cut_and_named_by_its_content() -> None:
     [
         (torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4).byte(), "uint8 tensor \\[N, C, H, W\\]"),
         (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(2, 4, 4).long(), "uint8 tensor \\[N, H, W\\]"),
-        (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(3, 4, 4).byte(), "one mask a picture"),
+        (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(3, 4, 4).byte(), "one mask per image"),
         (torch.zeros(2, 3, 4, 4).byte(), torch.zeros(2, 4, 5).byte(), "height and width"),
         (torch.zeros(0, 3, 4, 4).byte(), torch.zeros(0, 4, 4).byte(), "found none"),
     ],
@@ -59,7 +59,7 @@ def test_a_data_set_checks_its_masks_and_knows_its_pictures() -> None:
         replace(data, validation=split(2, height=6))
     with pytest.raises(DataError, match="Every pixel of test"):
         replace(data, test=MaskedSplit(split(2).images, torch.full((2, 5, 7), IGNORE, dtype=torch.uint8)))
-    with pytest.raises(DataError, match="names 2 to 255 classes"):
+    with pytest.raises(DataError, match="can hold 2 to 255 classes"):
         replace(data, classes=tuple(map(str, range(256))))
 
 

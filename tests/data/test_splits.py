@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from kdcourse.data import Augmentation, Batches, Dataset, MaskedSplit, Split, View
+from kdcourse.data import Augmentation, Batches, Dataset, MaskedSplit, SegmentationDataset, Split, View
 from kdcourse.distillation import soft_targets
 from kdcourse.errors import DataError
 
@@ -66,11 +68,11 @@ def test_digest_changes_with_content(change: str) -> None:
         (torch.zeros(2, 2, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), r"\[2, 2, 2\]"),
         (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(2), "int64"),
         (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(2, 1, dtype=torch.int64), r"\[2, 1\]"),
-        (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), "2 pictures and 3"),
+        (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), "2 images and 3"),
         (
             torch.zeros(0, 1, 2, 2, dtype=torch.uint8),
             torch.zeros(0, dtype=torch.int64),
-            "at least one picture",
+            "at least one image",
         ),
     ],
 )
@@ -107,6 +109,86 @@ def test_given_mean_and_std_are_kept() -> None:
     dataset = Dataset("made", ("a", "b", "c"), split, split, split, mean=(0.5,), std=(0.25,))
     assert dataset.normalise(torch.full((1, 1, 2, 2), 255, dtype=torch.uint8)).unique().tolist() == [2.0]
     assert dataset.image_shape == (1, 2, 2)
+
+
+def make_dataset(**more: Any) -> Dataset:
+    split = make_split(channels=3)
+    return Dataset("made", ("a", "b", "c"), split, split, split, **more)
+
+
+def make_masked(**more: Any) -> SegmentationDataset:
+    images = make_split(channels=3).images
+    split = MaskedSplit(images, images[:, 0] % 3)
+    return SegmentationDataset("made", ("a", "b", "c"), split, split, split, **more)
+
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@pytest.mark.parametrize("make", [make_dataset, make_masked])
+@pytest.mark.parametrize(
+    ("statistics", "said"),
+    [
+        ({"mean": MEAN}, r"has a mean \(.* but no std; .* Give std too, or neither"),
+        ({"std": STD}, r"has a std \(.* but no mean"),
+        ({"mean": (0.5,), "std": (0.5,)}, r"one number per channel, 3 each; found mean \(0.5,\)"),
+        ({"mean": MEAN, "std": (0.5,)}, "one number per channel, 3 each"),
+        ({"mean": MEAN, "std": (0.2, 0.0, 0.2)}, "std of 'made' must be above 0"),
+        ({"mean": MEAN, "std": (0.2, -0.2, 0.2)}, "std of 'made' must be above 0"),
+        ({"mean": MEAN, "std": (0.2, float("nan"), 0.2)}, "finite"),
+        ({"mean": (123.7, 116.3, 103.5), "std": (58.4, 57.1, 57.4)}, "from 0 to 1; .* divide both by 255"),
+        ({"mean": (-0.1, 0.4, 0.4), "std": STD}, "on a scale from 0 to 1"),
+        ({"mean": 0.5, "std": STD}, r"mean must be one number per channel, .* found 0.5"),
+    ],
+)
+def test_statistics_that_cannot_normalise(make: Callable[..., Any], statistics: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        make(**statistics)
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_statistics_of_other_types_are_taken(kind: Callable[..., Any]) -> None:
+    data = make_dataset(mean=kind([0.5, 0.25, 0.125]), std=kind([0.5, 0.5, 0.5]))
+    assert data.mean == (0.5, 0.25, 0.125) and data.std == (0.5, 0.5, 0.5)
+
+
+IMAGES, LABELS = np.zeros((5, 3, 8, 8), np.uint8), torch.zeros(5, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: Split(IMAGES, LABELS),
+            r"NumPy array uint8 \[5, 3, 8, 8\]. Convert with torch.from_numpy\(images",
+        ),
+        (lambda: Split(torch.from_numpy(IMAGES), np.zeros(5)), r"labels .* torch.from_numpy\(labels\)"),
+        (
+            lambda: Split(torch.from_numpy(IMAGES), [0] * 5),
+            r"a list. .* torch.as_tensor\(labels, dtype=torch.int64",
+        ),
+        (lambda: Split(IMAGES.tolist(), LABELS), r"a list. .* torch.as_tensor\(images, dtype=torch.uint8"),
+        (lambda: Split(list(torch.from_numpy(IMAGES)), LABELS), r"list of tensors. .* torch.stack\(images"),
+        (
+            lambda: Split(list(IMAGES), LABELS),
+            r"list of NumPy arrays. .* torch.from_numpy\(numpy.stack\(images",
+        ),
+        (lambda: MaskedSplit(IMAGES, IMAGES[:, 0]), r"torch.from_numpy\(images\)"),
+        (lambda: MaskedSplit(torch.from_numpy(IMAGES), IMAGES[:, 0]), r"torch.from_numpy\(masks\)"),
+        (lambda: Split(None, LABELS), "found a NoneType"),
+        (
+            lambda: Dataset("x", ("a", "b"), (IMAGES, LABELS), make_split(), make_split()),
+            r"train of 'x' must be a split, such as Split\(images, labels\); found tuple",
+        ),
+        (
+            lambda: Dataset("x", ("a", "b"), make_split(), IMAGES, make_split()),
+            "validation of .* found ndarray",
+        ),
+    ],
+)
+def test_what_is_no_tensor_is_named_with_the_conversion(make: Callable[[], Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        make()
 
 
 def test_labels_must_be_classes() -> None:

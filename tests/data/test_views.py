@@ -223,7 +223,7 @@ def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> 
 @pytest.mark.parametrize(
     ("images", "index", "message"),
     [
-        (pictures(3), torch.arange(4), "3 pictures and 4 positions"),
+        (pictures(3), torch.arange(4), "3 images and 4 positions"),
         (pictures(3).float(), torch.arange(3), "float32"),
         (pictures(3)[0], torch.arange(1), r"\[1, 7, 5\]"),
         (pictures(3), torch.arange(3.0), "float32"),
@@ -284,3 +284,12 @@ def test_a_view_is_kept_as_its_parameters_not_as_pictures() -> None:
     shown_first = view.apply(images, torch.arange(2000))
     assert pickle.dumps(view) == before and len(before) < 500
     assert torch.equal(pickle.loads(before).apply(images, torch.arange(2000)), shown_first)
+
+
+def test_the_same_changes_without_flips() -> None:
+    mirrored = Augmentation(shift=3, flip=True, erase=0.25)
+    plain = mirrored.without_flips()
+    assert plain == Augmentation(shift=3, flip=False, erase=0.25) and plain.key != mirrored.key
+    assert plain.without_flips() == plain
+    with pytest.raises(ArgumentError, match="flip must be True or False; found 'no'"):
+        Augmentation(flip="no")

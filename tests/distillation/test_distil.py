@@ -211,7 +211,7 @@ def test_a_distilled_run_goes_on_with_its_own_teacher_only(tmp_path: Path) -> No
     class Stop(Exception):
         pass
 
-    def stop(epoch: int, step: int) -> None:
+    def stop(epoch: int, step: int, loss: float) -> None:
         if epoch == 1:
             raise Stop
 

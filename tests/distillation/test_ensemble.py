@@ -24,8 +24,8 @@ from kdcourse.distillation import (
 )
 from kdcourse.distillation.ensemble import asking
 from kdcourse.errors import ArgumentError
-from kdcourse.experiments.teachers import shipped_folder
 from kdcourse.models.mlp import MLP
+from kdcourse.runs.teachers import shipped_folder
 from kdcourse.training import load_weights
 from tests.distillation import tiny
 

@@ -16,9 +16,9 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from benchmarks.figures.views import ViewsPoint, views_trade_off
 from kdcourse import figures
 from kdcourse.evaluation import member_scores
-from kdcourse.figures import ViewsPoint
 from kdcourse.figures.heat_map import _COLOURS as HEAT
 from kdcourse.figures.masks import class_colours
 from kdcourse.figures.style import _ROLES, PALETTE, looks
@@ -201,7 +201,7 @@ def differences() -> Figure:
 
 
 def views() -> Figure:
-    return figures.views_trade_off([ViewsPoint(1, 1, 0.9), ViewsPoint(2, 2, 0.91), ViewsPoint(None, 4, 0.92)])
+    return views_trade_off([ViewsPoint(1, 1, 0.9), ViewsPoint(2, 2, 0.91), ViewsPoint(None, 4, 0.92)])
 
 
 def members() -> Figure:

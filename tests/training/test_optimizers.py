@@ -44,6 +44,20 @@ def test_orthogonalise_pulls_singular_values_towards_one(shape: tuple[int, int])
     assert float((core - torch.diag(core.diag())).abs().max()) < 0.1
 
 
+def test_orthogonalise_computes_a_float64_matrix_in_float64_and_half_precision_in_float32() -> None:
+    exact = torch.randn(6, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    left, values, right = torch.linalg.svd(exact, full_matrices=False)
+    values = values / exact.norm()
+    for _ in range(5):  # the same polynomial, on the singular values alone
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+    out = orthogonalise(exact)
+    assert out.dtype == torch.float64
+    torch.testing.assert_close(out, (left * values) @ right, atol=1e-6, rtol=0)  # 1e-7 is added to the norm
+    assert float((out - orthogonalise(exact.float())).abs().max()) > 1e-8
+    half = exact.bfloat16()
+    assert torch.equal(orthogonalise(half), orthogonalise(half.float()).bfloat16())
+
+
 def test_orthogonalise_is_blind_to_scale_and_safe_at_zero() -> None:
     matrix = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(

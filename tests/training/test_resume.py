@@ -206,8 +206,8 @@ class Stop(Exception):
     """Ctrl-C in the middle of a run."""
 
 
-def stop_at(epoch: int, step: int) -> Callable[[int, int], None]:
-    def look(at_epoch: int, at_step: int) -> None:
+def stop_at(epoch: int, step: int) -> Callable[[int, int, float], None]:
+    def look(at_epoch: int, at_step: int, loss: float) -> None:
         if (at_epoch, at_step) == (epoch, step):
             raise Stop
 
@@ -242,7 +242,7 @@ def test_seconds_go_on_counting(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     slow = 0.05
 
-    def wait(epoch: int, step: int) -> None:
+    def wait(epoch: int, step: int, loss: float) -> None:
         time.sleep(slow)
         if (epoch, step) == (0, 3):
             raise Stop

@@ -117,7 +117,7 @@ def test_a_broken_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
 
     class Broken(Exception): ...
 
-    def stop(epoch: int, step: int) -> None:
+    def stop(epoch: int, step: int, loss: float) -> None:
         if (epoch, step) == (1, 3):
             raise Broken
 

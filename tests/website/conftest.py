@@ -18,7 +18,7 @@ import pytest
 from filelock import FileLock
 
 from tests.browser.conftest import chromium, opened
-from website import assets
+from tools.website import assets
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
@@ -51,7 +51,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     reason = why_no_site()
     if reason:
         pytest.skip(reason)
-    from website.build import MARK, build
+    from tools.website.build import MARK, build
 
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "website"

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from kdcourse.errors import DataError
-from website import assets
-from website.assets import Package
+from tools.website import assets
+from tools.website.assets import Package
 
 
 def _archive(**files: str) -> bytes:

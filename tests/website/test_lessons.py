@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from kdcourse.course.notebook import SET_UP as CELL
 from kdcourse.errors import DataError
-from kdcourse.lessons.colab import CELL
-from kdcourse.lessons.links import home
 from tests.website.tiny import code, notebook, picture, printed, prose
-from website.lessons import page
+from tools.lessons.links import home
+from tools.website.lessons import page
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
@@ -48,7 +48,7 @@ def test_a_figure_becomes_a_file_with_alt_text_and_caption() -> None:
     assert 'src="../figures/42_small-01.png" width="3" height="2" loading="lazy" alt="the numbers"' in html
     assert "<figcaption>Bars &amp; &quot;lines&quot;.</figcaption>" in html
     assert _lines(words) == ["before", "after"]  # the caption says it already
-    assert made.pictures["42_small-01.png"].startswith(b"\x89PNG")
+    assert made.images["42_small-01.png"].startswith(b"\x89PNG")
 
 
 def test_nothing_is_left_where_only_the_caption_was_printed() -> None:
@@ -86,7 +86,7 @@ def test_a_widget_says_where_it_comes_alive() -> None:
     assert (
         "<figcaption>Truth: an interactive widget." in html
     )  # its name in the program says a reader nothing
-    assert "course-widget" in html and "comes alive in JupyterLab" in html and "<img" in html
+    assert "course-widget" in html and "is interactive in JupyterLab" in html and "<img" in html
     assert made.widgets == 1
 
 
@@ -97,7 +97,7 @@ def test_what_differs_between_machines_says_so() -> None:
 
 
 def test_a_picture_without_words_is_refused() -> None:
-    with pytest.raises(DataError, match="42_small, cell 2: its picture has no alt text"):
+    with pytest.raises(DataError, match="42_small, cell 2: an image has no alt text"):
         page(notebook(code("show()", picture("Figure: bars.", alt=""))), "42_small")
 
 

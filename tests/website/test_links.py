@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from website.links import problems
+from tools.website.links import problems
 
 
 @pytest.fixture
@@ -30,26 +30,35 @@ def test_a_sound_site_has_no_problems(small: Path) -> None:
 @pytest.mark.parametrize(
     ("html", "said"),
     [
-        ('<a href="gone.html">', "index.html links to gone.html, which is not there"),
+        ('<a href="gone.html">', "index.html links to gone.html, which doesn't exist"),
         (
             '<a href="deep/one.html#gone">',
-            "index.html links to deep/one.html#gone, where there is no such anchor",
+            "index.html links to deep/one.html#gone, but there is no such anchor",
         ),
-        ('<a href="#gone">', "index.html links to #gone, where there is no such anchor"),
-        ('<a href="../outside.html">', "index.html links to ../outside.html, which is not there"),
-        ('<a href="https:oops">', "index.html has the link 'https:oops', which is no address"),
-        ('<img src="gone.png">', "index.html loads gone.png, which is not there"),
-        ('<script src="https://cdn.x/y.js"></script>', "index.html loads https://cdn.x/y.js from elsewhere"),
-        ('<script src="//cdn.x/y.js"></script>', "index.html loads //cdn.x/y.js from elsewhere"),
-        ('<link rel="stylesheet" href="https://x/y.css">', "index.html loads https://x/y.css from elsewhere"),
-        ('<link rel="preconnect" href="https://x">', "index.html loads https://x from elsewhere"),
+        ('<a href="#gone">', "index.html links to #gone, but there is no such anchor"),
+        ('<a href="../outside.html">', "index.html links to ../outside.html, which doesn't exist"),
+        ('<a href="https:oops">', "index.html has the link 'https:oops', which is not an address"),
+        ('<img src="gone.png">', "index.html loads gone.png, which doesn't exist"),
+        (
+            '<script src="https://cdn.x/y.js"></script>',
+            "index.html loads https://cdn.x/y.js from another server",
+        ),
+        ('<script src="//cdn.x/y.js"></script>', "index.html loads //cdn.x/y.js from another server"),
+        (
+            '<link rel="stylesheet" href="https://x/y.css">',
+            "index.html loads https://x/y.css from another server",
+        ),
+        ('<link rel="preconnect" href="https://x">', "index.html loads https://x from another server"),
         (
             '<img srcset="a%20b.png 1x, https://x/z.png 2x">',
-            "index.html loads https://x/z.png from elsewhere",
+            "index.html loads https://x/z.png from another server",
         ),
-        ("<style>@import 'https://x/y.css';</style>", "index.html loads https://x/y.css from elsewhere"),
-        ('<p style="background: url(https://x/y.png)">', "index.html loads https://x/y.png from elsewhere"),
-        ('<iframe src="https://x/"></iframe>', "index.html loads https://x/ from elsewhere"),
+        ("<style>@import 'https://x/y.css';</style>", "index.html loads https://x/y.css from another server"),
+        (
+            '<p style="background: url(https://x/y.png)">',
+            "index.html loads https://x/y.png from another server",
+        ),
+        ('<iframe src="https://x/"></iframe>', "index.html loads https://x/ from another server"),
     ],
 )
 def test_what_is_wrong_is_named(small: Path, html: str, said: str) -> None:
@@ -63,5 +72,5 @@ def test_a_style_sheet_may_not_load_from_elsewhere(small: Path) -> None:
         "@font-face { src: url(https://fonts.x/a.woff2) } p { background: url(b.png) }"
     )
     assert problems(small) == [
-        "look.css loads https://fonts.x/a.woff2 from elsewhere", "look.css loads b.png, which is not there",
+        "look.css loads https://fonts.x/a.woff2 from another server", "look.css loads b.png, which doesn't exist",
     ]  # fmt: skip

@@ -23,9 +23,9 @@ from playwright.sync_api import Locator, Page, expect
 from kdcourse.data import Dataset, fashion_mnist
 from kdcourse.distillation import Ensemble
 from kdcourse.evaluation import predict
-from kdcourse.experiments import recorded
+from kdcourse.runs import recorded
 from tests.website.conftest import IN_BROWSER, Reader
-from website.live.build import ENGINE, FOLDER, SEED
+from tools.website.live.build import ENGINE, FOLDER, SEED
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = IN_BROWSER
 
 PATH = "live.html"
-READY = "The student is loaded and answers in this browser."
+READY = "The student is loaded and runs in this browser."
 CLOSE = 1e-4  # of a probability
 
 _PROBABILITIES = """column => [...document.querySelectorAll('#live-rows tr')].map(row => {
@@ -233,7 +233,7 @@ def test_every_garment_has_its_true_name_and_pytorchs_probabilities(
     wanted = {"student": _wanted(student, images, data, 2.0), "teacher": _wanted(teacher, images, data, 2.0)}
     for n, garment in enumerate(garments):
         true = data.classes[labels[n]]
-        assert (garment.get_attribute("aria-label") or "").startswith(f"{true}, test picture")
+        assert (garment.get_attribute("aria-label") or "").startswith(f"{true}, test image")
         _pick(live, garment)
         _wait_for_student(live, wanted["student"][n])
         assert (_pixels(live)[0] == images[n]).all()
@@ -319,7 +319,7 @@ def test_drawing_is_answered_as_by_pytorch_and_has_no_teacher(
 ) -> None:
     _heat(live, 1.0)
     live.locator("#live-clear").click()
-    expect(live.locator("#live-verdict")).to_have_text("Pick a garment, or draw one.")
+    expect(live.locator("#live-verdict")).to_have_text("Pick a garment or draw one.")
     _drag(live, (0.5, 0.15), (0.5, 0.85))
     _drag(live, (0.2, 0.3), (0.8, 0.3))
     drawn = _pixels(live)
@@ -344,7 +344,7 @@ def test_strokes_can_be_taken_back_rubbed_out_and_cleared(
     live.locator("#live-undo").click()
     assert torch.equal(_pixels(live), first)
     _wait_for_student(live, _wanted(student, first, data, float(live.locator("#live-t").input_value()))[0])
-    live.get_by_label("rubber").check()
+    live.get_by_label("eraser").check()
     _drag(live, (0.5, 0.5), (1.0, 0.5))
     assert 0.2 < float(_pixels(live).sum() / first.sum()) < 0.8
     live.get_by_label("light").check()
@@ -391,7 +391,7 @@ def test_size_and_time_are_those_of_the_file_and_of_this_machine(
     expect(live.locator("#live-again")).to_be_enabled(timeout=120_000)
     again = float(live.locator("#live-latency").get_attribute("data-ms") or 0)
     assert again > 0 and again != before
-    assert f"{len(data.test):,} pictures" in live.locator("#live-accuracy").inner_text()
+    assert f"{len(data.test):,} images" in live.locator("#live-accuracy").inner_text()
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 390)])
@@ -442,7 +442,7 @@ def test_without_webassembly_the_page_says_so_and_the_teacher_still_answers(
     try:
         page.add_init_script("delete window.WebAssembly")
         page.goto(reader.address + PATH)
-        expect(page.get_by_role("alert")).to_contain_text("has no WebAssembly")
+        expect(page.get_by_role("alert")).to_contain_text("needs WebAssembly")
         expect(page.locator("#live-status")).to_be_hidden()
         expect(page.locator("#live-draw")).to_be_hidden()
         expect(page.locator("#live-go")).to_be_hidden()
@@ -488,6 +488,6 @@ def test_opened_as_a_file_the_page_says_what_to_do(reader: Reader, site: Path) -
 def test_without_javascript_the_page_says_so(site: Path) -> None:
     text = (site / PATH).read_text(encoding="utf-8")
     assert (
-        "JavaScript, which is switched off here"
+        "JavaScript, which is disabled in your browser"
         in text.partition("<noscript><p")[2].partition("</noscript>")[0]
     )

@@ -18,7 +18,7 @@ from kdcourse import evaluation
 from kdcourse.data import Dataset, Split
 from kdcourse.distillation import Ensemble
 from kdcourse.errors import DataError
-from website.live import build
+from tools.website.live import build
 
 CLASSES = ("cat", "dog")
 
@@ -49,9 +49,7 @@ def test_first_pictures_are_the_first_of_each_class_and_hard_ones_the_next_mista
     assert garments.index.tolist() == [1, 0, 2, 3, 5, 4, 9, 8]  # a row: a cat, a dog
     assert garments.easy == 6
     assert build.choose(data, labels).index.tolist() == [1, 0, 2, 3, 5, 4]  # no mistake, no hard picture
-    with pytest.raises(
-        DataError, match="3 test pictures of each class; of cat there are 2 among the first 4"
-    ):
+    with pytest.raises(DataError, match="3 test images per class; cat has 2 among the first 4"):
         build.choose(data, labels[:4])
 
 
@@ -76,14 +74,14 @@ def test_files_tell_the_teachers_answers_about_the_pictures_shown(data: Dataset,
     build.make(tmp_path, data, network(3), teacher, results)
     assert {path.name for path in tmp_path.iterdir()} == {"student.onnx", "garments.png", "garments.json"}
     told = json.loads((tmp_path / "garments.json").read_text())
-    index = torch.tensor([each["index"] for each in told["pictures"]])
-    assert [each["label"] for each in told["pictures"]] == data.test.labels[index].tolist()
+    index = torch.tensor([each["index"] for each in told["images"]])
+    assert [each["label"] for each in told["images"]] == data.test.labels[index].tolist()
     logits = evaluation.predict(teacher, data.test, data)[index]
     assert Tensor(  # float32 from the numbers as written
-        [each["teacher"] for each in told["pictures"]]
+        [each["teacher"] for each in told["images"]]
     ).allclose(logits, rtol=1e-6, atol=1e-6)
     student = evaluation.predict(network(3), data.test, data).argmax(1)
-    hard = torch.tensor([each["hard"] for each in told["pictures"]])
+    hard = torch.tensor([each["hard"] for each in told["images"]])
     assert (student[index][hard] != data.test.labels[index][hard]).all()
     pixels = np.frombuffer(base64.b64decode(told["pixels"]), np.uint8).reshape(-1, 1, 6, 6)
     assert (torch.from_numpy(pixels.copy()) == data.test.images[index]).all()
@@ -91,14 +89,14 @@ def test_files_tell_the_teachers_answers_about_the_pictures_shown(data: Dataset,
     assert told["teacher"] == {"parameters": 148, "bytes": 592, "accuracy": 0.9, "members": 2}
     first = evaluation.predict(network(3), data.test, data)[index[0]]
     assert Tensor(told["first"]).allclose(first, rtol=1e-6, atol=1e-6)
-    assert (told["classes"], told["size"], told["testPictures"]) == (["cat", "dog"], [6, 6], 10)
+    assert (told["classes"], told["size"], told["testImages"]) == (["cat", "dog"], [6, 6], 10)
 
 
 def test_student_that_is_too_large_is_refused(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "MOST_BYTES", 300)
-    with pytest.raises(DataError, match=r"bytes; the page promises fewer than 300"):
+    with pytest.raises(DataError, match=r"bytes; at most 300 are allowed"):
         build.make(tmp_path, data, network(3), Ensemble([network(1)]), None)
     assert list(tmp_path.iterdir()) == []
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from kdcourse.distillation import methods
 from kdcourse.errors import DataError
-from kdcourse.lessons.links import home
 from tests.website.tiny import notebook
-from website import pages
-from website.formulas import FORMULAS
-from website.lessons import page
+from tools.lessons.links import home
+from tools.website import pages
+from tools.website.formulas import FORMULAS
+from tools.website.lessons import page
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +41,7 @@ def test_terms_get_targets_and_headings_stay() -> None:
 
 
 def test_every_term_of_the_course_is_kept() -> None:
-    text = (ROOT / "lessons" / "glossary.md").read_text(encoding="utf-8")
+    text = (ROOT / "kdcourse" / "course" / "glossary.md").read_text(encoding="utf-8")
     made = pages.glossary(text)
     terms = re.findall(r"^- \*\*(.+?)\*\*", text, flags=re.MULTILINE)
     assert len(terms) > 40
@@ -76,7 +77,7 @@ def test_a_source_of_two_lessons_and_the_package_is_listed_once(tmp_path: Path) 
 
 def test_a_paper_that_nobody_lists_is_missed(tmp_path: Path) -> None:
     (tmp_path / "data.py").write_text("# https://arxiv.org/abs/9999.00001, section 3")
-    with pytest.raises(DataError, match=r"kdcourse\.data names https://arxiv\.org/abs/9999\.00001,"):
+    with pytest.raises(DataError, match=r"kdcourse\.data cites https://arxiv\.org/abs/9999\.00001,"):
         pages.bibliography({"04_a": _LESSON}, tmp_path, "")
 
 
@@ -90,34 +91,45 @@ def test_a_lesson_without_references_is_refused(tmp_path: Path) -> None:
 
 def test_every_public_name_of_a_room_is_on_its_page() -> None:
     for room in ("distillation", "evaluation", "errors"):
-        made = pages.room_page(room)
+        made = pages.subpackage_page(room)
         for name in pages.public(room):
             assert f"\n## {name}\n" in made
-    assert ".. autofunction:: kdcourse.distillation.hinton_loss" in pages.room_page("distillation")
-    assert ".. autoexception:: kdcourse.errors.DataError" in pages.room_page("errors")
-    assert {"data", "models", "training", "distillation", "evaluation", "figures"} <= set(pages.rooms())
+    assert ".. autofunction:: kdcourse.distillation.hinton_loss" in pages.subpackage_page("distillation")
+    assert ".. autoexception:: kdcourse.errors.DataError" in pages.subpackage_page("errors")
+    assert {"data", "models", "training", "distillation", "evaluation", "figures"} <= set(pages.subpackages())
 
 
 def test_every_formula_belongs_to_something_on_a_page() -> None:
     for name in FORMULAS:
         module, _, word = name.rpartition(".")
         room = module.removeprefix("kdcourse.")
-        assert room in pages.rooms()
+        assert room in pages.subpackages()
         assert word in pages.public(room)
         assert callable(getattr(importlib.import_module(module), word))
 
 
 def test_every_command_is_described_with_its_options() -> None:
     made = pages.command_line()
-    for command in ("kdcourse run", "kdcourse lessons build", "kdcourse site", "kdcourse doctor"):
+    for command in ("kdcourse run", "kdcourse doctor"):
         assert f"## {command}\n" in made
     assert re.search(r"\| `--temperature` \| Temperature T of the soft targets", made)
     assert "such as `--port=8890`," in made and "With `--teachers` train" in made
     assert "| `NUMBERS` |" in made
 
 
-def test_rooms_come_in_the_order_in_which_data_flow() -> None:
-    told = pages.rooms()
+def test_every_method_has_a_section_with_its_settings_and_its_paper() -> None:
+    made = pages.distillation_methods()
+    for name in methods.names():
+        assert f"## `{name}`: " in made and f'method="{name}"' in made and f"--method {name}" in made
+    assert '`distil(student, teacher, data, method="kd", temperature=4.0)`' in made
+    assert "`kdcourse run --method kd --set temperature=4.0`" in made
+    assert (
+        "Hinton, Vinyals, Dean 2015, [arxiv.org/abs/1503.02531](<https://arxiv.org/abs/1503.02531>)" in made
+    )
+
+
+def test_subpackages_come_in_the_order_in_which_data_flow() -> None:
+    told = pages.subpackages()
     assert [name for name in told if name in ("evaluation", "data", "deploy", "coursework")] == [
         "data", "evaluation", "deploy", "coursework",
     ]  # fmt: skip
@@ -171,7 +183,7 @@ def test_links_of_a_text_lead_to_the_site_or_to_the_repository(tmp_path: Path) -
 def test_no_page_names_the_repository_by_hand() -> None:
     written = [
         path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "website").rglob("*")
+        for path in (ROOT / "tools" / "website").rglob("*")
         if path.suffix in (".py", ".md", ".toml", ".js", ".css", ".html")
         and home().repository in path.read_text(encoding="utf-8")
     ]

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from kdcourse.cli import app
 from kdcourse.errors import ArgumentError, DataError
-from kdcourse.lessons.links import home
 from tests.website.conftest import why_no_site
-from website import build, links, pages
-from website.card import CARD, HEIGHT, WIDTH
+from tools.lessons.links import home
+from tools.website import build, links, pages
+from tools.website.__main__ import app
+from tools.website.card import CARD, HEIGHT, WIDTH
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -31,7 +31,7 @@ def _html(path: Path) -> str:
 def test_every_page_is_there(site: Path) -> None:
     expected = {"index.html", "bibliography.html", "command_line.html", "search.html", "api/index.html"}
     expected |= {f"notebooks/{name}.html" for name in [*LESSONS, "glossary"]}
-    expected |= {f"api/{room}.html" for room in pages.rooms()}
+    expected |= {f"api/{room}.html" for room in pages.subpackages()}
     expected |= {
         f"{name.removesuffix('.md')}.html" for path, name in build.TEXTS.items() if (ROOT / path).is_file()
     }
@@ -66,7 +66,7 @@ def test_every_figure_of_a_lesson_is_shown_with_its_words(site: Path) -> None:
         images = re.findall(rf'<img src="\.\./figures/{name}-\d\d\.png"[^>]*>', html)
         assert len(images) == len(list((site / "figures").glob(f"{name}-*.png"))) > 0
         assert all(re.search(r'alt="[^"]{20,}"', image) for image in images)
-        assert "comes alive in JupyterLab, Colab or Binder" in html
+        assert "is interactive in JupyterLab, Colab or Binder" in html
 
 
 def test_docstrings_come_with_formula_source_and_links(site: Path) -> None:
@@ -125,22 +125,22 @@ def test_a_warning_stops_the_building(text: str, said: str, tmp_path: Path) -> N
     sources = tmp_path / "sources"
     sources.mkdir()
     (sources / "index.md").write_text(text)
-    with pytest.raises(DataError, match=rf"Sphinx is not content:(.|\n)*{said}"):
+    with pytest.raises(DataError, match=rf"Sphinx gave warnings or errors:(.|\n)*{said}"):
         build._sphinx(sources, tmp_path / "site")
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ArgumentError, match="holds something else"):
+    with pytest.raises(ArgumentError, match="is not empty and holds no earlier site"):
         build.build(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
-    result = CliRunner().invoke(app, ["site", "--out", str(tmp_path)])
+    result = CliRunner().invoke(app, ["--out", str(tmp_path)])
     assert result.exit_code == 2
-    assert "holds something else than an earlier site" in result.output
+    assert "is not empty and holds no earlier site" in result.output
 
 
 def test_an_old_site_makes_way_for_the_new_one_and_nothing_is_left_beside_it(tmp_path: Path) -> None:

@@ -30,11 +30,11 @@ def alt(widget: CourseWidget) -> str:
 def test_explorer_shows_picture_temperature_and_entropy() -> None:
     _, labels, logits = task()
     widget = explorer()
-    before = widget.picture.value
+    before = widget.drawing.value
     widget.index.value = 7
     widget.temperature.value = 4.0
     text = alt(widget)
-    assert widget.picture.value != before
+    assert widget.drawing.value != before
     assert f"labelled {CLASS_NAMES[labels[7]]}" in text and "temperature 4" in text
     for position, name in enumerate(NAMES):
         assert re.search(rf"{name}: .*?entropy {float(entropy(logits[position, 7], 4.0)):.2f} nats", text)
@@ -90,7 +90,7 @@ def test_a_failing_drawing_is_told_in_the_widget(monkeypatch: pytest.MonkeyPatch
     ("change", "message"),
     [
         (lambda a: a | {"images": a["images"].float()}, "images must be a uint8 tensor"),
-        (lambda a: a | {"labels": a["labels"][:5]}, r"labels must be whole numbers \[40\]"),
+        (lambda a: a | {"labels": a["labels"][:5]}, r"labels must be integers \[40\]"),
         (lambda a: a | {"labels": a["labels"] + 1}, "labels must lie in 0..3"),
         (lambda a: a | {"member_logits": a["member_logits"][0]}, "member_logits must be"),
         (lambda a: a | {"member_logits": a["member_logits"][:, :9]}, r"must be \[members, 40, 4\]"),
@@ -137,12 +137,12 @@ def test_ensemble_explorer_of_one_and_of_none() -> None:
     _, labels, logits = task()
     widget = widgets.ensemble_explorer(logits, labels, CLASS_NAMES)
     widget.boxes[0].value = widget.boxes[2].value = False
-    assert widget.settle(LONG) and "nobody to disagree with" in widget.status.value
+    assert widget.settle(LONG) and "has no disagreement" in widget.status.value
     widget.boxes[1].value = False
     assert widget.settle(LONG)
     assert "Tick at least one teacher" in widget.status.value and "teacher 2" in alt(widget)
     widget.boxes[1].value = True
-    until(lambda: "1 voting" in widget.status.value)
+    until(lambda: "1 member:" in widget.status.value)
 
 
 def test_ensemble_explorer_refuses_what_does_not_fit() -> None:
@@ -171,7 +171,7 @@ def test_browser_filters_by_who_errs() -> None:
     widget.filters["distilled"].value = "wrong"
     expected = (~errs["teacher"] & errs["distilled"]).nonzero()[:, 0].tolist()
     assert widget.found == expected and 0 < len(expected) < int(anybody.sum())
-    assert f"{len(expected)} pictures of 200" in widget.status.value
+    assert f"{len(expected)} images of 200" in widget.status.value
     assert f"labelled {CLASS_NAMES[labels[expected[0]]]}" in alt(widget)
 
 
@@ -198,8 +198,8 @@ def test_browser_walks_and_says_when_nothing_is_left() -> None:
     assert widget.index.value == 1
     for control in widget.filters.values():
         control.value = "right"
-    assert widget.found == [] and "No picture" in alt(widget)
-    assert "0 pictures of 200" in widget.status.value and widget.after.disabled
+    assert widget.found == [] and "No image" in alt(widget)
+    assert "0 images of 200" in widget.status.value and widget.after.disabled
     widget.after.click()
     widget.filters["plain"].value = "either"
     assert widget.found and not widget.after.disabled and widget.settle(LONG)
@@ -229,9 +229,9 @@ def test_a_closed_widget_draws_no_more_and_closes_twice() -> None:
     widget = explorer()
     children = list(widget.children)
     widget.close()
-    before = widget.picture.value
+    before = widget.drawing.value
     widget.temperature.value = 3.0
-    assert widget.settle(LONG) and widget.picture.value == before
+    assert widget.settle(LONG) and widget.drawing.value == before
     assert all(child.comm is None for child in children)
     widget.close()
 

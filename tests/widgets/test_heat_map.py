@@ -164,7 +164,7 @@ def test_the_real_grid_trains_in_the_widget() -> None:
 def test_heat_map_refuses_what_does_not_fit() -> None:
     data, teacher = dataset(), quarter_reader()
     for axes, options, message in (
-        (((), (1,), (0,)), {}, "temperatures must be at least one value"),
+        (((), (1,), (0,)), {}, "temperatures must hold at least one value"),
         (((1, 1), (1,), (0,)), {}, "each once"),
         (((0,), (1,), (0,)), {}, "above 0"),
         (((1,), (1.5,), (0,)), {}, "alphas in"),

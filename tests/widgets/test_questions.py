@@ -63,7 +63,7 @@ def test_an_answer_that_can_not_be_kept_is_told_and_a_damaged_one_asked_for_agai
     assert widgets.quiz("03", questions, folder=tmp_path).choices[0].value is None
     quiz = widgets.quiz("03", questions, folder=tmp_path / "03-1.json" / "x")
     quiz.choices[0].value = 1
-    assert "✓" in quiz.reasons[0].value and "could not be kept on disk" in quiz.status.value
+    assert "✓" in quiz.reasons[0].value and "could not be stored on disk" in quiz.status.value
 
 
 def test_the_order_of_options_says_nothing_of_the_right_one() -> None:
@@ -88,8 +88,8 @@ def test_the_order_of_options_says_nothing_of_the_right_one() -> None:
         ([], "at least one question"),
         ([Question("Q", [RIGHT])], "one right and one wrong"),
         ([Question("Q", [WRONG, OTHER])], "one right and one wrong"),
-        ([Question("Q", [RIGHT, WRONG, WRONG])], "words of its own"),
-        ([Question("Q", [RIGHT, Option("x", False, " ")])], "says why"),
+        ([Question("Q", [RIGHT, WRONG, WRONG])], "a text of its own"),
+        ([Question("Q", [RIGHT, Option("x", False, " ")])], "a reason why"),
     ],
 )
 def test_quiz_refuses_questions_that_can_not_be_answered(questions: list[Question], message: str) -> None:
@@ -137,7 +137,7 @@ def test_a_choice_is_remembered_and_may_change() -> None:
     asked.commit.click()
     assert widgets.reveal("05-who", "distilled").lines[1:] == [
         "Your prediction: plain.",
-        "It came out otherwise.",
+        "The result is another one.",
     ]
     asked.answer.value = "distilled"
     asked.commit.click()
@@ -168,14 +168,14 @@ def test_a_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     asked = widgets.predict("k", "What?", number=(0, 10, 1), folder=tmp_path / "file" / "x")
     asked.commit.click()
-    assert "could not be kept on disk" in asked.status.value
+    assert "could not be stored on disk" in asked.status.value
 
 
 def test_a_guess_of_another_question_does_not_fit_in() -> None:
     widgets.predict("k", "How many?", number=(0, 100, 1)).commit.click()
     assert widgets.predict("k", "How many?", number=(0, 10, 1)).answer.value == 5
     assert widgets.predict("k", "Which?", choices=["a", "b"]).answer.value is None
-    assert widgets.reveal("k", "b").lines[2] == "It came out otherwise."
+    assert widgets.reveal("k", "b").lines[2] == "The result is another one."
 
 
 @pytest.mark.parametrize(

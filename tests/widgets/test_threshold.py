@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdcourse import evaluation, widgets
 from kdcourse.errors import ArgumentError
-from kdcourse.widgets.threshold import class_probability, point_at, telling_start
+from kdcourse.widgets.threshold import class_probability, first_foreground, point_at
 from tests.widgets.tiny import LONG, bundle_of, scenes
 
 # Curves hold rounded scores: at these thresholds, and at 0.5 for the dress of the teachers, no score of the
@@ -50,7 +50,7 @@ def test_a_point_is_what_counting_gives(name: str, label: int, threshold: float)
         point = point_at(threshold, curve, probability[at], mask, label)
         assert (point.precision, point.recall, point.iou) == pytest.approx(everywhere)
         here = counted(probability[at], mask, label, threshold)[2]
-        assert point.picture_iou == pytest.approx(here, nan_ok=True)
+        assert point.image_iou == pytest.approx(here, nan_ok=True)
 
 
 def test_a_probability_of_just_the_threshold_is_called() -> None:
@@ -58,8 +58,8 @@ def test_a_probability_of_just_the_threshold_is_called() -> None:
     curve = evaluation.precision_recall(logits["teachers"], masks).per_class[1]
     probability = torch.tensor([[0.25, 0.5], [0.75, 0.5]], dtype=torch.float64)
     mask = torch.tensor([[1, 1], [1, 255]], dtype=torch.uint8)
-    assert point_at(0.5, curve, probability, mask, 1).picture_iou == pytest.approx(2 / 3)
-    assert point_at(0.75, curve, probability, mask, 1).picture_iou == pytest.approx(1 / 3)
+    assert point_at(0.5, curve, probability, mask, 1).image_iou == pytest.approx(2 / 3)
+    assert point_at(0.75, curve, probability, mask, 1).image_iou == pytest.approx(1 / 3)
 
 
 def test_probabilities_are_the_softmax_over_the_classes_and_never_round_to_one() -> None:
@@ -70,10 +70,10 @@ def test_probabilities_are_the_softmax_over_the_classes_and_never_round_to_one()
 
 def test_it_starts_where_there_is_something_to_see() -> None:
     _, masks, _, classes = scenes()
-    assert telling_start(masks, classes) == (1, 2)
-    assert telling_start(masks[2:], classes) == (0, 1)
-    assert telling_start(masks, ["one", "Background", "ground", "four"]) == (0, 0)
-    assert telling_start(torch.tensor([[[255, 2]], [[255, 1]]]), ["a", "ground", "background"]) == (0, 1)
+    assert first_foreground(masks, classes) == (1, 2)
+    assert first_foreground(masks[2:], classes) == (0, 1)
+    assert first_foreground(masks, ["one", "Background", "ground", "four"]) == (0, 0)
+    assert first_foreground(torch.tensor([[[255, 2]], [[255, 1]]]), ["a", "ground", "background"]) == (0, 1)
 
 
 # -- the widget ------------------------------------------------------------------------------
@@ -94,8 +94,8 @@ def expected(name: str, label: int, at: int, threshold: float) -> str:
     precision, recall, iou = counted(probability, masks, label, threshold)
     here = counted(probability[at], masks[at], label, threshold)[2]
     return (
-        f"precision {precision:.3f}, recall {recall:.3f}, IoU {100 * iou:.1f} % over all 6 pictures; "
-        f"IoU in this picture: {100 * here:.1f} %."
+        f"precision {precision:.3f}, recall {recall:.3f}, IoU {100 * iou:.1f} % over all 6 images; "
+        f"IoU in this image: {100 * here:.1f} %."
     )
 
 
@@ -107,7 +107,7 @@ def test_it_opens_on_a_garment_and_says_so_in_words() -> None:
     assert "teachers, &lt;dress&gt; at threshold 0.50: " in widget.status.value
     assert 'role="status" aria-live="polite"' in widget.status.value
     text = alt(widget)
-    assert text.startswith("teachers, picture 1: <dress> at threshold 0.50: in this picture ")
+    assert text.startswith("teachers, image 1: <dress> at threshold 0.50: in this picture ")
     assert "&lt;dress&gt;" in widget.words.value
     title = widget.figure().axes[-1].title
     assert title.get_text() == "teachers, over all pictures" and title.get_weight() == "bold"
@@ -115,7 +115,7 @@ def test_it_opens_on_a_garment_and_says_so_in_words() -> None:
 
 def test_threshold_model_class_and_picture_move_figure_and_words_together() -> None:
     widget = explorer()
-    pictures = [widget.picture.value]
+    pictures = [widget.drawing.value]
     for control, value, words in (
         (widget.threshold, 0.66, expected("teachers", 2, 1, 0.66)),
         (widget.model, "student", expected("student", 2, 1, 0.66)),
@@ -127,8 +127,8 @@ def test_threshold_model_class_and_picture_move_figure_and_words_together() -> N
         assert words in widget.status.value
         precision_recall = words.split(", IoU")[0]
         assert precision_recall in text and words.rsplit(": ", 1)[1].rstrip(".") in text
-        assert widget.picture.value not in pictures
-        pictures.append(widget.picture.value)
+        assert widget.drawing.value not in pictures
+        pictures.append(widget.drawing.value)
 
 
 def test_at_both_ends_of_the_slider() -> None:
@@ -144,9 +144,9 @@ def test_at_both_ends_of_the_slider() -> None:
 def test_only_classes_with_a_pixel_are_offered_and_choosing_one_goes_to_a_picture_of_it() -> None:
     widget = explorer()
     assert widget.label.options == (
-        ("background (in 6 of 6 pictures)", 0),
-        ("shirt (in 5 of 6 pictures)", 1),
-        ("<dress> (in 4 of 6 pictures)", 2),
+        ("background (in 6 of 6 images)", 0),
+        ("shirt (in 5 of 6 images)", 1),
+        ("<dress> (in 4 of 6 images)", 2),
     )
     widget.label.value = 1
     assert widget.index.value == 1
@@ -156,7 +156,7 @@ def test_only_classes_with_a_pixel_are_offered_and_choosing_one_goes_to_a_pictur
     assert widget.index.value == 3
     widget.index.value = 0
     widget.threshold.value = 1.0
-    assert widget.settle(LONG) and "it is neither there nor called" in widget.status.value
+    assert widget.settle(LONG) and "the class is neither there nor predicted" in widget.status.value
     widget.index.value = 5
     images, masks, logits, classes = scenes()
     last = widgets.threshold_explorer(images.flip(0), masks.flip(0), logits, classes)
@@ -180,7 +180,7 @@ def test_controls_are_labelled_and_of_the_kinds_that_take_the_keyboard() -> None
     kinds = {
         "Model": (widget.model, ipywidgets.Dropdown),
         "Class": (widget.label, ipywidgets.Dropdown),
-        "Picture": (widget.index, ipywidgets.IntSlider),
+        "Image": (widget.index, ipywidgets.IntSlider),
         "Threshold": (widget.threshold, ipywidgets.FloatSlider),
     }
     for words, (control, kind) in kinds.items():
@@ -191,7 +191,7 @@ def test_controls_are_labelled_and_of_the_kinds_that_take_the_keyboard() -> None
 def test_one_picture_and_one_model_will_do_and_the_sentence_stays() -> None:
     images, masks, logits, classes = scenes(2)
     one = widgets.threshold_explorer(images[1:], masks[1:], {"only": logits["student"][1:]}, classes)
-    assert one.index.disabled and "over 1 picture;" in one.status.value
+    assert one.index.disabled and "over 1 image;" in one.status.value
     assert bundle_of(one)[0]["text/plain"] == bundle_of(explorer())[0]["text/plain"]
     one.after.click()
     assert one.settle(LONG)
@@ -215,14 +215,14 @@ def test_what_was_passed_stays_as_it_was() -> None:
         (lambda a: a | {"masks": a["masks"].where(a["masks"] != 1, 4)}, "masks must hold 0..3"),
         (
             lambda a: a | {"masks": torch.full_like(a["masks"], 255)},
-            "'one' won't do. There is nothing to score",
+            "'one' can't be used. There is nothing to score",
         ),
         (lambda a: a | {"logits_by_name": {}}, "at least one model"),
         (lambda a: a | {"logits_by_name": {"one": a["logits"][:, :3]}}, r"'one' must be \[6, 4, 12, 10\]"),
-        (lambda a: a | {"logits_by_name": {"one": a["logits"] * torch.nan}}, "'one' won't do. .*finite"),
+        (lambda a: a | {"logits_by_name": {"one": a["logits"] * torch.nan}}, "'one' can't be used. .*finite"),
         (
             lambda a: a | {"logits_by_name": {"one": a["logits"].softmax(1)}},
-            "'one' won't do. .*probabilities",
+            "'one' can't be used. .*probabilities",
         ),
         (lambda a: a | {"classes": ("a", "b", "c")}, "'one' must be|masks must hold"),
         (lambda a: a | {"start": 1.5}, "start is a threshold"),

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from kdcourse import widgets
-from kdcourse.distillation import SoftTargets, soft_targets
+from kdcourse.distillation import SoftTargets, distil, methods, soft_targets
 from kdcourse.errors import ArgumentError
 from kdcourse.training import History
 from kdcourse.widgets import RunSettings
 from kdcourse.widgets.jobs import trainings
 from kdcourse.widgets.storage import RunFolder
-from kdcourse.widgets.trial import train_run
 from kdcourse.widgets.tuner import DistillationTuner
+from kdcourse.widgets.tuner_training import fresh_student, train_run
 from tests.distillation.tiny import Teacher, dataset, quarter_reader
 from tests.widgets.tiny import LONG, bundle_of, until
 
@@ -62,15 +62,17 @@ def test_a_run_is_trained_shown_and_kept() -> None:
 
 def test_controls_become_settings() -> None:
     widget = tuner(replace(QUICK, seed=7))
-    widget.objective.value = "teacher"
-    assert widget.alpha.disabled and not widget.temperature.disabled
-    widget.objective.value = "labels"
-    assert widget.alpha.disabled and widget.temperature.disabled
-    widget.objective.value = "distilled"
+    widget.learns_from.value = "teacher"
+    assert widget.alpha.disabled and not widget.sliders["temperature"].disabled
+    widget.learns_from.value = "labels"
+    assert widget.alpha.disabled and widget.sliders["temperature"].disabled
+    widget.learns_from.value = "distilled"
     assert not widget.alpha.disabled
-    widget.temperature.value, widget.alpha.value = 10.0, 0.3
+    widget.sliders["temperature"].value, widget.alpha.value = 10.0, 0.3
     widget.student.value, widget.epochs.value, widget.learning_rate.value = "mlp_109k", 5, 0.01
-    assert widget.settings == RunSettings("distilled", "mlp_109k", 10.0, 0.3, 5, 0.01, 16, 7)
+    assert widget.settings == RunSettings(
+        "distilled", "mlp_109k", "kd", {"temperature": 10.0}, 0.3, 5, 0.01, 16, 7
+    )
     assert (
         "mlp_25k (2,212 parameters)",
         "mlp_25k",
@@ -78,12 +80,12 @@ def test_controls_become_settings() -> None:
     assert all("teacher" not in name and "unet" not in name for name, _ in widget.student.options)
 
 
-@pytest.mark.parametrize("objective", ["labels", "teacher"])
-def test_the_other_objectives_train_too(objective: str) -> None:
-    widget = tuner(replace(QUICK, objective=objective))
+@pytest.mark.parametrize("learns_from", ["labels", "teacher"])
+def test_students_of_labels_or_teacher_alone_train_too(learns_from: str) -> None:
+    widget = tuner(replace(QUICK, learns_from=learns_from))
     trained(widget)
-    assert widget.runs[0].settings.objective == objective and widget.runs[0].state == "finished"
-    soft = None if objective == "labels" else targets()
+    assert widget.runs[0].settings.learns_from == learns_from and widget.runs[0].state == "finished"
+    soft = None if learns_from == "labels" else targets()
     expected = train_run(widget.runs[0].settings, dataset(), soft)
     assert widget.runs[0].losses == expected.losses
 
@@ -140,11 +142,11 @@ def test_closing_mid_training_leaves_no_thread() -> None:
 def test_runs_are_there_after_a_restart_and_can_be_compared() -> None:
     first = tuner()
     trained(first)
-    first.temperature.value = 8.0
+    first.sliders["temperature"].value = 8.0
     trained(first)
     first.close()
     again = tuner()
-    assert [run.settings.temperature for run in again.runs] == [4.0, 8.0]
+    assert [run.settings.method_settings["temperature"] for run in again.runs] == [4.0, 8.0]
     assert "T=8" in alt(again) and "T=4" not in alt(again)
     again.kept.value = tuple(run.identity for run in again.runs)
     assert "T=8" in alt(again) and "T=4" in alt(again)
@@ -157,15 +159,15 @@ def test_deleting_asks_first() -> None:
     widget = tuner()
     trained(widget)
     trained(widget)
-    assert widget.really.layout.display == "none"
+    assert widget.confirm.layout.display == "none"
     widget.kept.value = (widget.runs[0].identity,)
     widget.delete.click()
-    assert widget.really.layout.display != "none" and "Delete 1 run for good?" in widget.status.value
-    widget.keep.click()
-    assert len(widget.runs) == 2 and widget.really.layout.display == "none"
+    assert widget.confirm.layout.display != "none" and "Delete 1 run for good?" in widget.status.value
+    widget.cancel.click()
+    assert len(widget.runs) == 2 and widget.confirm.layout.display == "none"
     kept = widget.runs[1]
     widget.delete.click()
-    widget.really.click()
+    widget.confirm.click()
     assert widget.runs == (kept,) and RunFolder().load() == ([kept], [])
     assert "1 run deleted" in widget.status.value
     assert widget.settle(LONG)
@@ -185,7 +187,7 @@ def test_a_folder_that_can_not_be_written_loses_no_run(tmp_path: Path) -> None:
     file.write_text("no folder")
     widget = tuner(runs=file)
     trained(widget)
-    assert len(widget.runs) == 1 and "could not be kept on disk" in widget.status.value
+    assert len(widget.runs) == 1 and "could not be stored on disk" in widget.status.value
 
 
 def test_what_goes_wrong_in_the_background_is_told_in_the_widget() -> None:
@@ -202,13 +204,18 @@ def test_a_run_that_diverges_is_kept_shown_and_compared() -> None:
     widget = tuner(replace(QUICK, epochs=5))
     trained(widget)
     finished = widget.runs[0]
-    widget.objective.value, widget.temperature.value, widget.learning_rate.value = "teacher", 20.0, 1.0
+    widget.learns_from.value, widget.sliders["temperature"].value, widget.learning_rate.value = (
+        "teacher",
+        20.0,
+        1.0,
+    )
     trained(widget)
     good, bad = widget.runs
-    assert good == finished and bad.state == "diverged" and bad.settings.objective == "teacher"
+    assert good == finished and bad.state == "diverged" and bad.settings.learns_from == "teacher"
     assert bad.losses and all(isfinite(loss) for _, loss in bad.losses) and len(bad.epochs) < 5
     assert (
-        "Kept as far as it got" in widget.status.value and "third of the learning rate" in widget.status.value
+        "The incomplete run was stored" in widget.status.value
+        and "third of the learning rate" in widget.status.value
     )
     assert 'role="alert"' in widget.status.value and widget.stop.disabled and widget.progress.value < 1
     assert widget.kept.options[0][0].startswith("diverged") and len(widget.kept.value) == 2
@@ -260,7 +267,7 @@ def test_stop_reaches_the_asking_of_the_teacher() -> None:
     assert asked.wait(LONG)
     widget.stop.click()
     assert widget.wait(LONG)
-    assert ("nothing to keep" in widget.status.value and widget.runs == ()) or widget.runs[
+    assert ("nothing to store" in widget.status.value and widget.runs == ()) or widget.runs[
         0
     ].state == "stopped"
 
@@ -294,6 +301,13 @@ def test_tuner_refuses_what_does_not_fit() -> None:
         (dataset(), "teacher_1", {}, "needs a Dataset and a teacher"),
         (dataset(), targets(), {"students": ["pocket_2k"]}, "must be one of pocket_2k"),
         (dataset(), targets(), {"students": ["mlp_25k", "no_such"]}, "There is no model"),
+        (dataset(), targets(), {"settings": replace(QUICK, method="no_such")}, "must be one of .*kd"),
+        (
+            dataset(),
+            targets(),
+            {"settings": replace(QUICK, method_settings={"beta": 1})},
+            "settings are temperature",
+        ),
     ):
         with pytest.raises(ArgumentError, match=message):
             widgets.distillation_tuner(data, teacher, **options)  # type: ignore[arg-type]
@@ -309,3 +323,37 @@ def test_the_end_of_an_interrupted_training_leaves_the_next_one_its_stop_button(
     assert len(widget.runs) == 1 and not widget.stop.disabled and "Training" in widget.status.value
     widget.stop.click()
     assert widget.wait(LONG) and len(widget.runs) == 2 and widget.stop.disabled
+
+
+def test_the_menu_of_methods_is_the_registry_and_its_sliders_are_their_settings() -> None:
+    widget = tuner(teacher=quarter_reader())
+    offered = [name for _, name in widget.method.options]
+    assert offered == list(methods.names("labels"))
+    for name in offered:
+        widget.method.value = name
+        numbers = [key for key, default in methods.settings_of(name).items() if not isinstance(default, bool)]
+        assert [*widget.settings.method_settings] == numbers
+        shown = widget._shown_sliders.children
+        assert shown == tuple(widget.sliders[key] for key in numbers) and all(
+            one.description for one in shown
+        )
+    # Features aren't stored: with soft targets, methods that compare them can't be chosen.
+    stored = [name for name in offered if methods.describe(name).layers is None]
+    assert [name for _, name in tuner().method.options] == stored
+
+
+def test_a_run_of_another_method_trains_by_its_sliders_and_is_kept() -> None:
+    widget = tuner()
+    widget.method.value = "dkd"
+    widget.sliders["beta"].value, widget.sliders["temperature"].value = 3, 2.0
+    trained(widget)
+    (run,) = widget.runs
+    assert run.state == "finished" and run.settings.method == "dkd"
+    assert run.settings.method_settings["beta"] == 3 and run.settings.method_settings["temperature"] == 2.0
+    assert "by dkd T=2" in run.settings.name and "beta=3" in widget.table.value and "beta=3" in alt(widget)
+    assert RunFolder().load() == ([run], [])
+    history = distil(
+        fresh_student("mlp_25k", dataset()), targets(), dataset(), method="dkd", alpha=0.9, epochs=2, batch_size=16,
+        learning_rate=0.05, seed=0, precision="float32", progress=False, **run.settings.method_settings,
+    )  # fmt: skip
+    assert history.column("train_loss") == [record.train_loss for record in run.epochs]

@@ -1,4 +1,4 @@
-"""Students' code runs here, where it can neither see nor change anything, and what it does is seen from outside."""
+"""Run students' code where it can neither read nor change anything, and observe it from outside."""
 
 from kdcourse.coursework.sandbox.sandbox import Limits, Lost, Sandbox, available
 

@@ -1,18 +1,18 @@
-"""The judge's side: starts the sandbox, hands it answers, and believes nothing that comes back.
+"""Start the sandbox, send it answers, and verify its reports: the trusted side, in the grading process.
 
-What an answer can do inside: see the Python installation and a copy of this package without solutions, lessons and
-coursework, read-only; write a few bytes into an empty folder of its own; compute. What comes back is a report in plain
-values (`wire`), bounded, strictly read, and rebuilt here out of built-in types.
+Inside, an answer can read the Python installation and a copy of this package without solutions, lessons and
+coursework; write a few bytes into an empty folder of its own; compute. It sends back a report in plain values
+(`messages`) of limited size, which is strictly parsed and rebuilt here out of built-in types.
 
-**What a forged report can achieve.** An answer shares its process with what observes it, so that it may replace the
-observer, or write a report itself. Hence nothing in there knows a right result: a report must bring the right results
-of inputs that were never seen before, and whoever can compute those has solved the exercise. Neither can an answer find
-what others' answers gave: each process is forked from one that never runs any, and reports are wiped. What can be
-forged is what only the observer sees: that the inputs were not changed, that a second round gave the same, that a
-gradient flows (its numbers must be right), and the states in which exercises about models note that one was asked
-("eval", nothing recorded). Against the last, what leaves traces in numbers is compared too (BatchNorm statistics,
-weights after the step, losses without dropout), and names and types of everything reported must be those of the
-exercise. Whether a blank is left is decided here, from the source.
+**What a forged report can achieve.** An answer shares its process with the code that observes it, so it can replace
+the observer or write a report itself. Hence nothing in the sandbox knows a correct result: a report must contain the
+correct results for inputs that were never shown before, and whoever can compute those has solved the exercise. An
+answer can't find the results of other answers either: each process is forked from one that never runs any, and
+reports are wiped. Only what the observer alone sees can be forged: that the inputs were not changed, that a second
+run gave the same results, that there is a gradient (its numbers must be correct), and the modes in which exercises
+about models record a forward pass ("eval", no gradients). For the latter, effects on numbers are compared too
+(BatchNorm statistics, weights after the step, losses without dropout), and names and types of everything reported
+must be those of the exercise. Whether a blank is left is decided here, from the source.
 """
 
 from __future__ import annotations
@@ -37,36 +37,34 @@ from torch import Tensor
 
 import kdcourse
 from kdcourse.checks import Exercise
-from kdcourse.checks.observe import ANSWER, GRADIENT, Observed, Outcome, Raised, blank_in, observe_ours
+from kdcourse.checks.observe import blank_in, observe_ours
+from kdcourse.checks.outcomes import ANSWER, GRADIENT, Observed, Outcome, Raised
 from kdcourse.coursework.records import Answer
-from kdcourse.coursework.sandbox.wire import WireError, decode, encode, framed
+from kdcourse.coursework.sandbox.messages import MessageError, decode, encode, framed
 from kdcourse.errors import CourseworkError
 
 _START = 180.0  # seconds for importing torch on a busy machine
-_SLACK = 10.0  # seconds that the sandbox may take to end an answer, beyond the answer's own
-# What the sandbox's copy of the package leaves out: solutions, and what no answer needs.
+_SLACK = 10.0  # seconds for the sandbox to stop an answer, beyond the answer's own limit
+# The sandbox's copy of the package leaves out solutions and everything that no answer needs.
 _LEFT_OUT = (
-    "checks/lesson_*.py",
-    "checks/vary.py",
-    "lessons",
     "coursework",
-    "experiments",
+    "runs",
     "cli.py",
     "__pycache__",
 )
-_WORKER = ("worker.py", "wire.py")
+_WORKER = ("worker.py", "messages.py")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one answer may use.
+    """Limit the resources of one answer.
 
     Args:
-        seconds: for all tries together; two more until it is ended by force.
+        seconds: for all inputs together; two more until it is killed.
         memory: bytes beyond what torch itself takes.
-        processes: it and all it starts, threads included.
-        file_bytes: that it may write, all files together.
-        returned_bytes: that its report may have.
+        processes: its own and all that it starts, threads included.
+        file_bytes: total size of the files that it may write.
+        returned_bytes: largest size of its report.
     """
 
     seconds: float = 5.0
@@ -78,7 +76,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Lost:
-    """An answer that gave no report.
+    """Say why an answer gave no report.
 
     ``kind``: "time", "memory", "processes", "output", "died", "broken" (its code failed before it could be called) or
     "forged". ``reason`` is a sentence for the student.
@@ -89,20 +87,20 @@ class Lost:
 
 
 _REASONS = {
-    "time": "it took too long and was stopped. Does each loop come nearer to its end?",
-    "memory": "it took too much memory and was stopped.",
+    "time": "it took too long and was stopped. Does every loop end?",
+    "memory": "it used too much memory and was stopped.",
     "processes": "it started too many processes and was stopped.",
-    "output": "what it gives back is far too large.",
-    "died": "it ended the Python that ran it.",
-    "forged": "what came back is no result of a function.",
+    "output": "the values that it returns are far too large.",
+    "died": "it ended the Python process that ran it.",
+    "forged": "what it returned is not the result of a function.",
 }
 
 
 @lru_cache(maxsize=1)
 def available() -> str:
-    """Why students' code can't be confined on this machine, in a sentence, or "" where it can."""
+    """Return why students' code can't be confined on this machine, in a sentence, or "" if it can."""
     if sys.platform != "linux":
-        return "It needs Linux (on Windows, the Linux of WSL will do)."
+        return "It needs Linux (on Windows, use WSL)."
     if shutil.which("bwrap") is None:
         return "Bubblewrap is missing: install the package bubblewrap (command bwrap)."
     try:
@@ -116,19 +114,19 @@ def available() -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"Bubblewrap doesn't run here ({type(error).__name__})."
     if tried.returncode:
-        said = tried.stderr.decode(errors="replace").strip().splitlines()
-        return f"Bubblewrap doesn't run here: {said[-1][:200] if said else tried.returncode}."
+        lines = tried.stderr.decode(errors="replace").strip().splitlines()
+        return f"Bubblewrap doesn't run here: {lines[-1][:200] if lines else tried.returncode}."
     return ""
 
 
 class Sandbox:
-    """Runs students' answers, one process each, and tells what they did.
+    """Run students' answers, one process each, and report what they did.
 
-    Used in a ``with`` statement. One sandbox serves one thread; parallel workers open one each.
+    Use it in a ``with`` statement. One sandbox serves one thread; parallel workers open one each.
 
     Args:
         limits: for each answer.
-        unsafe: run answers as ordinary processes of this user, which may read and change all that the user may.
+        unsafe: run answers as ordinary processes with all rights of this user.
 
     Raises:
         CourseworkError: on entry: answers can't be confined here, and ``unsafe`` is not set.
@@ -139,22 +137,20 @@ class Sandbox:
         self._unsafe = unsafe
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._walls = ""
+        self._isolation = ""
 
     def __enter__(self) -> Self:
         why = available()
         if self._unsafe:
             if not hasattr(os, "fork"):
-                raise CourseworkError(
-                    "Answers can't be run on this system at all: use Linux, or WSL on Windows."
-                )
+                raise CourseworkError("Answers can't be run on this system: use Linux, or WSL on Windows.")
             warnings.warn(
-                "Students' code runs without a sandbox: it may read and change whatever you may.",
+                "Students' code runs without a sandbox: it can read and change everything that you can.",
                 stacklevel=2,
             )
         elif why:
             raise CourseworkError(
-                f"Students' code can't be confined here. {why} To run it all the same, with all that you may do, say "
+                f"Students' code can't be confined here. {why} To run it anyway, with all your rights, pass "
                 "--unsafe (unsafe=True)."
             )
         self._folder = Path(tempfile.mkdtemp(prefix="kdcourse-"))
@@ -173,21 +169,21 @@ class Sandbox:
     def observe(
         self, answers: Sequence[Answer], exercises: Mapping[str, Exercise]
     ) -> dict[str, Observed | Lost]:
-        """What the code answers of one submission do on the tries of their exercises, by task.
+        """Observe what the code answers of one submission do on the inputs of their exercises, by task.
 
         Args:
-            answers: those that have something to run.
-            exercises: by task, as they are to be tried (see `Exercise.varied`).
+            answers: the answers of one submission; those without code to run are skipped.
+            exercises: by task, as they are to be tried (see `kdcourse.checks.varied`).
 
         Raises:
-            CourseworkError: the sandbox itself doesn't work, which is no answer's fault.
+            CourseworkError: the sandbox itself fails, which is not the answer's fault.
         """
         seen: dict[str, Observed | Lost] = {}
         for answer in answers:
             if answer.pieces and not answer.problem:
                 seen[answer.task] = self._observe(answer, exercises[answer.task])
-        if self._walls == "shared":
-            # Answers there could reach the process that the next ones are forked from.
+        if self._isolation == "shared":
+            # Without nested namespaces an answer could reach the process from which the next ones are forked.
             self._stop()
         return seen
 
@@ -195,23 +191,23 @@ class Sandbox:
         if self._process is None:
             self._start()
         try:
-            fate, report = self._ask(_request(answer, exercise))
-        except (OSError, EOFError, WireError, TimeoutError) as error:
+            status, report = self._exchange(_request(answer, exercise))
+        except (OSError, EOFError, MessageError, TimeoutError) as error:
             self._stop()
             return _lost("time" if isinstance(error, TimeoutError) else "died")
-        if fate == "refused":
+        if status == "refused":
             raise CourseworkError(
-                "The kernel refuses another namespace, so that the answer was not run. Try fewer jobs, or raise "
+                "The kernel refuses another namespace, so the answer was not run. Use fewer --jobs, or raise "
                 "/proc/sys/user/max_user_namespaces."
             )
-        if fate != "done":
-            return _lost(fate if fate in _REASONS else "forged")
+        if status != "done":
+            return _lost(status if status in _REASONS else "forged")
         return rebuilt(report, answer, exercise)
 
     # -- the process ----------------------------------------------------------------------------
 
     def _start(self) -> None:
-        assert self._folder is not None, "a sandbox is used in a with statement"
+        assert self._folder is not None, "a sandbox must be used in a with statement"
         limits = self._limits
         bounds = [limits.seconds, limits.memory, limits.processes, limits.file_bytes, limits.returned_bytes]
         package, folder = self._folder / "package", str(self._folder / "work")
@@ -233,8 +229,8 @@ class Sandbox:
         start = f"import runpy, sys; sys.path.insert(0, {str(package)!r}); "
         start += f"runpy.run_module({_MODULE!r}, run_name='__main__')"
         arguments = ["none" if self._unsafe else "isolate", folder, *map(str, bounds)]
-        complaints = self._folder / "complaints"  # of starting; answers have no such output
-        with complaints.open("wb") as stderr:
+        errors = self._folder / "errors"  # while starting; answers have no such output
+        with errors.open("wb") as stderr:
             self._process = subprocess.Popen(
                 [*command, sys.executable, "-I", "-B", "-c", start, *arguments],
                 stdin=subprocess.PIPE,
@@ -245,17 +241,17 @@ class Sandbox:
                 start_new_session=True,
             )
         try:
-            self._walls = self._said(time.monotonic() + _START)["walls"]
-        except (OSError, EOFError, WireError, TimeoutError, KeyError) as error:
+            self._isolation = self._message(time.monotonic() + _START)["isolation"]
+        except (OSError, EOFError, MessageError, TimeoutError, KeyError) as error:
             self._stop()
-            said = complaints.read_text(errors="replace").strip().splitlines() or [type(error).__name__]
+            lines = errors.read_text(errors="replace").strip().splitlines() or [type(error).__name__]
             raise CourseworkError(
-                f"The sandbox didn't start: {said[-1][:300]}. Is there memory for another Python with torch?"
+                f"The sandbox didn't start: {lines[-1][:300]}. Is there enough memory for another Python with torch?"
             ) from None
-        if self._walls == "shared":
+        if self._isolation == "shared":
             warnings.warn(
-                "Namespaces within namespaces are refused here, so every submission starts a Python of its own: "
-                "seconds more each.",
+                "Nested namespaces are refused here, so every submission starts its own Python, which takes "
+                "seconds more.",
                 stacklevel=4,
             )
 
@@ -269,34 +265,34 @@ class Sandbox:
         try:
             process.wait(timeout=1.0)
         except subprocess.TimeoutExpired:
-            process.kill()  # and with it, in bubblewrap, all that it contains
+            process.kill()  # and, in bubblewrap, everything inside
             process.wait()
 
-    def _ask(self, request: bytes) -> tuple[str, bytes]:
+    def _exchange(self, request: bytes) -> tuple[str, bytes]:
         deadline = time.monotonic() + self._limits.seconds + _SLACK
         assert self._process is not None and self._process.stdin is not None
         data = memoryview(framed(request))
         while data:
             data = data[self._process.stdin.write(data) :]
-        said = self._said(deadline)
-        size = said.get("size")
+        reply = self._message(deadline)
+        size = reply.get("size")
         if (
-            type(said.get("fate")) is not str
+            type(reply.get("status")) is not str
             or type(size) is not int
             or not 0 <= size <= self._limits.returned_bytes
         ):
-            raise WireError("no report")
-        return said["fate"], self._read(size, deadline)
+            raise MessageError("no report")
+        return reply["status"], self._read(size, deadline)
 
-    def _said(self, deadline: float) -> dict[str, Any]:
-        """What the zygote itself says."""
+    def _message(self, deadline: float) -> dict[str, Any]:
+        """Read a message of the zygote itself."""
         size = int.from_bytes(self._read(8, deadline), "big")
         if size > 2**12:
-            raise WireError("too much is said")
-        said = decode(self._read(size, deadline))
-        if type(said) is not dict:
-            raise WireError("nothing is said")
-        return said
+            raise MessageError("the message is too long")
+        reply = decode(self._read(size, deadline))
+        if type(reply) is not dict:
+            raise MessageError("the message is no dict")
+        return reply
 
     def _read(self, count: int, deadline: float) -> bytes:
         assert self._process is not None and self._process.stdout is not None
@@ -319,7 +315,7 @@ _MODULE = "kdcourse.coursework.sandbox.worker"
 
 
 def _bubblewrap(more: Sequence[str]) -> list[str]:
-    """bwrap with what Python needs and no more; ``more`` comes before everything becomes read-only."""
+    """Return the bwrap command that shows only what Python needs; ``more`` precedes making everything read-only."""
     command = [
         shutil.which("bwrap") or "bwrap",
         "--unshare-all",
@@ -343,7 +339,7 @@ def _bubblewrap(more: Sequence[str]) -> list[str]:
 
 
 def _prefixes() -> list[str]:
-    """Folders of the Python that runs, outside /usr."""
+    """Return the folders of the running Python outside /usr."""
     found = {sys.prefix, sys.exec_prefix, sys.base_prefix, os.path.dirname(os.path.dirname(sys.executable))}
     found |= {os.path.realpath(one) for one in found} | {
         os.path.dirname(os.path.dirname(os.path.realpath(sys.executable)))
@@ -352,7 +348,7 @@ def _prefixes() -> list[str]:
 
 
 def _hidden() -> list[str]:
-    """Where this package with its solutions lies, if that is inside a folder that Python needs."""
+    """Return the folder of this package with its solutions, if it is inside a folder that Python needs."""
     package = Path(kdcourse.__file__).resolve().parent
     folder = package.parent if (package.parent / "pyproject.toml").exists() else package
     shown = [Path("/usr"), *map(Path, _prefixes())]
@@ -367,72 +363,73 @@ def _environment(folder: str) -> dict[str, str]:
 def _copy_package(to: Path) -> None:
     source = Path(kdcourse.__file__).resolve().parent
     left_out = {path for pattern in _LEFT_OUT for path in source.glob(pattern)}
+    lessons = (path for path in (source / "course").rglob("*") if path.is_file())
+    left_out |= {path for path in lessons if path.name != "fixtures.py"}  # solutions stand beside them
 
     def ignored(folder: str, names: list[str]) -> list[str]:
         return [name for name in names if Path(folder, name) in left_out or name == "__pycache__"]
 
     shutil.copytree(source, to / "kdcourse", ignore=ignored)
-    rooms = to / "kdcourse" / "coursework" / "sandbox"
-    rooms.mkdir(parents=True)
+    target = to / "kdcourse" / "coursework" / "sandbox"
+    target.mkdir(parents=True)
     for name in _WORKER:
-        shutil.copy(Path(__file__).with_name(name), rooms / name)
+        shutil.copy(Path(__file__).with_name(name), target / name)
 
 
-# -- what goes in -------------------------------------------------------------------------------
+# -- the request --------------------------------------------------------------------------------
 
 
 def _request(answer: Answer, exercise: Exercise) -> bytes:
     import inspect
 
+    fixture = exercise.fixture
     return encode(
         {
             "id": exercise.id,
-            "kind": exercise.kind,
             "gradient": exercise.gradient,
             "parameters": list(inspect.signature(exercise.solution).parameters),
-            "play": exercise.play.__name__ if exercise.play is not None else None,
-            "tries": [list(probe.inputs) for probe in exercise.probes],
+            "fixture": "" if fixture is None else f"{fixture.__module__}:{fixture.__name__}",
+            "inputs": [list(probe.inputs) for probe in exercise.probes],
             "pieces": list(answer.pieces),
             "function": answer.function,
         }
     )
 
 
-# -- what comes out -----------------------------------------------------------------------------
+# -- the report ---------------------------------------------------------------------------------
 
 
 def rebuilt(report: bytes, answer: Answer, exercise: Exercise) -> Observed | Lost:
-    """What was observed, out of a report that may be a forgery; `Lost` where it can't be an honest one."""
+    """Rebuild what was observed from a report that may be forged; `Lost` if it can't be a genuine one."""
     try:
-        said = decode(report)
-        _require(type(said) is dict)
-        if "broken" in said:
-            return Lost("broken", f"its code stopped before it could be tried: {_line(said['broken'])}.")
+        reply = decode(report)
+        _require(type(reply) is dict)
+        if "broken" in reply:
+            return Lost("broken", f"its code stopped before it could be called: {_line(reply['broken'])}.")
         expected = observe_ours(exercise, exercise.solution)
-        outcomes = _outcomes(said.get("outcomes"), expected)
-        again = _outcomes(said.get("again"), expected)
-        stuck, misfit = said.get("stuck"), _line(said.get("misfit"))
+        outcomes = _outcomes(reply.get("outcomes"), expected)
+        again = _outcomes(reply.get("again"), expected)
+        stuck, misfit = reply.get("stuck"), _line(reply.get("misfit"))
         _require(stuck in ("", "ended", "running"))
         if not misfit:
-            rounds = 1 if exercise.kind == "value" else 2
             if stuck:
                 _require(len(outcomes) > 0)
             else:
-                _require(len(outcomes) == len(expected) and len(again) == (rounds - 1) * len(expected))
+                _require(len(outcomes) == len(expected) and len(again) == len(expected))
                 _require(all(one.parts or one.error for one in (*outcomes, *again)))
         return Observed(outcomes, again, stuck, _is_blank(answer), misfit)
-    except WireError:
+    except MessageError:
         return _lost("forged")
 
 
-def _outcomes(said: Any, expected: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-    _require(type(said) is list and len(said) <= len(expected))
-    return tuple(_outcome(one, other) for one, other in zip(said, expected, strict=False))
+def _outcomes(reply: Any, expected: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    _require(type(reply) is list and len(reply) <= len(expected))
+    return tuple(_outcome(one, other) for one, other in zip(reply, expected, strict=False))
 
 
-def _outcome(said: Any, expected: Outcome) -> Outcome:
-    _require(type(said) is dict and type(said.get("parts")) is dict)
-    parts, changed, error = said["parts"], said.get("changed"), said.get("error")
+def _outcome(reply: Any, expected: Outcome) -> Outcome:
+    _require(type(reply) is dict and type(reply.get("parts")) is dict)
+    parts, changed, error = reply["parts"], reply.get("changed"), reply.get("error")
     _require(type(changed) is list and all(type(place) is int and 0 <= place < 9 for place in changed))
     raised = None
     if error is not None:
@@ -447,12 +444,12 @@ def _outcome(said: Any, expected: Outcome) -> Outcome:
             _require(
                 name == ANSWER or (name == GRADIENT and parts[name] is None) or _alike(value, parts[name])
             )
-    # A try that was cut short has neither parts nor error; judging never looks into it.
-    return Outcome(parts, raised, tuple(changed), _line(said.get("printed")))
+    # A call that was stopped has neither parts nor error; it is never judged.
+    return Outcome(parts, raised, tuple(changed), _line(reply.get("printed")))
 
 
 def _alike(expected: Any, found: Any) -> bool:
-    """Whether something that only the observer writes has the type that it always has."""
+    """Tell whether a value that only the observer writes has its usual type."""
     if isinstance(expected, tuple):
         return (
             type(found) is tuple
@@ -464,11 +461,11 @@ def _alike(expected: Any, found: Any) -> bool:
 
 def _require(condition: bool) -> None:
     if not condition:
-        raise WireError("no honest report")
+        raise MessageError("no genuine report")
 
 
 def _line(text: Any) -> str:
-    """One line of plain characters, whatever was said."""
+    """Return one line of printable characters."""
     _require(type(text) is str)
     return "".join(sign if sign.isprintable() else " " for sign in text[:400]).strip()
 
@@ -478,7 +475,7 @@ def _lost(kind: str) -> Lost:
 
 
 def _is_blank(answer: Answer) -> bool:
-    """Whether the definition that counts, the last one of that name, still has a blank."""
+    """Tell whether the definition that counts, the last one of that name, still has a blank."""
     name = re.escape(answer.function)
     for piece in reversed(answer.pieces):
         if re.search(rf"^\s*(async\s+)?(def|class)\s+{name}\b|^{name}\b[^=\n]*=", piece, re.MULTILINE):

@@ -1,15 +1,16 @@
-"""The untrusted side: one process that imports torch once, and forks a child of its own for every answer.
+"""Run answers inside the sandbox: one process imports torch once, and forks a child for every answer.
 
-    judge -- pieces of source and tries --> zygote -- fork --> guard -- fork --> answer
-    judge <-- plain values, bounded ------- zygote <---------------- pipe ---------'
+    grader -- pieces of source and inputs --> zygote -- fork --> guard -- fork --> answer
+    grader <-- plain values, bounded -------- zygote <---------------- pipe ---------'
 
-The zygote runs nothing of a student's. A guard only waits: where the kernel lets it, it opens namespaces of its own, in
-which the answer is the first process, so that all it starts ends with it. An answer's process sees an empty folder of
-its own and no other process, may open no socket and start no program, and is ended by the zygote when it takes too long
-or too much.
+The zygote runs no code of a student. A guard only waits: if the kernel allows it, it opens new namespaces in which the
+answer is the first process, so that everything that it starts ends with it. The process of an answer sees an empty
+folder of its own and no other process, can open no socket and start no program, and is killed by the zygote when it
+takes too long or uses too much.
 
-Nothing here can keep an answer from lying about itself, since it shares a process with what reports on it; the judge
-believes nothing, compares results, and so a lie must contain the right results. See `kdcourse.coursework.sandbox`.
+Nothing here can keep an answer from forging its report, since both share a process. The grading process therefore
+trusts no report and compares results, so that a forged report must contain the correct results. See
+`kdcourse.coursework.sandbox.sandbox`.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-_TICK = 0.05  # seconds between two looks at an answer's processes
-_GRACE = 2.0  # seconds beyond the limit in which an answer may still be stopped politely
+_TICK = 0.05  # seconds between two checks of an answer's processes
+_GRACE = 2.0  # seconds after the limit before an answer is killed
 _NOBODY = 65534
 _NEEDED = (
-    "kdcourse.checks.plays",
+    "kdcourse.checks.fixtures",
     "kdcourse.distillation",
     "kdcourse.evaluation",
     "kdcourse.models",
@@ -49,7 +50,7 @@ _NEEDED = (
 
 @dataclass(frozen=True)
 class Bounds:
-    """What one answer may use: see `kdcourse.coursework.sandbox.Limits`."""
+    """Limit the resources of one answer: see `kdcourse.coursework.sandbox.Limits`."""
 
     seconds: float
     memory: int
@@ -72,21 +73,21 @@ def main(bounds: Bounds, isolate: bool, folder: str) -> None:
         os.dup2(nothing, descriptor)
     os.close(nothing)
     _prepare()
-    from kdcourse.coursework.sandbox.wire import decode, encode, framed
+    from kdcourse.coursework.sandbox.messages import decode, encode, framed
 
-    walls = "nested" if isolate and _can_isolate(folder) else "shared" if isolate else "none"
-    _send(replies, framed(encode({"walls": walls})))
+    isolation = "nested" if isolate and _can_isolate(folder) else "shared" if isolate else "none"
+    _send(replies, framed(encode({"isolation": isolation})))
     while len(size := requests.read(8)) == 8:
         request = requests.read(int.from_bytes(size, "big"))
-        # Given back to the kernel after each answer: what a right answer gave must not be found by the next one.
-        with mmap.mmap(-1, bounds.returned + 1) as room:
-            fate, length = _run_guarded(decode, encode, request, bounds, walls, folder, room)
-            _send(replies, framed(encode({"fate": fate, "size": length})))
-            _send(replies, memoryview(room)[:length])
+        # Unmapped after each answer, so that the next one can't find what a correct answer returned.
+        with mmap.mmap(-1, bounds.returned + 1) as buffer:
+            status, length = _run_guarded(decode, encode, request, bounds, isolation, folder, buffer)
+            _send(replies, framed(encode({"status": status, "size": length})))
+            _send(replies, memoryview(buffer)[:length])
 
 
 def _prepare() -> None:
-    """Import and use once what answers need, so that no child has to."""
+    """Import and use once what answers need, so that no child process has to."""
     import torch
 
     torch.set_num_threads(1)
@@ -107,31 +108,31 @@ def _send(descriptor: int, data: bytes | memoryview) -> None:
 
 
 def _run_guarded(
-    decode: Any, encode: Any, request: bytes, bounds: Bounds, walls: str, folder: str, room: mmap.mmap
+    decode: Any, encode: Any, request: bytes, bounds: Bounds, isolation: str, folder: str, buffer: mmap.mmap
 ) -> tuple[str, int]:
-    """What became of one answer: "done" and the length of its report in ``room``, or why there is none."""
+    """Run one answer; return "done" and the length of its report in ``buffer``, or why there is no report."""
     reader, writer = os.pipe()
     guard = os.fork()
     if guard == 0:
         os.close(reader)
-        _guard(writer, walls, folder, bounds, lambda: encode(_report(decode(request), bounds.seconds)))
+        _guard(writer, isolation, folder, bounds, lambda: encode(_report(decode(request), bounds.seconds)))
     os.close(writer)
     try:
-        fate, length = _watch(guard, reader, bounds, room)
+        status, length = _watch(guard, reader, bounds, buffer)
     finally:
         os.close(reader)
-        status = _end(guard)
-    return ("refused", 0) if status == _REFUSED else (fate, length)
+        code = _end(guard)
+    return ("refused", 0) if code == _REFUSED else (status, length)
 
 
-def _watch(guard: int, reader: int, bounds: Bounds, room: mmap.mmap) -> tuple[str, int]:
+def _watch(guard: int, reader: int, bounds: Bounds, buffer: mmap.mmap) -> tuple[str, int]:
     length = 0
     deadline, looked = time.monotonic() + bounds.seconds + _GRACE, time.monotonic()
     usual = _own_memory(os.getpid())
     while True:
         ready, _, _ = select.select([reader], [], [], _TICK)
         if ready:
-            with memoryview(room) as view, view[length:] as rest:
+            with memoryview(buffer) as view, view[length:] as rest:
                 count = os.readv(reader, [rest])
             if not count:
                 return ("done" if length else "died"), length
@@ -151,7 +152,7 @@ def _watch(guard: int, reader: int, bounds: Bounds, room: mmap.mmap) -> tuple[st
 
 
 def _end(guard: int) -> int:
-    """End the answer and all it started, then its guard; the guard's exit status, when none is left."""
+    """Kill the answer and everything that it started, then wait for its guard and return the guard's exit status."""
     while True:
         for one in _descendants(guard):
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -163,7 +164,7 @@ def _end(guard: int) -> int:
 
 
 def _descendants(pid: int) -> list[int]:
-    """Every process below ``pid``; none where there is no /proc (macOS)."""
+    """Return all descendants of process ``pid``; none without /proc (macOS)."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
         if name.isdecimal():
@@ -180,7 +181,7 @@ def _descendants(pid: int) -> list[int]:
 
 
 def _own_memory(pid: int) -> int:
-    """Bytes of memory that no file backs."""
+    """Return the memory of a process that no file backs, in bytes."""
     total = 0
     with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/status", "rb") as file:
         for line in file:
@@ -191,14 +192,14 @@ def _own_memory(pid: int) -> int:
 
 # -- the guard opens namespaces and waits -------------------------------------------------------
 
-_REFUSED = 3  # a guard's exit status, where the kernel refuses what it allowed at first
+_REFUSED = 3  # a guard's exit status if the kernel refuses namespaces that it allowed at the start
 _NEW_NAMESPACES = 0x10000000 | 0x20000000 | 0x00020000 | 0x08000000  # user, pid, mount, ipc
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _guard(writer: int, walls: str, folder: str, bounds: Bounds, work: Any) -> NoReturn:
+def _guard(writer: int, isolation: str, folder: str, bounds: Bounds, work: Any) -> NoReturn:
     try:
-        if walls == "nested":
+        if isolation == "nested":
             try:
                 _unshare()
             except OSError:
@@ -208,7 +209,7 @@ def _guard(writer: int, walls: str, folder: str, bounds: Bounds, work: Any) -> N
                 36, 1, 0, 0, 0
             )  # PR_SET_CHILD_SUBREAPER: orphans of an answer stay below this process
         if os.fork() == 0:
-            _answer(writer, walls, folder, bounds, work)
+            _answer(writer, isolation, folder, bounds, work)
         os.close(writer)
         with contextlib.suppress(ChildProcessError):
             while True:
@@ -231,7 +232,7 @@ def _unshare() -> None:
 
 
 def _can_isolate(folder: str) -> bool:
-    """Whether namespaces within namespaces are allowed here; tried in a child."""
+    """Tell whether nested namespaces are allowed here, by trying it in a child process."""
     child = os.fork()
     if child == 0:
         try:
@@ -250,16 +251,16 @@ def _can_isolate(folder: str) -> bool:
 # -- the answer's process -----------------------------------------------------------------------
 
 
-def _answer(writer: int, walls: str, folder: str, bounds: Bounds, work: Any) -> NoReturn:
+def _answer(writer: int, isolation: str, folder: str, bounds: Bounds, work: Any) -> NoReturn:
     try:
-        os.setsid()  # or a signal to its own group would reach the zygote, namespaces or not
+        os.setsid()  # otherwise a signal to its process group would reach the zygote, even across namespaces
         _close_all_but(writer)
         size = _address_space()
-        if walls == "nested":
+        if isolation == "nested":
             _mount_empty(folder, bounds.file_bytes)
             _mount_empty("/proc", 2**12)
         os.chdir(folder)
-        _limit(bounds, size, count=walls != "none")
+        _limit(bounds, size, count=isolation != "none")
         if sys.platform == "linux":
             _give_up_rights()
         report: bytes = work()
@@ -280,7 +281,7 @@ def _address_space() -> int:
 
 
 def _limit(bounds: Bounds, size: int, count: bool) -> None:
-    """``count``: limit the processes of this user too, where nobody else's are counted with them."""
+    """Set resource limits; ``count`` also limits the number of processes of this user."""
     import resource
 
     most = {
@@ -291,22 +292,22 @@ def _limit(bounds: Bounds, size: int, count: bool) -> None:
         "RLIMIT_CORE": 0,
     }
     if count:
-        most["RLIMIT_NPROC"] = bounds.processes  # doesn't bind root: then the zygote counts
+        most["RLIMIT_NPROC"] = bounds.processes  # has no effect for root: then the zygote counts
     for name, limit in most.items():
         with contextlib.suppress(ValueError, OSError, AttributeError):
             resource.setrlimit(getattr(resource, name), (limit, limit))
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # too large a file is an OSError, not the end
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file that is too large raises OSError instead
 
 
 def _mount_empty(folder: str, size: int) -> None:
-    """An empty folder in memory of at most ``size`` bytes in the place of ``folder``."""
+    """Mount an empty folder in memory of at most ``size`` bytes over ``folder``."""
     options = f"size={size},nr_inodes=1000,mode=0777".encode()
     if _libc.mount(b"tmpfs", folder.encode(), b"tmpfs", 0x2 | 0x4 | 0x8, options):  # nosuid, nodev, noexec
         raise OSError(ctypes.get_errno(), f"mount {folder}")
 
 
 def _give_up_rights() -> None:
-    """No capability, no new ones, no look at it by others, and only the system calls that computing takes."""
+    """Drop all capabilities, forbid new ones and tracing, and allow only the system calls that computing needs."""
     _libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
     _libc.prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
     header = struct.pack("Ii", 0x20080522, 0)  # version 3, this thread
@@ -314,8 +315,8 @@ def _give_up_rights() -> None:
     _filter_calls()
 
 
-# Numbers of system calls, which differ from processor to processor: of those that start programs or processes, trace,
-# mount, open sockets or reach into the kernel. `clone` may start threads, which `clone3` can't be seen to do.
+# Numbers of system calls, which differ by processor: those that start programs or processes, trace, mount, open sockets
+# or change the kernel. `clone` may start threads; the filter can't see the flags of `clone3`.
 _CALLS: dict[str, tuple[int, int, int, tuple[int, ...]]] = {
     # machine: (audit number, clone, clone3, denied)
     "x86_64": (
@@ -334,17 +335,20 @@ _ALLOW, _ERROR = 0x7FFF0000, 0x00050000
 
 
 def _filter_calls() -> None:
-    """A seccomp filter (seccomp(2), bpf in its classic form); where it can't be set, namespaces and limits remain."""
+    """Set a seccomp filter (seccomp(2), classic BPF); if it can't be set, namespaces and limits remain."""
     if platform.machine() not in _CALLS:
         return
     audit, clone, clone3, denied = _CALLS[platform.machine()]
     load, equal, above, has, give = 0x20, 0x15, 0x35, 0x45, 0x06
     deny = (give, 0, 0, _ERROR | errno.EPERM)
     program = [(load, 0, 0, 4), (equal, 1, 0, audit), deny, (load, 0, 0, 0)]
-    program += [(above, 0, 1, 0x40000000), deny]  # calls of x32, another numbering
+    program += [(above, 0, 1, 0x40000000), deny]  # system calls of the x32 ABI, which have other numbers
     for number in denied:
         program += [(equal, 0, 1, number), deny]
-    program += [(equal, 0, 1, clone3), (give, 0, 0, _ERROR | errno.ENOSYS)]  # then `clone` is tried
+    program += [
+        (equal, 0, 1, clone3),
+        (give, 0, 0, _ERROR | errno.ENOSYS),
+    ]  # the C library then tries `clone`
     program += [(equal, 0, 3, clone), (load, 0, 0, 16), (has, 1, 0, _THREAD), deny, (give, 0, 0, _ALLOW)]
     code = b"".join(struct.pack("HBBI", *step) for step in program)
     buffer = ctypes.create_string_buffer(code)
@@ -352,11 +356,11 @@ def _filter_calls() -> None:
     _libc.prctl(22, 2, ctypes.c_char_p(pointer), 0, 0)  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
 
 
-# -- what an answer does ------------------------------------------------------------------------
+# -- running an answer --------------------------------------------------------------------------
 
 
 def _report(request: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """Run the pieces, put the function to the tries, and say what was seen in plain values."""
+    """Run the pieces, call the function with the inputs, and report the observations in plain values."""
     from kdcourse.checks import observe
 
     try:
@@ -377,31 +381,30 @@ def _defined(pieces: list[str], function: str) -> Any:
     scope: dict[str, Any] = {"__name__": "answer", "__builtins__": __builtins__}
     for number, piece in enumerate(pieces):
         name = f"<answer, piece {number + 1}>"
-        # Where inspect and the checks look for a line of source.
+        # inspect and the checks look up lines of source here.
         linecache.cache[name] = (len(piece), None, piece.splitlines(keepends=True), name)
         exec(compile(piece, name, "exec", dont_inherit=True), scope)
     return scope[function]
 
 
 def _stand_in(request: dict[str, Any]) -> Any:
-    """The exercise as far as observing needs it: no solution, no mistakes."""
-    from kdcourse.checks import plays
+    """Return the parts of the exercise that observing needs: no solution, no mistakes."""
 
     def asked() -> None:
-        """Has the parameters that the answer is to have."""
+        """Carry the parameters that the answer must have."""
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     asked.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [inspect.Parameter(name, kind) for name in request["parameters"]]
     )
-    probes = tuple(SimpleNamespace(inputs=tuple(inputs)) for inputs in request["tries"])
-    play = getattr(plays, request["play"]) if request["play"] else None
+    probes = tuple(SimpleNamespace(inputs=tuple(inputs)) for inputs in request["inputs"])
+    module, _, name = request["fixture"].partition(":")
+    fixture = getattr(importlib.import_module(module), name) if name else None
     return SimpleNamespace(
         id=request["id"],
-        kind=request["kind"],
         gradient=request["gradient"],
         solution=asked,
-        play=play,
+        fixture=fixture,
         probes=probes,
     )
 

@@ -54,7 +54,7 @@ def train_one_by_one(board: Board, data: Dataset, taught: Taught, settings: Sett
     stopping = False
 
     def train(position: int) -> History:
-        def after_step(epoch: int, step: int) -> None:
+        def after_step(epoch: int, step: int, loss: float) -> None:
             done[position] = epoch + step / steps
             if stopping:
                 raise Stopped

@@ -1,0 +1,1 @@
+"""Draw the results of benchmarks, in the style of `kdcourse.figures`."""

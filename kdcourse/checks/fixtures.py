@@ -1,0 +1,51 @@
+"""Tiny models that record how they were called, for exercises about models."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kdcourse.checks.probes import numbers
+
+
+class Remembering(nn.Module):
+    """A tiny classifier, float32 [B, 6] -> logits [B, 3], that records in which state it was called.
+
+    BatchNorm and dropout make a wrong mode visible in the answers too. Weights follow from ``seed``.
+
+    Attributes:
+        modes: "train" or "eval" for each call.
+        recorded: whether each call left a graph for gradients behind.
+    """
+
+    def __init__(self, seed: int, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 3)
+        )
+        with torch.no_grad():
+            for place, parameter in enumerate(self.parameters()):
+                parameter.copy_(numbers(seed * 10 + place, *parameter.shape, spread=0.7))
+        self.modes: list[str] = []
+        self.recorded: list[bool] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.layers(images)
+        self.modes.append("train" if any(part.training for part in self.modules()) else "eval")
+        self.recorded.append(logits.requires_grad)
+        return logits
+
+    @property
+    def asked(self) -> str:
+        """Every mode in which it was called, in words."""
+        return " and ".join(sorted(set(self.modes))) or "never"
+
+
+def weights(model: nn.Module) -> Tensor:
+    """Return all parameters in one row."""
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def statistics(model: nn.Module) -> Tensor:
+    """Return all buffers (BatchNorm's running mean, variance and count) in one row."""
+    return torch.cat([buffer.detach().double().flatten() for buffer in model.buffers()])

@@ -1,0 +1,62 @@
+"""The tiny student, teacher and optimizer that answers of this lesson are given.
+
+This file knows no solution, since it runs beside answers that nobody trusts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdcourse.checks.exercise import Answer
+from kdcourse.checks.fixtures import Remembering, statistics, weights
+from kdcourse.checks.outcomes import ANSWER
+
+
+class Descent:
+    """Descend the gradient, and count the steps.
+
+    Not torch.optim's, whose first use imports torch's compiler: seconds that would count as the answer's.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.param_groups: list[dict[str, Any]] = [{"params": list(model.parameters()), "lr": 0.5}]
+        self.steps = 0
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for parameter in self.param_groups[0]["params"]:
+            parameter.grad = None if set_to_none or parameter.grad is None else torch.zeros_like(parameter)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        self.steps += 1
+        for parameter in self.param_groups[0]["params"]:
+            if parameter.grad is not None:
+                parameter -= self.param_groups[0]["lr"] * parameter.grad
+
+
+def step(
+    answer: Answer, mode: str, images: Tensor, labels: Tensor, temperature: float, alpha: float
+) -> dict[str, Any]:
+    """Return the loss, how student and teacher changed, and in which state they were called."""
+    # No dropout in the student, so that answers don't depend on how often it was asked.
+    student, teacher = Remembering(seed=1, dropout=0.0), Remembering(seed=2)
+    student.train(mode == "train")
+    for parameter in student.parameters():
+        parameter.grad = torch.full_like(parameter, 0.3)  # left over from an earlier step
+    optimizer = Descent(student)
+    before = weights(teacher)
+    loss = answer(student, teacher, images, labels, optimizer, temperature, alpha)
+    return {
+        ANSWER: loss,
+        "the mode it asked the teacher in": teacher.asked,
+        "the mode it asked the student in": student.asked,
+        "whether the teacher's pass was recorded": any(teacher.recorded),
+        "gradients in the teacher": any(parameter.grad is not None for parameter in teacher.parameters()),
+        "the teacher's weights changed": not torch.equal(before, weights(teacher)),
+        "the teacher's BatchNorm statistics": statistics(teacher),
+        "the number of steps": optimizer.steps,
+        "the student's weights after the step": weights(student),
+    }

@@ -1,0 +1,775 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Distil
+#
+# You know what soft targets say and what the temperature does to them. Now you build the objective that a student
+# learns from, step by step, and find out by yourself when it helps, when it does nothing, and when it does harm.
+#
+# ## Objectives
+#
+# By the end of this lesson you can
+#
+# - write the distillation objective and one step of distillation, and avoid their classic mistakes;
+# - compare a distilled student with its plain twin over paired seeds;
+# - choose temperature and alpha on a grid without fooling yourself;
+# - say when a student can do without labels, and which pictures its teacher should be asked about.
+#
+# **Builds on:** {{lesson train_a_teacher}} (the training loop),
+# {{lesson soft_targets}} (soft targets, temperature, why T squared).
+#
+# **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works
+# for {{machine_seconds}}.
+#
+# Words that are new to you are in the [glossary](glossary.md).
+
+# %%
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+
+from kdcourse import evaluation, figures, models, widgets
+from kdcourse.course import at_least, at_most, check, claim, show
+from kdcourse.data import Augmentation, View, fashion_mnist
+from kdcourse.distillation import SoftTargets, distil_grid, hinton_loss, kd_divergence, soft_targets
+from kdcourse.errors import ArgumentError
+from kdcourse.runs import recorded
+
+# %% [markdown]
+# ## Teacher, pictures, student
+#
+# The teacher is the ensemble of five. What it says of all training pictures came with the course: its logits, one
+# row a picture, so that nobody has to ask it again. The student is a network with one small hidden layer.
+
+# %%
+data = fashion_mnist()
+ensemble = recorded.ensemble(data)
+answers = soft_targets(ensemble, data.train, data, progress=False)
+torch.manual_seed(0)
+student = models.build("mlp_25k")
+print(answers)
+
+# %% [markdown]
+# Here are both of them before any training, asked about one shirt at temperature 4. The student knows nothing yet,
+# so its bars are about equally high. Distillation is to close the distance between the two sets of bars.
+
+# %%
+place = int((data.train.labels == data.classes.index("Shirt")).nonzero()[0])
+picture = data.train.images[place : place + 1]
+teacher_logits = answers.logits(View(), torch.tensor([place]))  # View(): of the picture as it is
+with torch.no_grad():
+    student_logits = student(data.normalise(picture))
+show(
+    figures.softened_bars(
+        picture[0],
+        {"teacher": teacher_logits[0], "student": student_logits[0]},
+        data.classes.index("Shirt"),
+        data.classes,
+        4.0,
+    ),
+    "a shirt and its softened probabilities at temperature 4: the teacher prefers some classes, the untrained "
+    "student hardly any.",
+)
+
+# %% [markdown]
+# ## The distance between two answers
+#
+# The **Kullback-Leibler divergence** (KL) measures it: for every class the teacher's probability p, times how much
+# more likely (in logarithms) the teacher finds that class than the student does, all summed up. Worked by hand for
+# three classes:
+
+# %%
+p = torch.tensor([0.7, 0.2, 0.1])
+for name, q in (("the same answer", p), ("nearly the same", torch.tensor([0.6, 0.3, 0.1])),
+                ("the other way round", torch.tensor([0.1, 0.2, 0.7]))):  # fmt: skip
+    by_hand = (p * (p.log() - q.log())).sum()
+    print(f"{name}: KL = {by_hand:.2f} nats")
+
+# %% [markdown]
+# The distillation term is KL between the **softened** probabilities, averaged over the batch, times T squared:
+#
+# $$T^2 \, \frac{1}{B} \sum_{b=1}^{B} \mathrm{KL}\big(\mathrm{softmax}(v_b / T) \,\|\, \mathrm{softmax}(z_b / T)\big)$$
+#
+# with v the teacher's logits, z the student's and B pictures. Hinton, Vinyals and Dean (2015) put T squared there
+# because softening makes gradients about T squared times smaller, as you saw in
+# {{lesson soft_targets}}.
+#
+# ### Exercise: the distillation term (medium, 8 minutes)
+#
+# Fill the three gaps. `F.kl_div(a, b, reduction="batchmean", log_target=True)` takes log-probabilities on both
+# sides and gives KL(b || a), averaged over the batch.
+#
+# <details><summary>Hint 1</summary>
+#
+# Going through probabilities and taking their logarithm breaks where one rounds to 0. `F.log_softmax(..., dim=1)`
+# stays in log space from the start.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The teacher's probabilities do the weighing, so the teacher is the target: the second argument of `kl_div`.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.distil.exercises import distillation_term
+
+# %%
+check("distillation_term", distillation_term)
+
+# %% [markdown]
+# ## Teacher and labels together
+#
+# The **objective** adds what the labels say. `alpha` is the teacher's weight, `1 - alpha` the labels', and the
+# labels' part is the ordinary cross-entropy at temperature 1.
+#
+# ### Exercise: the objective (easy, 4 minutes)
+#
+# `kd_divergence` is the package's own distillation term, so that this works whether or not you did the exercise
+# above. Write the whole body.
+#
+# <details><summary>Hint 1</summary>
+#
+# `kd_divergence(student_logits, teacher_logits, temperature)` has T squared in it already.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `F.cross_entropy(student_logits, labels)` takes logits as they are, and averages over the batch.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.distil.exercises import objective
+
+# %%
+check("objective", objective)
+
+# %% [markdown]
+# Both ends of alpha are old friends. At 0 the teacher is not heard, at 1 the labels are not.
+
+# %%
+some = torch.arange(256)
+z = torch.randn(256, 10, generator=torch.Generator().manual_seed(0))
+v, labels = answers.logits(View(), some), data.train.labels[some]
+loss = {alpha: hinton_loss(z, v, labels, temperature=4, alpha=alpha) for alpha in (0, 0.5, 1)}
+claim(
+    "At alpha = 0 the objective is the labels' cross-entropy, at alpha = 1 the distillation term, and between them "
+    "their weighted mean",
+    torch.allclose(loss[0], F.cross_entropy(z, labels))
+    and torch.allclose(loss[1], kd_divergence(z, v, 4.0))
+    and torch.allclose(loss[0.5], (loss[0] + loss[1]) / 2),
+    pictures=len(some),
+)
+
+# %% [markdown]
+# ## The right answer for the right picture
+#
+# Training shows the pictures in a new order every epoch, while the teacher's logits lie on disk in the order of the
+# training set. Each batch has to look its own rows up. Get this wrong and nothing crashes: the student simply
+# learns other pictures' answers.
+#
+# ### Exercise: soft targets after a shuffle (easy, 5 minutes)
+#
+# `order` says which picture is shown first, second, and so on. A batch begins at place `start` of that order and
+# has up to `size` pictures. Return the teacher's logits for them, in the batch's own order.
+#
+# <details><summary>Hint 1</summary>
+#
+# First find out which pictures are in the batch: they are a slice of `order`.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# A tensor of row numbers can be an index: `table[rows]` gives those rows in that order.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.distil.exercises import targets_for_batch
+
+# %%
+check("targets_for_batch", targets_for_batch)
+
+# %% [markdown]
+# How would one notice such a mistake? The teacher almost always agrees with the labels of its own training
+# pictures. So compare, before training: what does the teacher say of this batch, and what do its labels say?
+
+# %%
+order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(1))[:2000]
+labels = data.train.labels[order]
+aligned = (answers.logits(View(), order).argmax(1) == labels).double().mean().item()
+shifted = (answers.logits(View(), torch.arange(2000)).argmax(1) == labels).double().mean().item()
+claim(
+    "Soft targets looked up by picture agree with the labels; those taken in stored order agree by chance",
+    aligned > 0.95 and shifted < 0.15,
+    looked_up=at_least(100 * aligned, 95, "%"),
+    stored_order=at_most(100 * shifted, 15, "%"),
+)
+
+# %% [markdown]
+# ## One step
+#
+# Here is one step on the labels alone, as in {{lesson train_a_teacher}}, for you to read:
+#
+# ```python
+# student.train()
+# loss = F.cross_entropy(student(images), labels)
+# optimizer.zero_grad()
+# loss.backward()
+# optimizer.step()
+# ```
+#
+# ### Exercise: one step of distillation (hard, 10 minutes)
+#
+# Now with a teacher that is asked on the spot. It has to hold still: eval mode (no dropout, BatchNorm statistics
+# fixed), and nothing recorded for a gradient (`detach` comes too late: it forgets what torch has already stored).
+# Use the package's
+# `hinton_loss(student_logits, teacher_logits, labels, temperature=..., alpha=...)` and return the loss as a number.
+#
+# <details><summary>Hint 1</summary>
+#
+# `teacher.eval()` sets its mode; `with torch.no_grad():` keeps torch from recording what it computes.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The student may come in eval mode, if it was just evaluated. Then clear old gradients, go backward, step.
+# `loss.item()` turns a scalar tensor into a number.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.distil.exercises import distil_step
+
+# %%
+check("distil_step", distil_step)
+
+# %% [markdown]
+# The package's `distil` is this step in a loop, with the teacher's answers looked up instead of asked for again. For
+# a student of your own it is one call:
+#
+# ```python
+# history = distil(student, ensemble, data, temperature=2, alpha=0.9, epochs=2, seed=0)
+# ```
+#
+# `distil_grid` goes further: it trains many small students at once, each as if it were alone. You will use it for
+# everything that follows.
+#
+# ## Does it help?
+#
+# First a case with few pictures: one in a hundred of the training set. That is where a small network overfits, and
+# where Hinton, Vinyals and Dean (2015, section 6) had soft targets save a network that labels alone let overfit. The
+# teacher has learned from all the pictures, so it can tell the student more than those few labels do.
+
+
+# %%
+def first_pictures(count):
+    """A data set with only the first training pictures, and the teacher's answers to them."""
+    keep = torch.arange(count)
+    small = dataclasses.replace(data, train=data.train.subset(keep))
+    stored = SoftTargets([View()], [answers.logits(View(), keep)], [None], small.train, answers.teacher)
+    return small, stored
+
+
+few, few_answers = first_pictures(len(data.train) // 100)
+print(f"{len(few.train)} pictures, {len(few.validation):,} to judge students on")
+
+# %% [markdown]
+# **Predict:** ten students learn from those pictures' labels alone (alpha 0), ten from teacher and labels (T = 4,
+# alpha 0.9). Each pair shares its seed: the same first weights, the same order of pictures, the same number of steps.
+# In how many of the ten pairs does the distilled student name more validation pictures correctly?
+
+# %%
+widgets.predict(
+    "05-pairs-won",
+    "Of ten pairs, in how many is the distilled student ahead of its plain twin?",
+    number=(0, 10, 1),
+    unit="of 10",
+)
+
+# %%
+settings = {
+    "batch_size": 50,
+    "optimizer": "adamw",
+    "learning_rates": (3e-3,),
+    "weight_decay": 0.01,
+    "progress": False,
+}
+seeds = tuple(range(10))
+pairs = distil_grid((4.0,), (0.0, 0.9), seeds, data=few, teacher=few_answers, epochs=30, **settings)
+
+
+def histories(grid, alpha):
+    return [row.history for row in grid.rows if row.setting.alpha == alpha]
+
+
+def accuracies(grid, alpha, temperature=4.0):
+    """Validation accuracy of each seed, 0 to 1, after the last epoch."""
+    return [
+        row["validation_accuracy"]
+        for row in grid.table
+        if row["alpha"] == alpha and row["temperature"] == temperature
+    ]
+
+
+show(
+    figures.training_curves({"plain": histories(pairs, 0.0), "distilled": histories(pairs, 0.9)}),
+    "loss and accuracy of ten plain and ten distilled students over their epochs. The plain ones end with nearly all "
+    "training pictures learned by heart, the distilled ones a little higher on the validation pictures.",
+)
+
+# %% [markdown]
+# The dashed losses can't be compared: each is of the student's own objective, and the distilled one has T squared in
+# it. The accuracies can, but the two solid lines lie close together. So look at the pairs: the difference within each
+# pair, the mean of these differences, and a 95 % interval for that mean. An interval above 0 makes luck an unlikely
+# explanation ({{lesson evaluate}} has more of it).
+
+# %%
+plain, distilled = accuracies(pairs, 0.0), accuracies(pairs, 0.9)
+won = sum(new > old for old, new in zip(plain, distilled, strict=True))
+gain = evaluation.paired_difference(distilled, plain)
+claim(
+    "With one picture in a hundred, distilled students beat their plain twins",
+    won >= 8 and gain.low > 0,
+    seeds=len(seeds),
+    pairs_won=at_least(won, 8),
+    gain_in_points=at_least(100 * gain.mean, 0.5),
+    lower_end_of_the_interval=at_least(100 * gain.low, 0.1),
+)
+
+# %%
+widgets.reveal("05-pairs-won", won, unit="of 10")
+
+# %% [markdown]
+# ## And with all the pictures?
+#
+# Now the whole training set, the same temperature and alpha, two epochs. That is not many more steps than before, but
+# nearly every step shows pictures that the student hasn't met. Batches and learning rate are larger, alike for both.
+#
+# **Predict:** what will the teacher be worth now?
+
+# %%
+with_all = [
+    "better by more than before",
+    "better by about as much",
+    "neither better nor worse",
+    "worse than plain",
+]
+widgets.predict(
+    "05-all-pictures",
+    "With all training pictures, the same student, T = 4 and alpha = 0.9, the distilled students will be, on average,",
+    choices=with_all,
+)
+
+# %%
+many = distil_grid(
+    (4.0,), (0.0, 0.9), seeds[:5], data=data, teacher=answers, epochs=2, validate=False,
+    **settings | {"batch_size": 256, "learning_rates": (5e-3,)},
+)  # fmt: skip
+many_plain, many_distilled = accuracies(many, 0.0), accuracies(many, 0.9)
+show(
+    figures.paired_differences(
+        {"1 picture in 100": (plain, distilled), "all pictures": (many_plain, many_distilled)}
+    ),
+    "differences between distilled and plain students, seed by seed: right of 0 with few pictures, left of 0 with all.",
+)
+
+# %%
+loss_of_points = evaluation.paired_difference(many_distilled, many_plain)
+claim(
+    "With all pictures and this budget, the same temperature and alpha make the small student worse",
+    loss_of_points.high < 0,
+    seeds=len(many_plain),
+    change_in_points=at_most(100 * loss_of_points.mean, -0.4),
+)
+
+# %%
+change = loss_of_points
+more = change.mean > 1.5 * gain.mean
+widgets.reveal(
+    "05-all-pictures", with_all[3 if change.high < 0 else 2 if change.low <= 0 else 0 if more else 1]
+)
+
+# %% [markdown]
+# So the same recipe helps in one place and harms in another. Two likely reasons:
+#
+# - **Labels became plentiful.** With few of them, the teacher's answer to each picture stands in for many labels
+#   that the student never saw. With all of them, there is little left to stand in for.
+# - **The student is too small.** At T = 4 most of the distillation term is about how the teacher ranks classes that are
+#   far from the answer. A network this small can't follow all that, and what it spends there is missing where
+#   classes meet. Cho and Hariharan (2019) call it a mismatched capacity.
+#
+# A lower temperature asks less of the student. Which one, and which alpha? That is what a grid is for.
+
+# %% [markdown]
+# ## Temperature by alpha
+#
+# Back to the few pictures. Every cell below is the mean of five students with one temperature and one alpha. In the
+# bottom row alpha is 0: no teacher, so temperature can't matter there, and it had better show. Before you look: which
+# corner of the map do you expect to be the best?
+
+# %%
+grid = distil_grid(
+    (1.0, 2.0, 4.0, 8.0), (0.0, 0.5, 0.9, 1.0), seeds[:5], data=few, teacher=few_answers, epochs=30, validate=False,
+    **settings,
+)  # fmt: skip
+show(
+    figures.grid_heat_map(grid),
+    "validation accuracy by temperature and alpha. The bottom row, without a teacher, is the same at every "
+    "temperature and the lowest of all rows.",
+)
+
+# %%
+cells = grid.mean()
+bottom = [cells[temperature, 0.0] for temperature in (1.0, 2.0, 4.0, 8.0)]
+taught = [value for (_, alpha), value in cells.items() if alpha > 0]
+claim(
+    "Without a teacher the temperature changes nothing, and with one every cell from T = 2 on is better",
+    max(bottom) - min(bottom) < 1e-6
+    and min(value for (temperature, alpha), value in cells.items() if alpha > 0 and temperature >= 2)
+    > bottom[0],
+    students=len(grid.rows),
+)
+
+# %% [markdown]
+# Now train such a map yourself, this time with all pictures. Until you press **Train** it shows the one above; then
+# it fills in epoch by epoch, and **Stop** keeps what was found. Is its best cell where it was with few?
+
+# %%
+widgets.live_heat_map(
+    (1.0, 2.0, 4.0, 8.0), (0.0, 0.5, 0.9, 1.0), (0, 1), data=data, teacher=answers, epochs=2, result=grid,
+    optimizer="adamw", learning_rates=(5e-3,), weight_decay=0.01,
+)  # fmt: skip
+
+# %% [markdown]
+# ## Choosing without fooling yourself
+#
+# The best of many cells is best partly by luck: its five seeds were kind to it. So its number in the map flatters it.
+# The cure costs little: choose on some seeds, then measure on others that had no part in the choice, against plain
+# students of those same seeds.
+
+# %%
+best_temperature, best_alpha = max(cells, key=lambda cell: cells[cell])
+fresh = tuple(range(100, 110))
+again = distil_grid(
+    (best_temperature,),
+    (0.0, best_alpha),
+    fresh,
+    data=few,
+    teacher=few_answers,
+    epochs=30,
+    validate=False,
+    **settings,
+)
+confirmed = evaluation.paired_difference(
+    accuracies(again, best_alpha, best_temperature), accuracies(again, 0.0, best_temperature)
+)
+claim(
+    "The chosen temperature and alpha still beat plain students on ten seeds that had no part in the choice",
+    confirmed.low > 0,
+    gain_in_points=at_least(100 * confirmed.mean, 0.4),
+    lower_end_of_the_interval=at_least(100 * confirmed.low, 0.1),
+)
+
+# %% [markdown]
+# Note what was left alone: the test split. Every choice so far was made on validation pictures; the test pictures are
+# asked once, in {{lesson evaluate}}.
+
+# %% [markdown]
+# ## Pictures without labels
+#
+# At alpha = 1 the labels don't count. So nobody needs to have written any: pictures alone will do, and the teacher
+# answers them. Pictures that a teacher answers for its student are a **transfer set**. (Buciluă, Caruana and
+# Niculescu-Mizil made theirs up in 2006, without a single label.) Let a student learn from ten times as many pictures,
+# none of them labelled, in the same number of steps.
+
+# %%
+more, more_answers = first_pictures(10 * len(few.train))
+unlabelled = distil_grid(
+    (2.0,), (1.0,), seeds, data=more, teacher=more_answers, epochs=3, validate=False, **settings
+)
+transfer = evaluation.paired_difference(accuracies(unlabelled, 1.0, 2.0), plain)
+claim(
+    "Ten times as many pictures with the teacher's answers, and not one label, beat the labels of the few",
+    transfer.low > 0.01,
+    seeds=len(seeds),
+    gain_in_points=at_least(100 * transfer.mean, 1.5),
+)
+
+# %% [markdown]
+# That is often the strongest reason to distil: pictures are cheap, labels are not, and a teacher never tires.
+#
+# In all fairness: our teacher once learned from these very pictures *with* their labels, so its answers to them are
+# better than its answers to new ones would be. With pictures that it hasn't met, expect somewhat less.
+
+# %% [markdown]
+# ## The very view that the student sees
+#
+# Augmentation shifts, mirrors and covers pictures, so that a student never sees one twice. What should the teacher be
+# asked about then: the picture as it was, or the view that the student sees? Here is one picture, as it is and in
+# two views, with the teacher's answers.
+
+# %%
+strong = Augmentation(shift=3, flip=True, erase=1.0, erase_sides=(8, 14))
+views = [View(strong, 0, number) for number in range(2)]
+spot = torch.tensor([place])
+shown = torch.cat([picture, *(view.apply(picture, spot) for view in views)])
+said = evaluation.predict(ensemble, shown, data)
+show(
+    figures.soft_target_gallery(
+        shown, said, data.train.labels[spot].repeat(3), data.classes, temperatures=(1, 4)
+    ),
+    "a shirt as it is and in two views, shifted and partly covered, each beside the ensemble's soft targets; "
+    "they differ from view to view.",
+)
+
+# %% [markdown]
+# Beyer and colleagues (2022) say: about the view. The student then copies one function on as many inputs as you like,
+# which they call **function matching**, and gets better the longer it trains. An answer to the plain picture, pasted
+# onto its views, tells the student that it sees what it can't see any more.
+#
+# **Predict:** eight students learn from two strong views of the few pictures, with the teacher's answers to those very
+# views. Eight twins get the same views with the answers to the plain pictures pasted on.
+
+# %%
+either = ["those with answers to the views", "those with answers to the plain pictures", "neither"]
+widgets.predict(
+    "05-views",
+    "Which of them name more validation pictures correctly?",
+    choices=either,
+)
+
+# %%
+every = torch.arange(len(few.train))
+matching = soft_targets(ensemble, few.train, few, views=views, progress=False)
+plain_answers = few_answers.logits(View(), every)
+pasted = SoftTargets(views, [plain_answers] * len(views), [None] * len(views), few.train, answers.teacher)
+consistent, careless = (
+    distil_grid(
+        (4.0,), (0.9,), seeds[:8], data=few, teacher=targets, epochs=30, augmentation=strong, views=len(views),
+        validate=False, **settings,
+    )
+    for targets in (matching, pasted)
+)  # fmt: skip
+matched, mismatched = accuracies(consistent, 0.9), accuracies(careless, 0.9)
+better = evaluation.paired_difference(matched, mismatched)
+claim(
+    "Students whose teacher was asked about the very views they saw beat twins with pasted answers",
+    better.low > 0,
+    seeds=len(matched),
+    gain_in_points=at_least(100 * better.mean, 0.7),
+)
+
+# %%
+widgets.reveal("05-views", either[0 if better.low > 0 else 1 if better.high < 0 else 2])
+
+# %% [markdown]
+# Why? The teacher mostly names the same class for a covered picture, but it is less sure, and it shows what the view
+# has come to resemble. Pasted answers keep that from the student.
+
+# %%
+of_view = matching.logits(views[0], every)
+sure, less_sure = (
+    torch.softmax(each / 4, dim=1).max(dim=1).values.mean().item() for each in (plain_answers, of_view)
+)
+claim(
+    "For a view the teacher mostly names the same class as for the plain picture, less surely",
+    evaluation.agreement(of_view, plain_answers) > 0.9 and less_sure < sure - 0.05,
+    same_class=at_least(100 * evaluation.agreement(of_view, plain_answers), 90, "%"),
+    softened_confidence_lost=at_least(sure - less_sure, 0.05),
+)
+
+# %% [markdown]
+# `distil` offers both consistent ways:
+#
+# | call | the teacher is asked | its work |
+# |---|---|---|
+# | `distil(..., augmentation=a)` | about every batch, anew | in every epoch |
+# | `distil(..., augmentation=a, views=4)` | about four stored views | four times, for all students |
+#
+# Stored views stay on disk, by sample and view, so a grid or a second seed asks nobody. Pasting had to be forced
+# above; ask stored targets about a view that the teacher never saw, and they refuse:
+
+# %%
+try:
+    few_answers.logits(views[0], every)
+except ArgumentError as error:
+    print(str(error).split(";")[0])
+
+# %% [markdown]
+# Views are no gift for every student. A network of one small layer, without convolutions, sees a shifted picture as a
+# wholly new one, so strong augmentation costs this one dearly, consistent or not.
+
+# %%
+claim(
+    "This small student does better on the plain pictures than on strong views of them",
+    min(distilled) > max(matched),
+    lost_in_points=at_least(100 * (sum(distilled) / len(distilled) - sum(matched) / len(matched)), 5),
+)
+
+# %% [markdown]
+# The recorded students of {{lesson evaluate}} have convolutions and longer trainings. They learned from
+# four stored views.
+
+# %% [markdown]
+# ## Your own student
+#
+# Now it is your turn at the knobs. Set temperature, alpha, student, epochs and learning rate, and press **Train**. The
+# first run here takes seconds. Every run is kept: choose two or more to compare them, also after a restart.
+#
+# A run whose loss runs away is kept as well, marked *diverged*: it tells you where the learning rate is too large.
+#
+# Try to find out, with all the pictures:
+#
+# 1. Does T = 1 or T = 2 repair what T = 4 broke?
+# 2. Is there an alpha at which the teacher helps this student? Compare with *labels alone* and the same seed.
+# 3. What changes with a student four times as large, or one with convolutions?
+# 4. At T = 8, what has to become of the learning rate?
+
+# %%
+widgets.distillation_tuner(
+    data,
+    answers,
+    settings=widgets.RunSettings(
+        method_settings={"temperature": 2.0}, alpha=0.9, epochs=2, learning_rate=0.1
+    ),
+    examples={
+        "distilled (few pictures)": histories(pairs, 0.9)[0],
+        "plain (few pictures)": histories(pairs, 0.0)[0],
+    },
+)
+
+# %% [markdown]
+# Whatever you find with one seed is a guess. Turn the seed and look again before you believe it.
+
+# %% [markdown]
+# ## Quiz
+
+# %%
+widgets.quiz(
+    "05",
+    [
+        widgets.Question(
+            "You raise T from 2 to 8 and forget T squared. What happens, at alpha = 0.5?",
+            options=[
+                widgets.Option(
+                    "The labels take over",
+                    True,
+                    "The teacher's gradients shrink about as 1 / T squared, the labels' stay as they are.",
+                ),
+                widgets.Option(
+                    "The teacher takes over", False, "Its gradients get smaller, not larger, when T rises."
+                ),
+                widgets.Option(
+                    "Nothing, the loss is only scaled",
+                    False,
+                    "One of its two parts is scaled, so their balance changes.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "Nothing crashes, but the training loss hardly falls and the student stays as bad as guessing, whatever "
+            "the learning rate. What do you look at first?",
+            options=[
+                widgets.Option(
+                    "Whether each batch gets its own pictures' soft targets",
+                    True,
+                    "Misaligned targets raise no error, and nothing in a picture predicts another picture's answer. "
+                    "Compare the teacher's answers with the batch's labels.",
+                ),
+                widgets.Option(
+                    "The temperature",
+                    False,
+                    "With its own pictures' soft targets a student beats guessing by far, at T = 1 and at T = 8.",
+                ),
+                widgets.Option(
+                    "The number of teachers",
+                    False,
+                    "A student of even one trained teacher does far better than guessing.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "Why does every plain student here have a distilled twin of the same seed?",
+            options=[
+                widgets.Option(
+                    "What the seed does to both cancels in their difference",
+                    True,
+                    "Fewer pairs then suffice to tell a gain from luck.",
+                ),
+                widgets.Option(
+                    "So that both reach the same accuracy",
+                    False,
+                    "They start alike; they need not end alike.",
+                ),
+                widgets.Option(
+                    "Seeds of distilled students must be chosen",
+                    False,
+                    "Choosing seeds would be choosing results.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "The best cell of a grid shows 81 %. What will new seeds show for it, most likely?",
+            options=[
+                widgets.Option(
+                    "A little less",
+                    True,
+                    "It was picked because it came out high, and luck had a part in that.",
+                ),
+                widgets.Option(
+                    "The same",
+                    False,
+                    "Only if it had been named before looking. It was picked for its number.",
+                ),
+                widgets.Option("A little more", False, "Nothing pushes in that direction."),
+            ],
+        ),
+    ],
+)
+
+# %% [markdown]
+# ## Recap
+#
+# - The **objective** is alpha times the distillation term (T squared times KL, averaged over the batch) plus 1 - alpha
+#   times the labels' cross-entropy.
+# - The teacher is asked in eval mode, without gradient, and its answers are looked up **by picture and view**.
+# - With few labelled pictures this small student gained accuracy; with all of them, T = 4 harmed it. Distillation is a
+#   tool with a place, not a spell.
+# - Compare **paired seeds** at the same budget, choose on validation, confirm on fresh seeds.
+# - At alpha = 1 pictures need **no labels**. With augmentation, the teacher is asked on **the view the student sees**.
+#
+# Next: {{lesson evaluate}}, how to judge students honestly.
+#
+# ## References
+#
+# - Geoffrey Hinton, Oriol Vinyals, Jeff Dean (2015). Distilling the Knowledge in a Neural Network.
+#   https://arxiv.org/abs/1503.02531
+# - Cristian Buciluă, Rich Caruana, Alexandru Niculescu-Mizil (2006). Model Compression. KDD 2006.
+#   https://doi.org/10.1145/1150402.1150464
+# - Jang Hyun Cho, Bharath Hariharan (2019). On the Efficacy of Knowledge Distillation. ICCV 2019.
+#   https://arxiv.org/abs/1910.01348
+# - Lucas Beyer, Xiaohua Zhai, Amélie Royer, Larisa Markeeva, Rohan Anil, Alexander Kolesnikov (2022). Knowledge
+#   Distillation: a Good Teacher is Patient and Consistent. CVPR 2022. https://arxiv.org/abs/2106.05237
+#
+# All terms: [glossary](glossary.md).

@@ -1,0 +1,700 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Ensembles
+#
+# Ask five people who each err now and then, and their common answer is better than that of most of them, provided
+# that they err on different things. It's the same with networks. In this lesson you find out how much better, why,
+# and what it costs. The cost is the reason for the rest of the course.
+#
+# ## Objectives
+#
+# By the end of this lesson you can
+#
+# - average networks in two ways, and say how the two answers differ;
+# - measure how often members disagree, and say why an ensemble needs that;
+# - tell whether a network is as often right as it is sure: its calibration;
+# - weigh what each further member brings against what it costs.
+#
+# **Builds on:** {{lesson train_a_teacher}} (how a teacher is trained, cross-entropy);
+# {{lesson why_compress}} (what the ensemble costs).
+#
+# **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works
+# for {{machine_seconds}}.
+#
+# Words that are new to you are in the [glossary](glossary.md).
+
+# %%
+import itertools
+
+import torch
+import torch.nn.functional as F
+
+from kdcourse import evaluation, figures, widgets
+from kdcourse.course import at_least, at_most, between, check, claim, show
+from kdcourse.data import fashion_mnist
+from kdcourse.distillation import mean_softened, softened, softened_mean
+from kdcourse.runs import recorded, teachers
+
+# %% [markdown]
+# ## Five teachers
+#
+# They saw the same training pictures, but each began at other random weights, and they differ in width (a
+# `teacher_wide` is wider than a `teacher`) and in how the pictures were shifted, mirrored or partly erased while they
+# learned. All that is on purpose, as you will see.
+
+# %%
+data = fashion_mnist()
+ensemble = recorded.ensemble(data)
+for recipe in teachers.RECIPES:
+    change = recipe.training.augmentation
+    print(
+        f"{recipe.name}: {recipe.model}, seed {recipe.training.seed}; shifted by up to {change.shift} px, "
+        f"{'half' if change.flip else 'none'} mirrored, a patch erased in {100 * change.erase:.0f} of 100"
+    )
+
+# %% [markdown]
+# ## One picture, five opinions
+#
+# Mostly they agree. Among the first three hundred validation pictures, here is the one on which they are furthest
+# apart (by the Kullback-Leibler divergence, which says how different two sets of probabilities are; {{lesson soft_targets}} comes
+# to it). The last panel is their ensemble. Beside each answer stands its entropy in nats: near 0 for a teacher who is
+# sure, larger the more it hesitates.
+
+# %%
+first = data.validation.images[:300]
+opinions = ensemble.member_logits(data.normalise(first)).double()
+log_p = opinions.log_softmax(dim=2)
+# Between every two teachers, then the mean over all these pairs: one number a picture.
+divergence = (log_p.exp()[:, None] * (log_p[:, None] - log_p[None])).sum(dim=3).mean(dim=(0, 1))
+apart = int(divergence.argmax())
+label = int(data.validation.labels[apart])
+rows = {f"teacher {n + 1}": opinions[n, apart] for n in range(5)} | {
+    "ensemble": opinions[:, apart].mean(dim=0)
+}
+show(
+    figures.softened_bars(first[apart], rows, label, data.classes),
+    "a picture beside the probabilities that each of five teachers and their ensemble give to the ten classes; the "
+    "teachers name different classes, and most are very sure.",
+)
+
+# %%
+named = opinions[:, apart].argmax(dim=1)
+confidence = softened(opinions[:, apart], 1).max(dim=1).values
+claim(
+    "Teachers can be very sure and contradict each other",
+    len(named.unique()) > 1 and bool((confidence > 0.8).sum() >= 2),
+    label=data.classes[label],
+    answers=", ".join(data.classes[index] for index in named.unique()),
+)
+
+# %% [markdown]
+# ## The ensemble's answer
+#
+# The simplest ensemble: take all members' logits for a picture, and average them class by class. Here is a worked
+# example, two members and three classes.
+
+# %%
+one, other = torch.tensor([4.0, 1.0, 0.0]), torch.tensor([1.0, 2.0, 0.0])
+average = (one + other) / 2
+print("first member: ", one.tolist(), "names class", int(one.argmax()))
+print("second member:", other.tolist(), "names class", int(other.argmax()))
+print("their average:", average.tolist(), "names class", int(average.argmax()))
+
+# %% [markdown]
+# The one who is surer has more say. That is the difference from a vote, in which each member counts the same.
+#
+# ### Exercise: the mean of logits (easy, 3 minutes)
+#
+# `member_logits` holds everything: [members, pictures, classes]. Return the ensemble's logits, [pictures, classes].
+#
+# <details><summary>Hint 1</summary>
+#
+# Which of the three axes is to disappear?
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `tensor.mean(dim=...)` averages along an axis; the members lie along axis 0.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.ensembles.exercises import mean_of_logits
+
+# %%
+check("mean_of_logits", mean_of_logits)
+
+# %% [markdown]
+# ## Is it better?
+#
+# **Predict:** all five are asked about the 5,000 validation pictures, one by one and together. How often is the
+# ensemble right?
+
+# %%
+widgets.predict(
+    "03-ensemble",
+    "How often is the ensemble right on the validation pictures?",
+    choices=[
+        "as often as its worst member",
+        "as often as its members on average",
+        "as often as its best member",
+        "more often than its best member",
+    ],
+)
+
+# %% [markdown]
+# Five networks, five thousand pictures: this takes the machine a few seconds, more than all the rest of the lesson.
+
+# %%
+labels = data.validation.labels
+member_logits = torch.stack(
+    [evaluation.predict(member, data.validation, data, batch_size=256) for member in ensemble.members]
+)
+logits = evaluation.average_members(member_logits, "logits")
+member_right = member_logits.argmax(dim=2) == labels  # [members, pictures]
+right = logits.argmax(dim=1) == labels  # [pictures]
+
+# %%
+gains = [int(right.sum() - one.sum()) for one in member_right]
+claim(
+    "On these pictures the ensemble is right more often than each of its members",
+    min(gains) > 0,
+    more_pictures_right_than_the_best_member=at_least(min(gains), 5),
+    than_the_worst=at_least(max(gains), 25),
+    all_pictures=f"{len(labels):,}",
+)
+widgets.reveal(
+    "03-ensemble", "more often than its best member" if min(gains) > 0 else "as often as its best member"
+)
+
+# %% [markdown]
+# Is that luck? A fair question. A difference of a few pictures among thousands may turn round on other pictures, and
+# against the best member it is not safe: a test ({{lesson evaluate}} has it) doesn't rule out chance there.
+# So look at a finer measure than right or wrong: the **negative log-likelihood**, which is the cross-entropy of lesson
+# 02, asked about pictures that were not learned from. It sees every change of mind, not only those that tip the answer.
+#
+# For each member, take its loss less the ensemble's, picture by picture. The mean of these differences comes with a
+# 95 % interval, the range in which other such pictures would probably leave it. Does any of the five intervals reach 0?
+
+
+# %%
+def losses(logits: torch.Tensor) -> torch.Tensor:
+    """Negative log-likelihood of each picture, in nats: [N, C] to [N]."""
+    return F.cross_entropy(logits.double(), labels, reduction="none")
+
+
+member_losses = torch.stack([losses(one) for one in member_logits])  # [members, pictures]
+differences = [evaluation.paired_difference(one.tolist(), losses(logits).tolist()) for one in member_losses]
+unsafe = sum(evaluation.mcnemar(one, right) > 0.05 for one in member_right)
+claim(
+    "The ensemble gives the labels more probability than each member does, by more than chance explains",
+    all(difference.low > 0 for difference in differences),
+    lowest_end_of_the_five_intervals=at_least(min(d.low for d in differences), 0.005, "nats"),
+    members_whom_right_or_wrong_alone_may_not_tell_from_it=at_least(unsafe, 1),
+)
+
+# %% [markdown]
+# ## Half of it is certain
+#
+# Part of this gain is no discovery but a theorem. For **every picture**, the loss of the averaged logits is at most
+# the *mean* of the members' losses.
+#
+# Why: softmax of mean logits is the members' *geometric* mean probability, divided by what these means sum to over
+# the classes, $Z$. So the ensemble's loss is the mean of the members' losses plus $\log Z$. A geometric mean is never
+# above an arithmetic one, and arithmetic means of probabilities sum to 1; so $Z \le 1$ and $\log Z \le 0$. It is
+# 0 only where all members say the same: **the more they differ, the more is gained**.
+#
+# The theorem speaks of the mean, though, not of the best member, and of losses, not of right answers. Those you have
+# to measure.
+
+# %%
+excess = losses(logits) - member_losses.mean(dim=0)
+claim(
+    "On no picture is the ensemble's loss above its members' mean loss",
+    bool((excess <= 1e-9).all()),
+    pictures=len(labels),
+)
+
+# %% [markdown]
+# ## Disagreement
+#
+# So an ensemble lives on differences. Five copies of one network would be no better than one.
+#
+# **Predict:** each of these teachers is right on roughly 95 of a hundred pictures. On how many of a hundred do two of
+# them give different answers?
+
+# %%
+accuracies = member_right.double().mean(dim=1)
+claim("Each teacher is right about as often as said", bool(((accuracies - 0.95).abs() < 0.01).all()))
+widgets.predict(
+    "03-disagreement",
+    "On how many of a hundred pictures do two teachers give different answers?",
+    number=(0, 15, 0.5),
+    unit="of 100",
+)
+
+# %% [markdown]
+# ### Exercise: how often do two members differ? (medium, 7 minutes)
+#
+# `predictions` holds the class that each member names for each picture: [members, pictures]. For every pair of
+# *different* members, take the share of pictures on which they differ; return the mean over the pairs, 0 to 1. Two
+# gaps: the list of all pairs (i, j), and what each of them adds to the total.
+#
+# <details><summary>Hint 1</summary>
+#
+# `predictions[i] != predictions[j]` is True where the two differ. The mean of that, as numbers, is a share.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `list(itertools.combinations(range(3), 2))` is [(0, 1), (0, 2), (1, 2)]: every pair once, none with itself. Without
+# `list` the pairs could not be counted.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.ensembles.exercises import pairwise_disagreement
+
+# %%
+check("pairwise_disagreement", pairwise_disagreement)
+
+# %%
+scores = evaluation.member_scores(member_logits, labels)
+errors = 1 - accuracies
+claim(
+    "Two teachers differ on fewer pictures than a single one of them errs on",
+    scores.mean_disagreement < errors.mean().item(),
+    pictures_in_a_hundred_on_which_two_differ=between(100 * scores.mean_disagreement, 3, 4),
+    pictures_in_a_hundred_on_which_one_errs=between(100 * errors.mean().item(), 5, 6),
+)
+widgets.reveal("03-disagreement", 100 * scores.mean_disagreement, unit="of 100")
+
+# %% [markdown]
+# If their errors fell on different pictures, two teachers would differ on nearly twice as many pictures as one of
+# them errs on. They differ on far fewer: **much of what one gets wrong, the others get wrong as well.** Some
+# pictures are hard for everybody, and some labels are simply doubtful. That is what limits an ensemble.
+
+# %%
+unanimous = (member_logits.argmax(dim=2) == logits.argmax(dim=1)).all(dim=0)
+all_wrong = int((~member_right).all(dim=0).sum())
+if_independent = errors.prod().item() * len(labels)
+claim(
+    "Errors of the five are far from independent",
+    all_wrong > 1000 * if_independent,
+    pictures_that_all_five_get_wrong=at_least(all_wrong, 100),
+    expected_if_they_erred_independently=at_most(if_independent, 0.01),
+)
+claim(
+    "Where the five disagree, doubt is in order",
+    right[unanimous].double().mean().item() > right[~unanimous].double().mean().item() + 0.2,
+    right_where_all_agree=at_least(100 * right[unanimous].double().mean().item(), 97, "%"),
+    right_where_they_do_not=at_most(100 * right[~unanimous].double().mean().item(), 70, "%"),
+)
+
+# %% [markdown]
+# ## Logits or probabilities?
+#
+# There is another ensemble: turn each member's logits into probabilities first, then average those. The mean of
+# logits becomes a *geometric* mean of probabilities, as said above; this one is the *arithmetic* mean. In the
+# geometric one a single member can veto a class by giving it next to nothing. In the arithmetic one, it can't.
+#
+# ### Exercise: the mean of probabilities (easy, 3 minutes)
+#
+# From [members, pictures, classes] logits to [pictures, classes] probabilities.
+#
+# <details><summary>Hint 1</summary>
+#
+# Two operations, and the order matters: the softmax of a mean is not the mean of softmaxes.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Each member's probabilities for a picture sum to 1 over the classes: `softmax(dim=2)`.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.ensembles.exercises import mean_of_probabilities
+
+# %%
+check("mean_of_probabilities", mean_of_probabilities)
+
+# %%
+arithmetic = evaluation.average_members(member_logits, "probabilities")  # log of the mean probability
+sureness = {
+    "logits": softened(logits, 1).max(dim=1).values,
+    "probabilities": softened(arithmetic, 1).max(dim=1).values,
+}
+claim(
+    "The two ensembles nearly always name the same class, but the mean of probabilities is less sure of it",
+    sureness["probabilities"].mean().item() < sureness["logits"].mean().item() - 0.005,
+    same_class=at_least(100 * evaluation.agreement(logits, arithmetic), 99, "%"),
+    pictures_on_which_it_is_less_sure=at_least(
+        100 * (sureness["probabilities"] < sureness["logits"]).double().mean().item(), 95, "%"
+    ),
+)
+
+# %% [markdown]
+# ## Three ways to be soft
+#
+# In the next lesson the teacher's answers are softened by a **temperature** T: logits are divided by it before the
+# softmax. With an ensemble one has to say *when*. There are three answers:
+#
+# 1. average the logits, then soften;
+# 2. average the probabilities, then soften (their logarithms serve as logits);
+# 3. soften each member, then average.
+#
+# **Softening the mean is not the mean of the softened.** At T = 1 the second and third are one and the same; at any
+# other T all three differ. By how much? Take half the sum of absolute differences of the ten probabilities: 0 where
+# two ways say the same, 0.1 where a tenth of the probability has moved to other classes.
+
+
+# %%
+def distance(p: torch.Tensor, q: torch.Tensor) -> float:
+    """Mean over the pictures of the share of probability that has moved, 0 to 1. p, q [N, C]."""
+    return (p - q).abs().sum(dim=1).mean().item() / 2
+
+
+temperatures = (1, 2, 4, 8, 16)
+exact = member_logits.double()
+one = [softened_mean(exact, temperature) for temperature in temperatures]
+two = [softened(arithmetic, temperature) for temperature in temperatures]
+three = [mean_softened(exact, temperature) for temperature in temperatures]
+pairs = {"1 and 2": (one, two), "1 and 3": (one, three), "2 and 3": (two, three)}
+distances = {
+    f"ways {name}": [distance(p, q) for p, q in zip(*both, strict=True)] for name, both in pairs.items()
+}
+show(
+    figures.against_temperature(
+        temperatures,
+        {name: [round(value, 6) for value in found] for name, found in distances.items()},
+        quantity="share of probability moved",
+        title="Three ways to soften an ensemble",
+    ),
+    "the distances between three ways of softening an ensemble; ways 2 and 3 coincide at T = 1 alone, and ways 1 and "
+    "3 draw together as T grows.",
+)
+
+# %%
+claim(
+    "Softening the mean of probabilities is the mean of the softened at T = 1 and at no other temperature",
+    distances["ways 2 and 3"][0] < 1e-9 < 0.005 < min(distances["ways 2 and 3"][1:]),
+    distance_at_T_1=at_most(distances["ways 2 and 3"][0], 1e-9),
+    distance_at_T_4=at_least(distances["ways 2 and 3"][2], 0.02),
+)
+claim(
+    "Softening the mean of logits is not the mean of the softened either, but nearly so when T is high",
+    distances["ways 1 and 3"][0] > 10 * distances["ways 1 and 3"][-1],
+    distance_at_T_1=at_least(distances["ways 1 and 3"][0], 0.005),
+    distance_at_T_16=at_most(distances["ways 1 and 3"][-1], 0.0005),
+)
+
+# %% [markdown]
+# Why do ways 1 and 3 meet? At a high temperature all logits become small, and the softmax of small numbers is nearly a
+# straight line: then it doesn't matter whether one averages before or after. Way 2 averages probabilities at T = 1,
+# where the softmax is anything but straight.
+#
+# This course distils from the first, the mean of logits: one row of numbers a picture is kept, and may be softened by
+# any temperature later.
+
+# %% [markdown]
+# ## Put your own together
+#
+# Tick who votes, and choose the average. What does leaving one out cost? Which two teachers make the best pair: the
+# two best, or the two that differ most?
+
+# %%
+widgets.ensemble_explorer(member_logits, labels, data.classes)
+
+# %% [markdown]
+# ## Calibration
+#
+# The middle panel of the explorer is about honesty. A network's **confidence** is the probability that it gives its
+# own answer. If it says 0.9 a thousand times, nine hundred of those answers should be right. Then it is
+# **calibrated**.
+#
+# **Predict:** on pictures that they haven't learned from, what are these teachers?
+
+# %%
+widgets.predict(
+    "03-confidence",
+    "How does the teachers' mean confidence compare with the share of their answers that are right?",
+    choices=["they are not sure enough", "they are as sure as they are right", "they are too sure"],
+)
+
+# %% [markdown]
+# ### Exercise: the expected calibration error (hard, 10 minutes)
+#
+# Sort the pictures by confidence into `bins` bins of equal width from 0 to 1. In each bin, compare the share of right
+# answers with the mean confidence. The error is the mean of these gaps without their sign, each bin weighing as much
+# as the **share of all pictures** that it holds. An empty bin adds nothing; a confidence of exactly 1 belongs to the
+# last bin. Write the whole function.
+#
+# <details><summary>Hint 1</summary>
+#
+# `(confidence * bins).long()` is the number of a picture's bin, from 0. For a confidence of exactly 1 it is `bins`,
+# one too many: `.clamp(max=bins - 1)` mends that.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# For each bin: `inside = where == number`, and if `inside.any()`, the gap is between `correct[inside]`, as numbers,
+# and `confidence[inside]`, both averaged.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# The weight of a bin is the mean of `inside`, as numbers.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.ensembles.exercises import calibration_error
+
+# %%
+check("calibration_error", calibration_error)
+
+# %% [markdown]
+# A **reliability diagram** shows the same thing. Bars are how often a bin is right; the hatched part is the gap to how
+# sure it was. Don't read much into the bins on the left: the lower row says that they hold a handful of pictures, and
+# the error weighs them accordingly. Here are the teacher with the largest error and both ensembles. (The course's own
+# function uses 15 bins, as Guo and others did.)
+
+# %%
+worst = max(range(5), key=lambda n: scores.member_calibration_error[n])
+curves = {
+    f"teacher {worst + 1}": evaluation.reliability(member_logits[worst], labels),
+    "mean of logits": evaluation.reliability(logits, labels),
+    "mean of probabilities": evaluation.reliability(arithmetic, labels),
+}
+show(
+    figures.reliability_diagram(curves),
+    "reliability diagrams of one teacher and both ensembles; in the well-filled bins the teacher's bars stay below its "
+    "confidence, and those of the mean of probabilities lie closest to theirs.",
+)
+
+# %%
+member_sureness = softened(member_logits, 1).max(dim=2).values.double().mean(dim=1)
+claim(
+    "Each teacher is surer than it is right",
+    bool((member_sureness > accuracies).all()),
+    smallest_surplus_in_points=at_least(100 * (member_sureness - accuracies).min().item(), 0.5),
+)
+mean_error = sum(scores.member_calibration_error) / 5
+claim(
+    "The ensembles are better calibrated than their members on average, the mean of probabilities most",
+    curves["mean of probabilities"].error < curves["mean of logits"].error < mean_error,
+    members_on_average_in_points=between(100 * mean_error, 1.25, 1.75),
+    mean_of_logits=between(100 * curves["mean of logits"].error, 1, 1.3),
+    mean_of_probabilities=between(100 * curves["mean of probabilities"].error, 0.5, 1),
+)
+widgets.reveal(
+    "03-confidence",
+    "they are too sure"
+    if bool((member_sureness > accuracies).all())
+    else "they are as sure as they are right",
+)
+
+# %% [markdown]
+# Two different things happen here. Where members differ, the mean of probabilities spreads its answer out, and those
+# are the pictures on which being sure was a mistake. The mean of logits is *not* less sure than its members; it is
+# better calibrated because it is more often right.
+
+# %%
+claim(
+    "On average the mean of logits is as sure as its members, or surer; the mean of probabilities is less sure",
+    sureness["probabilities"].mean() < member_sureness.mean() < sureness["logits"].mean(),
+    members_surplus_in_points=between(100 * (member_sureness - accuracies).mean().item(), 1.2, 1.45),
+    surplus_of_the_mean_of_logits=between(
+        100 * (sureness["logits"].mean() - right.double().mean()).item(), 0.9, 1.2
+    ),
+)
+
+# %% [markdown]
+# ## The bill
+#
+# Now the price. Five networks are five times the weights, five times the memory, five times the work, for every
+# picture, every day. What does each further member bring? Here is every ensemble that can be made of these five, from
+# single teachers to all of them.
+
+# %%
+by_size = {
+    members: [list(chosen) for chosen in itertools.combinations(range(5), members)] for members in range(1, 6)
+}
+averaged = {
+    members: [member_logits[chosen].mean(dim=0) for chosen in some] for members, some in by_size.items()
+}
+accuracy = {
+    members: [100 * evaluation.accuracy(z, labels) for z in some] for members, some in averaged.items()
+}
+loss = {members: [losses(z).mean().item() for z in some] for members, some in averaged.items()}
+show(
+    figures.ensemble_sizes({"validation accuracy (%)": accuracy, "loss (nats)": loss}),
+    f"accuracy and loss of all {sum(map(len, by_size.values()))} ensembles by their number of members; on average, "
+    "accuracy rises up to the third member and hardly any more after it, and loss falls with every member, each time "
+    "by less.",
+)
+
+# %%
+mean_loss = {members: sum(found) / len(found) for members, found in loss.items()}
+gained = (mean_loss[1] - mean_loss[3]) / (mean_loss[1] - mean_loss[5])
+steps = [mean_loss[members] - mean_loss[members + 1] for members in range(1, 5)]
+sizes = [sum(weight.numel() for weight in member.parameters()) for member in ensemble.members]
+claim(
+    "Each member brings less than the one before, and three bring most of what five bring",
+    steps == sorted(steps, reverse=True) and gained > 0.7,
+    share_of_the_gain_in_loss_that_three_bring=between(100 * gained, 75, 95, "%"),
+)
+claim(
+    "But every member costs a whole network",
+    sum(sizes) > 4.5 * min(sizes),
+    parameters_of_the_smallest_member=between(min(sizes) / 1e6, 0.8, 0.9, "million"),
+    parameters_of_five=between(sum(sizes) / 1e6, 4, 5, "million"),
+)
+
+# %% [markdown]
+# What that means in work and in milliseconds on your machine, you measured in
+# {{lesson why_compress}}.
+#
+# Here is the plan, then: let the five work **once**, on the training pictures, and pass on what they say to a single
+# small network. What exactly they have to say beside the right answer, the next lesson looks at.
+
+# %% [markdown]
+# ## Quiz
+
+# %%
+widgets.quiz(
+    "03",
+    [
+        widgets.Question(
+            "You average five copies of one and the same trained network. What do you gain?",
+            options=[
+                widgets.Option(
+                    "Nothing but a larger bill",
+                    True,
+                    "They agree everywhere, so the mean is what each of them says anyway.",
+                ),
+                widgets.Option(
+                    "A lower loss, by the theorem",
+                    False,
+                    "The theorem says at most the mean loss; where all say the same, it is equal.",
+                ),
+                widgets.Option(
+                    "Better calibration",
+                    False,
+                    "Averaging spreads probability only where members differ, and copies never do.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "One member gives the right class next to nothing; four find it likely. Which ensemble suffers more?",
+            options=[
+                widgets.Option(
+                    "The mean of logits",
+                    True,
+                    "It is a geometric mean of probabilities, in which one tiny factor pulls everything down: a veto.",
+                ),
+                widgets.Option(
+                    "The mean of probabilities",
+                    False,
+                    "A probability of nearly 0 among five can take away a fifth of the sum at most.",
+                ),
+                widgets.Option(
+                    "Neither: both name the same class",
+                    False,
+                    "They often do, but the probabilities differ, and here by a lot.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "A network's mean confidence equals its accuracy. Is it calibrated?",
+            options=[
+                widgets.Option(
+                    "Not necessarily",
+                    True,
+                    "It may be too sure in one bin and too modest in another; only bin by bin do you see that.",
+                ),
+                widgets.Option(
+                    "Yes, that is the definition",
+                    False,
+                    "The definition asks it at every level of confidence, not on the whole.",
+                ),
+                widgets.Option(
+                    "Yes, if it is an ensemble",
+                    False,
+                    "Ensembles tend to be better calibrated, but nothing makes them so.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "What is it that more members can't mend?",
+            options=[
+                widgets.Option(
+                    "Pictures that all of them get wrong",
+                    True,
+                    "Errors that members share stay in every average.",
+                ),
+                widgets.Option(
+                    "The differences between random starts",
+                    False,
+                    "Those are just what averaging evens out.",
+                ),
+                widgets.Option(
+                    "Being too sure",
+                    False,
+                    "The mean of probabilities helps there: it is less sure where members differ.",
+                ),
+            ],
+        ),
+    ],
+)
+
+# %% [markdown]
+# ## Recap
+#
+# - An **ensemble** averages its members. Its loss on a picture is at most its members' mean loss, and the more they
+#   **disagree**, the more is gained. Beating the best member has to be measured.
+# - What all members get wrong, the ensemble gets wrong: errors are far from independent.
+# - The mean of **logits** and the mean of **probabilities** are different answers, and **softening the mean is not
+#   the mean of the softened**. State which one you mean.
+# - A network is **calibrated** if it is right as often as it is sure. These teachers are too sure, their ensembles
+#   less so.
+# - Each member costs a whole network and brings less than the one before. That is the bill that distillation is
+#   meant to cut.
+#
+# Next: {{lesson soft_targets}}, what the ensemble knows about a picture beside its label.
+#
+# ## References
+#
+# - Lars Kai Hansen, Peter Salamon (1990). Neural Network Ensembles. IEEE Transactions on Pattern Analysis and Machine
+#   Intelligence 12(10). https://doi.org/10.1109/34.58871
+# - Anders Krogh, Jesper Vedelsby (1994). Neural Network Ensembles, Cross Validation, and Active Learning. NIPS 7.
+#   https://papers.nips.cc/paper/1001-neural-network-ensembles-cross-validation-and-active-learning
+# - Balaji Lakshminarayanan, Alexander Pritzel, Charles Blundell (2017). Simple and Scalable Predictive Uncertainty
+#   Estimation using Deep Ensembles. https://arxiv.org/abs/1612.01474
+# - Chuan Guo, Geoff Pleiss, Yu Sun, Kilian Q. Weinberger (2017). On Calibration of Modern Neural Networks.
+#   https://arxiv.org/abs/1706.04599
+# - Geoffrey Hinton, Oriol Vinyals, Jeff Dean (2015). Distilling the Knowledge in a Neural Network. Section 1.
+#   https://arxiv.org/abs/1503.02531
+#
+# All terms: [glossary](glossary.md).

@@ -1,0 +1,465 @@
+"""The exercises of Evaluate honestly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from statistics import fmean, pstdev, stdev
+
+import torch
+from torch import Tensor
+
+from kdcourse import evaluation
+from kdcourse.checks.exercise import Exercise, Mistake, Probe
+from kdcourse.checks.probes import Draw, numbers, share
+
+# -- recovered ----------------------------------------------------------------------------------
+
+
+def recovered(plain: float, distilled: float, teacher: float) -> float:
+    """Return the share of the gap from plain to teacher that distillation closes; accuracies from 0 to 1."""
+    ### BEGIN SOLUTION
+    return (distilled - plain) / (teacher - plain)
+    ### END SOLUTION
+
+
+RECOVERED = Exercise(
+    id="recovered",
+    title="The share of the gap recovered",
+    solution=recovered,
+    probes=(
+        Probe((0.80, 0.83, 0.90), "for 0.80 plain, 0.83 distilled, 0.90 teacher"),
+        Probe((0.50, 0.75, 0.95), "for 0.50 plain, 0.75 distilled, 0.95 teacher"),
+        Probe((0.85, 0.83, 0.92), "where distillation does harm"),
+        Probe((0.85, 0.93, 0.91), "where the student passes its teacher"),
+        Probe((0.70, 0.70, 0.90), "where nothing is gained"),
+    ),
+    mistakes=(
+        Mistake(
+            "share of the teacher's accuracy",
+            example=lambda plain, distilled, teacher: distilled / teacher,
+            hint="a plain student has most of the teacher's accuracy already: the gap between the two is to be closed.",
+        ),
+        Mistake(
+            "gain alone",
+            example=lambda plain, distilled, teacher: distilled - plain,
+            hint="that is the gain; how much could there have been to gain?",
+        ),
+        Mistake(
+            "gap still open",
+            example=lambda plain, distilled, teacher: (teacher - distilled) / (teacher - plain),
+            hint="that is the share of the gap that is still open: 1 where nothing was gained.",
+        ),
+        Mistake(
+            "divided by the gap still open",
+            example=lambda plain, distilled, teacher: (distilled - plain) / (teacher - distilled),
+            hint="the whole gap, before distillation, is the measure.",
+        ),
+        Mistake(
+            "upside down",
+            example=lambda plain, distilled, teacher: (teacher - plain) / (distilled - plain),
+            hint="a share is a part divided by the whole.",
+        ),
+        Mistake(
+            "relative gain",
+            example=lambda plain, distilled, teacher: (distilled - plain) / plain,
+            hint="the gain is compared with the gap to the teacher, not with the plain accuracy.",
+        ),
+        Mistake(
+            "gain as a share of the teacher's accuracy",
+            example=lambda plain, distilled, teacher: (distilled - plain) / teacher,
+            hint="a plain student has most of that accuracy already: divide by what was left to gain.",
+        ),
+        Mistake(
+            "brackets missing",
+            example=lambda plain, distilled, teacher: distilled - plain / teacher - plain,
+            hint="division comes before subtraction: put brackets around both differences.",
+        ),
+        Mistake(
+            "percent for share",
+            example=lambda plain, distilled, teacher: 100 * (distilled - plain) / (teacher - plain),
+            hint="a share of 1 means the whole gap.",
+        ),
+        Mistake(
+            "cut to 0..1",
+            example=lambda plain, distilled, teacher: min(
+                1.0, max(0.0, (distilled - plain) / (teacher - plain))
+            ),
+            hint="a student may fall behind its plain twin or pass its teacher: that should show.",
+        ),
+        Mistake(
+            "harm hidden",
+            example=lambda plain, distilled, teacher: max(0.0, (distilled - plain) / (teacher - plain)),
+            hint="where distillation does harm, the share is below 0, and should show.",
+        ),
+        Mistake(
+            "sign lost",
+            example=lambda plain, distilled, teacher: abs(distilled - plain) / abs(teacher - plain),
+            hint="where distillation does harm, the share is below 0, and should show.",
+        ),
+        Mistake(
+            "gain the wrong way round",
+            example=lambda plain, distilled, teacher: (plain - distilled) / (teacher - plain),
+            hint="a better distilled student should give a number above 0.",
+        ),
+    ),
+)
+
+# -- paired_interval ----------------------------------------------------------------------------
+
+
+def paired_interval(plain: list[float], distilled: list[float]) -> tuple[float, float, float]:
+    """Return the mean of distilled - plain over paired seeds and its 95 % interval: (mean, low, high)."""
+    ### BEGIN SOLUTION
+    differences = [after - before for before, after in zip(plain, distilled, strict=True)]
+    n = len(differences)
+    mean = fmean(differences)
+    half = evaluation.t_quantile(0.95, n - 1) * stdev(differences) / math.sqrt(n)
+    return mean, mean - half, mean + half
+    ### END SOLUTION
+
+
+def _interval(
+    plain: list[float],
+    distilled: list[float],
+    *,
+    quantile: Callable[[int], float] = lambda n: evaluation.t_quantile(0.95, n - 1),
+    deviation: Callable[[list[float]], float] = stdev,
+    root: Callable[[int], float] = math.sqrt,
+) -> tuple[float, float, float]:
+    differences = [after - before for before, after in zip(plain, distilled, strict=True)]
+    n, mean = len(differences), fmean(differences)
+    half = quantile(n) * deviation(differences) / root(n)
+    return mean, mean - half, mean + half
+
+
+def _unpaired(plain: list[float], distilled: list[float]) -> tuple[float, float, float]:
+    n, mean = len(plain), fmean(distilled) - fmean(plain)
+    half = evaluation.t_quantile(0.95, 2 * n - 2) * math.sqrt((stdev(plain) ** 2 + stdev(distilled) ** 2) / n)
+    return mean, mean - half, mean + half
+
+
+def _unpaired_few_degrees(plain: list[float], distilled: list[float]) -> tuple[float, float, float]:
+    n, mean = len(plain), fmean(distilled) - fmean(plain)
+    half = evaluation.t_quantile(0.95, n - 1) * math.sqrt((stdev(plain) ** 2 + stdev(distilled) ** 2) / n)
+    return mean, mean - half, mean + half
+
+
+def _in_order(expected: tuple[float, ...], found: tuple[float, ...]) -> str | None:
+    mean, low, high = found
+    if not low <= mean <= high:
+        return "gives three numbers of which the first, the mean, doesn't lie between the other two."
+    if abs((mean - low) - (high - mean)) > 1e-6 * max(1.0, high - low):
+        return "gives an interval whose middle isn't the mean."
+    if abs(mean - expected[0]) > 1e-6:
+        return "gives another mean of the differences."
+    return f"gives an interval that is too {'wide' if high - low > expected[2] - expected[1] else 'narrow'}."
+
+
+PAIRED_INTERVAL = Exercise(
+    id="paired_interval",
+    title="Is the difference real?",
+    solution=paired_interval,
+    # A quantile from a printed table, 2.776 or 2.571, is good enough.
+    relative=5e-4,
+    tell=_in_order,
+    probes=(
+        Probe(
+            ([0.841, 0.852, 0.838, 0.849, 0.845], [0.853, 0.858, 0.853, 0.860, 0.852]),
+            "for five seeds",
+        ),
+        Probe(([0.70, 0.71, 0.69], [0.69, 0.72, 0.71]), "for three seeds"),
+        Probe(
+            ([0.91, 0.90, 0.92, 0.89, 0.915, 0.905, 0.9], [0.90, 0.89, 0.915, 0.885, 0.9, 0.895, 0.897]),
+            "where distillation does harm",
+        ),
+        Probe(([0.80, 0.82], [0.81, 0.86]), "for two seeds"),
+    ),
+    mistakes=(
+        Mistake(
+            "normal for t",
+            example=lambda plain, distilled: _interval(plain, distilled, quantile=lambda n: 1.959964),
+            hint="1.96 is for a known spread; a spread guessed from a few seeds makes the interval wider.",
+        ),
+        Mistake(
+            "one standard error",
+            example=lambda plain, distilled: _interval(plain, distilled, quantile=lambda n: 1.0),
+            hint="that covers the true mean too rarely. Student's t says how many standard errors 95 % takes.",
+        ),
+        Mistake(
+            "two for t",
+            example=lambda plain, distilled: _interval(plain, distilled, quantile=lambda n: 2.0),
+            hint="twice the standard error is a rule for many seeds; for a few, Student's t is larger.",
+        ),
+        Mistake(
+            "not paired",
+            example=_unpaired,
+            hint="that is the interval of two separate means. Both students of a seed share its luck: take their "
+            "difference first.",
+        ),
+        Mistake(
+            "spreads added",
+            example=_unpaired_few_degrees,
+            hint="the spread of the differences is asked for, not that of both sides together: subtract seed by seed.",
+        ),
+        Mistake(
+            "n for n - 1 in the spread",
+            example=lambda plain, distilled: _interval(plain, distilled, deviation=pstdev),
+            hint="the spread of a sample divides by n - 1; NumPy's std divides by n unless it is told ddof=1.",
+        ),
+        Mistake(
+            "root of n missing",
+            example=lambda plain, distilled: _interval(plain, distilled, root=lambda n: 1.0),
+            hint="that is the spread of single seeds; their mean is known better, by the square root of n.",
+        ),
+        Mistake(
+            "n for its root",
+            example=lambda plain, distilled: _interval(plain, distilled, root=float),
+            hint="the standard error shrinks with the square root of n.",
+        ),
+        Mistake(
+            "variance for deviation",
+            example=lambda plain, distilled: _interval(plain, distilled, deviation=lambda d: stdev(d) ** 2),
+            hint="the variance has squared units; its root goes in.",
+        ),
+        Mistake(
+            "one degree too many",
+            example=lambda plain, distilled: _interval(
+                plain, distilled, quantile=lambda n: evaluation.t_quantile(0.95, n)
+            ),
+            hint="n differences have n - 1 degrees of freedom, since their mean is taken from them.",
+        ),
+        Mistake(
+            "0.975 for 0.95",
+            example=lambda plain, distilled: _interval(
+                plain, distilled, quantile=lambda n: evaluation.t_quantile(0.975, n - 1)
+            ),
+            hint="tables and SciPy count from one end, hence 0.975; t_quantile is told the confidence itself.",
+        ),
+        Mistake(
+            "one-sided",
+            example=lambda plain, distilled: _interval(
+                plain, distilled, quantile=lambda n: evaluation.t_quantile(0.90, n - 1)
+            ),
+            hint="5 % are left over on both sides together, 2.5 % on each.",
+        ),
+        Mistake(
+            "points for shares",
+            example=lambda plain, distilled: tuple(100 * end for end in paired_interval(plain, distilled)),
+            hint="accuracies come in as shares, and their difference is to go out as one, not in percentage points.",
+        ),
+        Mistake(
+            "sides swapped",
+            example=lambda plain, distilled: paired_interval(distilled, plain),
+            hint="a better distilled student should give a mean above 0.",
+        ),
+        Mistake(
+            "mean in the middle",
+            example=lambda plain, distilled: tuple(sorted(paired_interval(plain, distilled))),
+            hint="the mean is to come first, then the lower and the upper end.",
+        ),
+        Mistake(
+            "ends swapped",
+            example=lambda plain, distilled: tuple(paired_interval(plain, distilled)[n] for n in (0, 2, 1)),
+            hint="the lower end comes before the upper one.",
+        ),
+    ),
+)
+
+# -- agreement_with_teacher ---------------------------------------------------------------------
+
+
+def agreement_with_teacher(student_logits: torch.Tensor, teacher_logits: torch.Tensor) -> float:
+    """Return the share of images, 0 to 1, for which both predict the same class; logits [N, C]."""
+    ### BEGIN SOLUTION
+    same = student_logits.argmax(dim=1) == teacher_logits.argmax(dim=1)
+    ### END SOLUTION
+    return same.double().mean().item()
+
+
+def _alike(seed: int, *shape: int) -> tuple[Tensor, Tensor]:
+    """Return the logits of two models that mostly agree."""
+    student = numbers(seed, *shape)
+    return student, student + numbers(seed + 100, *shape, spread=1.5)
+
+
+def _other_pair(draw: Draw, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Return other logits that agree as much as before; models that always agree still do, equal logits stay equal."""
+    if bool((student.argmax(1) == teacher.argmax(1)).all()):
+        student = student + draw.noise(student)
+        return student, draw.between(2, 4) * student + draw.between(-1, 1)
+    if bool((student == teacher).any()):
+        change = draw.noise(student, 0.2)
+        return student + change, teacher + change
+    student = student + draw.noise(student)
+    return student, student + draw.noise(student, 1.5)
+
+
+AGREEMENT_WITH_TEACHER = Exercise(
+    id="agreement_with_teacher",
+    title="Agreement with the teacher",
+    solution=agreement_with_teacher,
+    vary=_other_pair,
+    tell=share,
+    probes=(
+        Probe(_alike(1, 12, 4), "for 12 pictures of 4 classes"),
+        Probe(_alike(2, 5, 5), "for 5 pictures of 5 classes"),
+        Probe(_alike(5, 9, 3), "for 9 pictures of 3 classes"),
+        Probe((numbers(4, 6, 3), 3 * numbers(4, 6, 3) + 1), "where both always agree, with other logits"),
+        Probe(
+            (
+                torch.tensor([[1.0, 2.0, 0.0], [3.0, 0.0, 1.0]]),
+                torch.tensor([[1.0, 0.0, 2.0], [3.0, 1.0, 0.0]]),
+            ),
+            "where some logits are equal",
+        ),
+        Probe((torch.tensor([[0.1, 0.2]]), torch.tensor([[2.0, 1.0]])), "for a single picture"),
+    ),
+    mistakes=(
+        Mistake(
+            "largest over the wrong axis",
+            example=lambda z, v: (z.argmax(0) == v.argmax(0)).double().mean().item(),
+            hint="logits are [pictures, classes]; which axis does argmax have to look along?",
+        ),
+        Mistake(
+            "largest of the whole batch",
+            example=lambda z, v: float(z.argmax() == v.argmax()),
+            hint="argmax without an axis looks through the whole batch; each picture has a prediction of its own.",
+        ),
+        Mistake(
+            "count for share",
+            example=lambda z, v: float((z.argmax(1) == v.argmax(1)).sum()),
+            hint="that is how often they agree; on which share of the pictures?",
+        ),
+        Mistake(
+            "percent for share",
+            example=lambda z, v: 100 * agreement_with_teacher(z, v),
+            hint="a share lies between 0 and 1.",
+        ),
+        Mistake(
+            "disagreement",
+            example=lambda z, v: 1 - agreement_with_teacher(z, v),
+            hint="that is how often they differ.",
+        ),
+        Mistake(
+            "logits compared",
+            example=lambda z, v: (z == v).double().mean().item(),
+            hint="two models never give the very same logits; their predicted classes are compared.",
+        ),
+        Mistake(
+            "largest logits compared",
+            example=lambda z, v: (z.max(1).values == v.max(1).values).double().mean().item(),
+            hint="max gives the logit itself; the class is the place where it stands.",
+        ),
+        Mistake(
+            "least likely class",
+            example=lambda z, v: (z.argmin(1) == v.argmin(1)).double().mean().item(),
+            hint="the predicted class is the one with the largest logit.",
+        ),
+        Mistake(
+            "whole ranking compared",
+            example=lambda z, v: (z.argsort(1) == v.argsort(1)).all(1).double().mean().item(),
+            hint="only the first place counts, whatever the order of the others.",
+        ),
+        Mistake(
+            "divided by the classes",
+            example=lambda z, v: float((z.argmax(1) == v.argmax(1)).sum()) / z.shape[1],
+            hint="a share of the pictures is divided by the number of pictures.",
+        ),
+    ),
+)
+
+# -- discordant_pairs ---------------------------------------------------------------------------
+
+
+def discordant_pairs(first_correct: torch.Tensor, second_correct: torch.Tensor) -> tuple[int, int]:
+    """Count the images that only the first model gets right, and those that only the second does; bool [N]."""
+    ### BEGIN SOLUTION
+    only_first = (first_correct & ~second_correct).sum().item()
+    ### END SOLUTION
+    ### BEGIN SOLUTION
+    only_second = (second_correct & ~first_correct).sum().item()
+    ### END SOLUTION
+    return only_first, only_second
+
+
+def _flags(text: str) -> Tensor:
+    return torch.tensor([letter == "+" for letter in text])
+
+
+DISCORDANT_PAIRS = Exercise(
+    id="discordant_pairs",
+    title="Where two models part ways",
+    solution=discordant_pairs,
+    vary=lambda draw, *flags: draw.columns(*flags),
+    probes=(
+        Probe((_flags("+++++---+-"), _flags("++---+-+-+")), "for 10 pictures"),
+        Probe((_flags("++++++--"), _flags("+-+--+--")), "where the second is never right alone"),
+        Probe((_flags("+-+-"), _flags("+-+-")), "where both are right on the same pictures"),
+        Probe((_flags("-"), _flags("+")), "for a single picture"),
+    ),
+    mistakes=(
+        Mistake(
+            "order swapped",
+            example=lambda a, b: discordant_pairs(b, a),
+            hint="first those that only the first model gets right.",
+        ),
+        Mistake(
+            "all that each gets right",
+            example=lambda a, b: (int(a.sum()), int(b.sum())),
+            hint="those that both get right are in it twice, and say nothing about who is better.",
+        ),
+        Mistake(
+            "all that each gets wrong",
+            example=lambda a, b: (int((~b).sum()), int((~a).sum())),
+            hint="a picture that the other gets wrong counts only if this one gets it right.",
+        ),
+        Mistake(
+            "where they agree",
+            example=lambda a, b: (int((a & b).sum()), int((~a & ~b).sum())),
+            hint="both right and both wrong: that is where they agree. Where do they part?",
+        ),
+        Mistake(
+            "both right on both sides",
+            example=lambda a, b: (int((a & b).sum()),) * 2,
+            hint="that counts pictures that both get right. The other one has to be wrong: ~ turns right to wrong.",
+        ),
+        Mistake(
+            "or for and",
+            example=lambda a, b: (int((a | ~b).sum()), int((b | ~a).sum())),
+            hint="| is 'or': it keeps a picture of which either is true. Both must be.",
+        ),
+        Mistake(
+            "won minus lost",
+            example=lambda a, b: (int(a.sum()) - int(b.sum()), int(b.sum()) - int(a.sum())),
+            hint="in a sum of differences, pictures won and pictures lost cancel. Count them apart.",
+        ),
+        Mistake(
+            "shares for counts",
+            example=lambda a, b: tuple(count / len(a) for count in discordant_pairs(a, b)),
+            hint="counts are asked for: the test needs to know how many pictures there were.",
+        ),
+        Mistake(
+            "both directions together",
+            example=lambda a, b: (int((a != b).sum()), int((a != b).sum())),
+            hint="that counts every picture on which they part; who is right there?",
+        ),
+        Mistake(
+            "net difference",
+            example=lambda a, b: (max(0, int(a.sum()) - int(b.sum())), max(0, int(b.sum()) - int(a.sum()))),
+            hint="in a difference of totals, pictures won and pictures lost cancel. Go picture by picture.",
+        ),
+        Mistake(
+            "either right",
+            example=lambda a, b: (int((a | b).sum() - b.sum()), int((a | b).sum())),
+            hint="| is 'or', which both right fulfils too.",
+        ),
+        Mistake(
+            "one against both",
+            example=lambda a, b: (discordant_pairs(a, b)[0], int((a & b).sum())),
+            hint="the second number is of those that the second model alone gets right.",
+        ),
+    ),
+)
+
+EXERCISES = (DISCORDANT_PAIRS, PAIRED_INTERVAL, RECOVERED, AGREEMENT_WITH_TEACHER)

@@ -1,0 +1,826 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kdcourse:
+#     most_seconds: 240
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # A class for every pixel
+#
+# So far one picture had one label. Now every pixel gets one: which garment, or none? Three U-Nets answer well
+# together. You will distil them into a student that is forty times smaller than one of them, and look, pixel by pixel,
+# at what it learned and where it fails.
+#
+# ## Objectives
+#
+# By the end of this lesson you can
+#
+# - say why pixel accuracy flatters, and compute intersection over union (IoU), absent classes included;
+# - write Hinton's objective for pixels, averaged as it should be;
+# - read loss and IoU curves, a precision-recall curve, and masks side by side;
+# - say where a small student fails, and how much of the gap to its teachers it recovered.
+#
+# **Builds on:** {{lesson distil}} (the objective), {{lesson evaluate}} (paired seeds, gap
+# recovered).
+#
+# **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works
+# for {{machine_seconds}}.
+#
+# Words that are new to you are in the [glossary](glossary.md).
+
+# %%
+import json
+
+import torch
+import torch.nn.functional as F
+
+from kdcourse import evaluation, figures, models, widgets
+from kdcourse.course import at_least, at_most, between, check, claim, show
+from kdcourse.data import IGNORE, garment_scenes
+from kdcourse.distillation import distil, soft_targets
+from kdcourse.runs import recorded
+from kdcourse.runs.tasks import task_of
+from kdcourse.training import fit
+
+# %% [markdown]
+# ## Scenes of garments
+#
+# Real photographs with a class for every pixel are large to download. So the course makes its own scenes: two to five
+# garments of Fashion-MNIST, coloured, scaled, turned, one over the other, on a cluttered ground, in uneven light and
+# with noise. Training, validation and test scenes are made of different garments. The **mask** says for each pixel
+# which class is in sight.
+
+# %%
+data = garment_scenes(scenes=(2000, 500, 500))
+show(
+    figures.scene_examples(data.train.images[:8], data.train.masks[:8], data.classes, columns=8),
+    "eight training scenes and, below each, its mask laid over it. Garments hide parts of one another, and shapes "
+    "lie about that are no garments.",
+    photographs=True,
+)
+print(
+    f"{len(data.train):,} scenes to train on, {len(data.validation)} for validation, {len(data.test)} for the test"
+)
+print(f"{len(data.classes)} classes: {', '.join(data.classes)}")
+
+# %% [markdown]
+# For pictures of your own there is `kdcourse.data.segmentation_folder`, and with a network `oxford_pets` fetches real
+# photographs of cats and dogs. Both return what `garment_scenes` returns, so that everything below works on them too.
+
+# %% [markdown]
+# ## What is a good mask?
+#
+# The first idea is accuracy, over pixels: the share of pixels that get their class.
+#
+# **Predict:** what pixel accuracy does a "model" reach that calls every pixel of every test scene background?
+
+# %%
+widgets.predict(
+    "07-lazy",
+    "Pixel accuracy of calling everything background:",
+    number=(0, 100, 1),
+    unit="%",
+)
+
+# %%
+truth = data.test.masks
+lazy = torch.zeros_like(truth)
+lazy_accuracy = evaluation.pixel_accuracy(lazy, truth)
+claim(
+    "Calling everything background is right for most pixels",
+    lazy_accuracy > 0.5,
+    pixel_accuracy=f"{100 * lazy_accuracy:.0f} %",
+)
+widgets.reveal("07-lazy", round(100 * lazy_accuracy), unit="%")
+
+# %% [markdown]
+# **Intersection over union** (IoU, also the Jaccard index) doesn't fall for this. The PASCAL VOC challenge judged masks
+# by it (Everingham et al. 2015). For one class, take the pixels that truly have it and those that were given it:
+#
+# $$\text{IoU} = \frac{|\text{both}|}{|\text{either}|}$$
+#
+# Misses and false alarms both make it smaller. Pixels are counted over all pictures together; **mean IoU** is the mean
+# over the classes. A pixel that nobody can name, such as the border of a pet's fur, is marked 255 in the true mask
+# (`IGNORE` in code), and left out of everything.
+#
+# ### Exercise: IoU of one class (easy, 6 minutes)
+#
+# Both masks hold whole numbers, of any shape; `label` is the number of the class. Leave out the pixels where `truth` is
+# `IGNORE`. Where a class is in neither mask, there is nothing to divide: the answer is NaN, `float("nan")`.
+#
+# <details><summary>Hint 1</summary>
+#
+# `predicted & true` is where both hold, `predicted | true` where either does.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# First cut both masks to the pixels that count: `counts = truth != IGNORE`, then `truth[counts]`.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.segmentation.exercises import class_iou
+
+# %%
+check("class_iou", class_iou)
+
+# %% [markdown]
+# Now the mean. A **confusion matrix** counts pixels: its row is the true class, its column the predicted one. All IoUs
+# can be read off it.
+#
+# What about a class that occurs neither in the truth nor in the prediction? It says nothing about the model. Counting
+# it as 0 would punish a perfect prediction, and counting it as 1 would reward a poor one. So it is left out.
+#
+# ### Exercise: mean IoU (medium, 8 minutes)
+#
+# From a confusion matrix to the mean IoU over the classes that occur.
+#
+# <details><summary>Hint 1</summary>
+#
+# Right pixels lie on the diagonal. A class's row sums to its true pixels, its column to its predicted ones.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The right ones are in both sums, so subtract them once to get the union.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.segmentation.exercises import iou_over_classes
+
+# %%
+check("iou_over_classes", iou_over_classes)
+
+# %%
+lazy_iou = evaluation.iou_per_class(lazy, truth, len(data.classes))
+claim(
+    "Mean IoU doesn't fall for the lazy mask: every garment scores 0",
+    lazy_iou.mean() < 0.1 and not lazy_iou[1:].any(),
+    mean_iou=at_most(lazy_iou.mean().item(), 0.1),
+)
+
+# %% [markdown]
+# ## The teachers
+#
+# Three **U-Nets** (Ronneberger et al. 2015). On the way down they halve the picture four times, to see the whole; on
+# the way up they return to its full size, with the detail of each level handed across. They were trained by
+# `kdcourse teachers --task segmentation`, and came with the course.
+
+# %%
+ensemble = recorded.ensemble(data)
+sizes = {name: models.names("segmentation")[name] for name in ("unet", "unet_wide", "pocket_unet")}
+for name, parameters in sizes.items():
+    print(f"{name:12} {parameters:>9,} parameters")
+claim(
+    "The student is at least forty times smaller than one teacher",
+    sizes["unet"] >= 40 * sizes["pocket_unet"],
+    times_smaller_than_the_smallest_teacher=at_least(sizes["unet"] / sizes["pocket_unet"], 40),
+)
+
+# %% [markdown]
+# An ensemble averages logits pixel by pixel, as it did for whole pictures. These three aren't alike: each began from
+# weights of its own, one is wider, and one met its scenes shifted further than the others.
+
+# %%
+some = data.test.subset(torch.arange(200))
+
+
+def iou_of(model):
+    """Mean IoU on 200 test scenes."""
+    return evaluation.mean_iou(evaluation.predict_masks(model, some, data), some.masks, len(data.classes))
+
+
+alone, together = [iou_of(model) for model in ensemble.members], iou_of(ensemble)
+claim(
+    "Together the teachers are better than they are on average, but hardly better than the best of them",
+    together > sum(alone) / len(alone) + 0.02 and together < max(alone) + 0.02,
+    mean_iou_of_the_ensemble=between(together, 0.5, 0.6),
+)
+
+# %% [markdown]
+# ## The objective, pixel by pixel
+#
+# Every pixel is a small picture of its own: it has a label, and the teacher has logits for it. So take Hinton's
+# objective at each pixel, and average. Over what? The loss must not change its scale with the size of a picture or
+# with how many pixels are left out, or a learning rate that suits one batch would not suit the next. So: over the
+# pixels that count, of all pictures of the batch together.
+#
+# ### Exercise: the distillation term for pixels (hard, 12 minutes)
+#
+# $T^2 \, \text{KL}(p \,\|\, q)$ at every pixel with a mask other than `IGNORE`, averaged over these pixels. Logits are
+# `[B, C, H, W]`: the classes lie along dimension 1. The teacher is asked, not trained: no gradient may flow to it, so
+# `.detach()` its logits.
+#
+# <details><summary>Hint 1</summary>
+#
+# `log_softmax(..., dim=1)` of both, after dividing by T. KL at a pixel is the sum over classes of
+# `p * (log p - log q)`.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `F.kl_div(log_q, log_p, reduction="none", log_target=True)` has the terms; `.sum(dim=1)` gives one number a pixel,
+# `[B, H, W]`, which `masks != IGNORE` can choose from.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.segmentation.exercises import pixel_term
+
+# %%
+check("pixel_term", pixel_term)
+
+# %% [markdown]
+# In the package this is `pixelwise_loss`, with the labels' share added. Does the scale hold? Here is the same batch as
+# it is, and cut to a quarter of its area:
+
+# %%
+from kdcourse.distillation import pixelwise_loss
+
+generator = torch.Generator().manual_seed(0)
+z, v = (torch.randn(4, 11, 64, 64, generator=generator) for _ in range(2))
+masks = data.train.masks[:4].long()
+large = pixelwise_loss(z, v, masks, temperature=2.0, alpha=1.0)
+small = pixelwise_loss(z[..., :32, :32], v[..., :32, :32], masks[..., :32, :32], temperature=2.0, alpha=1.0)
+claim(
+    "A quarter of the pixels, the same loss to within 5 %",
+    abs(large.item() - small.item()) < 0.05 * large.item(),
+)
+
+# %% [markdown]
+# Two further objectives look at more than one pixel at a time. `pairwise_loss` (Liu et al. 2019) asks which places of
+# a picture look alike to the teacher. `channelwise_loss` (Shu et al. 2021) takes the softmax the other way: not over
+# the classes of a pixel, but over the places of a picture, one class at a time. It asks **where** a class is strongest.
+
+# %% [markdown]
+# ## Train both students
+#
+# The same network twice, from the same weights, over the same scenes in the same order: once on the masks alone, once
+# on the teachers' answers too. All settings were chosen on validation scenes; you will see the tries below.
+#
+# **Predict** before you start: which will have the higher validation IoU after ten epochs, and by how much?
+
+# %%
+outcomes = [
+    "plain is ahead",
+    "distilled is ahead by less than 2 points",
+    "distilled is ahead by 2 points or more",
+]
+widgets.predict("07-gain", "Validation IoU after ten epochs (1 point is 0.01):", choices=outcomes)
+
+# %% [markdown]
+# First the teachers answer for every pixel of the training scenes, once.
+
+# %%
+targets = soft_targets(ensemble, data.train, data, progress=False)
+print(f"{targets}, {targets.nbytes / 1e6:.0f} MB in memory")
+
+# %% [markdown]
+# Then the students learn: first the plain one. It takes about a minute each; a star beside the cell says that it is
+# working. Both learn in float32 and not in what this machine is fastest in, so that the comparison comes out alike on
+# every machine.
+
+# %%
+recipe = recorded.summary(data)["recipes"]["distilled"]
+settings = {
+    key: recipe[key] for key in ("epochs", "batch_size", "learning_rate", "optimizer", "weight_decay")
+}
+settings["precision"] = "float32"
+print(f"{recipe['model']}: {settings}")
+
+
+def fresh_student():
+    torch.manual_seed(0)
+    return models.build(recipe["model"], num_classes=len(data.classes), in_channels=3)
+
+
+plain = fresh_student()
+plain_history = fit(plain, data, seed=0, progress=False, **settings)
+
+# %% [markdown]
+# Now its twin. It learns from the same masks, and from a channel-wise term beside them. Its `alpha` is 0, so the term
+# that you wrote has no weight here. Why? The tries after the training will tell.
+
+# %%
+distilled = fresh_student()
+teaching = {
+    "method": "channelwise",
+    "temperature": recipe["temperature"],
+    "alpha": recipe["alpha"],
+    "weights": {"channelwise": recipe["channelwise"]},
+}
+print(teaching)
+distilled_history = distil(distilled, targets, data, **teaching, seed=0, progress=False, **settings)
+
+# %%
+histories = {"plain": plain_history, "distilled": distilled_history}
+show(
+    figures.segmentation_curves(histories),
+    "loss and mean IoU over ten epochs, training dashed and validation solid. All training lines go on improving to "
+    "the end; in validation, loss and IoU level off. The distilled student's training loss is far the highest: it "
+    "holds the channel-wise term too, and can't be compared with the others.",
+)
+ahead = 100 * (distilled_history.last.validation_iou - plain_history.last.validation_iou)
+widgets.reveal("07-gain", outcomes[0 if ahead < 0 else 1 if ahead < 2 else 2])
+
+# %% [markdown]
+# Now read the plots. First the dashed and the solid lines on the right: what do they say about each student's training
+# scenes and new ones?
+
+# %%
+for name, history in histories.items():
+    best = max(history.column("validation_iou"))
+    claim(
+        f"The {name} student's validation IoU ends at its best, or close to it, and training IoU has run ahead",
+        history.last.train_iou > best,
+        points_below_its_best=at_most(100 * (best - history.last.validation_iou), 1),
+        points_ahead=at_least(100 * (history.last.train_iou - best), 2),
+    )
+
+# %% [markdown]
+# So both have begun to know their own scenes by heart, small as they are. Now the solid lines on the left: validation
+# loss is cross-entropy for both, and can be compared. One pair may be luck, though. Five pairs, trained just as you
+# trained yours, came with the course, and their curves with them. How do these end?
+
+# %%
+record = recorded.summary(data)
+runs = {kind: record["models"][kind]["runs"] for kind in ("plain", "distilled")}
+ends = {kind: [run["history"]["epochs"][-1] for run in runs[kind]] for kind in runs}
+
+
+def differences(score):
+    """Of the five pairs at their last epoch: distilled minus plain."""
+    pairs = zip(ends["distilled"], ends["plain"], strict=True)
+    return [one[score] - other[score] for one, other in pairs]
+
+
+claim(
+    "Each distilled student ends with the higher validation IoU, and with the higher validation loss too",
+    min(differences("validation_iou")) > 0 and min(differences("validation_loss")) > 0,
+    pairs=len(runs["plain"]),
+    points_of_IoU_ahead=at_least(100 * min(differences("validation_iou")), 1),
+    loss_above_the_plain_students=at_least(min(differences("validation_loss")), 0.01),
+)
+
+# %% [markdown]
+# Better masks and a worse loss? Loss also asks how sure a student is. Keep that in mind until the section on precision
+# and recall.
+
+# %% [markdown]
+# ## Which objective?
+#
+# Your distilled student has learned from the term printed above its training. Which of the terms helps this student?
+# Here is all that `kdcourse students search --task segmentation` tried, on validation scenes, one seed each:
+
+# %%
+tries = json.loads((task_of(data).students / "search.json").read_text())["rows"]
+print("T   alpha  channel-wise  flips  learning rate  optimizer  validation IoU")
+for row in tries:
+    how = row["recipe"]
+    print(
+        f"{how['temperature']:g}   {how['alpha']:<5g}  {how.get('channelwise', 0):<12g}  "
+        f"{'yes' if how['augmentation'] else 'no':5}  {how['learning_rate']:<13g}  "
+        f"{how['optimizer']:9}  {row['validation_iou']:.3f}"
+    )
+
+
+# %%
+def validation_iou(**wanted):
+    """Validation IoU of the tries whose settings are these."""
+    return [
+        row["validation_iou"] for row in tries if all(row["recipe"].get(k) == v for k, v in wanted.items())
+    ]
+
+
+muon = {"optimizer": "muon", "learning_rate": 0.05, "augmentation": None}
+best_plain = max(validation_iou(alpha=0.0, channelwise=None, **muon))
+claim(
+    "Pixel by pixel at T = 4, distillation did harm",
+    max(validation_iou(alpha=0.9, temperature=4.0, channelwise=None, **muon)) < best_plain - 0.01,
+)
+claim(
+    "The channel-wise term alone helped",
+    min(validation_iou(alpha=0.0, temperature=4.0, **muon)) > best_plain + 0.005,
+)
+
+# %% [markdown]
+# At alpha = 0 and channel-wise 0 the student is plain, whatever T says. Pixel by pixel at T = 1, distillation made no
+# difference that one seed could show. At T = 4 it did harm. {{Lesson distil}} met this too, and guessed at a reason: a small
+# student has nothing to spare for the teacher's fine distinctions.
+#
+# Scenes mirrored left to right (the column "flips") made little difference and cost a second round of questions to
+# the teachers, so you trained without.
+#
+# Close settings can't be told apart by one seed, and the choice between them is partly luck; of the five seeds at the
+# end of this lesson, four are new.
+
+# %% [markdown]
+# ## Look at masks
+#
+# Numbers hide what a model does. So ask each model for its masks of the test scenes; its scores come along, for
+# further down. Here are ten of the pictures, the first ten and not the best ones: truth, the teachers' ensemble, plain
+# student, distilled student. Black lines are the true borders.
+#
+# Below each mask stands its own mean IoU. It is a harsh judge of one picture: a few stray pixels of a class that isn't
+# there put a 0 into the mean. So it is mostly lower than the mask looks.
+
+# %%
+ten = slice(0, 10)
+asked = {"ensemble": ensemble, "plain": plain, "distilled": distilled}
+scores, predicted = {}, {}
+for name, model in asked.items():
+    scores[name], predicted[name] = evaluation.evaluate_with_masks(model, data.test, data)
+show(
+    figures.predicted_masks(
+        data.test.images[ten],
+        truth[ten],
+        {name: masks[ten] for name, masks in predicted.items()},
+        data.classes,
+    ),
+    "ten test pictures, their true masks and three predicted ones, with the mean IoU of each. The ensemble keeps to "
+    "the borders and names most garments right. The students mark most garments, patch several classes into one, and "
+    "leave some out; their borders are rougher.",
+    photographs=True,
+)
+
+# %% [markdown]
+# Where there is a garment, even the students see. **Which** garment it is, is the harder part.
+
+# %%
+named = {name: (masks > 0) == (truth > 0) for name, masks in predicted.items()}
+garment_or_not = {name: right.double().mean().item() for name, right in named.items()}
+which = {name: (masks == truth)[truth > 0].double().mean().item() for name, masks in predicted.items()}
+claim(
+    "The distilled student knows garment from ground far better than one garment from another",
+    garment_or_not["distilled"] > 0.88 and which["distilled"] < 0.5,
+    pixels_with_garment_or_ground_right=at_least(garment_or_not["distilled"], 0.88),
+    pixels_of_garments_with_the_garment_right=at_most(which["distilled"], 0.5),
+)
+
+# %% [markdown]
+# ## Precision and recall
+#
+# A mask needs a decision at each pixel, but a model gives probabilities. Take one class, and call a pixel positive
+# where its probability is at least some **threshold**:
+#
+# - **precision**: of the pixels called positive, the share that is;
+# - **recall**: of the pixels that are, the share called positive.
+#
+# A high threshold is cautious: precise, and it misses much. A low one finds nearly all, and more besides. The curve of
+# all thresholds shows what a model knows whichever one you will need; the area below it is the **average precision**.
+#
+# ### Exercise: one point of the curve (medium, 6 minutes)
+#
+# Where nothing is called positive, nothing called so is wrong: precision is then 1.
+#
+# <details><summary>Hint 1</summary>
+#
+# `called = probability >= threshold`. Then count where `called` and `positive` both hold.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Both shares have that count on top. Below it stand all that were called, or all that are positive.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.segmentation.exercises import precision_recall_at
+
+# %%
+check("precision_recall_at", precision_recall_at)
+
+# %% [markdown]
+# Now the curves of all three, all classes **pooled**: each pixel asks one yes-or-no question a class, and all answers
+# go into one heap. Faint lines join points of equal F1, the harmonic mean of precision and recall.
+#
+# **Predict:** the distilled student has the better masks. Has it the better curve, too?
+
+# %%
+curve_outcomes = ["clearly better", "about the same", "clearly worse"]
+widgets.predict(
+    "07-curve", "The distilled student's average precision, beside the plain one's:", choices=curve_outcomes
+)
+
+# %%
+show(
+    figures.precision_recall_curves({name: found.precision_recall.micro for name, found in scores.items()}),
+    "precision against recall for the ensemble, the plain and the distilled student. The ensemble's curve lies "
+    "highest; those of the students lie almost on one another, well below it.",
+)
+precision = {name: found.average_precision for name, found in scores.items()}
+claim(
+    "The ensemble's average precision is far the highest",
+    precision["ensemble"] > 0.05 + max(precision["plain"], precision["distilled"]),
+)
+apart = precision["distilled"] - precision["plain"]
+widgets.reveal("07-curve", curve_outcomes[0 if apart > 0.01 else 1 if apart > -0.01 else 2])
+
+# %% [markdown]
+# Is that all? Remember the lazy mask: background rules a heap of pixels. So take the average precision class by class,
+# and the mean over the classes:
+
+# %%
+by_class = {name: found.precision_recall.mean_average_precision for name, found in scores.items()}
+claim(
+    "Pooling flattered them all, as pixel accuracy does",
+    min(precision[name] - by_class[name] for name in by_class) > 0,
+    points_that_pooling_added=at_least(100 * min(precision[name] - by_class[name] for name in by_class), 10),
+)
+
+# %% [markdown]
+# Which student is ahead, class by class? In one pair luck decides about a point, so look at the five that came with
+# the course, on the test scenes:
+
+
+# %%
+def mean_average_precision(kind, seed):
+    """Of one of the students that came with the course, over classes."""
+    student, _ = recorded.load(task_of(data).students, f"{kind}_seed{seed}", data)
+    found, _ = evaluation.evaluate_with_masks(student, data.test, data)
+    return found.precision_recall.mean_average_precision
+
+
+over_seeds = {kind: [mean_average_precision(kind, run["seed"]) for run in runs[kind]] for kind in runs}
+gain = evaluation.paired_difference(over_seeds["distilled"], over_seeds["plain"])
+claim(
+    "Class by class, the distilled students' average precision is the higher one, as their IoU is",
+    gain.low > 0,
+    pairs=gain.n,
+    points_ahead=between(100 * gain.mean, 2, 3.5),
+)
+
+# %% [markdown]
+# So pooling hid what sets them apart. Ask of every mean what it is a mean **over**.
+#
+# Precision and recall only need an order: which pixels are more likely? Is the distilled student also as sure as it
+# should be?
+
+# %%
+claim(
+    "The distilled student's confidence is further from its accuracy than the plain one's",
+    scores["distilled"].expected_calibration_error > scores["plain"].expected_calibration_error,
+    calibration_error_of_the_plain_one=at_most(scores["plain"].expected_calibration_error, 0.045),
+    calibration_error_of_the_distilled_one=at_least(scores["distilled"].expected_calibration_error, 0.03),
+)
+
+# %% [markdown]
+# That goes with the higher loss. A likely reason: the channel-wise term asks **where** a class is strongest. Add one
+# number to a class's logits at all places, and its softmax over places stays as it was. Only the masks say how
+# sure to be, and the other term, with its larger weight, doesn't listen.
+
+# %% [markdown]
+# Choose a threshold yourself. Slide it, and watch the mask, its IoU and the point on the curve move together. It opens
+# on a pullover of which the ensemble, at a half, finds nothing. Does it see it at all? Which threshold has the best
+# IoU?
+
+# %%
+few = slice(0, 20)
+widgets.threshold_explorer(
+    data.test.images[few],
+    truth[few],
+    {name: evaluation.predict_logits(model, data.test.images[few], data) for name, model in asked.items()},
+    data.classes,
+)
+
+# %% [markdown]
+# Now garment by garment, for the distilled student and over all test scenes: how often is a half too late?
+
+
+# %%
+def best_threshold(curve):
+    """The threshold at which the mask of one class has its highest IoU."""
+    precision, recall = curve.precision[:-1], curve.recall[:-1]
+    iou = precision * recall / (precision + recall - precision * recall)
+    return curve.thresholds[iou.nan_to_num().argmax()].item()
+
+
+garments = scores["distilled"].precision_recall.per_class[1:]
+early = sum(best_threshold(curve) < 0.5 for curve in garments)
+claim(
+    "For most garments the distilled student's masks are best at a threshold below a half",
+    early > len(garments) / 2,
+    garments=len(garments),
+    of_these_below_a_half=at_least(early, 7),
+)
+
+# %% [markdown]
+# A student that wavers between three garments may give none of them a half. Whoever waits for a half misses them all.
+
+# %% [markdown]
+# ## Where does the student fail?
+#
+# Class by class:
+
+# %%
+show(
+    figures.iou_bars({name: found.iou_per_class for name, found in scores.items()}, data.classes),
+    "IoU of every class for the ensemble, the plain and the distilled student. The ensemble leads in every class. "
+    "Background is best, then trousers; shirts and coats are among the worst.",
+)
+shirt, sandal = data.classes.index("Shirt"), data.classes.index("Sandal")
+below = [100 * (found.mean_iou - found.iou_per_class[shirt].item()) for found in scores.values()]
+claim(
+    "All three do far worse on a shirt than on the mean of the classes",
+    min(below) > 0,
+    points_below_the_mean=at_least(min(below), 8),
+)
+
+# %% [markdown]
+# What is a shirt taken for? Its row of the confusion matrix says:
+
+# %%
+alike = [data.classes.index(name) for name in ("T-shirt/top", "Pullover", "Coat")]
+students = {name: scores[name].confusion for name in ("plain", "distilled")}
+taken = {
+    name: pixels[shirt, alike].sum() / (pixels[shirt, 1:].sum() - pixels[shirt, shirt])
+    for name, pixels in students.items()
+}
+claim(
+    "Where a student takes a shirt for another garment, it is mostly a T-shirt, a pullover or a coat",
+    min(taken.values()) > 0.5,
+)
+
+# %% [markdown]
+# Classes that look alike are hard, as in every lesson before: a shirt, a coat and a pullover differ in a collar and a
+# row of buttons, which at this size is a handful of pixels. But there is a second way to fail:
+
+# %%
+lost = {name: pixels[sandal].clone() for name, pixels in students.items()}
+for pixels in lost.values():
+    pixels[sandal] = 0  # what is left is wrong
+claim(
+    "What the students miss of a sandal, they most often call background",
+    all(pixels.argmax() == 0 for pixels in lost.values()),
+)
+
+# %% [markdown]
+# A sandal is thin and small, and is lost in the ground.
+#
+# And where in the picture? **Boundary IoU** (Cheng et al. 2021) asks the same question of the pixels near borders
+# alone.
+
+# %%
+drops = [100 * (found.mean_iou - found.boundary_iou) for found in scores.values()]
+claim(
+    "Near borders, all of them are worse than over whole masks",
+    min(drops) > 0,
+    points_lost=at_least(min(drops), 5),
+)
+
+# %% [markdown]
+# ## Five seeds
+#
+# One pair of students proves nothing, as you know. `kdcourse students record --task segmentation` has trained five
+# pairs just as you trained one, and asked the test scenes once, at the end.
+
+# %%
+iou = {kind: [run["test"]["iou"] for run in runs[kind]] for kind in runs}
+show(
+    figures.paired_differences({"distilled - plain": (iou["plain"], iou["distilled"])}, score="mean IoU"),
+    "difference in mean IoU, distilled minus plain, seed by seed, with the mean and its 95 % interval, which lies "
+    "right of 0.",
+)
+gain = evaluation.paired_difference(iou["distilled"], iou["plain"])
+claim(
+    "Over five paired seeds the distilled students have the higher mean IoU",
+    gain.low > 0,
+    seeds=gain.n,
+    points=between(100 * gain.mean, 1, 3),
+)
+
+# %%
+gap = evaluation.gap_recovered(iou["plain"], iou["distilled"], record["models"]["ensemble"]["mean"]["iou"])
+claim(
+    "Distillation recovered a small share of the gap to the ensemble, and the interval keeps it above 0",
+    gap.reported and gap.low > 0 and gap.value < 0.15,
+    gap_recovered=f"{gap.value:.2f} ({gap.low:.2f} to {gap.high:.2f})",
+)
+
+# %% [markdown]
+# Real, and small. Why so small? Two likely reasons:
+#
+# - A label for a picture is one fact. A mask is thousands, and these are exact: our program drew them. The less labels
+#   leave to be guessed, the less there is for soft targets to tell.
+# - The students had begun to know their scenes by heart, as the curves showed. Perhaps what they lack first is scenes.
+#
+# Test them, over seeds:
+#
+# 1. Give both students fewer scenes, with `data.train.subset`. With few labels, {{lesson distil}}'s students gained more.
+#    Do these?
+# 2. Train the plain student on `garment_scenes(scenes=(4000, 500, 500))`. Which helps more: the teachers, or twice the
+#    scenes? Here more scenes cost nothing. Where a person has to draw each mask, the answer decides what to pay for.
+
+# %% [markdown]
+# ## Recap
+#
+# - Segmentation asks for a class at every pixel. Accuracy over pixels flatters whoever likes the background; mean IoU
+#   counts misses and false alarms of every class that occurs.
+# - Hinton's objective can be asked of every pixel, averaged over those that count. Here it didn't help; asking where in
+#   a picture a class is strongest did.
+# - A precision-recall curve shows a model at every threshold; a mask shows it at one. Pooled over classes, it flatters.
+# - A small student takes look-alikes for one another, and loses what is thin.
+# - Where labels are exact and plentiful, soft targets have less to add. Say how much, with an interval.
+#
+# ## Quiz
+
+# %%
+widgets.quiz(
+    "07",
+    [
+        widgets.Question(
+            "A class occurs neither in the true masks nor in the predicted ones. What is its part in the mean IoU?",
+            options=[
+                widgets.Option("None: it is left out", True, "It says nothing about the model."),
+                widgets.Option("It counts as 0", False, "A perfect prediction would then score below 1."),
+                widgets.Option(
+                    "It counts as 1", False, "Then a model would be rewarded for classes that never come up."
+                ),
+            ],
+        ),
+        widgets.Question(
+            "The distillation term is summed over pixels and divided by the number of pictures. What goes wrong?",
+            options=[
+                widgets.Option(
+                    "Its scale grows with the size of the pictures",
+                    True,
+                    "On pictures twice as wide and high it would be four times as large, and drown the labels' term.",
+                ),
+                widgets.Option(
+                    "Nothing, a factor doesn't matter", False, "Against the labels' term it does."
+                ),
+                widgets.Option(
+                    "The teacher's weights change",
+                    False,
+                    "A frozen teacher stays as it is, whatever the scale.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "You raise the threshold for a class. What can happen to its recall?",
+            options=[
+                widgets.Option(
+                    "It falls or stays", True, "Fewer pixels are called positive, so none more is found."
+                ),
+                widgets.Option(
+                    "It rises", False, "To find more pixels, the threshold would have to come down."
+                ),
+                widgets.Option(
+                    "Anything",
+                    False,
+                    "That is true of precision, which may go either way; recall can only fall.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "Pixel accuracy rises, mean IoU falls. How can that be?",
+            options=[
+                widgets.Option(
+                    "A common class got better, a rare one worse",
+                    True,
+                    "Accuracy counts pixels, mean IoU counts classes alike.",
+                ),
+                widgets.Option("It can't", False, "It can: they count differently. Remember the lazy mask."),
+                widgets.Option(
+                    "The borders got rougher", False, "That alone would make both of them fall a little."
+                ),
+            ],
+        ),
+    ],
+)
+
+# %% [markdown]
+# ## References
+#
+# - Han Xiao, Kashif Rasul, Roland Vollgraf (2017). Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
+#   Learning Algorithms. https://arxiv.org/abs/1708.07747
+# - Olaf Ronneberger, Philipp Fischer, Thomas Brox (2015). U-Net: Convolutional Networks for Biomedical Image
+#   Segmentation. https://arxiv.org/abs/1505.04597
+# - Geoffrey Hinton, Oriol Vinyals, Jeff Dean (2015). Distilling the Knowledge in a Neural Network.
+#   https://arxiv.org/abs/1503.02531
+# - Yifan Liu, Ke Chen, Chris Liu, Zengchang Qin, Zhenbo Luo, Jingdong Wang (2019). Structured Knowledge Distillation
+#   for Semantic Segmentation. https://arxiv.org/abs/1903.04197
+# - Changyong Shu, Yifan Liu, Jianfei Gao, Zheng Yan, Chunhua Shen (2021). Channel-wise Knowledge Distillation for Dense
+#   Prediction. https://arxiv.org/abs/2011.13256
+# - Bowen Cheng, Ross Girshick, Piotr Dollár, Alexander C. Berg, Alexander Kirillov (2021). Boundary IoU: Improving
+#   Object-Centric Image Segmentation Evaluation. https://arxiv.org/abs/2103.16562
+# - Mark Everingham, S. M. Ali Eslami, Luc Van Gool, Christopher K. I. Williams, John Winn, Andrew Zisserman (2015). The
+#   PASCAL Visual Object Classes Challenge: A Retrospective. https://doi.org/10.1007/s11263-014-0733-5

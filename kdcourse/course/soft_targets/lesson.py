@@ -1,0 +1,708 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Soft targets and temperature
+#
+# A label says *shirt*. The ensemble says *shirt, though it could nearly be a T-shirt, and it's certainly no shoe*.
+# That longer answer is what a student learns from. Here you see it, measure it, and find out why everybody who
+# uses it multiplies by T squared.
+#
+# ## Objectives
+#
+# By the end of this lesson you can
+#
+# - read soft targets, and say what they know that a label doesn't;
+# - soften probabilities with a temperature, and measure with the entropy how soft they are;
+# - derive the gradient that soft targets send to a student, and what becomes of it when the temperature is high;
+# - show, on paper and in numbers, why the distillation term is multiplied by T squared.
+#
+# **Builds on:** {{lesson train_a_teacher}} (softmax, cross-entropy and its gradient) and
+# {{lesson ensembles}} (the ensemble). A derivative or two, taken slowly: have paper and pencil ready.
+#
+# **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works
+# for {{machine_seconds}}.
+#
+# Words that are new to you are in the [glossary](glossary.md).
+
+# %%
+import itertools
+import math
+
+import torch
+import torch.nn.functional as F
+
+from kdcourse import figures, models, widgets
+from kdcourse.course import at_least, at_most, between, check, claim, show
+from kdcourse.data import fashion_mnist
+from kdcourse.distillation import entropy, hinton_loss, soft_targets, softened
+from kdcourse.runs import recorded
+
+# %% [markdown]
+# ## Ask the teachers
+#
+# The ensemble was asked about every training picture, once; its logits came with the course. A row holds ten
+# numbers, one a class. Everything in this lesson is made from them.
+
+# %%
+data = fashion_mnist()
+ensemble = recorded.ensemble(data)
+targets = soft_targets(ensemble, data.train, data)
+# One view, the pictures as they are: nothing was shifted or mirrored.
+teacher_logits = targets.logits(targets.views[0], torch.arange(len(data.train)))
+labels = data.train.labels
+print(f"logits of {teacher_logits.shape[0]:,} pictures, {teacher_logits.shape[1]} classes each")
+
+# %% [markdown]
+# ## Three shirts
+#
+# Here are three training pictures with one and the same label. The ensemble calls each of them a shirt, too. They
+# were picked because its *second* thought is strong: one resembles a T-shirt, one a coat, one a dress. The label
+# can't tell them apart. The soft targets can. (*T = 1* above the bars means the ordinary softmax; what T is comes
+# in a moment.)
+
+# %%
+probabilities = softened(teacher_logits, 1)  # the ordinary softmax
+shirt = data.classes.index("Shirt")
+called_shirt = (labels == shirt) & (teacher_logits.argmax(dim=1) == shirt)
+lookalikes = [data.classes.index(name) for name in ("T-shirt/top", "Coat", "Dress")]
+chosen = torch.stack([(probabilities[:, other] * called_shirt).argmax() for other in lookalikes])
+show(
+    figures.soft_target_gallery(
+        data.train.images[chosen], teacher_logits[chosen], labels[chosen], data.classes, temperatures=(1,)
+    ),
+    "three pictures labelled Shirt beside the ensemble's soft targets; the runner-up is T-shirt/top for the first, "
+    "Coat for the second and Dress for the third.",
+)
+
+# %%
+second = teacher_logits[chosen].topk(2).indices[:, 1]
+claim(
+    "Three pictures with one label have three different second answers",
+    len(set(second.tolist())) == 3,
+    second_answers=", ".join(data.classes[index] for index in second),
+)
+
+# %% [markdown]
+# In a talk of 2014, Hinton, Vinyals and Dean named what the wrong classes' probabilities tell **dark knowledge**: it
+# was always inside the network, but its answer, one class, doesn't show it.
+#
+# **Predict:** now all training pictures labelled *Shirt* together. Which other class gets the largest share of the
+# ensemble's probability?
+
+# %%
+widgets.predict(
+    "04-like-a-shirt",
+    "Which class does the ensemble find most like a shirt?",
+    choices=["T-shirt/top", "Pullover", "Dress", "Coat"],
+)
+
+# %%
+shares = torch.stack([probabilities[labels == k].mean(dim=0) for k in range(10)])  # a row for each label
+of_nearest, nearest = shares.clone().fill_diagonal_(0).max(dim=1)  # the label's own class left out
+for name, other, share in zip(data.classes, nearest, of_nearest, strict=True):
+    print(f"{name:>11} is most like {data.classes[other]}{', but hardly' if share < 0.001 else ''}")
+
+# %%
+widgets.reveal("04-like-a-shirt", data.classes[nearest[shirt]])
+
+# %% [markdown]
+# Read the list once more. Shoes are near shoes, tops near tops, and nobody told the teachers that there are such
+# groups: they found them because it helps. (*But hardly*: less than a thousandth on average. Nothing is much like
+# a trouser or a bag.) This is what a student gets beside the label.
+
+# %% [markdown]
+# ## Too sure to be useful
+#
+# There is a catch. The teachers are good, and on pictures that they were trained on they are very sure.
+#
+# **Predict:** on how many of a hundred training pictures does the ensemble give more than 99 % to a single class?
+
+# %%
+widgets.predict(
+    "04-nearly-certain",
+    "Of a hundred training pictures, for how many does one class get more than 99 %?",
+    number=(0, 100, 1),
+    unit="of 100",
+)
+
+# %%
+nearly_certain = (probabilities.max(dim=1).values > 0.99).double().mean().item()
+claim(
+    "On most training pictures the ensemble's answer is hardly softer than the label",
+    nearly_certain > 0.5,
+    pictures_with_more_than_99_percent_on_one_class=at_least(100 * nearly_certain, 75, "%"),
+)
+widgets.reveal("04-nearly-certain", 100 * nearly_certain, unit="of 100")
+
+# %% [markdown]
+# So the knowledge is there, but far behind the decimal point. The remedy is to turn down the teacher's certainty before
+# the student looks, and that is what the temperature is for.
+#
+# ## Temperature
+#
+# Divide all logits $z_i$ by a number $T$, the **temperature**, before the softmax:
+#
+# $$q_i = \frac{e^{z_i / T}}{\sum_j e^{z_j / T}}$$
+#
+# This is equation 1 of the paper. Here is a worked example with three made-up logits.
+
+# %%
+logits = torch.tensor([6.0, 3.0, 0.0])
+for temperature in (0.5, 1, 3, 10, 1000):
+    powers = (logits / temperature).exp()
+    shares = powers / powers.sum()
+    print(f"T = {temperature:<5g}", "  ".join(f"{share:.3f}" for share in shares.tolist()))
+
+# %% [markdown]
+# - $T = 1$ is the ordinary softmax.
+# - Below 1, the largest logit takes everything: at $T \to 0$ only the answer is left, a label.
+# - Above 1, the others rise; at $T \to \infty$ all classes get the same share.
+# - The **order** of the classes never changes, whatever $T > 0$ is.
+#
+# ### Exercise: soften (easy, 4 minutes)
+#
+# Now for a whole batch, logits [B, C], and for any logits, large ones too. Each picture's probabilities are to sum
+# to 1.
+#
+# <details><summary>Hint 1</summary>
+#
+# `torch.softmax(something, dim=...)` does the exponentials and the division, and doesn't overflow where a plain
+# `exp` would.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The classes lie along axis 1. What is divided by the temperature: the logits or the probabilities?
+#
+# </details>
+
+
+# %%
+from kdcourse.course.soft_targets.exercises import softened_probabilities
+
+# %%
+check("softened_probabilities", softened_probabilities)
+
+# %% [markdown]
+# ## Behind the decimal point
+#
+# Three pictures on which the ensemble is more than 99.9 % sure. At T = 1 their soft targets say no more than labels.
+# Warmed up, they tell what the ensemble knew all along.
+
+# %%
+sure = probabilities.max(dim=1).values > 0.999
+names = ("Sneaker", "Trouser", "Bag")
+examples = torch.stack([(sure & (labels == data.classes.index(name))).nonzero()[0, 0] for name in names])
+show(
+    figures.soft_target_gallery(
+        data.train.images[examples],
+        teacher_logits[examples],
+        labels[examples],
+        data.classes,
+        temperatures=(1, 4, 8),
+    ),
+    "a sneaker, a trouser and a bag beside the ensemble's soft targets at temperature 1, where one class has all, "
+    "and at 4 and 8, where the others get a visible share.",
+)
+
+# %%
+warm = softened(teacher_logits[examples], 4)
+claim(
+    "At temperature 4 the other classes share what they had to leave to one class at temperature 1",
+    bool((warm.max(dim=1).values < 0.95).all()),
+    left_for_the_others_at_T_1=at_most(
+        100 * (1 - probabilities[examples].max(dim=1).values.min().item()), 0.1, "%"
+    ),
+    at_T_4=at_least(100 * (1 - warm.max(dim=1).values.max().item()), 5, "%"),
+)
+
+# %% [markdown]
+# Not every picture has as much to tell. The sneaker leans clearly towards the other shoes; for the trouser and
+# the bag the others are nearly alike, so their soft targets say little more than their labels, at any temperature.
+#
+# ## Turn the knob yourself
+#
+# Ten pictures that the teachers have *not* been trained on, the first of each class in the validation split, and
+# all five teachers with their ensemble. Drag T from one end to the other (or press Tab until the slider has the
+# focus, then the arrow keys). The hatched bar is the class of the label. Watch for a picture on which the teachers
+# agree at T = 1 and differ in their second thoughts.
+
+# %%
+first = torch.stack([(data.validation.labels == k).nonzero()[0, 0] for k in range(10)])
+images = data.validation.images[first]
+member_logits = ensemble.member_logits(data.normalise(images))
+widgets.temperature_explorer(images, member_logits, data.validation.labels[first], data.classes)
+
+# %% [markdown]
+# ## How soft? Entropy
+#
+# Each panel of the explorer shows a number of **nats**: the **entropy** of the probabilities,
+#
+# $$H(q) = -\sum_i q_i \log q_i$$
+#
+# It is 0 when one class has everything, and $\log C$ when all $C$ classes are alike. In between it tells how much
+# the answer leaves open. A class with probability 0 adds nothing: $0 \log 0$ counts as 0, though a computer says
+# NaN.
+
+# %%
+for shares in ([1.0, 0.0], [0.9, 0.1], [0.5, 0.5]):
+    nats = -sum(share * math.log(share) for share in shares if share > 0)
+    print(shares, f"{abs(nats):.2f} nats")  # abs turns -0.00 into 0.00
+
+# %% [markdown]
+# ### Exercise: entropy (medium, 5 minutes)
+#
+# For a batch of probabilities [B, C], return one entropy a picture, [B]. Two gaps: the logarithms, such that no NaN
+# arises where a probability is 0, and the sum.
+#
+# <details><summary>Hint 1</summary>
+#
+# `torch.where(condition, a, b)` takes from `a` where the condition is true, from `b` elsewhere. What may stand in for
+# a probability of 0, if it's multiplied by 0 afterwards anyway?
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The logarithm of 1 is 0: `torch.where(probabilities > 0, probabilities, 1.0)` is safe to take the logarithm of.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.soft_targets.exercises import entropy_nats
+
+# %%
+check("entropy_nats", entropy_nats)
+
+# %% [markdown]
+# Now all training pictures, over a range of temperatures. The dashed line is the entropy of knowing nothing.
+
+# %%
+temperatures = (0.5, 1, 2, 4, 8, 16)
+nats = torch.stack([entropy(teacher_logits.double(), temperature) for temperature in temperatures])  # [T, N]
+show(
+    figures.against_temperature(
+        temperatures,
+        {"ensemble, mean over the training pictures": nats.mean(dim=1).tolist()},
+        quantity="entropy (nats)",
+        title="A higher temperature leaves more open",
+        level=("all classes alike: log 10", math.log(10)),
+    ),
+    "the mean entropy of the ensemble's soft targets climbs with temperature, from near 0 at T = 0.5 to near the "
+    "logarithm of 10 at T = 16.",
+)
+
+# %%
+share_of_most = nats.mean(dim=1) / math.log(10)
+claim(
+    "For every single picture, entropy rises with temperature",
+    bool((nats.diff(dim=0) > 0).all()),
+    pictures=len(labels),
+    share_of_the_largest_possible_at_T_1=at_most(100 * share_of_most[1].item(), 5, "%"),
+    at_T_4=between(100 * share_of_most[3].item(), 50, 65, "%"),
+    at_T_16=at_least(100 * share_of_most[5].item(), 95, "%"),
+)
+
+# %% [markdown]
+# That is no accident of these pictures: the derivative of the entropy by $T$ is the variance of the logits under
+# $q$, divided by $T^3$, and a variance can't be negative.
+#
+# A good temperature lies somewhere between the ends. Which one, no formula says: in {{lesson distil}} you
+# search for it.
+
+# %% [markdown]
+# ## What the student feels: the gradient
+#
+# A student with logits $z$ is shown the teacher's softened probabilities $p$, made from logits $v$ at the same $T$.
+# Its own are $q$. Its loss for one picture is the cross-entropy $L = -\sum_k p_k \log q_k$.
+#
+# You will also meet the **Kullback-Leibler divergence**, $\mathrm{KL}(p \,\|\, q) = L - H(p)$: the cross-entropy
+# less the teacher's own entropy. It is 0 when the student says just what the teacher says. The student can't change
+# $H(p)$, so both have the same gradient.
+#
+# How does $L$ change with one logit $z_i$? Two steps:
+#
+# 1. $\log q_k = \dfrac{z_k}{T} - \log \sum_j e^{z_j / T}$, so
+#    $\dfrac{\partial \log q_k}{\partial z_i} = \dfrac{1}{T}\big([k = i] - q_i\big)$, where $[k = i]$ is 1 if the
+#    two are the same class and 0 otherwise.
+# 2. Weigh by $-p_k$ and add up. The $p_k$ sum to 1, so
+#
+# $$\frac{\partial L}{\partial z_i} = \frac{1}{T}\,(q_i - p_i)$$
+#
+# That is the paper's equation 2. Where the student gives a class too much, its logit is pushed down; too little, up;
+# and every class takes part, not just the label's. A worked example compares it with what `autograd` finds.
+
+# %%
+torch.manual_seed(0)
+student = models.build("mlp_25k")
+few = slice(0, 4)
+v = teacher_logits[few]
+z = student(data.normalise(data.train.images[few])).detach().requires_grad_()
+T = 4.0
+
+loss = -(softened(v, T) * torch.log_softmax(z / T, dim=1)).sum(dim=1)[0]  # of the first picture
+(by_autograd,) = torch.autograd.grad(loss, z)
+by_hand = (softened(z, T) - softened(v, T)) / T
+claim(
+    "Autograd and equation 2 agree",
+    bool(torch.allclose(by_autograd[0], by_hand[0], atol=1e-6)),
+    logits_compared=z.shape[1],
+)
+
+# %% [markdown]
+# ### Exercise: the gradient of soft targets (medium, 6 minutes)
+#
+# Write it for a batch: the gradient, with respect to the student's logits [B, C], of the cross-entropy with soft
+# targets, **averaged over the batch**. No T squared yet.
+#
+# <details><summary>Hint 1</summary>
+#
+# Both $p$ and $q$ are softmaxes at the temperature T, over the classes.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The mean over B pictures gives each of them a weight of 1 / B. `len(student_logits)` is B.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.soft_targets.exercises import soft_gradient
+
+# %%
+check("soft_gradient", soft_gradient)
+
+# %% [markdown]
+# ## When the temperature is high
+#
+# Let $T$ be much larger than the logits. Then $z_i / T$ is small, and $e^x \approx 1 + x$. With $C$ classes,
+#
+# $$\frac{\partial L}{\partial z_i} \approx \frac{1}{T}
+# \left(\frac{1 + z_i / T}{C + \sum_j z_j / T} - \frac{1 + v_i / T}{C + \sum_j v_j / T}\right)$$
+#
+# (equation 3). Adding a constant to all logits of a picture changes no probability, so we may move each network's
+# logits to have a mean of 0. Both sums vanish, and so do the two ones:
+#
+# $$\frac{\partial L}{\partial z_i} \approx \frac{1}{C\,T^2}\,(z_i - v_i)$$
+#
+# (equation 4). No softmax is left. It is the gradient of $\frac{1}{2CT^2}\sum_i (z_i - v_i)^2$: at a high temperature
+# the student simply learns to **match the teacher's logits**, as Ba and Caruana had shallow networks do in 2014.
+# (The paper credits the idea to Buciluă, Caruana and Niculescu-Mizil, 2006.)
+#
+# And look at the front: **one over T squared**. One $T$ comes from the chain rule, because $z$ is divided by it on
+# the way in. The other comes from the probabilities, which draw together as $T$ grows, so that less is left of
+# their difference.
+
+# %% [markdown]
+# ### Exercise: the gradient when logits are matched (hard, 8 minutes)
+#
+# Multiply the loss by T squared, and the gradient tends to something that doesn't depend on T. Write this limit,
+# for a batch and averaged over it: [B, C]. The logits that you are given need *not* have a mean of 0: subtract each
+# picture's own mean first. Whole function this time. It gets the temperature as well, so that it can take the place
+# of the last one; should it use it?
+#
+# <details><summary>Hint 1</summary>
+#
+# `student_logits.mean(dim=1, keepdim=True)` is [B, 1] and can be subtracted from [B, C].
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Equation 4 times T squared has 1 / C in front, and the mean over the batch brings 1 / B.
+# `student_logits.numel()` is B times C.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.soft_targets.exercises import matching_logits_gradient
+
+# %%
+check("matching_logits_gradient", matching_logits_gradient)
+
+# %% [markdown]
+# How high is high? Take an untrained student, two thousand pictures, and the true gradient at each temperature
+# (by autograd, of the course's own `hinton_loss`, which has the factor T squared). Two numbers compare it with the
+# limit. Their *distance*, in lengths of the limit: 0 when they are equal, 1 when they are as far apart as the limit is
+# long. And the *cosine* of the angle between them: 1 when they point in the same direction.
+
+# %%
+some = slice(0, 2000)
+v = teacher_logits[some]
+with torch.no_grad():
+    z = student(data.normalise(data.train.images[some]))
+
+
+def with_t_squared(temperature: float) -> torch.Tensor:
+    """Gradient [B, C] of the distillation term as the course has it, with respect to the student's logits."""
+    leaf = z.clone().requires_grad_()
+    loss = hinton_loss(leaf, v, None, temperature=temperature, alpha=1)
+    return torch.autograd.grad(loss, leaf)[0]
+
+
+centred_z, centred_v = (logits - logits.mean(dim=1, keepdim=True) for logits in (z, v))
+limit = (centred_z - centred_v) / z.numel()
+temperatures = (1, 2, 4, 8, 16, 32, 64)
+gradients = {temperature: with_t_squared(temperature) for temperature in temperatures}
+apart = [((gradients[t] - limit).norm() / limit.norm()).item() for t in temperatures]
+alike = [F.cosine_similarity(gradients[t].flatten(), limit.flatten(), dim=0).item() for t in temperatures]
+show(
+    figures.against_temperature(
+        temperatures,
+        {"distance, in lengths of the limit": apart, "cosine, 1 for the same direction": alike},
+        quantity="true gradient against its limit",
+        title="At high temperature, logits are matched",
+    ),
+    "the true gradient's direction comes ever closer to that of matched logits, and from T = 8 on its distance "
+    "from it about halves whenever the temperature doubles.",
+)
+
+# %%
+claim(
+    "The higher the temperature, the more the student is told to match logits",
+    all(low < high for low, high in itertools.pairwise(alike)),
+    typical_size_of_the_teachers_logits=between(centred_v.std(dim=1).mean().item(), 4, 5),
+    distance_at_T_4=at_least(apart[2], 0.5),
+    distance_at_T_64=at_most(apart[6], 0.1),
+)
+
+# %% [markdown]
+# So "high" means high beside the logits, and on the way there the distance even grows for a while: the true gradient
+# becomes too long before it settles. At the temperatures that people use, 1 to 10 or so, equation 4 is a rough guide
+# rather than the truth.
+#
+# The difference matters. At a lower temperature the student hardly feels whether a hopeless class has a logit a
+# little or very much below the others. That may be a blessing, since training never pinned such logits down and they
+# can be noise; or a loss, if they know something. The paper finds middling temperatures best for students too small
+# to copy everything, and takes it as a sign that ignoring such logits helps.
+
+# %% [markdown]
+# ## Why T squared
+#
+# Now the term without the factor: the plain cross-entropy with soft targets.
+#
+# **Predict:** the temperature doubles, from 16 to 32. What becomes of the size of its gradient? (Equation 4 helps,
+# if 16 is high enough.)
+
+# %%
+choices = {"it stays about the same": 1, "about a half": 2, "about a quarter": 4, "about a sixteenth": 16}
+widgets.predict(
+    "04-without-t-squared",
+    "Without the factor T squared, what becomes of the gradient when T goes from 16 to 32?",
+    choices=list(choices),
+)
+
+
+# %%
+def without_t_squared(temperature: float) -> torch.Tensor:
+    """Gradient [B, C] of the cross-entropy with soft targets, by torch's own function."""
+    leaf = z.clone().requires_grad_()
+    loss = F.cross_entropy(leaf / temperature, softened(v, temperature))
+    return torch.autograd.grad(loss, leaf)[0]
+
+
+leaf = z.clone().requires_grad_()
+of_labels = torch.autograd.grad(F.cross_entropy(leaf, labels[some]), leaf)[0].norm().item()
+kept = [gradients[temperature].norm().item() for temperature in temperatures]
+shrunk = [without_t_squared(temperature).norm().item() for temperature in temperatures]
+show(
+    figures.against_temperature(
+        temperatures,
+        {"soft targets, with T squared": kept, "soft targets, without": shrunk},
+        quantity="size of the gradient (logarithmic)",
+        title="T squared keeps the gradient's size",
+        logarithmic=True,
+        level=("the labels", of_labels),
+    ),
+    "with T squared the gradient of the soft targets stays near that of the labels at every temperature; without "
+    "it, it falls by three orders of magnitude between T = 1 and T = 64.",
+)
+
+# %%
+claim(
+    "Each doubling of a high temperature costs the gradient about a factor of four, unless T squared makes up for it",
+    max(kept) / min(kept) < 4,
+    smaller_from_T_16_to_32_without_it=between(shrunk[4] / shrunk[5], 4, 5, "times"),
+    largest_over_smallest_with_it=at_most(max(kept) / min(kept), 4),
+    largest_over_smallest_without_it=at_least(max(shrunk) / min(shrunk), 1000),
+)
+nearest_choice = min(choices, key=lambda choice: abs(math.log(shrunk[4] / shrunk[5] / choices[choice])))
+widgets.reveal("04-without-t-squared", nearest_choice)
+
+# %% [markdown]
+# And the two are the same but for the factor, exactly, at every temperature:
+
+# %%
+claim(
+    "T squared times the gradient without is the gradient with",
+    all(
+        torch.allclose(gradients[t], t**2 * without_t_squared(t), rtol=1e-3, atol=1e-6) for t in temperatures
+    ),
+    temperatures=", ".join(str(temperature) for temperature in temperatures),
+)
+
+# %% [markdown]
+# ## Does it matter?
+#
+# A factor in front of a loss looks like a different learning rate. If soft targets were all there is, it would be
+# little more: plain gradient descent would take smaller steps, and you could turn the learning rate up.
+#
+# But the usual objective adds **two** terms, soft targets with weight alpha and labels with weight 1 - alpha.
+# Without T squared their balance tips whenever you touch the temperature, and you would never know whether it was
+# the temperature that helped, or that the labels now counted for more. Here is how much of the pull comes from the
+# soft targets when alpha is 0.5, going by the sizes of the two gradients.
+
+# %%
+at_16 = temperatures.index(16)
+for name, sizes in (("with T squared", kept), ("without", shrunk)):
+    for temperature in (1, 4, 16):
+        size = sizes[temperatures.index(temperature)]
+        percent = 5 * round(20 * size / (size + of_labels))
+        print(f"{name:>14}, T = {temperature:<2}: soft targets have about {percent:2} %")
+claim(
+    "Without T squared the labels drown the teacher at T = 16; with it, the two stay comparable",
+    shrunk[at_16] < 0.02 * of_labels < 0.5 * of_labels < kept[at_16] < 4 * of_labels,
+    soft_over_labels_without=at_most(shrunk[at_16] / of_labels, 0.02),
+    soft_over_labels_with=between(kept[at_16] / of_labels, 1, 4),
+)
+
+# %% [markdown]
+# That is why the distillation term of this course, like that of the paper, is
+#
+# $$T^2 \cdot \mathrm{KL}(p \,\|\, q) \quad \text{averaged over the batch,}$$
+#
+# at every alpha and every T. It keeps the *size* of the soft gradient. Its *content*, which classes it speaks
+# about, still changes with T, and that is what you tune.
+
+# %% [markdown]
+# ## Quiz
+
+# %%
+widgets.quiz(
+    "04",
+    [
+        widgets.Question(
+            "You raise the temperature. What happens to the teacher's answer, the class with the largest probability?",
+            options=[
+                widgets.Option(
+                    "It stays the same",
+                    True,
+                    "All logits are divided by the same positive number, so their order stays.",
+                ),
+                widgets.Option(
+                    "It may change, since small probabilities grow",
+                    False,
+                    "They grow, but none overtakes another: the order of the logits stays.",
+                ),
+                widgets.Option(
+                    "It becomes more accurate",
+                    False,
+                    "The answer is the same class as before, right or wrong; only the certainty changes.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "On a training picture the teacher's entropy at T = 1 is nearly 0. What can a student still learn there?",
+            options=[
+                widgets.Option(
+                    "Which other classes come close, once a higher T brings that out",
+                    True,
+                    "The logits behind two nearly certain answers can differ a lot; a higher temperature shows how.",
+                ),
+                widgets.Option(
+                    "Nothing but the label",
+                    False,
+                    "Nearly so at T = 1. But the order and the size of the small probabilities are still there.",
+                ),
+                widgets.Option(
+                    "That the teacher is right",
+                    False,
+                    "Entropy says how open an answer is, not whether it is right.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "Where do the two factors 1 / T in the gradient at high temperature come from?",
+            options=[
+                widgets.Option(
+                    "From the chain rule, and from probabilities that draw together",
+                    True,
+                    "d(z / T) / dz is one; the difference q - p, about (z - v) / (C T), is the other.",
+                ),
+                widgets.Option(
+                    "From the softmax of teacher and of student, one each",
+                    False,
+                    "Both softmaxes together make up q - p, and that shrinks like 1 / T once.",
+                ),
+                widgets.Option(
+                    "From the mean over the batch",
+                    False,
+                    "That gives 1 / B, whatever the temperature is.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "Somebody forgets T squared, trains with alpha = 0.5 at T = 10, and finds: soft targets don't help. "
+            "What do you say?",
+            options=[
+                widgets.Option(
+                    "The student was trained on labels almost alone",
+                    True,
+                    "The soft term's gradient was a hundredth of what it should have been.",
+                ),
+                widgets.Option(
+                    "The learning rate was too small",
+                    False,
+                    "The label term had its full size; a larger rate would have made its steps too large.",
+                ),
+                widgets.Option(
+                    "Nothing was wrong: T squared is a matter of taste",
+                    False,
+                    "With a single term it is nearly that. With two, it decides how much the teacher counts.",
+                ),
+            ],
+        ),
+    ],
+)
+
+# %% [markdown]
+# ## Recap
+#
+# - **Soft targets** tell how much a picture resembles each class. Three shirts with one label can have three
+#   different second answers: **dark knowledge**.
+# - A good teacher is nearly certain on what it was trained on. A **temperature** above 1 brings the small
+#   probabilities out; the order of the classes stays, and the **entropy** rises.
+# - The gradient of soft targets is $(q - p) / T$: every class takes part.
+# - At a temperature high beside the logits it becomes $(z - v) / (C\,T^2)$, with logits of mean 0: the student
+#   **matches logits**.
+# - **T squared** makes up for what the gradient loses, so that temperature and alpha can be tuned apart.
+#
+# Next: {{lesson distil}}, where you put the objective together and distil students by the dozen.
+#
+# ## References
+#
+# - Geoffrey Hinton, Oriol Vinyals, Jeff Dean (2015). Distilling the Knowledge in a Neural Network. Sections 2 and 2.1,
+#   equations 1 to 4. https://arxiv.org/abs/1503.02531
+# - Cristian Buciluă, Rich Caruana, Alexandru Niculescu-Mizil (2006). Model Compression. KDD 2006.
+#   https://doi.org/10.1145/1150402.1150464
+# - Jimmy Ba, Rich Caruana (2014). Do Deep Nets Really Need to be Deep? Matching logits, section 2.
+#   https://arxiv.org/abs/1312.6184
+# - Geoffrey Hinton, Oriol Vinyals, Jeff Dean (2014). Dark Knowledge. Slides of a talk.
+#   https://www.ttic.edu/dl/dark14.pdf
+#
+# All terms: [glossary](glossary.md).

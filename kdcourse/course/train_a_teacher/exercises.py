@@ -1,0 +1,500 @@
+"""The exercises of Train a teacher."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdcourse.checks.exercise import Exercise, Mistake, Probe
+from kdcourse.checks.probes import huge, numbers, share
+from kdcourse.course.train_a_teacher import fixtures
+
+# -- cross_entropy_by_hand ----------------------------------------------------------------------
+
+
+def cross_entropy_by_hand(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the batch mean of -log softmax(logits)[label], a scalar. logits [B, C], labels [B]."""
+    ### BEGIN SOLUTION
+    shifted = logits - logits.max(dim=1, keepdim=True).values
+    ### END SOLUTION
+    ### BEGIN SOLUTION
+    log_probabilities = shifted - shifted.exp().sum(dim=1, keepdim=True).log()
+    ### END SOLUTION
+    of_the_labels = log_probabilities[torch.arange(len(labels)), labels]
+    ### BEGIN SOLUTION
+    return -of_the_labels.mean()
+    ### END SOLUTION
+
+
+def _naive_log_softmax(logits: Tensor) -> Tensor:
+    return (logits.exp() / logits.exp().sum(dim=1, keepdim=True)).log()
+
+
+def _shifted(logits: Tensor) -> Tensor:
+    return logits - logits.max(dim=1, keepdim=True).values
+
+
+def _pick(rows: Tensor, labels: Tensor) -> Tensor:
+    return rows[torch.arange(len(labels)), labels]
+
+
+CROSS_ENTROPY_BY_HAND = Exercise(
+    id="cross_entropy_by_hand",
+    title="Cross-entropy by hand",
+    solution=cross_entropy_by_hand,
+    gradient=0,
+    probes=(
+        Probe((numbers(1, 5, 3), torch.tensor([0, 2, 1, 1, 0])), "for 5 pictures of 3 classes"),
+        Probe((numbers(2, 4, 4), torch.tensor([3, 0, 0, 2])), "for 4 pictures of 4 classes"),
+        Probe((numbers(3, 1, 6), torch.tensor([4])), "for a batch of one picture"),
+        Probe((huge([1, 0, 0], [0, 0, -1]), torch.tensor([0, 2])), "for logits of 10,000", extreme=True),
+        Probe((huge([0, 0, -1]), torch.tensor([2])), "for a logit of -10,000", extreme=True),
+    ),
+    mistakes=(
+        Mistake(
+            "sum for mean",
+            example=lambda z, y: F.cross_entropy(z, y, reduction="sum"),
+            hint="the loss of a batch is the mean over its pictures, so that its size doesn't grow with the batch.",
+        ),
+        Mistake(
+            "sign missing",
+            example=lambda z, y: -F.cross_entropy(z, y),
+            hint="a log-probability is at most 0; a loss is to be at least 0.",
+        ),
+        Mistake(
+            "softmax over the batch",
+            example=lambda z, y: -_pick(z.log_softmax(0), y).mean(),
+            hint="each picture's probabilities sum to 1: which axis holds the classes of one picture?",
+        ),
+        Mistake(
+            "softmax left out",
+            example=lambda z, y: -_pick(z, y).mean(),
+            hint="logits are no log-probabilities yet: what must be subtracted from each row?",
+        ),
+        Mistake(
+            "log left out",
+            example=lambda z, y: -_pick(z.softmax(1), y).mean(),
+            hint="cross-entropy is the mean of -log p; yours is the mean of -p.",
+        ),
+        Mistake(
+            "softmax twice",
+            example=lambda z, y: F.cross_entropy(z.softmax(1), y),
+            hint="a function that takes logits got probabilities, and softens them a second time.",
+        ),
+        Mistake(
+            "every label for every picture",
+            example=lambda z, y: -z.log_softmax(1)[:, y].mean(),
+            hint="log_p[:, labels] picks all the labels' columns from every row. How do you pick one entry a row?",
+        ),
+        Mistake(
+            "all classes averaged",
+            example=lambda z, y: -z.log_softmax(1).mean(),
+            hint="only the log-probability of the right class counts. Where do the labels come in?",
+        ),
+        Mistake(
+            "divided by the classes too",
+            example=lambda z, y: F.cross_entropy(z, y) / z.shape[1],
+            hint="one entry a picture counts, so the mean is over the pictures alone, not over all entries.",
+        ),
+        Mistake(
+            "maximum of each column",
+            example=lambda z, y: F.cross_entropy(z - z.max(dim=0).values, y),
+            hint="softmax stays the same when one number is taken from a whole row; yours takes another one from each "
+            "of its entries. Along which axis does max have to look?",
+        ),
+        Mistake(
+            "one sum for the whole batch",
+            example=lambda z, y: -_pick(_shifted(z) - _shifted(z).exp().sum().log(), y).mean(),
+            hint="each picture's probabilities sum to 1 on their own: sum each row, and keep the result [B, 1].",
+        ),
+        Mistake(
+            "log of the sum left out",
+            example=lambda z, y: -_pick(_shifted(z) - _shifted(z).exp().sum(dim=1, keepdim=True), y).mean(),
+            hint="what is taken from each row is the logarithm of the sum, not the sum itself.",
+        ),
+        Mistake(
+            "bits for nats",
+            example=lambda z, y: F.cross_entropy(z, y) / math.log(2),
+            hint="log is the natural logarithm here.",
+        ),
+        Mistake(
+            "overflow",
+            example=lambda z, y: -_pick(_naive_log_softmax(z), y).mean(),
+            hint="right for ordinary logits, but exp(10,000) is infinite. What may be subtracted from a row of logits "
+            "without changing its softmax?",
+        ),
+        Mistake(
+            "largest logit not taken away",
+            example=lambda z, y: -_pick(z - z.exp().sum(dim=1, keepdim=True).log(), y).mean(),
+            hint="right for ordinary logits, but exp(10,000) is infinite. Take each row's maximum away before exp.",
+        ),
+        Mistake(
+            "one maximum for the whole batch",
+            example=lambda z, y: (
+                -_pick(z - z.max() - (z - z.max()).exp().sum(dim=1, keepdim=True).log(), y).mean()
+            ),
+            hint="right for ordinary logits, but where a picture's logits lie far below another's, all its "
+            "exponentials round to 0. Each row has a maximum of its own.",
+        ),
+        Mistake(
+            "log of a softmax that is 0",
+            example=lambda z, y: -_pick(z.softmax(1).log(), y).mean(),
+            hint="right for ordinary logits, but a softmax may round to 0, whose log is minus infinity. Stay in log "
+            "space: what is log(exp(a) / s)?",
+        ),
+    ),
+)
+
+# -- momentum_step ------------------------------------------------------------------------------
+
+
+def momentum_step(
+    weight: torch.Tensor,
+    gradient: torch.Tensor,
+    velocity: torch.Tensor,
+    learning_rate: float,
+    momentum: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the weight and the velocity after one step."""
+    ### BEGIN SOLUTION
+    new_velocity = momentum * velocity + gradient
+    ### END SOLUTION
+    ### BEGIN SOLUTION
+    new_weight = weight - learning_rate * new_velocity
+    ### END SOLUTION
+    return new_weight, new_velocity
+
+
+def _momentum_probe(seed: int, *shape: int, rate: float, momentum: float, where: str) -> Probe:
+    tensors = (numbers(seed + n, *shape) for n in range(3))
+    return Probe((*tensors, rate, momentum), where)
+
+
+MOMENTUM_STEP = Exercise(
+    id="momentum_step",
+    title="One step of SGD with momentum",
+    solution=momentum_step,
+    probes=(
+        _momentum_probe(
+            10, 4, rate=0.1, momentum=0.9, where="for a learning rate of 0.1 and a momentum of 0.9"
+        ),
+        _momentum_probe(20, 2, 3, rate=0.02, momentum=0.5, where="for a weight of shape [2, 3]"),
+        _momentum_probe(30, 3, rate=0.3, momentum=0.0, where="for a momentum of 0"),
+        Probe(
+            (numbers(41, 3), numbers(42, 3), torch.zeros(3), 0.1, 0.9), "at the very first step (velocity 0)"
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "gradient for velocity",
+            example=lambda w, g, v, lr, m: (w - lr * g, m * v + g),
+            hint="the weight follows the velocity, not this step's gradient alone.",
+        ),
+        Mistake(
+            "old velocity used",
+            example=lambda w, g, v, lr, m: (w - lr * v, m * v + g),
+            hint="the velocity is renewed first, and the weight then moves by the new one.",
+        ),
+        Mistake(
+            "velocity not handed on",
+            example=lambda w, g, v, lr, m: (w - lr * (m * v + g), v),
+            hint="the weight is right; but the next step needs the new velocity, and gets the old one back.",
+        ),
+        Mistake(
+            "velocity forgotten",
+            example=lambda w, g, v, lr, m: (w - lr * g, g),
+            hint="the velocity remembers earlier gradients: part of the old one stays in the new one.",
+        ),
+        Mistake(
+            "learning rate inside the velocity",
+            example=lambda w, g, v, lr, m: (w - (m * v + lr * g), m * v + lr * g),
+            hint="here the velocity adds up plain gradients; where does the learning rate come in?",
+        ),
+        Mistake(
+            "learning rate twice",
+            example=lambda w, g, v, lr, m: (w - lr * (m * v + lr * g), m * v + lr * g),
+            hint="the learning rate stands in one of the two formulas only.",
+        ),
+        Mistake(
+            "velocity pointing downhill",
+            example=lambda w, g, v, lr, m: (w + m * v - lr * g, m * v - lr * g),
+            hint="here the velocity adds up plain gradients, uphill as they are; learning rate and minus sign come "
+            "in where the weight moves.",
+        ),
+        Mistake(
+            "gradient weighed by 1 - momentum",
+            example=lambda w, g, v, lr, m: (w - lr * (m * v + (1 - m) * g), m * v + (1 - m) * g),
+            hint="that is a running mean, as Adam keeps one; here the whole gradient is added.",
+        ),
+        Mistake(
+            "uphill",
+            example=lambda w, g, v, lr, m: (w + lr * (m * v + g), m * v + g),
+            hint="the gradient points to where the loss grows.",
+        ),
+        Mistake(
+            "order of the two swapped",
+            example=lambda w, g, v, lr, m: (m * v + g, w - lr * (m * v + g)),
+            hint="the weight is to come first, then the velocity.",
+        ),
+        Mistake(
+            "Nesterov's step",
+            example=lambda w, g, v, lr, m: (w - lr * (g + m * (m * v + g)), m * v + g),
+            hint="that looks one step ahead, as Nesterov's method does; the plain one moves by the velocity itself.",
+        ),
+        Mistake(
+            "gradient subtracted from the velocity",
+            example=lambda w, g, v, lr, m: (w - lr * (m * v - g), m * v - g),
+            hint="there is one minus sign in the two formulas. Which of them has it?",
+        ),
+    ),
+)
+
+# -- validation_accuracy ------------------------------------------------------------------------
+
+
+def validation_accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """Return the share of images, 0 to 1, that the model classifies correctly. images [N, C, H, W], labels [N]."""
+    ### BEGIN SOLUTION
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        answers = model(images).argmax(dim=1)
+    model.train(was_training)
+    return (answers == labels).double().mean().item()
+    ### END SOLUTION
+
+
+def _validation_wrong(
+    reduce: Callable[[Tensor, Tensor], float] = lambda z, y: (z.argmax(1) == y).double().mean().item(),
+    *,
+    evaluate: bool = True,
+    gradient: bool = False,
+    afterwards: bool | None = None,
+) -> Callable[[nn.Module, Tensor, Tensor], float]:
+    def wrong(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+        training = model.training
+        if evaluate:
+            model.eval()
+        with torch.set_grad_enabled(gradient):
+            logits = model(images)
+        model.train(training if afterwards is None else afterwards)
+        return reduce(logits, labels)
+
+    return wrong
+
+
+VALIDATION_ACCURACY = Exercise(
+    id="validation_accuracy",
+    title="Accuracy on held-out pictures",
+    solution=validation_accuracy,
+    fixture=fixtures.validate,
+    tell=share,
+    probes=(
+        Probe(("train", numbers(5, 12, 6), torch.arange(12) % 3), "for 12 pictures, the model in train mode"),
+        Probe(("eval", numbers(6, 12, 6), torch.arange(12) % 3), "for 12 pictures, the model in eval mode"),
+        Probe(("train", numbers(7, 3, 6), torch.tensor([1, 1, 0])), "for 3 pictures of 3 classes"),
+    ),
+    mistakes=(
+        Mistake(
+            "model in train mode",
+            sign=lambda parts: "train" in parts["the mode it asked the model in"],
+            example=_validation_wrong(evaluate=False),
+            hint="the model was asked in train mode: dropout throws units away, and BatchNorm learns from "
+            "pictures that it must not learn from. Which method switches that off?",
+        ),
+        Mistake(
+            "gradients recorded",
+            sign=lambda parts: parts["gradients recorded"] is True,
+            example=_validation_wrong(gradient=True),
+            hint="while the model was asked, torch recorded what a backward pass would need: memory for nothing.",
+        ),
+        Mistake(
+            "left in eval mode",
+            example=_validation_wrong(afterwards=False),
+            hint="a model that came in train mode goes on training in eval mode. Remember how it came.",
+        ),
+        Mistake(
+            "always left in train mode",
+            example=_validation_wrong(afterwards=True),
+            hint="a model that came in eval mode is to leave in eval mode. Remember how it came.",
+        ),
+        Mistake(
+            "largest over the wrong axis",
+            example=_validation_wrong(lambda z, y: (z.argmax(0) == y).double().mean().item()),
+            hint="logits are [pictures, classes]; which axis does argmax have to look along?",
+        ),
+        Mistake(
+            "percent for share",
+            example=_validation_wrong(lambda z, y: 100 * (z.argmax(1) == y).double().mean().item()),
+            hint="a share lies between 0 and 1.",
+        ),
+        Mistake(
+            "count for share",
+            example=_validation_wrong(lambda z, y: float((z.argmax(1) == y).sum())),
+            hint="that is how many are right; which share of the pictures is it?",
+        ),
+        Mistake(
+            "errors for hits",
+            example=_validation_wrong(lambda z, y: (z.argmax(1) != y).double().mean().item()),
+            hint="that is the share of pictures that are wrong.",
+        ),
+        Mistake(
+            "loss for accuracy",
+            example=_validation_wrong(lambda z, y: F.cross_entropy(z, y).item()),
+            hint="that is the loss; accuracy counts how often the largest logit is the label's.",
+        ),
+    ),
+)
+
+# -- diagnose -----------------------------------------------------------------------------------
+
+
+def diagnose(train_loss: list[float], validation_loss: list[float]) -> str:
+    """Return 'overfitting', 'underfitting' or 'fits', by the rule above."""
+    ### BEGIN SOLUTION
+    best = validation_loss.index(min(validation_loss))
+    if validation_loss[-1] >= 1.1 * validation_loss[best] and train_loss[-1] < train_loss[best]:
+        return "overfitting"
+    if train_loss[-1] > 0.9 * train_loss[0]:
+        return "underfitting"
+    return "fits"
+    ### END SOLUTION
+
+
+def _diagnosis(
+    train: list[float],
+    validation: list[float],
+    risen: Callable[[list[float], list[float]], bool] | None = None,
+    slow: Callable[[list[float], list[float]], bool] | None = None,
+    falling: Callable[[list[float], int], bool] = lambda t, best: t[-1] < t[best],
+) -> str:
+    best = validation.index(min(validation))
+    rise = validation[-1] >= 1.1 * validation[best] if risen is None else risen(train, validation)
+    if rise and falling(train, best):
+        return "overfitting"
+    still = train[-1] > 0.9 * train[0] if slow is None else slow(train, validation)
+    return "underfitting" if still else "fits"
+
+
+def _underfitting_first(train: list[float], validation: list[float]) -> str:
+    return "underfitting" if train[-1] > 0.9 * train[0] else _diagnosis(train, validation)
+
+
+_SWAPPED = {"overfitting": "underfitting", "underfitting": "overfitting", "fits": "fits"}
+
+
+def _three_words(expected: str, found: str) -> str | None:
+    if found in _SWAPPED:
+        return f"says {found!r}. Go through the rule for those two lists by hand, in its order."
+    return f"says {found[:40]!r}, which is none of 'overfitting', 'underfitting' and 'fits'."
+
+
+DIAGNOSE = Exercise(
+    id="diagnose",
+    title="Overfitting, underfitting, or neither",
+    solution=diagnose,
+    shuffled=True,
+    tell=_three_words,
+    probes=(
+        Probe(([2.0, 1.0, 0.5, 0.3], [2.1, 1.2, 0.9, 0.8]), "where both losses fall"),
+        Probe(([2.0, 1.0, 0.5, 0.2], [2.1, 1.0, 1.1, 1.3]), "where the validation loss turns and rises"),
+        Probe(([2.0, 1.98, 1.95, 1.93], [2.1, 2.05, 2.02, 2.0]), "where the training loss hardly falls"),
+        Probe(([2.0, 1.0, 0.5, 0.4], [2.1, 1.0, 1.02, 1.05]), "where the validation loss rises by 5 %"),
+        Probe(([2.0, 0.5, 0.9, 1.0], [2.1, 0.8, 1.2, 1.4]), "where both losses rise at the end"),
+        Probe(
+            ([2.0, 1.2, 0.8, 0.6], [2.1, 0.8, 1.2, 0.82]), "where the validation loss rises and comes back"
+        ),
+        Probe(
+            ([1.0, 0.97, 0.95, 0.93], [1.1, 1.0, 1.2, 1.4]),
+            "where training hardly falls and validation rises",
+        ),
+        Probe(([2.0, 1.0, 0.5, 0.45], [2.1, 2.0, 1.95, 1.9]), "where validation stays far above training"),
+        Probe(([2.0, 1.7, 1.4, 1.2], [2.1, 1.9, 1.7, 1.6]), "where training has fallen by two fifths"),
+        Probe(
+            ([2.0, 1.9, 1.75, 1.5], [1.0, 1.05, 1.1, 1.25]), "where the first validation loss is the smallest"
+        ),
+        Probe(([2.0, 1.0, 0.5, 0.2], [2.1, 1.0, 1.06, 1.13]), "where the validation loss rises slowly"),
+        Probe(([2.0, 1.0, 1.5, 2.2], [2.1, 1.0, 1.6, 2.3]), "where training comes apart"),
+        Probe(([2.0, 1.85, 1.95, 1.9], [2.2, 2.1, 2.0, 1.95]), "where the training loss goes up and down"),
+        Probe(
+            ([2.0, 1.0, 0.5, 0.3, 0.32], [2.1, 1.0, 1.1, 1.2, 1.3]),
+            "where the training loss rises a little in the last epoch",
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "words swapped",
+            example=lambda t, v: _SWAPPED[_diagnosis(t, v)],
+            hint="a network that learns its training pictures by heart: over or under?",
+        ),
+        Mistake(
+            "underfitting asked first",
+            example=_underfitting_first,
+            hint="where both conditions hold, the rule asks about overfitting first.",
+        ),
+        Mistake(
+            "any rise is overfitting",
+            example=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] > min(v)),
+            hint="a validation loss wobbles; only 10 % above its minimum counts.",
+        ),
+        Mistake(
+            "compared with the first epoch",
+            example=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] >= 1.1 * v[0]),
+            hint="the rise is measured from the smallest validation loss, which hardly ever is the first.",
+        ),
+        Mistake(
+            "compared with the epoch before",
+            example=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] >= 1.1 * v[-2]),
+            hint="a slow rise adds up: measure it from the smallest validation loss, however long ago that was.",
+        ),
+        Mistake(
+            "highest for last",
+            example=lambda t, v: _diagnosis(
+                t, v, risen=lambda t, v: max(v[v.index(min(v)) :]) >= 1.1 * min(v)
+            ),
+            hint="the last validation loss is compared, so a rise that went away again doesn't count.",
+        ),
+        Mistake(
+            "gap for rise",
+            example=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] >= 1.1 * t[-1]),
+            hint="validation may well stay above training; the rule asks whether it has risen from its own minimum.",
+        ),
+        Mistake(
+            "training not looked at",
+            example=lambda t, v: _diagnosis(t, v, falling=lambda t, best: True),
+            hint="where both losses rise, the network isn't learning by heart, it is coming apart. What must the "
+            "training loss have done since the best epoch?",
+        ),
+        Mistake(
+            "training compared with its first epoch",
+            example=lambda t, v: _diagnosis(t, v, falling=lambda t, best: t[-1] < t[0]),
+            hint="the last training loss is compared with the one of the best epoch, not with the first.",
+        ),
+        Mistake(
+            "training compared with the epoch before",
+            example=lambda t, v: _diagnosis(t, v, falling=lambda t, best: t[-1] < t[-2]),
+            hint="a training loss wobbles too: the last one is compared with that of the best epoch.",
+        ),
+        Mistake(
+            "underfitting at nine tenths fallen",
+            example=lambda t, v: _diagnosis(t, v, slow=lambda t, v: t[-1] > 0.1 * t[0]),
+            hint="underfitting is a last training loss above 90 % of the first: it has fallen by less than a tenth.",
+        ),
+        Mistake(
+            "underfitting by validation",
+            example=lambda t, v: _diagnosis(t, v, slow=lambda t, v: v[-1] > 0.9 * v[0]),
+            hint="whether a network can learn its task at all shows in the training loss.",
+        ),
+        Mistake(
+            "never underfits",
+            example=lambda t, v: _diagnosis(t, v, slow=lambda t, v: False),
+            hint="one of the three answers never comes up in yours.",
+        ),
+    ),
+)
+
+EXERCISES = (CROSS_ENTROPY_BY_HAND, MOMENTUM_STEP, VALIDATION_ACCURACY, DIAGNOSE)

@@ -1,0 +1,740 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Train a teacher
+#
+# Whatever a student will ever learn from its teacher, the teacher had to learn first, from labelled pictures, step
+# by step. The loop that does it fits on half a page. In this lesson you take it apart, put it together again, run
+# it, watch it go wrong in the two classical ways, and then see how the course's own teachers fared.
+#
+# ## Objectives
+#
+# By the end of this lesson you can
+#
+# - say what cross-entropy measures, and compute it so that no number overflows;
+# - write a training step, with momentum, and name the four lines of every training loop;
+# - measure accuracy on held-out pictures without spoiling the network or the result;
+# - read training curves: overfitting, underfitting, or neither.
+#
+# **Builds on:** {{lesson start_here}}: logits, parameters, the three splits.
+#
+# **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works
+# for {{machine_seconds}}.
+#
+# Words that are new to you are in the [glossary](glossary.md).
+
+# %%
+import copy
+import json
+import math
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+
+from kdcourse import evaluation, figures, models, training, widgets
+from kdcourse.course import at_least, at_most, between, check, claim, show
+from kdcourse.data import Augmentation, Batches, fashion_mnist
+from kdcourse.runs import teachers
+
+data = fashion_mnist()
+
+
+def first_pictures(count):
+    """The data set with only the first `count` of its training pictures; validation and test stay whole."""
+    return replace(data, train=data.train.subset(torch.arange(count)))
+
+
+# %% [markdown]
+# ## How wrong is an answer?
+#
+# A network answers with logits, one number a class; softmax makes probabilities of them. Training needs one number
+# that says how wrong these are. The **cross-entropy** looks at the probability p that the label's class got, and
+# nothing else: the loss is -log p. Sure and right costs nothing, unsure a little, sure and wrong a lot. (`log` is the
+# natural logarithm throughout this course, and its unit is called the **nat**.)
+#
+# Here are three answers to a picture whose label is class 0, as a worked example.
+
+# %%
+answers = torch.tensor([[4.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.0, 4.0, 0.0]])
+for name, logits in zip(("sure and right", "unsure", "sure and wrong"), answers, strict=True):
+    probability = logits.softmax(dim=0)[0].item()
+    print(f"{name:14}: p = {probability:.2f}, -log p = {-math.log(probability):.2f} nats")
+
+# %% [markdown]
+# **Predict:** a network that has not learned anything yet gives all ten classes about the same probability. What
+# is its cross-entropy, then?
+
+# %%
+widgets.predict(
+    "02-untrained",
+    "What is the cross-entropy of a network that gives all ten classes the same probability?",
+    number=(0, 10, 0.1),
+    unit="nats",
+)
+
+# %%
+widgets.reveal("02-untrained", round(math.log(10), 2), unit="nats")
+
+# %% [markdown]
+# Each of the ten classes gets p = 1/10, and -log(1/10) is log(10). So much for the theory. A network fresh from
+# the random number generator prefers this class or that a little, but comes close:
+
+# %%
+torch.manual_seed(0)
+untrained = models.build("mlp_25k")
+loss, right = training.evaluate_split(untrained, data.validation, data)
+claim(
+    "An untrained network loses about what guessing loses, the logarithm of the number of classes",
+    abs(loss - math.log(10)) < 0.5,
+    its_loss_in_nats=between(loss, 2, 2.8),
+    pictures_named_correctly=at_most(100 * right, 30, "%"),
+)
+
+# %% [markdown]
+# Keep log(10) in mind. A loss that stays there means that nothing is being learned.
+#
+# ## Logarithms of tiny probabilities
+#
+# Computed as it is written, log(softmax(z)) breaks: the exponential of a large logit is infinite. But softmax doesn't
+# change when the same number is taken from all logits of a picture. So take their maximum, after which no exponential
+# is larger than 1, and never leave the logarithm:
+#
+# log p_c = (z_c - m) - log(sum over k of exp(z_k - m)), where m is the largest of the z.
+
+# %%
+large = torch.tensor([1000.0, 0.0])
+print("exp as it is:            ", large.exp())
+print("after taking the largest:", (large - large.max()).exp())
+
+# %% [markdown]
+# ### Exercise: cross-entropy by hand (medium, 8 minutes)
+#
+# `logits` has a row a picture and a column a class, [B, C]; `labels` holds the B right classes. Fill the three gaps:
+# each row less its own maximum; from that the log-probabilities; and in the end the loss, the mean over the pictures.
+# The line between, which picks the label's entry from every row, is there already.
+#
+# <details><summary>Hint 1</summary>
+#
+# `logits.max(dim=1, keepdim=True).values` is the largest of each row, of shape [B, 1], so that it can be taken from
+# a [B, C] tensor. `sum` has the same two arguments.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The formula above, with `shifted` for z - m: `shifted - (...).log()`, where the sum of the exponentials of each row
+# stands between the parentheses.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.train_a_teacher.exercises import cross_entropy_by_hand
+
+# %%
+check("cross_entropy_by_hand", cross_entropy_by_hand)
+
+# %% [markdown]
+# ## A step downhill
+#
+# Now that wrong is a number, make it smaller. The **gradient** says for every parameter how the loss changes when
+# that parameter grows a little. So go the other way, by the gradient times the **learning rate**.
+#
+# One weight is enough to see it. Let the loss be (w - 3)^2, whose gradient is 2 (w - 3), and start at w = 0.
+
+# %%
+weight, learning_rate = 0.0, 0.1
+for step in range(1, 6):
+    gradient = 2 * (weight - 3)
+    weight = weight - learning_rate * gradient
+    print(f"step {step}: gradient {gradient:6.2f}, weight {weight:.2f}")
+
+# %% [markdown]
+# The steps grow shorter as the slope does. A network's loss has long gentle slopes, and every batch of pictures gives
+# a slightly different gradient. **Momentum** (Polyak 1964) helps with both: the weight rolls on. It keeps
+# a **velocity**, which loses a little at every step and gains the new gradient. How much of the old velocity stays is
+# a number from 0 to 1, called momentum as well:
+#
+# - velocity = momentum * velocity + gradient
+# - weight = weight - learning_rate * velocity
+#
+# **Predict:** the gradient stays the same for a long time, and momentum is 0.9. How many times as long does a step
+# get as it would be without momentum?
+
+# %%
+widgets.predict(
+    "02-momentum",
+    "With momentum 0.9 and always the same gradient, how many times as long does a step become in the end?",
+    number=(1, 30, 1),
+    unit="times",
+)
+
+# %%
+velocity = 0.0
+for _ in range(200):
+    velocity = 0.9 * velocity + 1.0
+widgets.reveal("02-momentum", round(velocity, 3), unit="times")
+
+# %% [markdown]
+# The velocity is the new gradient, plus 0.9 of the one before, plus 0.9 times 0.9 of the one before that, and so on;
+# for equal gradients that adds up to 1 / (1 - 0.9) of them. Where the slope keeps its direction, steps grow long;
+# where it changes from batch to batch, gradients cancel.
+#
+# ### Exercise: a step with momentum (easy, 4 minutes)
+#
+# Put the two formulas into the two gaps. Give back new tensors; those that came in stay as they are.
+#
+# <details><summary>Hint 1</summary>
+#
+# The velocity comes first, and the weight moves by the new one.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.train_a_teacher.exercises import momentum_step
+
+# %%
+check("momentum_step", momentum_step)
+
+# %% [markdown]
+# ## The loop
+#
+# Everything else is repetition. Take a **batch** of pictures, and
+#
+# 1. ask the network about them,
+# 2. compute the loss,
+# 3. compute the gradient, from nothing: `zero_grad`, then `backward`,
+# 4. take a step.
+#
+# One pass over all training pictures is an **epoch**. The learning rate isn't the same throughout: it rises, so that
+# the first steps, which know little, are short, and then falls to nothing, so that the last ones settle.
+
+# %%
+for percent in (0, 10, 20, 60, 100):
+    print(
+        f"after {percent:3} % of the steps: {training.one_cycle(percent / 100):.2f} of the peak learning rate"
+    )
+
+# %% [markdown]
+# Here is the whole of it; the comments count the four lines. `Batches` hands out the pictures in another order each
+# epoch. The optimizer takes the step, with momentum 0.9, as in your exercise but for a refinement by Nesterov; its
+# **weight decay** pulls weights a little towards zero. And before each step the learning rate is set.
+
+
+# %%
+def train_by_hand(model, data, *, epochs, learning_rate):
+    """Train `model` in place by stochastic gradient descent; the loss of every step."""
+    batches = Batches(data.train, data, batch_size=100, seed=0)
+    optimizer = training.make_optimizer("sgd", model, learning_rate=learning_rate, weight_decay=5e-4)
+    losses, steps = [], epochs * batches.steps
+    for epoch in range(epochs):
+        for batch in batches.epoch(epoch):
+            share = (len(losses) + 1) / (steps + 1)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * training.one_cycle(share)
+
+            logits = model(batch.images)  # 1
+            loss = F.cross_entropy(logits, batch.labels)  # 2
+            optimizer.zero_grad()  # 3
+            loss.backward()
+            optimizer.step()  # 4
+            losses.append(loss.item())
+    return losses
+
+
+# %% [markdown]
+# Now let it train a network with two small layers.
+
+# %%
+few = first_pictures(5000)
+torch.manual_seed(0)
+by_hand = models.build("mlp_25k")
+losses = train_by_hand(by_hand, few, epochs=2, learning_rate=0.1)
+claim(
+    "A hundred steps of the loop bring the loss far below that of guessing",
+    sum(losses[-10:]) / 10 < 0.8,
+    steps=len(losses),
+    loss_of_the_first_step=at_least(losses[0], 2, "nats"),
+    mean_loss_of_the_last_ten=at_most(sum(losses[-10:]) / 10, 0.8, "nats"),
+)
+
+# %% [markdown]
+# The course trains with `training.fit`. It adds what one wants in earnest: a progress bar, validation after each epoch,
+# the number format that is fastest on your machine, checkpoints from which an interrupted run goes on, and clear
+# words when a run falls apart. The four lines are the same: open a new cell, run `training.fit??` in it, and find them
+# in the source.
+#
+# Then let both train the same network, from the same start, on the same pictures.
+
+# %%
+settings = {"batch_size": 100, "learning_rate": 0.1, "seed": 0, "progress": False}
+torch.manual_seed(0)
+by_fit = models.build("mlp_25k")
+training.fit(by_fit, few, epochs=2, precision="float32", **settings)  # float32, as the loop by hand
+apart = max(
+    (one.detach() - other.detach()).abs().max().item()
+    for one, other in zip(by_hand.parameters(), by_fit.parameters(), strict=True)
+)
+claim(
+    "From the same start, fit and the loop by hand end at the same weights, up to rounding",
+    apart < 1e-3,
+    largest_difference_of_a_weight=at_most(apart, 0.001),
+)
+
+# %% [markdown]
+# ## Asking about new pictures
+#
+# A network may know its training pictures by heart. What counts is what it says of others, so some pictures were held
+# back, the **validation split**. Asking sounds harmless, but two things can go wrong.
+#
+# Some layers behave differently while a network trains: dropout switches units off at random, and BatchNorm
+# normalises by the pictures of the batch and **keeps** their statistics. `model.eval()` says that this is
+# not training, `model.train()` that it is. And torch notes down every operation for a gradient that nobody will ask
+# for, unless `torch.no_grad()` tells it not to.
+
+# %%
+shipped = teachers.load_teachers(teachers.shipped_folder(), data)  # the course's five: name, network, notes
+teacher = copy.deepcopy(shipped[0][1])
+pictures = data.normalise(data.validation.images[:64])
+
+
+def changed_by_asking(model):
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        model(pictures)
+    return sum(not torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+asked_in_eval, asked_in_train = changed_by_asking(teacher.eval()), changed_by_asking(teacher.train())
+claim(
+    "Asking a network in train mode changes it, even without a training step; in eval mode it doesn't",
+    asked_in_eval == 0 < asked_in_train,
+    batchnorm_layers=sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in teacher.modules()),
+    tensors_changed_in_eval_mode=asked_in_eval,
+    tensors_changed_in_train_mode=asked_in_train,
+)
+
+# %% [markdown]
+# Each BatchNorm layer keeps three things: the mean and the variance of what it saw, and how many batches it has seen.
+# All of them have changed, in every layer.
+#
+# ### Exercise: accuracy on held-out pictures (medium, 7 minutes)
+#
+# Write the whole function: ask the model in eval mode and without gradient, and return the share of pictures, 0 to 1,
+# whose largest logit is their label's. Leave the model in the mode in which it came: a network in the middle
+# of its training must not go on in eval mode.
+#
+# <details><summary>Hint 1</summary>
+#
+# `model.training` is True in train mode; remember it first. `model.train(mode)` takes True or False.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Five lines: remember the mode, `model.eval()`, `with torch.no_grad():` the answers by `argmax(dim=1)`, the mode back,
+# and the share as in {{lesson start_here}}.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.train_a_teacher.exercises import validation_accuracy
+
+# %%
+check("validation_accuracy", validation_accuracy)
+
+# %% [markdown]
+# ## A small teacher, for real
+#
+# Time to train something with eyes. A teacher of this course is a residual network (He and others 2016): three stages
+# of convolutions, with shortcuts around them. Below is a narrower sister, which sees a part of the pictures, a few
+# times, each time a little shifted or mirrored (**augmentation**). The optimizer is Muon (Jordan and others 2024),
+# with which the teachers were trained, too: it has a velocity as well, but evens it out, so that the step is about
+# as long in every direction of a layer. Such a step takes more time, but fewer are needed.
+#
+# **Predict:** of a hundred pictures that it hasn't seen, how many will it name correctly?
+
+# %%
+widgets.predict(
+    "02-small-teacher",
+    "Three epochs on 8,000 pictures: of a hundred new pictures, how many will the small teacher name correctly?",
+    number=(0, 100, 1),
+    unit="of 100",
+)
+
+# %%
+torch.manual_seed(0)
+small = models.build("teacher", stem=8, widths=(12, 32, 96))
+small_history = training.fit(
+    small,
+    first_pictures(8000),
+    epochs=3,
+    batch_size=128,
+    learning_rate=0.05,
+    optimizer="muon",
+    weight_decay=5e-3,
+    augmentation=Augmentation(erase=0),
+    seed=0,
+    progress=False,
+)
+claim(
+    "Three epochs make a network that names most new pictures correctly",
+    small_history.last.validation_accuracy > 0.8,
+    parameters=sum(weight.numel() for weight in small.parameters()),
+    right_answers=at_least(100 * small_history.last.validation_accuracy, 80, "%"),
+)
+
+# %%
+widgets.reveal("02-small-teacher", round(100 * small_history.last.validation_accuracy), unit="of 100")
+
+# %% [markdown]
+# ## Two ways to go wrong
+#
+# **Predict:** a large network of linear layers sees the same few hundred pictures again and again. The loss on these
+# pictures falls to almost nothing. And the loss on the validation pictures?
+
+# %%
+widgets.predict(
+    "02-few-pictures",
+    "500 pictures, fifteen epochs: the loss on the validation pictures ...",
+    choices=["falls all the way, too", "falls, then stays where it is", "falls, then rises"],
+)
+
+# %% [markdown]
+# Three runs of one and the same network: on a few pictures; on the same ones with tiny steps, at a learning rate far
+# too low; and on many more pictures. In the figure, each run has its colour and its marker; a solid line is the
+# validation split, a dashed one the training pictures. A step up the left axis multiplies the loss.
+
+# %%
+runs = {
+    "500 pictures": (500, {"epochs": 15, "batch_size": 50, "learning_rate": 0.1}),
+    "tiny steps": (500, {"epochs": 15, "batch_size": 50, "learning_rate": 0.00005}),
+    "20,000 pictures": (20_000, {"epochs": 6, "batch_size": 128, "learning_rate": 0.1}),
+}
+curves = {}
+for name, (count, choices) in runs.items():
+    torch.manual_seed(0)
+    network = models.build("mlp_200k")
+    curves[name] = training.fit(
+        network, first_pictures(count), seed=0, weight_decay=0.0, progress=False, **choices
+    )
+show(
+    figures.training_curves({name: [history] for name, history in curves.items()}),
+    "loss and accuracy of three runs by epoch, training dashed, validation solid. On 500 pictures the training loss "
+    "falls to almost nothing while the validation loss turns and rises; with tiny steps both hardly move; on "
+    "20,000 pictures both fall and stay close.",
+)
+
+# %%
+few_pictures = curves["500 pictures"]
+validation_loss = few_pictures.column("validation_loss")
+risen = validation_loss[-1] / min(validation_loss)
+claim(
+    "On few pictures the network learns them by heart while its loss on others turns and rises",
+    few_pictures.last.train_loss < 0.1 and risen > 1.1,
+    training_loss_in_the_end=at_most(few_pictures.last.train_loss, 0.1, "nats"),
+    validation_loss_over_its_smallest=at_least(risen, 1.2, "times"),
+)
+tiny = curves["tiny steps"]
+claim(
+    "With tiny steps not even the training pictures are learned",
+    tiny.last.train_loss > 0.9 * tiny.epochs[0].train_loss,
+    training_loss_over_the_first=at_least(tiny.last.train_loss / tiny.epochs[0].train_loss, 0.9, "times"),
+)
+
+# %%
+turned = "falls, then rises" if risen > 1.1 else "falls, then stays where it is"
+widgets.reveal("02-few-pictures", turned)
+
+# %% [markdown]
+# The first is **overfitting**, the second **underfitting**. Look at the accuracy of the overfitting run, too: it hardly
+# suffers. The network makes about as many mistakes as before, but it is ever more **sure** of them, and being sure
+# and wrong is what cross-entropy punishes. A teacher that is sure of everything has little to tell a student;
+# {{lesson ensembles}} measures this, and {{lesson soft_targets}} softens it.
+
+# %%
+best = validation_loss.index(min(validation_loss))
+accuracies = few_pictures.column("validation_accuracy")
+claim(
+    "While the validation loss rises, the accuracy hardly changes",
+    abs(accuracies[-1] - accuracies[best]) < 0.05,
+    points_of_accuracy_between=at_most(100 * abs(accuracies[-1] - accuracies[best]), 5),
+)
+
+# %% [markdown]
+# What helps? Against underfitting: a larger learning rate, more steps, a larger network. Against overfitting: above
+# all, more pictures. Where there are no more, augmentation makes new views of the old ones, weight decay keeps
+# weights small, and a smaller network can't learn as much by heart. Soft targets help as well, as you will see.
+
+# %%
+many = curves["20,000 pictures"]
+gap = {
+    name: history.last.validation_loss - history.last.train_loss
+    for name, history in (("few", few_pictures), ("many", many))
+}
+claim(
+    "With many more pictures, the same network does about as well on new ones as on its own",
+    gap["many"] < 0.3 < gap["few"] and many.last.validation_accuracy > few_pictures.last.validation_accuracy,
+    times_the_pictures=runs["20,000 pictures"][0] // runs["500 pictures"][0],
+    validation_less_training_loss_with_few=at_least(gap["few"], 0.8, "nats"),
+    with_many=at_most(gap["many"], 0.3, "nats"),
+)
+
+# %% [markdown]
+# ### Exercise: a diagnosis (medium, 8 minutes)
+#
+# Write a function that looks at two lists, the training and the validation loss after each epoch, and says
+# `"overfitting"`, `"underfitting"` or `"fits"`. This is its rule, in this order:
+#
+# 1. `"overfitting"`, if the last validation loss is at least 10 % above the smallest one, **and** the last training
+#    loss is below the training loss of the epoch that had the smallest validation loss;
+# 2. `"underfitting"`, if the last training loss is still above 90 % of the first one;
+# 3. `"fits"` otherwise.
+#
+# When it passes, try it on the runs above, in a new cell: does it say of each what you would say?
+# `diagnose(few_pictures.column("train_loss"), few_pictures.column("validation_loss"))`
+#
+# <details><summary>Hint 1</summary>
+#
+# `best = validation_loss.index(min(validation_loss))` is the epoch with the smallest validation loss, counted from 0;
+# `train_loss[best]` is the training loss of that epoch.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# At least 10 % above the smallest is at least 1.1 times the smallest. Two `if`s, each with a `return`, and one
+# `return` after them are enough; the first `if` joins its two conditions by `and`.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.train_a_teacher.exercises import diagnose
+
+# %%
+check("diagnose", diagnose)
+
+# %% [markdown]
+# ## The course's teachers
+#
+# Five networks were trained as the small one just was, only more: they are wider, learned from all training pictures
+# and for more epochs (teacher 1 for a few more than the others), and patches of their pictures were erased as well.
+# What happened, epoch by epoch, was stored beside their weights.
+#
+# **Predict:** after its first epoch, which pictures did teacher 1 name correctly more often?
+
+# %%
+widgets.predict(
+    "02-first-epoch",
+    "After the first epoch of teacher 1, which accuracy was higher?",
+    choices=["the one on training pictures", "the one on validation pictures"],
+)
+
+# %%
+histories = {name: training.History.from_json(json.dumps(notes["history"])) for name, _, notes in shipped}
+first = histories["teacher_1"]
+others = [history for name, history in histories.items() if name != "teacher_1"]
+show(
+    figures.training_curves({"teacher 1": [first], "teachers 2 to 5": others}),
+    f"loss and accuracy of the five teachers by epoch. Teacher 1 ends after {len(first)} epochs at "
+    f"{100 * first.last.validation_accuracy:.1f} % of the validation pictures, the other four at "
+    f"{100 * sum(history.last.validation_accuracy for history in others) / len(others):.1f} % on average.",
+)
+
+# %%
+begin = first.epochs[0]
+higher = "training" if begin.train_accuracy > begin.validation_accuracy else "validation"
+claim(
+    "In its first epoch, teacher 1 did better on pictures that it had not learned from",
+    begin.validation_accuracy > begin.train_accuracy,
+    points_ahead=at_least(100 * (begin.validation_accuracy - begin.train_accuracy), 5),
+)
+
+# %%
+widgets.reveal("02-first-epoch", f"the one on {higher} pictures")
+
+# %% [markdown]
+# That is no miracle, for two reasons. The training figure is a mean over the epoch, in which the network began as a
+# beginner; the validation figure is taken at its end. And training pictures were shifted, mirrored and partly erased,
+# while validation pictures are whole: training was the harder task. Later the lines cross. Is that overfitting? By the
+# rule of your exercise it isn't.
+
+# %%
+risen = [
+    history.last.validation_loss / min(history.column("validation_loss")) for history in histories.values()
+]
+claim(
+    "None of the five teachers' validation losses ends ten percent above its smallest",
+    max(risen) < 1.1,
+    largest_of_five_in_times_the_smallest_loss=at_most(max(risen), 1.1, "times"),
+)
+
+# %% [markdown]
+# Are these curves those of the weights on your disk? Ask.
+
+# %%
+teacher = shipped[0][1]
+part = data.validation.subset(torch.arange(1000))
+found = evaluation.accuracy(evaluation.predict(teacher, part, data), part.labels)
+claim(
+    "The stored teacher answers as well as its stored curve says",
+    abs(found - first.last.validation_accuracy) < 0.025,
+    points_apart_on_a_thousand_pictures=at_most(100 * abs(found - first.last.validation_accuracy), 2.5),
+)
+
+# %%
+mistakes = {
+    "small": 1 - small_history.last.validation_accuracy,
+    "teacher 1": 1 - first.last.validation_accuracy,
+}
+claim(
+    "The patience pays: the course's teacher makes far fewer mistakes than the small one of a moment ago",
+    mistakes["teacher 1"] < 0.8 * mistakes["small"],
+    mistakes_of_teacher_1_over_those_of_the_small_one=at_most(
+        mistakes["teacher 1"] / mistakes["small"], 0.8, "times"
+    ),
+)
+
+# %% [markdown]
+# One rule of this course shows in these curves, though you may not see it: a result is always the **last** epoch's. It
+# is tempting to report the best one. But picking the best of many looks picks luck too, and the validation pictures,
+# looked at often enough, become training pictures of a kind. Settings were chosen on the validation split, and the
+# test split was asked once, at the very end.
+
+# %% [markdown]
+# ## Quiz
+
+# %%
+widgets.quiz(
+    "02",
+    [
+        widgets.Question(
+            "Training runs without an error, but the loss stays near 2.3. What does that tell you?",
+            options=[
+                widgets.Option(
+                    "The network still does no better than guessing among ten classes",
+                    True,
+                    "2.3 is the logarithm of 10. Look at the learning rate, the labels, and whether steps are taken.",
+                ),
+                widgets.Option(
+                    "It is overfitting", False, "An overfitting network has a training loss close to zero."
+                ),
+                widgets.Option(
+                    "It has learned all there is to learn",
+                    False,
+                    "Then the loss would be well below that of guessing.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "What happens if optimizer.zero_grad() is forgotten?",
+            options=[
+                widgets.Option(
+                    "The gradients of all batches so far add up",
+                    True,
+                    "backward adds to what is there, so every step would follow old batches as well as the new one.",
+                ),
+                widgets.Option(
+                    "Nothing: backward overwrites the old gradient", False, "It adds to it instead."
+                ),
+                widgets.Option("The weights become zero", False, "It is the gradients that are set to zero."),
+            ],
+        ),
+        widgets.Question(
+            "Why is a network asked in eval mode?",
+            options=[
+                widgets.Option(
+                    "Because in train mode its BatchNorm and dropout layers answer differently, and BatchNorm "
+                    "keeps what it saw",
+                    True,
+                    "The answer would depend on the other pictures of the batch, and the network would change.",
+                ),
+                widgets.Option(
+                    "Because eval mode switches the gradient off",
+                    False,
+                    "That is what torch.no_grad() does; the two are independent.",
+                ),
+                widgets.Option(
+                    "Because otherwise the weights would be updated",
+                    False,
+                    "Only optimizer.step() updates weights. The statistics of BatchNorm do change, though.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "The training loss falls and falls; the validation loss has been rising for ten epochs. What may help?",
+            options=[
+                widgets.Option(
+                    "More pictures, or augmentation", True, "There is then less to learn by heart."
+                ),
+                widgets.Option("A larger network", False, "It could learn even more by heart."),
+                widgets.Option("More epochs", False, "The rise would go on."),
+            ],
+        ),
+        widgets.Question(
+            "The best of sixteen epochs had a validation accuracy a little above the last. Which one is reported?",
+            options=[
+                widgets.Option(
+                    "That of the last epoch",
+                    True,
+                    "It was fixed beforehand, so luck had no vote in choosing it.",
+                ),
+                widgets.Option(
+                    "That of the best epoch",
+                    False,
+                    "The best of many looks is partly the luckiest, and would not come out again.",
+                ),
+                widgets.Option(
+                    "The mean over all epochs",
+                    False,
+                    "It would mix in the beginner that the network was at first.",
+                ),
+            ],
+        ),
+    ],
+)
+
+# %% [markdown]
+# ## Recap
+#
+# - **Cross-entropy** is -log of the label's probability; guessing among C classes costs log C. Compute it in log space.
+# - A loop has four lines: ask, loss, gradient, step. **Momentum** adds up gradients; the learning rate rises and falls.
+# - Held-out pictures are asked about in **eval mode** and without gradient.
+# - **Overfitting:** training loss low, validation loss rising. **Underfitting:** not even the training loss falls. More
+#   pictures help against the first, more learning against the second.
+# - Results are those of the **last** epoch.
+#
+# Next: {{lesson ensembles}}, why five such teachers know more than the best of them.
+#
+# ## References
+#
+# - Herbert Robbins, Sutton Monro (1951). A Stochastic Approximation Method. Annals of Mathematical Statistics 22.
+#   https://doi.org/10.1214/aoms/1177729586
+# - Boris T. Polyak (1964). Some Methods of Speeding up the Convergence of Iteration Methods. USSR Computational
+#   Mathematics and Mathematical Physics 4. https://doi.org/10.1016/0041-5553(64)90137-5
+# - Ilya Sutskever, James Martens, George Dahl, Geoffrey Hinton (2013). On the Importance of Initialization and Momentum
+#   in Deep Learning (with Nesterov's refinement). https://proceedings.mlr.press/v28/sutskever13.html
+# - Sergey Ioffe, Christian Szegedy (2015). Batch Normalization: Accelerating Deep Network Training by Reducing Internal
+#   Covariate Shift. https://arxiv.org/abs/1502.03167
+# - Kaiming He, Xiangyu Zhang, Shaoqing Ren, Jian Sun (2016). Deep Residual Learning for Image Recognition.
+#   https://arxiv.org/abs/1512.03385
+# - Leslie N. Smith, Nicholay Topin (2018). Super-Convergence: Very Fast Training of Neural Networks Using Large
+#   Learning Rates. https://arxiv.org/abs/1708.07120
+# - Keller Jordan and others (2024). Muon: An optimizer for hidden layers in neural networks.
+#   https://kellerjordan.github.io/posts/muon/
+#
+# All terms: [glossary](glossary.md).

@@ -1,0 +1,641 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Why compress
+#
+# The ensemble is the best thing we have. So why not simply use it? Because somebody has to pay for it, with every
+# picture, for as long as it is in use. In this lesson you write the bill, on your own machine, and see what
+# compressing saves and what it costs.
+#
+# ## Objectives
+#
+# By the end of this lesson you can
+#
+# - say what a network costs in bytes, in multiplications, in working memory and in time, and work out the first two
+#   by hand;
+# - explain why these costs shrink by different factors, so that a small network is not always a fast one;
+# - measure a latency that deserves the name;
+# - tell the idea that started it all, model compression, and show it at work without a single label.
+#
+# **Builds on:** {{lesson start_here}}: ensemble, student, parameters.
+#
+# **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works
+# for {{machine_seconds}}.
+#
+# Words that are new to you are in the [glossary](glossary.md).
+
+# %%
+import statistics
+from dataclasses import replace
+from time import perf_counter
+
+import torch
+
+from kdcourse import evaluation, figures, models, training, widgets
+from kdcourse.course import at_least, at_most, between, check, claim, show, show_here
+from kdcourse.data import Split, fashion_mnist
+from kdcourse.distillation import distil, soft_targets
+from kdcourse.runs import recorded
+
+# %% [markdown]
+# ## Who pays
+#
+# Training a network is paid for once. Answering is paid for every time: by the battery of a phone, by the people
+# who wait, by whoever rents the computers. A camera in an orchard has a few megabytes to spare. A shop that sorts
+# every picture its customers upload pays for each of them. That is why a network may be trained as large as you
+# like, and should answer as small as it can.
+#
+# Here are the two between which you would have to choose: the ensemble, and a student that was distilled from it
+# beforehand, with more patience than yours in {{lesson start_here}}. It is another network, too: a small convolutional one, which
+# suits pictures better.
+
+# %%
+data = fashion_mnist()
+ensemble = recorded.ensemble(data)
+student, _ = recorded.load(recorded.shipped_folder(), "distilled_seed0", data)
+contestants = {"ensemble": ensemble, "student": student}
+for name, model in contestants.items():
+    print(f"{name}: {evaluation.cost(model, data.image_shape, latency=False).parameters:,} parameters")
+
+# %% [markdown]
+# ## Bytes
+#
+# Every parameter has to lie somewhere: in a file, in what a phone downloads, in memory. How much room one takes
+# is a matter of its number format. As a worked example, the last layer of one teacher:
+
+# %%
+teacher = ensemble.members[0]
+weights = teacher.head.weight
+bits = 8 * weights.element_size()
+print(f"{list(weights.shape)} numbers of format {weights.dtype}, {bits} bits each")
+print(f"{weights.numel():,} numbers x {bits} bits / 8 = {weights.numel() * bits / 8:,.0f} bytes")
+
+# %% [markdown]
+# ### Exercise: megabytes of weights (easy, 3 minutes)
+#
+# Fill the two gaps: first the bytes that so many parameters of so many bits take, then the same in megabytes. One
+# megabyte (MB) is a million bytes here, as on the label of a disk; in Python `10**6` or `1e6`.
+#
+# <details><summary>Hint 1</summary>
+#
+# The worked example has the first line, with other names.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Divide by 8 with `/`, not `//`: a parameter of 4 bits takes half a byte, and `//` would throw half bytes away. The
+# second line is one more division.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.why_compress.exercises import weight_megabytes
+
+# %%
+check("weight_megabytes", weight_megabytes)
+
+# %% [markdown]
+# The course's own `evaluation.weight_bytes` asks the network itself. It finds a little more than the parameters
+# alone, since a network also keeps numbers that no training step adjusts, such as the running means of its
+# BatchNorm layers.
+
+# %%
+for name, model in contestants.items():
+    print(f"{name}: {evaluation.weight_bytes(model) / 1e6:.3f} MB")
+times_smaller = evaluation.weight_bytes(ensemble) / evaluation.weight_bytes(student)
+print(f"the student is {times_smaller:.0f} times smaller")
+
+# %% [markdown]
+# A cheaper number format helps too; rounding weights to fewer bits is called **quantisation**. How far would it
+# get the ensemble?
+
+# %%
+parameters = evaluation.cost(ensemble, data.image_shape, latency=False).parameters
+for bits in (32, 16, 8, 4):
+    print(f"ensemble at {bits:2} bits: {parameters * bits / 8 / 1e6:5.2f} MB")
+claim(
+    "Even with 4 bits a weight the ensemble is far larger than the student with 32",
+    parameters * 4 / 8 > 10 * evaluation.weight_bytes(student),
+    times_as_large=at_least(parameters * 4 / 8 / evaluation.weight_bytes(student), 10),
+)
+
+# %% [markdown]
+# ## Multiplications
+#
+# Size says what a network takes up, not what it does. Its work is counted in **multiply-accumulates**, MACs for
+# short: one multiplication, and the addition of its result to a sum. A linear layer needs one MAC for every
+# weight, since each weight is used once a picture.
+#
+# A convolution is another matter. It uses the same small window of weights again at every pixel.
+#
+# **Predict** before you count: you have seen by which factor the student is smaller. Does its work shrink by the same
+# factor?
+
+# %%
+widgets.predict(
+    "01-macs",
+    "Does the student save multiplications by the same factor as it saves bytes?",
+    choices=["no, by a smaller factor", "yes, by about the same", "no, by a larger factor"],
+)
+
+# %% [markdown]
+# ### Exercise: the work of a convolution (medium, 6 minutes)
+#
+# A convolution has `in_channels` channels coming in and `out_channels` going out. Its window is `kernel` pixels
+# high and wide; it moves pixel by pixel (stride 1), and padding keeps the picture's size. For one number that
+# comes out it multiplies the whole window, in every input channel, with its weights and adds everything up.
+#
+# How many MACs does it need for one picture of `height` x `width` pixels? There is no bias.
+#
+# <details><summary>Hint 1</summary>
+#
+# Two questions: how many numbers come out? How many MACs does each of them take?
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `out_channels * height * width` numbers come out. Each looks at a window in every input channel, and a window has
+# `kernel` rows and `kernel` columns.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.why_compress.exercises import conv_macs
+
+# %%
+check("conv_macs", conv_macs)
+
+# %% [markdown]
+# `evaluation.cost` counts the MACs of any network, and any part of a network is a network. So let it go through
+# one teacher part by part: the stem, which is its first convolution, then three stages of several convolutions each.
+# From stage to stage the picture shrinks and the channels grow, as the shapes in the code say (channels, height,
+# width).
+
+# %%
+stages = {
+    "stem": (teacher.stem, (1, 28, 28)),
+    "stage 1": (teacher.stages[0], (16, 28, 28)),
+    "stage 2": (teacher.stages[1], (24, 14, 14)),
+    "stage 3": (teacher.stages[2], (64, 7, 7)),
+}
+counted = {name: evaluation.cost(part, shape, latency=False) for name, (part, shape) in stages.items()}
+all_parameters = sum(cost.parameters for cost in counted.values())
+all_macs = sum(cost.macs for cost in counted.values())
+for name, cost in counted.items():
+    print(
+        f"{name:8} {cost.parameters:>8,} parameters ({cost.parameters / all_parameters:4.0%})  "
+        f"{cost.macs:>11,} MACs ({cost.macs / all_macs:4.0%})"
+    )
+early = counted["stage 1"]
+claim(
+    "The first stage holds next to none of the teacher's parameters and does a good part of its work",
+    early.parameters / all_parameters < 0.05 < 0.15 < early.macs / all_macs,
+    share_of_parameters=at_most(early.parameters / all_parameters, 0.05),
+    share_of_work=at_least(early.macs / all_macs, 0.15),
+)
+
+# %% [markdown]
+# Size and work sit in different places. The last stage holds most of the parameters, but each is used on a tiny
+# picture. The first stage has hardly any, and uses every one of them at hundreds of pixels.
+#
+# Now the two contestants, and with them the `mlp_25k` of {{lesson start_here}}, which has linear layers only.
+
+# %%
+contestants["mlp_25k"] = models.build("mlp_25k")
+counted = {
+    name: evaluation.cost(model, data.image_shape, latency=False) for name, model in contestants.items()
+}
+for name, cost in counted.items():
+    print(f"{name:8} {cost.parameters:>9,} parameters  {cost.macs:>11,} MACs a picture")
+saved = evaluation.compare_cost(counted["ensemble"], counted["student"])
+print(
+    f"ensemble over student: {saved.times_fewer_parameters:.0f} times the parameters, "
+    f"{saved.times_fewer_macs:.0f} times the MACs"
+)
+claim(
+    "The mlp_25k is larger than the student and does far less work",
+    counted["mlp_25k"].parameters > counted["student"].parameters
+    and counted["mlp_25k"].macs < counted["student"].macs / 10,
+    times_the_parameters=at_least(counted["mlp_25k"].parameters / counted["student"].parameters, 1.2),
+    share_of_the_work=at_most(counted["mlp_25k"].macs / counted["student"].macs, 0.1),
+)
+
+# %%
+factor = saved.times_fewer_macs / saved.times_fewer_parameters
+smaller, same, larger = "no, by a smaller factor", "yes, by about the same", "no, by a larger factor"
+widgets.reveal("01-macs", smaller if factor < 0.8 else larger if factor > 1.25 else same)
+
+# %% [markdown]
+# So "small" is not one thing. Before you compress, ask which cost hurts: the download, the battery, the wait?
+#
+# ## Working memory
+#
+# While a network answers, memory holds more than its weights: the numbers that go into a layer and those that come
+# out of it. They may be forgotten once the next layer is done, and the teachers can answer one after the other. So the
+# weights, plus input and output of the largest layer, are about what answering takes at the least.
+#
+# The function below finds that largest layer. How it watches the layers (by hooks, which PyTorch calls whenever a
+# layer has answered) isn't needed later: look at what is printed, first for one picture, then for many at once.
+
+
+# %%
+def largest_layer(model: torch.nn.Module) -> int:
+    """Bytes that go into and come out of the model's largest layer, for one picture."""
+    found: list[int] = []
+
+    def note(layer, inputs, output):
+        found.append(inputs[0].nbytes + output.nbytes)
+
+    layers = [part for part in model.modules() if not list(part.children())]
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    with torch.inference_mode():
+        model(torch.zeros(1, *data.image_shape))
+    for hook in hooks:
+        hook.remove()
+    return max(found)
+
+
+layer = {name: largest_layer(contestants[name]) / 1e6 for name in ("ensemble", "student")}
+size = {name: evaluation.weight_bytes(contestants[name]) / 1e6 for name in layer}
+for pictures in (1, 256):
+    for name in layer:
+        print(
+            f"{name:8} {size[name]:6.2f} MB weights, {pictures * layer[name]:6.2f} MB layers "
+            f"for {pictures} picture{'s' * (pictures > 1)} at once"
+        )
+together = {name: size[name] + 256 * layer[name] for name in layer}
+claim(
+    "Asked about 256 pictures at once, the student saves a small factor of memory, not its factor of size",
+    together["ensemble"] / together["student"] < 10 < size["ensemble"] / size["student"],
+    times_less_memory_in_batches=at_most(together["ensemble"] / together["student"], 10),
+    times_smaller_weights=at_least(size["ensemble"] / size["student"], 100),
+)
+
+# %% [markdown]
+# What a picture becomes on its way depends on its pixels and the channels of the first layers, and there the
+# student is not so much narrower than a teacher.
+#
+# ## Time
+#
+# In the end people feel time. **Latency** is how long one picture waits for its answer. Measuring it looks easy:
+# look at the clock, ask, look again. Do it a few times in a row.
+
+# %%
+picture = data.normalise(data.validation.images[:1])
+seconds = []
+with torch.inference_mode():
+    for _ in range(20):
+        began = perf_counter()
+        ensemble(picture)
+        seconds.append(perf_counter() - began)
+show_here(
+    "Twenty times, one after the other",
+    " ".join(f"{1000 * each:.1f}" for each in seconds)
+    + f"\nmilliseconds; mean {1000 * statistics.mean(seconds):.1f}, median {1000 * statistics.median(seconds):.1f}",
+)
+
+# %% [markdown]
+# No two are alike, and the first are often the slowest: memory is set aside, code is loaded, the processor wakes
+# up. That is the **warm-up**, and it doesn't count. Later, a single slow one comes up now and then, when the
+# machine does something else. One such outlier pulls a mean up; the **median**, the value in the middle, stays
+# where it is.
+
+# %% [markdown]
+# ### Exercise: a fair latency (medium, 5 minutes)
+#
+# Write the whole function: leave out the first 3 measurements, then take the median of the others. Where two
+# values stand in the middle, their mean counts.
+#
+# <details><summary>Hint 1</summary>
+#
+# Drop the warm-up first, while the times still stand in the order in which they were measured. A slice of a list,
+# `seconds[start:]`, is a new list.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `seconds[3:]` leaves out the first three. Python's `statistics` module, imported above, has a function for the
+# median. By hand: sort, and take the middle.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.why_compress.exercises import median_latency
+
+# %%
+check("median_latency", median_latency)
+
+# %% [markdown]
+# **Predict:** how many times faster than the ensemble will the student answer, on one processor core of your machine?
+
+# %%
+widgets.predict(
+    "01-faster",
+    "How many times faster than the ensemble does the student answer one picture here, on one processor core?",
+    number=(1, 300, 1),
+    unit="times",
+)
+
+# %% [markdown]
+# `evaluation.cost` measures as you have just done, only longer: warm-up, many calls, the median. Its
+# **throughput** is the pictures a second when many come at once, which is what a shop pays for. Everybody gets a
+# single processor core, since whatever else your machine is doing disturbs one core less than all of them.
+
+# %%
+threads = torch.get_num_threads()
+torch.set_num_threads(1)
+measured = {
+    name: evaluation.cost(model, data.image_shape, batch_size=64, seconds=0.3)
+    for name, model in contestants.items()
+}
+torch.set_num_threads(threads)
+saved = evaluation.compare_cost(measured["ensemble"], measured["student"])
+lines = [
+    f"{name:8} {cost.latency_ms:8.2f} ms a picture, {cost.throughput:10,.0f} pictures a second"
+    for name, cost in measured.items()
+]
+lines += [
+    "",
+    f"The student has {saved.times_fewer_parameters:.0f} times fewer parameters and needs "
+    f"{saved.times_fewer_macs:.0f} times fewer MACs.",
+    f"One picture is answered {saved.times_faster:.1f} times faster, many at once "
+    f"{saved.times_throughput:.1f} times.",
+]
+show_here("Latency and throughput", "\n".join(lines))
+
+# %%
+widgets.reveal("01-faster", saved.times_faster, unit="times")
+
+# %% [markdown]
+# Most machines show a smaller factor than the MACs promise. Starting a layer takes its time however small the layer
+# is, and numbers have to be fetched from memory before they can be multiplied. That is why a latency is measured
+# on the machine that will have to answer, and never worked out from a count.
+
+# %% [markdown]
+# ## The idea: let the ensemble write the labels
+#
+# At the start of this century Rich Caruana and his group built ensembles of very many models of every kind, which
+# did better than the best model among them (Caruana and others 2004), and were far too large to use. Cristian Buciluă,
+# Rich Caruana and Alexandru Niculescu-Mizil (2006) asked: if the ensemble knows the answers, why not let it write them
+# down for a small network?
+#
+# 1. Take pictures **without labels**, as many as you can get; these are the **transfer set**.
+# 2. Ask the ensemble about each of them, once.
+# 3. Train a small network to give the same answers.
+#
+# They called it **model compression**. What they compress is not the weights, but what the weights compute. Labels are
+# few and dear; answers of the ensemble are as many as there are pictures.
+#
+# Try it in its purest form. Below, a few thousand training pictures lose their labels: every one is called class 0.
+
+# %%
+labelled = replace(data, train=data.train.subset(torch.arange(3000)))
+blotted_out = torch.zeros_like(labelled.train.labels)
+unlabelled = replace(labelled, train=Split(labelled.train.images, blotted_out))
+print(f"{len(unlabelled.train):,} pictures, all of them labelled {unlabelled.classes[0]!r}")
+
+# %%
+widgets.predict(
+    "01-no-labels",
+    "The student never sees a true label. Of a hundred new pictures, how many will it name correctly?",
+    choices=["about 10, as by guessing", "about 40", "more than 75"],
+)
+
+# %% [markdown]
+# The ensemble is asked, and its answers become **soft targets**: probabilities for all classes. `alpha=1` says that
+# nothing else counts. Two twins, the same network from the same start, learn from labels: one from those blotted
+# out, one from the true ones.
+
+# %%
+answers = soft_targets(ensemble, unlabelled.train, unlabelled, progress=False)
+settings = {"epochs": 15, "batch_size": 64, "learning_rate": 0.1, "seed": 0, "progress": False}
+right = {}
+for learns_from in ("answers", "blotted out labels", "true labels"):
+    torch.manual_seed(0)
+    network = models.build("mlp_25k")
+    if learns_from == "answers":
+        distil(network, answers, unlabelled, temperature=1, alpha=1, **settings)
+    else:
+        training.fit(network, labelled if learns_from == "true labels" else unlabelled, **settings)
+    logits = evaluation.predict(network, data.validation, data)
+    right[learns_from] = 100 * evaluation.accuracy(logits, data.validation.labels)
+show_here(
+    "Right answers to a hundred new pictures",
+    "\n".join(f"{share:5.1f} after learning from {what}" for what, share in right.items()),
+)
+claim(
+    "From the ensemble's answers alone a small network learns the task, about as well as from true labels",
+    right["answers"] > 75 > right["blotted out labels"] and abs(right["answers"] - right["true labels"]) < 5,
+    right_by_the_answers=at_least(right["answers"], 75, "%"),
+    right_by_labels_blotted_out=at_most(right["blotted out labels"], 20, "%"),
+    points_between_answers_and_true_labels=at_most(abs(right["answers"] - right["true labels"]), 5),
+)
+
+# %%
+share = right["answers"]
+truth = "more than 75" if share > 75 else "about 40" if share > 25 else "about 10, as by guessing"
+widgets.reveal("01-no-labels", truth)
+
+# %% [markdown]
+# Later work found better things to hand on than the ensemble's probabilities. Ba and Caruana (2014) took its logits;
+# Hinton, Vinyals and Dean (2015) softened its probabilities by a temperature, and gave the whole idea the name that it
+# has today, **distillation**. {{Lesson soft_targets}} is about both.
+#
+# ## The idea in one picture
+#
+# Back to the two contestants. Beforehand, five students were distilled and five plain twins trained, each pair from
+# the same start, with the labels at hand and with all training pictures. When nothing was left to choose, they were
+# asked about the test pictures, once, and the answers were kept. How much accuracy does the small size cost?
+
+# %%
+widgets.predict(
+    "01-points-lost",
+    "By how many percentage points is the distilled student less accurate than the ensemble?",
+    number=(0, 20, 0.5),
+    unit="points",
+)
+
+# %%
+record = recorded.summary(data)
+points = []
+for role in ("ensemble", "plain", "distilled"):
+    row, cost = record["models"][role], measured["ensemble" if role == "ensemble" else "student"]
+    accuracy, interval = row["mean"]["accuracy"], tuple(row["interval"]["accuracy"])
+    points.append(figures.CostPoint(row["label"], accuracy, cost.bytes, cost.latency_ms, interval, role))
+show(
+    figures.accuracy_against_cost(points),
+    "accuracy on the test pictures against size and against time for one picture, both logarithmic. "
+    + "; ".join(
+        f"{point.label} {100 * point.accuracy:.1f} % at {point.bytes / 1e6:.2f} MB" for point in points
+    )
+    + ". Times were measured on the machine at hand.",
+)
+
+# %%
+ensemble_accuracy, plain_accuracy, distilled_accuracy = (point.accuracy for point in points)
+widgets.reveal("01-points-lost", 100 * (ensemble_accuracy - distilled_accuracy), unit="points")
+
+# %% [markdown]
+# Up is better, left is cheaper, and what one would love to have lies up on the left. Mind that the accuracy axis does
+# not begin at zero. The bars are 95 % intervals: over the seeds for the students, over the pictures for the ensemble.
+#
+# Going from the ensemble to the student moves far to the left and a little down. Distilling moves up again, **at no
+# cost at all** to whoever uses the student: same network, same bytes, same time, other weights.
+
+# %%
+compared = record["comparison"]
+claim(
+    "The small network is far cheaper than the ensemble and loses a few points",
+    ensemble_accuracy - distilled_accuracy < 0.05 and times_smaller > 100,
+    times_smaller=at_least(times_smaller, 100),
+    points_lost=at_most(100 * (ensemble_accuracy - distilled_accuracy), 5),
+)
+claim(
+    "Distilled students are ahead of their plain twins, and most of the way to the ensemble is still to go",
+    compared["difference"]["low"] > 0 and compared["gap_recovered"]["high"] < 0.5,
+    pairs=compared["difference"]["n"],
+    points_ahead=between(100 * compared["difference"]["mean"], 0.2, 1),
+    share_of_the_way_to_the_ensemble=between(compared["gap_recovered"]["value"], 0.05, 0.3),
+)
+
+# %% [markdown]
+# Read the two claims together, for this is the honest picture. Most of the saving comes from choosing a small network
+# in the first place; distillation then wins back part of what that lost. How large that part is depends on the
+# task, the student and the settings. Here the plain student is good already, so there is little to win. The rest of
+# the course is about winning it, and about telling whether you did.
+#
+# ## Other ways to pay less
+#
+# | way | what becomes smaller | goes with distillation? |
+# |---|---|---|
+# | a smaller network | bytes, MACs, memory and time, each by a factor of its own | yes: it is the student |
+# | quantisation | bytes; time too, where the processor knows the format | yes, afterwards or during |
+# | pruning | number of weights; time only where whole channels go | yes, afterwards |
+# | distillation | nothing by itself: it makes the smaller network better | – |
+#
+# They add up: Han, Mao and Dally (2016) put pruning and quantisation in a row.
+
+# %% [markdown]
+# ## Quiz
+#
+# Choose an answer, and it says why it is right or wrong.
+
+# %%
+widgets.quiz(
+    "01",
+    [
+        widgets.Question(
+            "An app may download no more than a few hundred kilobytes. Which cost do you look at first?",
+            options=[
+                widgets.Option(
+                    "Bytes of the weights", True, "That is what lies in the file and what gets downloaded."
+                ),
+                widgets.Option(
+                    "MACs a picture",
+                    False,
+                    "They say how much work an answer is. A network with few MACs may have many weights.",
+                ),
+                widgets.Option(
+                    "Latency", False, "It says how long an answer takes, not how long the download is."
+                ),
+            ],
+        ),
+        widgets.Question(
+            "Two networks have equally many parameters, one is convolutional, one has linear layers only. "
+            "Which does more work a picture?",
+            options=[
+                widgets.Option(
+                    "The convolutional one, as a rule",
+                    True,
+                    "It uses each weight again at every pixel; a linear layer uses each weight once.",
+                ),
+                widgets.Option(
+                    "The one with linear layers",
+                    False,
+                    "A linear layer needs one MAC a weight, the least there is.",
+                ),
+                widgets.Option(
+                    "Both the same: as many weights, as many multiplications",
+                    False,
+                    "True of linear layers alone. The mlp_25k and the student of this lesson show the difference.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "You time a network ten times, and the fifth takes twenty times as long as the others. What do you report?",
+            options=[
+                widgets.Option(
+                    "The median after warm-up",
+                    True,
+                    "It is what a typical picture waits, and one interruption doesn't move it.",
+                ),
+                widgets.Option("The mean of all ten", False, "The one outlier alone would about triple it."),
+                widgets.Option(
+                    "The shortest time", False, "That is the luckiest picture, and nobody is always lucky."
+                ),
+            ],
+        ),
+        widgets.Question(
+            "What must the transfer set have?",
+            options=[
+                widgets.Option(
+                    "Pictures like those that the student will meet",
+                    True,
+                    "The student learns what the ensemble does on them; the answers come from the ensemble.",
+                ),
+                widgets.Option(
+                    "A true label for every picture",
+                    False,
+                    "The student of this lesson learned from pictures whose labels were blotted out.",
+                ),
+                widgets.Option(
+                    "Pictures that the ensemble was not trained on",
+                    False,
+                    "It may hold such pictures, which is one of its strengths, but training pictures do as well.",
+                ),
+            ],
+        ),
+    ],
+)
+
+# %% [markdown]
+# ## Recap
+#
+# - A network is paid for with every answer: in **bytes**, **MACs**, **working memory** and **time**.
+# - These shrink by different factors. Weights of early layers are few and work hard; working memory follows the
+#   pixels; time has its own mind and is **measured**, after warm-up, by the median.
+# - **Model compression** lets the ensemble write the answers from which a small network learns. It needs pictures,
+#   not labels.
+# - The small network saves; distillation gives it back part of what it lost, at no cost when it answers.
+#
+# Next: {{lesson train_a_teacher}}, where the knowledge comes from: how a teacher is trained.
+#
+# ## References
+#
+# - Cristian Buciluă, Rich Caruana, Alexandru Niculescu-Mizil (2006). Model Compression. KDD 2006.
+#   https://doi.org/10.1145/1150402.1150464
+# - Rich Caruana, Alexandru Niculescu-Mizil, Geoff Crew, Alex Ksikes (2004). Ensemble Selection from Libraries of
+#   Models. ICML 2004. https://doi.org/10.1145/1015330.1015432
+# - Jimmy Ba, Rich Caruana (2014). Do Deep Nets Really Need to be Deep? https://arxiv.org/abs/1312.6184
+# - Geoffrey Hinton, Oriol Vinyals, Jeff Dean (2015). Distilling the Knowledge in a Neural Network.
+#   https://arxiv.org/abs/1503.02531
+# - Song Han, Huizi Mao, William J. Dally (2016). Deep Compression: Compressing Deep Neural Networks with Pruning,
+#   Trained Quantization and Huffman Coding. https://arxiv.org/abs/1510.00149
+#
+# All terms: [glossary](glossary.md).

@@ -1,0 +1,499 @@
+"""Run the full experiment: teachers, ensemble, soft targets, students, test split, results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import kdcourse
+from kdcourse import data as data_room
+from kdcourse import evaluation, models, training
+from kdcourse.data import Dataset, SegmentationDataset
+from kdcourse.distillation import Ensemble, SoftTargets, assert_trained, methods
+from kdcourse.distillation.features import Trial, pair_layers
+from kdcourse.distillation.objective import weights_of
+from kdcourse.errors import ArgumentError
+from kdcourse.files import shipped
+from kdcourse.runs import recorded, teachers
+from kdcourse.runs.students import StudentRecipe, train_student
+from kdcourse.runs.table import compare, mask_scores, row, scores
+from kdcourse.runs.tasks import AnyDataset, Task, targets_for, task_named
+
+Say = Callable[[str], None]
+FORMAT = 1
+_ALPHA = 0.9  # of a method that is chosen where the recorded student has alpha 0
+_BOOLEANS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Hold the options of `kdcourse run`, one per field.
+
+    ``teachers`` is ``shipped``, ``train``, or a folder of teachers trained earlier. ``folder`` is one of the user's own
+    images (for segmentation, a folder that holds ``images`` and ``masks``); ``None`` is Fashion-MNIST, or scenes of its
+    garments. What is ``None`` or empty of student, method, its settings, alpha and epochs is as the recorded search
+    chose it, with fewer epochs, so that students train in minutes.
+    """
+
+    task: str = "classification"
+    out: Path = Path("kdcourse-report")
+    teachers: str = "shipped"
+    student: str | None = None
+    method: Sequence[str] = ()
+    method_settings: Mapping[str, Any] = field(default_factory=dict)
+    alpha: float | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+    layers: Mapping[str, str] = field(default_factory=dict)
+    epochs: int | None = None
+    seeds: Sequence[int] = (0, 1, 2)
+    folder: Path | None = None
+    size: int | None = None
+    device: str = "auto"
+    average: str = "logits"
+    teacher_epochs: int | None = None
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """Hold the teachers (name, model in eval mode, notes), and their ensemble."""
+
+    members: list[tuple[str, nn.Module, dict[str, Any]]]
+    ensemble: Ensemble
+
+
+# By kind, "plain" and "distilled": seed, student and history of each run.
+Trained = Mapping[str, list[tuple[int, nn.Module, training.History]]]
+
+
+@dataclass
+class Outcome:
+    """Hold what a report needs: the results, and what its figures are drawn from.
+
+    For a classifier that is ``test_logits`` [N, C]; for a segmentation model, whose logits would fill the memory,
+    ``test_scores`` and the predicted masks, ``test_masks`` [N, H, W].
+    """
+
+    results: dict[str, Any]
+    data: AnyDataset
+    test_logits: dict[str, Tensor] = field(default_factory=dict)
+    test_masks: dict[str, Tensor] = field(default_factory=dict)
+    test_scores: dict[str, evaluation.SegmentationScores] = field(default_factory=dict)
+    histories: dict[str, list[training.History]] = field(default_factory=dict)
+
+
+def run(options: RunOptions, say: Say = print) -> Outcome:
+    """Train, compare and measure; resume where an interrupted call with these options stopped.
+
+    Finished teachers and students are stored in ``options.out`` and are not trained twice.
+
+    Returns:
+        The `Outcome`; `kdcourse.runs.report.write_report` writes it to files.
+
+    Raises:
+        KdcourseError: unusable options, images or stored files; each error says what to do.
+    """
+    began = time.perf_counter()
+    task = task_named(options.task)
+    _check(options)
+    recipe = recipe_for(options, task)
+    place = training.placement.Placement(options.device)
+    data = _load_data(options, task, say)
+    if isinstance(data, Dataset):  # of pixels, a small batch holds many already
+        recipe = recipe.changed(batch_size=batch_size_for(len(data.train)))
+    _check_layers(recipe, task, data)
+    precision = training.fastest(place.device)
+    found = _teachers(options, task, data, place.device, precision, say)
+    ensemble = found.ensemble
+    assert_trained(ensemble, data.validation, data)
+    trained = _students(options, recipe, data, _targets(recipe, ensemble, data, options.progress, say), say)
+
+    say("\nTest split: every model is evaluated once, after all choices were made.")
+    outcome = _evaluate(task, recipe, data, found, trained, say)
+    say("\nCost: bytes of weights, multiply-accumulates and time, measured on this machine.")
+    _measure_cost(outcome, found, trained["distilled"][0][1], options.progress)
+    rows = outcome.results["models"]
+    outcome.results = {
+        "format": FORMAT,
+        "kdcourse": kdcourse.__version__,
+        "made": {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": 0.0,
+            "machine": _machine(place.device, precision),
+        },
+        "command": command(options),
+        "task": task.name,
+        "settings": recipe.settings | {
+            "student": recipe.model, "seeds": list(options.seeds), "average": options.average,
+        },
+        "data": {
+            "name": data.name,
+            "classes": list(data.classes),
+            "train": len(data.train),
+            "validation": len(data.validation),
+            "test": len(data.test),
+        },
+        "models": rows,
+        "comparison": compare(rows, task.metric),
+        "recorded": recorded.summary(data),
+    }  # fmt: skip
+    outcome.results["made"]["seconds"] = round(time.perf_counter() - began, 1)
+    return outcome
+
+
+def command(options: RunOptions) -> str:
+    """Return the command line of this run."""
+    default = RunOptions()
+    parts = ["kdcourse run"]
+    for option, name in (
+        ("--task", "task"), ("--data", "folder"), ("--teachers", "teachers"), ("--student", "student"),
+        ("--method", "method"), ("--set", "method_settings"), ("--alpha", "alpha"), ("--weight", "weights"),
+        ("--layer", "layers"), ("--epochs", "epochs"), ("--device", "device"), ("--average", "average"),
+        ("--teacher-epochs", "teacher_epochs"), ("--size", "size"), ("--out", "out"),
+    ):  # fmt: skip
+        value = getattr(options, name)
+        if value == getattr(default, name):
+            continue
+        if isinstance(value, Mapping):
+            for key, its in value.items():
+                usual = option == "--set" and key == "temperature"
+                parts.append(f"--temperature {its}" if usual else f"{option} {shlex.quote(f'{key}={its}')}")
+        else:
+            parts += [
+                f"{option} {shlex.quote(str(one))}"
+                for one in (value if isinstance(value, list | tuple) else [value])
+            ]
+    if tuple(options.seeds) != tuple(default.seeds):
+        parts.append(f"--seeds {len(options.seeds)}")
+    return " ".join(parts)
+
+
+def recipe_for(options: RunOptions, task: Task) -> StudentRecipe:
+    """Return the distilled student's recipe: the task's own with what the options change.
+
+    Raises:
+        ArgumentError: a method, setting, weight or model that doesn't exist (the right ones are listed), isn't for
+            this task, or is out of range.
+    """
+    chosen = task.live
+    changes: dict[str, Any] = {"model": options.student, "epochs": options.epochs, "alpha": options.alpha}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if options.method:
+        changes = {"weights": {}, "alpha": chosen.alpha or _ALPHA} | changes
+    names = list(options.method) or [method.name for method in chosen.methods]
+    settings = dict(options.method_settings)
+    if not options.method:
+        settings = {
+            name: getattr(method, name) for method in chosen.methods for name in method.settings()
+        } | settings
+    if options.method or options.method_settings:
+        changes["methods"] = methods.build(names, **settings)
+    if options.weights:
+        changes["weights"] = dict(options.weights)
+    if options.layers:
+        changes["layers"] = dict(options.layers)
+    recipe = chosen.changed(**changes, device=options.device)
+    fitting = methods.names(task.kind)
+    for method in recipe.methods:
+        if task.kind not in method.tasks:
+            raise ArgumentError(
+                f"--method {method.name} is not for {task.name}. Choose one of {', '.join(fitting)}."
+            )
+    weights_of(recipe.methods, recipe.alpha, recipe.weights)
+    with torch.device("meta"):  # a wrong name is reported now, not after the teachers were trained
+        models.build(recipe.model)
+    return recipe
+
+
+def method_settings(
+    task: str, names: Sequence[str], pairs: Sequence[str], *, temperature: float | None = None
+) -> dict[str, Any]:
+    """Return settings of methods, read from ``KEY=VALUE`` texts; a value has the type of the setting's default.
+
+    Args:
+        task: the task whose methods are meant where there are no names.
+        names: the methods, see `kdcourse.distillation.methods.names`.
+        pairs: the texts.
+        temperature: a setting that has an option of its own.
+
+    Raises:
+        ArgumentError: an unknown task, method or setting (the right ones are listed), or a value of another type.
+    """
+    names = names or [method.name for method in task_named(task).live.methods]
+    known = {key: default for name in names for key, default in methods.settings_of(name).items()}
+    found = {} if temperature is None else {"temperature": temperature}
+    for key, text in read_pairs("--set", pairs).items():
+        if key not in known:
+            raise ArgumentError(
+                f"--set {key}={text}: {' and '.join(names)} has no such setting; its settings are "
+                f"{', '.join(known) or 'none'}."
+            )
+        kind = type(known[key])
+        try:
+            found[key] = _BOOLEANS[text] if kind is bool else text if kind is str else kind(text)
+        except (KeyError, TypeError, ValueError):
+            raise ArgumentError(f"--set {key} must be of type {kind.__name__}; found {text!r}.") from None
+    return found
+
+
+def method_weights(pairs: Sequence[str]) -> dict[str, float]:
+    """Return weights by method, read from ``METHOD=WEIGHT`` texts.
+
+    Raises:
+        ArgumentError: a weight that is no number.
+    """
+    found = read_pairs("--weight", pairs)
+    try:
+        return {name: float(text) for name, text in found.items()}
+    except ValueError as error:
+        raise ArgumentError(f"--weight takes METHOD=WEIGHT, such as kd=0.5; found {error}.") from None
+
+
+def read_pairs(option: str, pairs: Sequence[str]) -> dict[str, str]:
+    """Return ``KEY=VALUE`` texts of an option as a dictionary.
+
+    Raises:
+        ArgumentError: a text without ``=``.
+    """
+    for pair in pairs:
+        if not all(pair.partition("=")):
+            raise ArgumentError(f"{option} takes KEY=VALUE; found {pair!r}.")
+    return dict(pair.split("=", 1) for pair in pairs)  # type: ignore[misc]
+
+
+def _check(options: RunOptions) -> None:
+    if options.epochs is not None and options.epochs < 1:
+        raise ArgumentError(f"--epochs must be at least 1; found {options.epochs}.")
+    if not options.seeds or len(set(options.seeds)) < len(options.seeds):
+        raise ArgumentError(f"seeds must be different numbers, at least one; found {list(options.seeds)}.")
+    if options.alpha is not None and not 0 < options.alpha <= 1:
+        raise ArgumentError(
+            f"--alpha, the weight of the teacher, must be above 0 and at most 1; found {options.alpha}. "
+            "(The plain student, trained beside the distilled one, is alpha = 0.)"
+        )
+    if options.average not in ("logits", "probabilities"):
+        raise ArgumentError(f"--average must be 'logits' or 'probabilities'; found {options.average!r}.")
+    if options.student is not None:
+        fitting = models.names(options.task)  # type: ignore[arg-type]
+        if options.student in models.names() and options.student not in fitting:
+            raise ArgumentError(
+                f"--student {options.student} is no model for {options.task}. Choose one of {', '.join(fitting)}."
+            )
+
+
+def _load_data(options: RunOptions, task: Task, say: Say) -> AnyDataset:
+    data: AnyDataset
+    if options.folder is None:
+        data = task.student_data()
+    elif task.metric == "iou":
+        size = options.size or 64
+        data = data_room.segmentation_folder(
+            options.folder / "images", options.folder / "masks", size=(size, size)
+        )
+    else:
+        data = data_room.image_folder(options.folder, size=options.size or 28)
+    channels, height, width = data.image_shape
+    say(
+        f"{data.name}: {len(data.train):,} images to train on, {len(data.validation):,} for validation, "
+        f"{len(data.test):,} for the test; {height}x{width}, {channels} channel(s), {len(data.classes)} classes."
+    )
+    return data
+
+
+def _check_layers(recipe: StudentRecipe, task: Task, data: AnyDataset) -> None:
+    """Raise ArgumentError, listing the right ones, for layers that untrained networks of these kinds don't have."""
+    if recipe.layers and not recipe.compared:
+        fitting = [name for name in methods.names(task.kind) if methods.describe(name).layers]
+        raise ArgumentError(
+            "--layer names a layer, and no method here compares any. Leave it out, or choose --method "
+            f"{' or '.join(fitting)}."
+        )
+    if recipe.compared:
+        images = data.normalise(data.train.images[:2])
+        shape = {"num_classes": len(data.classes), "in_channels": data.image_shape[0]}
+        student = models.build(recipe.model, size=data.image_shape[1:], **shape)
+        teacher = Ensemble([models.build(each.model, **shape) for each in task.teacher_recipes])
+        for kind in recipe.compared:
+            pair_layers(kind, Trial(student, images), Trial(teacher, images), recipe.layers)
+
+
+def batch_size_for(images: int) -> int:
+    """Return 256, or less where an epoch would have fewer than 40 steps: a power of two, at least 16."""
+    return max(16, min(256, 1 << max(0, (images // 40).bit_length() - 1)))
+
+
+def _teachers(
+    options: RunOptions, task: Task, data: AnyDataset, device: torch.device, precision: str, say: Say
+) -> Teachers:
+    names: Sequence[str] | None = None
+    if options.teachers == "train":
+        folder, recipes = options.out / "teachers", task.teacher_recipes
+        say(f"\nTeachers: training {len(recipes)} in {folder}; an interrupted run resumes.")
+        for recipe in recipes:
+            how = recipe.training
+            teachers.train_teacher(
+                recipe, data, folder, progress=options.progress, device=options.device, precision=precision,
+                epochs=options.teacher_epochs or how.epochs,
+                batch_size=min(how.batch_size, batch_size_for(len(data.train))),
+            )  # fmt: skip
+        names = [recipe.name for recipe in recipes]
+    else:
+        folder = shipped(task.teachers_folder) if options.teachers == "shipped" else Path(options.teachers)
+        say("\nTeachers, as stored:")
+    found = teachers.load_teachers(folder, data, names)
+    for name, model, notes in found:
+        last = notes["history"]["epochs"][-1]
+        model.to(device)
+        say(
+            f"  {name}: {sum(p.numel() for p in model.parameters()):,} parameters, "
+            f"{last['epoch']} epochs, validation {task.metric_name} {last[f'validation_{task.metric}']:.2%}"
+        )
+    together = Ensemble([model for _, model, _ in found], average=options.average)  # type: ignore[arg-type]
+    return Teachers(found, together.to(device))
+
+
+def _targets(
+    recipe: StudentRecipe, ensemble: Ensemble, data: AnyDataset, progress: bool, say: Say
+) -> SoftTargets | Ensemble:
+    """Return what students learn from: stored logits, or the ensemble where a method compares features."""
+    if recipe.compared:
+        say("\nFeatures: computed during training, by the ensemble's forward passes.")
+        return ensemble
+    say("\nSoft targets: the ensemble predicts every training image once.")
+    targets = targets_for(recipe, ensemble, data, progress=progress)
+    say(f"  {len(targets.views)} view(s) of {len(targets):,} images, {targets.nbytes / 1e6:.1f} MB.")
+    return targets
+
+
+def _students(
+    options: RunOptions, recipe: StudentRecipe, data: AnyDataset, targets: SoftTargets | Ensemble, say: Say
+) -> Trained:
+    say(
+        f"\nStudents: {recipe.model}, {len(options.seeds)} seed(s), {recipe.training.epochs} epoch(s), "
+        f"first on the labels alone, then by {recipe.learns}."
+    )
+    trained: dict[str, list[tuple[int, nn.Module, training.History]]] = {"plain": [], "distilled": []}
+    # One after another, as that is faster: three pocket_17k as one network of grouped convolutions took
+    # 23 ms per student and step of 256 on two cores, one alone 19 ms (bfloat16; 49 and 39 ms in float32).
+    for seed in options.seeds:
+        for kind, its in (("plain", recipe.plain()), ("distilled", recipe)):
+            mark = hashlib.sha256(json.dumps([its.settings, data.train.digest]).encode()).hexdigest()[:8]
+            student, history = train_student(
+                its, data, targets, seed=seed,
+                path=options.out / "students" / f"{kind}-seed{seed}-{mark}.safetensors",
+                progress=f"{kind}, seed {seed}" if options.progress else False,
+            )  # fmt: skip
+            trained[kind].append((seed, student, history))
+    return trained
+
+
+def _evaluate(
+    task: Task, recipe: StudentRecipe, data: AnyDataset, found: Teachers, trained: Trained, say: Say
+) -> Outcome:
+    models_by_name: dict[str, nn.Module] = {name: model for name, model, _ in found.members}
+    models_by_name["ensemble"] = found.ensemble
+    models_by_name |= {
+        f"{kind}-seed{seed}": student for kind, runs in trained.items() for seed, student, _ in runs
+    }
+    outcome = Outcome({}, data)
+    measure = _measure_masks if task.metric == "iou" else _measure_labels
+    tests = measure(outcome, data, models_by_name)
+    rows: dict[str, Any] = {}
+    for name, _, notes in found.members:
+        seed = notes.get("settings", {}).get("seed")
+        rows[name] = row(
+            name.replace("_", " "), "teacher", notes["model"],
+            [{"seed": seed, "test": tests[name], "history": notes["history"]}], len(data.test), task.metric,
+        )  # fmt: skip
+    rows["ensemble"] = row(
+        f"ensemble of {len(found.members)}", "ensemble", found.ensemble.average,
+        [{"seed": None, "test": tests["ensemble"], "history": None}], len(data.test), task.metric,
+    )  # fmt: skip
+    for kind in ("plain", "distilled"):
+        outcome.histories[kind] = [history for _, _, history in trained[kind]]
+        runs = [
+            {"seed": seed, "test": tests[f"{kind}-seed{seed}"], "history": json.loads(history.to_json())}
+            for seed, _, history in trained[kind]
+        ]
+        rows[kind] = row(f"{kind} student", kind, recipe.model, runs, len(data.test), task.metric)
+    for entry in rows.values():
+        say(f"  {entry['label']}: {entry['mean'][task.metric]:.2%}")
+    outcome.results["models"] = rows
+    return outcome
+
+
+def _measure_labels(
+    outcome: Outcome, data: AnyDataset, models_by_name: Mapping[str, nn.Module]
+) -> dict[str, dict[str, float | None]]:
+    """Return every classifier's metrics on the test images, by name; the logits are kept for the figures."""
+    assert isinstance(data, Dataset)
+    ensemble, logits = models_by_name["ensemble"], outcome.test_logits
+    assert isinstance(ensemble, Ensemble)
+    for name, model in models_by_name.items():
+        if name == "ensemble":
+            # Its prediction follows from those of its members.
+            logits[name] = ensemble.combine(torch.stack(list(logits.values())))
+        else:
+            logits[name] = evaluation.predict(model, data.test, data)
+    labels = data.test.labels
+    return {name: scores(logits[name], labels, logits["ensemble"]) for name in models_by_name}
+
+
+def _measure_masks(
+    outcome: Outcome, data: AnyDataset, models_by_name: Mapping[str, nn.Module]
+) -> dict[str, dict[str, float | None]]:
+    """Return every segmentation model's metrics on the test images, by name; masks and scores are kept."""
+    assert isinstance(data, SegmentationDataset)
+    found, masks = outcome.test_scores, outcome.test_masks
+    for name, model in models_by_name.items():
+        found[name], masks[name] = evaluation.evaluate_with_masks(model, data.test, data)
+    return {name: mask_scores(found[name], masks[name], masks["ensemble"]) for name in models_by_name}
+
+
+def _measure_cost(outcome: Outcome, found: Teachers, student: nn.Module, progress: bool) -> None:
+    from tqdm.auto import tqdm
+
+    student.to(next(found.ensemble.parameters()).device)
+    to_time: dict[str, nn.Module] = {name: model for name, model, _ in found.members}
+    to_time |= {"ensemble": found.ensemble, "distilled": student}
+    for name, model in tqdm(to_time.items(), desc="timing", unit="model", disable=not progress):
+        measured = evaluation.cost(model, outcome.data.image_shape)
+        outcome.results["models"][name]["cost"] = asdict(measured)
+    # Plain and distilled students have one architecture: timing it twice would only show noise.
+    outcome.results["models"]["plain"]["cost"] = outcome.results["models"]["distilled"]["cost"]
+
+
+def _machine(device: torch.device, precision: str) -> dict[str, Any]:
+    import torchvision
+
+    return {
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": precision,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

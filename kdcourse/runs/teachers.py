@@ -1,0 +1,162 @@
+"""Train, store and load the course's teachers: five classifiers and three U-Nets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdcourse import models, training
+from kdcourse.data import Augmentation, Dataset, SegmentationDataset
+from kdcourse.errors import CheckpointError
+from kdcourse.files import CHECKSUMS, read_checksums, sha256, shipped, write_atomically
+from kdcourse.runs.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherRecipe(Recipe):
+    """Hold one teacher's name and how it is trained."""
+
+    name: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return the recipe as plain JSON, in the form in which stored teachers keep it."""
+        recorded = self.training.recorded
+        return {"name": self.name, "model": self.model, **{name: recorded[name] for name in _RECORDED}}
+
+
+# The training settings that a stored teacher's notes hold, in their order.
+_RECORDED = (
+    "seed", "augmentation", "epochs", "batch_size", "learning_rate", "optimizer", "weight_decay",
+)  # fmt: skip
+
+
+def _recipe(name: str, model: str, seed: int, augmentation: Augmentation, **changes: Any) -> TeacherRecipe:
+    return TeacherRecipe(name=name, model=model).changed(seed=seed, augmentation=augmentation, **changes)
+
+
+# They differ in seed, width and augmentation: an ensemble gains from members whose errors differ (Hansen and
+# Salamon 1990).
+RECIPES: tuple[TeacherRecipe, ...] = (
+    _recipe("teacher_1", "teacher", 1, Augmentation(), epochs=18),
+    _recipe("teacher_2", "teacher_wide", 2, Augmentation()),
+    _recipe("teacher_3", "teacher", 3, Augmentation(flip=False, erase=0.7)),
+    _recipe("teacher_4", "teacher_wide", 4, Augmentation(shift=1)),
+    _recipe("teacher_5", "teacher", 5, Augmentation(erase=0.3, erase_sides=(6, 14))),
+)
+
+# Without erasing: a grey patch would hide garments that the mask still labels.
+SEGMENTATION_RECIPES: tuple[TeacherRecipe, ...] = (
+    _recipe("unet_1", "unet", 1, Augmentation(shift=6, erase=0.0), epochs=14, batch_size=16),
+    _recipe("unet_2", "unet_wide", 2, Augmentation(shift=4, erase=0.0), epochs=12, batch_size=16),
+    _recipe("unet_3", "unet", 3, Augmentation(shift=4, erase=0.0), epochs=12, batch_size=16),
+)
+
+
+def shipped_folder() -> Path:
+    """Return the folder of the course's own teachers."""
+    return shipped("teachers")
+
+
+def train_teacher(
+    recipe: TeacherRecipe,
+    data: Dataset | SegmentationDataset,
+    folder: Path,
+    *,
+    progress: bool = True,
+    **changes: Any,
+) -> dict[str, Any]:
+    """Train one teacher, or resume its training, and store it in ``folder``.
+
+    Writes ``NAME.safetensors`` (matrices in float16), whose notes hold settings and history, and updates the folder's
+    checksums. A teacher that is there already, trained with this recipe on these images, is kept.
+
+    Returns:
+        The notes stored with the weights.
+    """
+    recipe = recipe.changed(**changes)
+    settings = recipe.settings | {"data": data.train.digest[:16]}
+    path = folder / f"{recipe.name}.safetensors"
+    if path.exists():
+        notes = training.load_weights(_build(recipe.model, data), path)
+        if notes.get("settings") == settings:
+            return notes
+    torch.manual_seed(recipe.training.seed)
+    model = _build(recipe.model, data)
+    checkpoint = folder / f"{recipe.name}.checkpoint.safetensors"
+    history = training.fit(
+        model,
+        data,
+        recipe.training,
+        checkpoint=checkpoint,
+        checkpoint_every=100,
+        progress=recipe.name if progress else False,
+    )
+    notes = {
+        "model": recipe.model,
+        "classes": list(data.classes),
+        "settings": settings,
+        "history": json.loads(history.to_json()),
+    }
+    training.save_weights(model, path, notes, dtype=torch.float16)
+    write_checksums(folder)
+    checkpoint.unlink(missing_ok=True)
+    return notes
+
+
+def load_teachers(
+    folder: Path, data: Dataset | SegmentationDataset, names: Sequence[str] | None = None
+) -> list[tuple[str, nn.Module, dict[str, Any]]]:
+    """Load stored teachers: name, model in eval mode, notes.
+
+    Raises:
+        CheckpointError: the list of checksums is damaged; a teacher is missing, damaged, changed since its checksum was
+            written, or was trained for other classes than those of ``data``.
+    """
+    expected = read_checksums(folder)
+    wanted = list(names) if names is not None else sorted(Path(file).stem for file in expected)
+    if not wanted:
+        raise CheckpointError(
+            f"There are no trained teachers in {folder}. Train them with: kdcourse run --teachers train"
+        )
+    found = []
+    for name in wanted:
+        path = folder / f"{name}.safetensors"
+        check_digest(path, expected, "kdcourse run --teachers train")
+        notes = training.weights.read_tensors(path)[1]
+        if tuple(notes.get("classes", ())) != data.classes:
+            raise CheckpointError(
+                f"{path} was trained for the classes {', '.join(notes.get('classes', []))}; the images have "
+                f"{', '.join(data.classes)}. Train teachers for them with: kdcourse run --teachers train"
+            )
+        model = _build(notes["model"], data)
+        training.load_weights(model, path)
+        found.append((name, model.eval(), notes))
+    return found
+
+
+def check_digest(path: Path, expected: dict[str, str], remedy: str) -> None:
+    """Raise `CheckpointError` unless ``path`` has the SHA-256 that ``expected`` lists for its name."""
+    found = sha256(path) if path.exists() else "no file"
+    if found != expected.get(path.name):
+        raise CheckpointError(
+            f"{path} is not the file that was stored: SHA-256 {expected.get(path.name, 'not listed')} expected, "
+            f"{found} found. Restore it (git checkout -- {path.name} in its folder), or train it again with: "
+            f"{remedy}"
+        )
+
+
+def write_checksums(folder: Path) -> None:
+    """Write ``SHA256SUMS`` (the format of ``sha256sum``) for every finished model of ``folder``."""
+    files = sorted(p for p in folder.glob("*.safetensors") if not p.name.endswith(".checkpoint.safetensors"))
+    write_atomically(folder / CHECKSUMS, "".join(f"{sha256(p)}  {p.name}\n" for p in files))
+
+
+def _build(name: str, data: Dataset | SegmentationDataset) -> nn.Module:
+    return models.build(name, num_classes=len(data.classes), in_channels=data.image_shape[0])

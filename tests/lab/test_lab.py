@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from kdcourse import cli, lab
+from kdcourse.errors import LessonError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone with one notebook, on a machine that has JupyterLab."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    (folder / lab.FIRST).write_text("{}")
+    monkeypatch.setattr(lab, "NOTEBOOKS", folder)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    return folder
+
+
+def test_jupyterlab_starts_in_the_folder_of_the_notebooks(notebooks: Path) -> None:
+    start = [
+        sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={notebooks}",
+        f"--LabApp.extra_labextensions_path={lab.EXTENSIONS}",
+    ]  # fmt: skip
+    assert lab.command(notebooks=notebooks) == start
+    assert lab.command(["--port=8890"], browser=False, notebooks=notebooks) == [
+        *start, "--no-browser", "--port=8890",
+    ]  # fmt: skip
+
+
+def test_jupyterlab_finds_the_extension_in_its_folder() -> None:
+    config = pytest.importorskip("jupyterlab_server.config", reason="jupyterlab not installed")
+    ((name, found),) = config.get_federated_extensions([str(lab.EXTENSIONS)]).items()
+    program = Path(found["ext_path"], found["jupyterlab"]["_build"]["load"])
+    assert f"_JUPYTERLAB.{name} =" in program.read_text()
+    [style] = re.findall(r'"(\w+\.css)"', program.read_text())
+    assert (program.parent / style).is_file()
+
+
+def test_a_hub_opts_in_as_the_instructors_guide_says() -> None:
+    guide = (ROOT / "docs" / "instructors.md").read_text()
+    [lines] = re.findall(r"```python\n(from kdcourse.lab .*?)```", guide, re.DOTALL)
+    settings = SimpleNamespace(LabApp=SimpleNamespace())
+    exec(lines, {"c": settings})
+    assert settings.LabApp.extra_labextensions_path == [str(lab.EXTENSIONS)]
+
+
+def test_every_rule_of_the_style_sheet_is_limited_to_notebooks_of_the_course() -> None:
+    [style] = lab.EXTENSIONS.rglob("*.css")
+    rules = re.findall(r"^([^{}/*]+)\{", style.read_text(), re.MULTILINE)
+    assert len(rules) == style.read_text().count("{")
+    assert [rule for rule in rules if ".kdcourse-notebook " not in rule] == []
+
+
+def test_what_is_missing_is_said_with_its_cure(notebooks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(LessonError, match=r"-m pip install jupyterlab"):
+        lab.command(notebooks=notebooks)
+    with pytest.raises(LessonError, match=f"elsewhere holds no lessons: there is no {lab.FIRST}"):
+        lab.command(notebooks=notebooks.parent / "elsewhere")
+    (notebooks / lab.FIRST).unlink()
+    with pytest.raises(LessonError, match=r"(?s)not part of the installed package.*git clone"):
+        lab.command(notebooks=notebooks)
+    (notebooks.parent / "pyproject.toml").touch()
+    with pytest.raises(LessonError, match="git restore notebooks"):
+        lab.command(notebooks=notebooks)
+
+
+def test_ctrl_c_is_left_to_jupyterlab(notebooks: Path) -> None:
+    class Process:
+        """Interrupted once while it asks whether to stop."""
+
+        waited = 0
+
+        def wait(self) -> int:
+            self.waited += 1
+            if self.waited == 1:
+                raise KeyboardInterrupt
+            return 7
+
+    process = Process()
+    started: list[Sequence[str]] = []
+
+    def start(command: Sequence[str]) -> Any:
+        started.append(command)
+        return process
+
+    assert lab.run(["--debug"], notebooks=notebooks, start=start) == 7
+    assert process.waited == 2
+    assert started == [lab.command(["--debug"], notebooks=notebooks)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a process is ended without being asked")
+def test_who_ends_the_command_ends_jupyterlab(notebooks: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def start(_: Sequence[str]) -> subprocess.Popen[bytes]:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+
+    assert lab.run(notebooks=notebooks, start=start) == -signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_command_passes_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        lab,
+        "run",
+        lambda arguments, browser, notebooks: seen.append((list(arguments), browser, notebooks)) or 3,
+    )
+    told = CliRunner().invoke(cli.app, ["lab", "--no-browser", "--port=8890", "--ip", "0.0.0.0"])
+    assert told.exit_code == 3
+    monkeypatch.chdir(tmp_path)
+    CliRunner().invoke(cli.app, ["lab", "--notebooks", "mine"])
+    assert seen == [
+        (["--port=8890", "--ip", "0.0.0.0"], False, lab.NOTEBOOKS),
+        ([], True, tmp_path.resolve() / "mine"),
+    ]
+
+    def missing(arguments: Sequence[str], browser: bool, notebooks: Path) -> int:
+        raise LessonError("JupyterLab is not installed.")
+
+    monkeypatch.setattr(lab, "run", missing)
+    told = CliRunner().invoke(cli.app, ["lab"])
+    assert (told.exit_code, told.output) == (2, "error: JupyterLab is not installed.\n")

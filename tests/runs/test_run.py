@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from kdcourse import cli
+from kdcourse.errors import ArgumentError, CheckpointError
+from kdcourse.runs import run as story
+from kdcourse.runs import students, tasks, teachers
+from tests.runs import tiny
+
+QUIET = "--epochs 2 --seeds 2 --teachers train --teacher-epochs 4"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path / "cache"))
+
+
+def test_the_command_tells_the_whole_story_on_pictures_of_ones_own(tmp_path: Path) -> None:
+    pictures, out = tiny.folder(tmp_path / "pictures"), tmp_path / "out"
+    arguments = ["run", "--data", str(pictures), "--out", str(out), *QUIET.split()]
+    told = CliRunner().invoke(cli.app, arguments)
+    assert told.exit_code == 0, told.output
+    assert (out / "report.html").is_file()
+    results = json.loads((out / "results.json").read_text())
+    assert list(results["models"]) == [
+        *(f"teacher_{k}" for k in range(1, 6)),
+        "ensemble",
+        "plain",
+        "distilled",
+    ]
+    assert results["data"]["classes"] == ["a dot", "noise & co", "stripes"]
+    assert results["recorded"] is None  # those belong to Fashion-MNIST
+    assert results["command"].startswith("kdcourse run --data")
+    for row in results["models"].values():
+        assert {"parameters", "bytes", "macs", "latency_ms", "throughput"} <= row["cost"].keys()
+        for one in row["runs"]:
+            assert 0 <= one["test"]["accuracy"] <= 1
+    assert results["models"]["ensemble"]["mean"]["agreement"] == 1
+    assert results["comparison"]["times_smaller"]["parameters"] > 50
+    for name in ("training_curves", "accuracy_against_cost", "reliability_diagram", "soft_target_gallery"):
+        assert (out / "figures" / f"{name}.png").is_file()
+        assert (out / "figures" / f"{name}.svg").is_file()
+
+    # A second call trains nothing: what is stored stays, and the scores are the same.
+    stored = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    assert len(stored) == 5 + 2 * 2
+    again = CliRunner().invoke(cli.app, arguments)
+    assert again.exit_code == 0, again.output
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == stored
+    second = json.loads((out / "results.json").read_text())
+    for name, row in results["models"].items():
+        for first, now in zip(row["runs"], second["models"][name]["runs"], strict=True):
+            assert now["test"] == pytest.approx(first["test"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        ("--method dkd --set beta=2 --temperature 3", {"method": ["dkd"], "temperature": 3.0, "beta": 2.0}),
+        ("--method kd --method fitnet --weight fitnet=0.5", {"method": ["kd", "fitnet"], "fitnet": 0.5}),
+    ],
+)
+def test_another_method_is_trained_and_recorded(
+    options: str, settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = teachers.RECIPES[0].changed(epochs=4, batch_size=16)
+    live = tasks.CLASSIFICATION.live.changed(model="pocket_2k", epochs=1)
+    course = replace(tasks.CLASSIFICATION, student_data=tiny.dataset, teacher_recipes=(teacher,), live=live)
+    monkeypatch.setattr(tasks, "CLASSIFICATION", course)
+    teachers.train_teacher(teacher, tiny.dataset(), tmp_path / "teachers", progress=False)
+    arguments = [
+        "run",
+        "--teachers",
+        str(tmp_path / "teachers"),
+        "--out",
+        str(tmp_path / "out"),
+        "--seeds",
+        "1",
+    ]
+    told = CliRunner().invoke(cli.app, [*arguments, *options.split()])
+    assert told.exit_code == 0, told.output
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert settings.items() <= results["settings"].items()
+    assert options.split()[1] in results["command"]
+    (run,) = results["models"]["distilled"]["runs"]
+    parts = run["history"]["epochs"][-1]["parts"]
+    assert len(parts) > 1 and all(value > 0 for value in parts.values())
+
+
+def test_the_command_tells_the_story_of_masks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = teachers.SEGMENTATION_RECIPES[0].changed(model="pocket_unet", learning_rate=0.02)
+    course = replace(
+        tasks.SEGMENTATION,
+        teacher_recipes=(quick, quick.changed(name="unet_2", seed=2)),
+        student_data=tiny.scenes,
+    )
+    monkeypatch.setattr(tasks, "SEGMENTATION", course)
+    out = tmp_path / "out"
+    arguments = [
+        "run", "--task", "segmentation", "--out", str(out), "--epochs", "2", "--seeds", "2",
+        "--teachers", "train", "--teacher-epochs", "8",
+    ]  # fmt: skip
+    told = CliRunner().invoke(cli.app, arguments)
+    assert told.exit_code == 0, told.output
+    assert "validation mean IoU" in told.output
+    assert re.search(r"model +mean IoU +95 % interval", told.output)
+    results = json.loads((out / "results.json").read_text())
+    assert list(results["models"]) == ["unet_1", "unet_2", "ensemble", "plain", "distilled"]
+    assert results["command"].startswith("kdcourse run --task segmentation")
+    for row in results["models"].values():
+        assert {"parameters", "bytes", "macs", "latency_ms", "throughput"} <= row["cost"].keys()
+        for one in row["runs"]:
+            assert 0 <= one["test"]["iou"] <= 1 and 0 <= one["test"]["average_precision"] <= 1
+    assert results["models"]["ensemble"]["mean"]["agreement"] == 1
+    assert results["models"]["plain"]["interval"]["iou"] is not None
+    assert results["models"]["ensemble"]["interval"]["iou"] is None
+    page = (out / "report.html").read_text()
+    assert "reaches a mean IoU of" in page and "Boundary IoU" in page and "is right on" not in page
+    drawn = {path.stem for path in (out / "figures").glob("*.png")}
+    assert drawn == {
+        "segmentation_curves", "predicted_masks", "precision_recall_curves", "iou_bars", "accuracy_against_cost",
+        "reliability_diagram",
+    }  # fmt: skip
+
+    stored = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    assert len(stored) == 2 + 2 * 2
+    again = CliRunner().invoke(cli.app, arguments)
+    assert again.exit_code == 0, again.output
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == stored
+
+
+def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures, out = tiny.folder(tmp_path / "pictures"), tmp_path / "out"
+    arguments = ["run", "--data", str(pictures), "--out", str(out), *QUIET.split()]
+    train, calls = story.train_student, []
+
+    def interrupted(*args: object, **options: object) -> object:
+        calls.append(options["path"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return train(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(story, "train_student", interrupted)
+    stopped = CliRunner().invoke(cli.app, arguments)
+    assert stopped.exit_code == 130
+    assert "resumes where this one stopped" in stopped.output
+    assert not (out / "report.html").exists()
+    done = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    assert len(done) == 5 + 2
+
+    finished = CliRunner().invoke(cli.app, arguments)
+    assert finished.exit_code == 0, finished.output
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--epochs 0", "--epochs must be at least 1; found 0"),
+        ("--seeds 0", "--seeds must be at least 1; found 0"),
+        ("--temperature -1", "temperature must be a finite number above 0; found -1"),
+        ("--temperature nan", "temperature must be a finite number above 0; found nan"),
+        ("--method dkdd", "There is no method 'dkdd'; choose one of "),
+        ("--task segmentation --method pairwise --set gamma=8", "its settings are patch"),
+        ("--set beta", "--set takes KEY=VALUE; found 'beta'"),
+        ("--set temperature=hot", "--set temperature must be of type float; found 'hot'"),
+        ("--task segmentation --method pairwise --set patch=-1", "patch"),
+        ("--set temperature=-1", "found -1"),
+        ("--method kd --weight dkd=3", "weights go to kd"),
+        ("--weight kd=many", "--weight takes METHOD=WEIGHT"),
+        ("--method channelwise", "--method channelwise is not for classification. Choose one of "),
+        (
+            "--task segmentation --method kd",
+            "--method kd is not for segmentation. Choose one of channelwise, ",
+        ),
+        ("--method kd --method kd", "each once"),
+        ("--method dkd --set gamma=8", "its settings are temperature, target_weight, beta"),
+        ("--layer student=stem", "no method here compares any. Leave it out, or choose --method fitnet"),
+        (
+            "--method fitnet --layer student=nowhere",
+            "no layer 'nowhere' that returns a tensor; its layers are ",
+        ),
+        ("--method fitnet --layer pupil=stem", "under 'student' and 'teacher'; found 'pupil'"),
+        ("--alpha 0", "--alpha, the weight of the teacher, must be above 0 and at most 1; found 0"),
+        ("--alpha 1.5", "found 1.5"),
+        ("--student pocket", "There is no model 'pocket'"),
+        ("--data nowhere", "nowhere"),
+        ("--device tpu", "device must be auto, cpu, cuda or mps; found 'tpu'"),
+        ("--teachers nowhere", "no trained teachers in nowhere"),
+        ("--average median", "average must be"),
+        ("--task poetry", "--task must be one of classification, segmentation; found 'poetry'"),
+        ("--task segmentation --student pocket_6k", "pocket_6k is no model for segmentation"),
+        ("--student unet", "unet is no model for classification"),
+        ("--task segmentation --data nowhere", "nowhere"),
+    ],
+)
+def test_wrong_options_are_refused_with_a_reason_and_write_nothing(
+    arguments: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = CliRunner().invoke(cli.app, ["run", *arguments.split()])
+    assert refused.exit_code == 2
+    assert message in refused.output
+    assert "Traceback" not in refused.output
+    assert not (tmp_path / "kdcourse-report").exists()
+
+
+def test_shipped_teachers_refuse_pictures_of_other_classes(tmp_path: Path) -> None:
+    pictures = tiny.folder(tmp_path / "pictures")
+    with pytest.raises(CheckpointError, match="--teachers train"):
+        story.run(story.RunOptions(out=tmp_path / "out", folder=pictures, progress=False), say=lambda _: None)
+
+
+def test_plain_and_distilled_students_start_equal_and_other_seeds_differ(tmp_path: Path) -> None:
+    data = tiny.dataset()
+    recipe = students.StudentRecipe(model="pocket_2k").changed(epochs=1, batch_size=16)
+    first, _ = students.train_student(recipe, data, None, seed=0, progress=False, precision="float32")
+    again, _ = students.train_student(recipe, data, None, seed=0, progress=False, precision="float32")
+    other, _ = students.train_student(recipe, data, None, seed=1, progress=False, precision="float32")
+    one, two, three = (list(model.parameters()) for model in (first, again, other))
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(one, three, strict=True))
+
+
+def test_a_stored_student_of_another_recipe_or_damaged_is_trained_anew(tmp_path: Path) -> None:
+    data, path = tiny.dataset(), tmp_path / "student.safetensors"
+    recipe = students.StudentRecipe(model="pocket_2k").changed(epochs=1, batch_size=16)
+
+    def train(recipe: students.StudentRecipe) -> dict[str, torch.Tensor]:
+        students.train_student(recipe, data, None, seed=0, path=path, progress=False, precision="float32")
+        return load_file(path)
+
+    def same(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool:
+        return some.keys() == others.keys() and all(torch.equal(some[name], others[name]) for name in some)
+
+    first = train(recipe)
+    assert not same(train(recipe.changed(learning_rate=0.01)), first)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert same(train(recipe), first)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "batch"), [(55_000, 256), (10_240, 256), (5_000, 64), (700, 16), (20, 16)]
+)
+def test_small_sets_get_small_batches(pictures: int, batch: int) -> None:
+    assert story.batch_size_for(pictures) == batch
+
+
+def test_the_command_to_repeat_holds_what_was_changed() -> None:
+    settings = story.RunOptions(
+        student="mlp_25k", method_settings={"temperature": 4.0}, seeds=tuple(range(5)), folder=Path("my pictures"),
+        epochs=7,
+    )  # fmt: skip
+    assert (
+        story.command(settings)
+        == "kdcourse run --data 'my pictures' --student mlp_25k --temperature 4.0 --epochs 7 --seeds 5"
+    )
+    settings = story.RunOptions(
+        method=("pixelwise", "channelwise"),
+        method_settings={"temperature": 2.0},
+        weights={"channelwise": 3.0},
+    )
+    assert (
+        story.command(settings)
+        == "kdcourse run --method pixelwise --method channelwise --temperature 2.0 --weight channelwise=3.0"
+    )
+    assert story.command(story.RunOptions()) == "kdcourse run"
+
+
+def test_one_seed_has_no_interval() -> None:
+    run = {"seed": 0, "test": {"accuracy": 0.5}, "history": None}
+    rows = {name: story.row(name, name, "m", [run], 10) for name in ("ensemble", "plain", "distilled")}
+    comparison = story.compare(rows)
+    assert comparison["difference"] is None
+    assert not comparison["gap_recovered"]["reported"]
+
+
+def test_settings_are_checked_before_anything_is_loaded() -> None:
+    with pytest.raises(ArgumentError, match="different numbers"):
+        story.run(story.RunOptions(seeds=(1, 1)))

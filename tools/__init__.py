@@ -1,0 +1,1 @@
+"""Commands for the course's authors: lessons, website, tables, margins. Not part of the wheel."""

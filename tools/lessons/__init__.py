@@ -1,0 +1,1 @@
+"""For authors: from the lessons' sources to the notebooks that learners open."""

@@ -1,0 +1,1 @@
+"""Write the derived parts of README.md and benchmarks/README.md: ``python -m tools.readme``."""

@@ -1,0 +1,52 @@
+"""Collect everything that `python -m tools.readme` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from kdcourse.errors import DataError
+from tools.readme import benchmarks, lessons, results
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def derived() -> dict[Path, bytes]:
+    """Return each derived file's path and content: the two README files and the image of the first.
+
+    Raises:
+        DataError: a README lacks a pair of marks.
+        LessonError: a lesson lacks what its row needs.
+    """
+    image, png = lessons.image()
+    parts = {
+        ROOT / "README.md": {
+            "badges": lessons.badges(),
+            "image": image,
+            "lessons": lessons.table(),
+            "results": results.results(),
+        },
+        ROOT / "benchmarks" / "README.md": {"results": benchmarks.results()},
+    }
+    pages = {path: filled(path.read_text(encoding="utf-8"), its).encode() for path, its in parts.items()}
+    return pages | {ROOT / lessons.IMAGE: png}
+
+
+def filled(text: str, parts: Mapping[str, str]) -> str:
+    """Return ``text`` with the lines between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->`` replaced.
+
+    Args:
+        text: a page in Markdown with one pair of marks per part.
+        parts: the new lines by NAME.
+
+    Raises:
+        DataError: a pair of marks is missing.
+    """
+    for name, part in parts.items():
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        head, found, rest = text.partition(begin)
+        _, closed, tail = rest.partition(end)
+        if not found or not closed:
+            raise DataError(f"The page has no {begin} ... {end}. Put both marks where its {name} belong.")
+        text = f"{head}{begin}\n\n{part}\n\n{end}{tail}"
+    return text

@@ -1,0 +1,232 @@
+"""Build the website: ``python -m tools.website``.
+
+    pages/, notebooks/, the repository's texts, docstrings  ->  a folder of sources  ->  Sphinx  ->  site/
+
+No notebook is run, and no page loads anything from another server. A warning from Sphinx, a broken link or a file from
+another server stops the build; the earlier site is then unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from kdcourse.course import COURSE
+from kdcourse.course.notebook import NOTEBOOKS
+from kdcourse.data import fashion_mnist
+from kdcourse.errors import ArgumentError, DataError
+from kdcourse.evaluation import weight_bytes
+from kdcourse.runs import recorded
+from tools.lessons.links import home
+from tools.website import assets, links, pages
+from tools.website.card import CARD, card
+from tools.website.lessons import FIGURES, Notebook, Page, page
+
+HERE = Path(__file__).resolve().parent
+ROOT = pages.ROOT
+SECONDS = 600
+MARK = "kdcourse-site.json"  # marks a folder as a site, which may be replaced
+# Texts of the repository that the site shows if they exist: path -> page.
+TEXTS = {
+    "docs/instructors.md": "instructors.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CODE_OF_CONDUCT.md": "code_of_conduct.md",
+    "CHANGELOG.md": "changelog.md",
+}
+COVER = "soft_targets"  # topic of the lesson whose first figure is on the landing page
+
+Say = Callable[[str], object]
+
+
+def build(out: Path, *, cache: Path | None = None, say: Say = print) -> Path:
+    """Build the site.
+
+    Args:
+        out: folder of the site; an earlier site in it is replaced once the new one is complete.
+        cache: folder of npm's archives; by default `assets.cache_folder`.
+        say: called with one line for each step.
+
+    Returns:
+        The first page, index.html.
+
+    Raises:
+        ArgumentError: ``out`` holds other files.
+        DataError: Sphinx gave a warning, a link is broken, or an npm package is not available.
+    """
+    began = time.perf_counter()
+    _refuse_other_folders(out)
+    wanted = [package for package in assets.packages() if package.use == "site"]
+    archives = assets.fetch(wanted, cache, say)
+    with tempfile.TemporaryDirectory(prefix="kdcourse-site-") as folder:
+        sources, made, beside = Path(folder, "sources"), Path(folder, "site"), Path(folder, "beside")
+        shown = lay_out(sources)
+        say(f"{len(shown)} lessons prepared; running Sphinx")
+        with ThreadPoolExecutor(1) as another_core:
+            pages_made = another_core.submit(_sphinx, sources, made)
+            for package in wanted:
+                assets.unpack(archives[package.name], package, beside / "_static" / "assets")
+            _lay_beside(beside, shown)
+            pages_made.result()
+        shutil.copytree(beside, made, dirs_exist_ok=True)
+        problems = links.problems(made)
+        if problems:
+            raise DataError(
+                "The site has broken links, or loads files from other servers:\n  " + "\n  ".join(problems)
+            )
+        count = len(links.pages(made))
+        (made / MARK).write_text(json.dumps({"pages": count}) + "\n")
+        _replace(out, made)
+    say(f"{count} pages in {time.perf_counter() - began:.0f} s: {out / 'index.html'}")
+    return out / "index.html"
+
+
+def lay_out(sources: Path) -> list[Page]:
+    """Write Sphinx's sources into a new folder and return the lessons."""
+    notebooks = _notebooks()
+    shown = [page(notebook, name) for name, notebook in notebooks.items()]
+    for lesson in shown:
+        text = json.dumps(lesson.notebook, ensure_ascii=False)
+        _write(sources / "notebooks" / f"{lesson.name}.ipynb", text)
+    glossary = COURSE.glossary.read_text(encoding="utf-8")
+    _write(sources / "notebooks" / "glossary.md", pages.glossary(glossary))
+
+    texts = {path: name for path, name in TEXTS.items() if (ROOT / path).is_file()}
+    on_site = texts | {f"notebooks/{lesson.name}.ipynb": f"notebooks/{lesson.name}.ipynb" for lesson in shown}
+    for path, name in texts.items():
+        _write(sources / name, pages.repository_text(ROOT / path, on_site))
+
+    for name in pages.subpackages():
+        _write(sources / "api" / f"{name}.md", pages.subpackage_page(name))
+    live = pages.live_fragment()
+    if live:
+        _write(sources / "live.md", live)
+    prose = {name: _prose(notebook) for name, notebook in notebooks.items()}
+    further = (HERE / "further_sources.md").read_text(encoding="utf-8")
+    fill = {
+        "cards": pages.lesson_cards(shown),
+        "image": _cover(shown).figures[0].tag("", lazy=False),
+        "results": _results(),
+        "lessons": "\n".join(f"{_in_navigation(lesson)} <notebooks/{lesson.name}>" for lesson in shown),
+        "parts": "\n".join(f"api/{name}" for name in pages.subpackages()),
+        "live": "live" if live else "",
+        "texts": "\n".join(name.removesuffix(".md") for name in texts.values()),
+        "try": pages.TRY_IT if live else "",
+        "sources": pages.bibliography(prose, ROOT / "kdcourse", further),
+        "subpackages": pages.package_index(),
+        "methods": pages.distillation_methods(),
+        "commands": pages.command_line(),
+        "repository": home().repository,
+    }
+    for written in sorted((HERE / "pages").rglob("*.md")):
+        text = written.read_text(encoding="utf-8")
+        for word, content in fill.items():
+            text = text.replace(f"<!-- {word} -->", content)
+        _write(sources / written.relative_to(HERE / "pages"), text)
+    return shown
+
+
+def _notebooks() -> dict[str, Notebook]:
+    files = {name: NOTEBOOKS / f"{name}.ipynb" for name in COURSE.names}
+    missing = [file.name for file in files.values() if not file.is_file()]
+    if missing:
+        raise DataError(
+            f"There is no {' and no '.join(missing)} in {NOTEBOOKS}. Build it: python -m tools.lessons build"
+        )
+    return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items()}
+
+
+def _prose(notebook: Notebook) -> str:
+    cells = (cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    return "\n\n".join("".join(source) for source in cells)
+
+
+def _in_navigation(lesson: Page) -> str:
+    """Return a lesson's number and topic: 'Lesson 05: Distil' -> '05 Distil'."""
+    return lesson.title.removeprefix("Lesson ").replace(":", "", 1)
+
+
+def _cover(shown: list[Page]) -> Page:
+    """Return the lesson whose first figure is the landing page's image."""
+    lesson = next((lesson for lesson in shown if lesson.name[3:] == COVER and lesson.figures), None)
+    if lesson is None:
+        raise DataError(f"There is no lesson {COVER} with a figure, which the landing page needs.")
+    return lesson
+
+
+def _results() -> str:
+    """Return the recorded results of teachers and students as HTML for the landing page."""
+    data = fashion_mnist()
+    found = recorded.summary(data)
+    if found is None:
+        raise DataError(
+            "There are no recorded results for the landing page. Make them: kdcourse students record"
+        )
+    student, _ = recorded.load(recorded.shipped_folder(), "distilled_seed0", data)
+    sizes = {"ensemble": weight_bytes(recorded.ensemble(data)), "student": weight_bytes(student)}
+    return pages.results(found, sizes)
+
+
+def _sphinx(sources: Path, made: Path) -> None:
+    """Run Sphinx in a process of its own, because it changes the process that it runs in."""
+    command = [
+        sys.executable, "-m", "sphinx", "--builder", "html", "--conf-dir", str(HERE), "--doctree-dir",
+        str(made.parent / "doctrees"), "--fail-on-warning", "--keep-going", "--quiet", str(sources), str(made),
+    ]  # fmt: skip
+    quiet = {"PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=SECONDS,
+        env={**os.environ, **quiet},
+    )  # fmt: skip
+    if done.returncode:
+        words = done.stderr.replace(str(sources), "").strip() or done.stdout.strip()
+        if "No module named sphinx" in words:
+            words = 'Sphinx is not installed: pip install -e ".[site]" -c constraints.txt'
+        raise DataError(f"Sphinx gave warnings or errors:\n{words[-8000:]}")
+
+
+def _lay_beside(folder: Path, shown: list[Page]) -> None:
+    """Write the files that Sphinx doesn't make: figures, notebooks to download, the page `live`."""
+    (folder / FIGURES).mkdir(parents=True)
+    (folder / "_sources" / "notebooks").mkdir(parents=True)
+    for lesson in shown:
+        for name, content in lesson.images.items():
+            (folder / FIGURES / name).write_bytes(content)
+        notebook = f"{lesson.name}.ipynb"  # the repository's file; Sphinx would offer the page's version
+        shutil.copyfile(ROOT / "notebooks" / notebook, folder / "_sources" / "notebooks" / notebook)
+    cover = _cover(shown)
+    (folder / CARD).write_bytes(card(cover.images[cover.figures[0].file]))
+    lost = (HERE / "templates" / "404.html").read_text(encoding="utf-8")
+    _write(folder / "404.html", lost.replace("<!-- home -->", home().website))
+    (folder / ".nojekyll").touch()  # otherwise GitHub Pages ignores folders that begin with _
+    pages.write_live(folder)
+
+
+def _refuse_other_folders(out: Path) -> None:
+    if out.exists() and not (out / MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise ArgumentError(f"{out} is not empty and holds no earlier site. Name an empty folder with --out.")
+
+
+def _replace(out: Path, made: Path) -> None:
+    """Replace the old site with the new one."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=out.resolve().parent, prefix=f".{out.name}-"))
+    try:
+        shutil.copytree(made, beside / "new")
+        if out.exists():
+            out.rename(beside / "old")
+        (beside / "new").rename(out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

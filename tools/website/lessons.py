@@ -1,0 +1,230 @@
+"""Turn a stored notebook into a page: figures become files with alt text and captions."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from kdcourse.course.notebook import SET_UP as CELL
+from kdcourse.errors import DataError
+from kdcourse.figures.output import png_size
+from tools.lessons.links import home
+
+FIGURES = "figures"  # folder of the site
+WIDGET = "an interactive widget"  # part of the stored text of every widget
+LINK = re.compile(r"https?://[^\s<>\"'`]+")
+_FIGURE = "Figure: "
+_CLAIM = "Claim holds:"
+_COLUMNS = re.compile(r"\S {2,}\S")  # columns of text, whose alignment must be kept
+_TIME = re.compile(
+    r"\*\*Time:\*\* (\d+) minutes? to read, (\d+) minutes? for the exercises; the machine works\s+for ([^.;]+)\."
+)
+
+Notebook = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Describe an image of a lesson: file on the site, alt text, size in pixels."""
+
+    file: str
+    alt: str
+    width: int
+    height: int
+
+    def tag(self, root: str, *, lazy: bool = True) -> str:
+        """Return the <img> element; ``root`` leads from the page to the top of the site."""
+        loading = ' loading="lazy"' if lazy else ""
+        return (
+            f'<img src="{root}{FIGURES}/{self.file}" width="{self.width}" height="{self.height}"{loading} '
+            f'alt="{escape(self.alt)}">'
+        )
+
+
+@dataclass
+class Page:
+    """Hold a lesson as the site shows it.
+
+    ``notebook`` is Sphinx's source, ``images`` maps file to PNG, ``summary`` is the lesson's first paragraph.
+    """
+
+    name: str
+    title: str
+    summary: str
+    reading_minutes: int
+    exercise_minutes: int
+    machine: str
+    notebook: Notebook
+    figures: list[Figure] = field(default_factory=list)
+    images: dict[str, bytes] = field(default_factory=dict)
+    widgets: int = 0
+
+
+def page(notebook: Notebook, name: str) -> Page:
+    """Turn a notebook, as `json.load` gives it, into a page; the notebook isn't modified.
+
+    Raises:
+        DataError: the notebook has no title, no stated time, no outputs, or an image without alt text.
+    """
+    first = _text(notebook["cells"][0]["source"]) if notebook["cells"] else ""
+    title = re.match(r"# (\S.*)\n+((?:.+\n)*.+)", first)
+    time = _TIME.search(first)
+    if title is None or time is None:
+        raise DataError(
+            f"{name}: the first cell has no title with a paragraph, or doesn't say '**Time:** ...'."
+        )
+    made = Page(
+        name, title[1].strip(), _on_one_line(title[2]), int(time[1]), int(time[2]), _on_one_line(time[3]),
+        {**notebook, "cells": []},
+    )  # fmt: skip
+    cells = made.notebook["cells"]
+    for position, cell in enumerate(notebook["cells"]):
+        if cell["cell_type"] == "code":
+            if cell.get("id") != CELL:  # the set-up for Colab doesn't interest readers of the page
+                cells.append(_code(made, cell, position))
+        else:
+            cells.append({**cell, "source": _linked(_text(cell["source"]))})
+        if position == 0:
+            cells.append(_run_it(name))
+    return made
+
+
+def _run_it(name: str) -> dict[str, Any]:
+    """Return a Markdown cell that says how to run the lesson."""
+    words = (
+        f'<p class="course-run">These are stored results. To run and change them, open the lesson in '
+        f'<a href="{escape(home().colab(name))}">Colab</a> or '
+        f'<a href="{escape(home().binder(name))}">Binder</a>, or '
+        f'<a href="../_sources/notebooks/{name}.ipynb" download>download the notebook</a>.</p>'
+    )
+    return {"cell_type": "markdown", "id": "run-it", "metadata": {}, "source": words}
+
+
+def _code(made: Page, cell: dict[str, Any], position: int) -> dict[str, Any]:
+    metadata = dict(cell["metadata"])
+    if metadata.get("jupyter", {}).get("source_hidden"):
+        metadata["tags"] = [*metadata.get("tags", []), "hide-input"]
+    outputs = [_output(made, output, f"{made.name}, cell {position + 1}") for output in cell["outputs"]]
+    words = {_text(output["data"]["text/plain"]) for output in cell["outputs"] if _has_image(output)}
+    kept = [_without(output, words) for output in outputs]
+    return {
+        **cell,
+        "source": _text(cell["source"]),
+        "metadata": metadata,
+        "outputs": [_printed(output) for output in kept if output is not None],
+    }
+
+
+def _output(made: Page, output: dict[str, Any], where: str) -> dict[str, Any]:
+    if output["output_type"] not in ("display_data", "execute_result"):
+        return output
+    words = _text(output["data"].get("text/plain", ""))
+    if _has_image(output):
+        html = _figure(made, output, words, where)
+    elif "shown when you run this cell" in words:
+        html = f'<p class="course-elsewhere">{escape(words)}</p>'
+    else:
+        return output
+    return {"output_type": "display_data", "metadata": {}, "data": {"text/html": html}}
+
+
+def _figure(made: Page, output: dict[str, Any], words: str, where: str) -> str:
+    alt = output["metadata"].get("image/png", {}).get("alt", "")
+    if not alt:
+        raise DataError(f"{where}: an image has no alt text. Show the figure with kdcourse.course.show.")
+    content = base64.b64decode(_text(output["data"]["image/png"]))
+    figure = Figure(f"{made.name}-{len(made.figures) + 1:02}.png", alt, *_size(content, where))
+    made.figures.append(figure)
+    made.images[figure.file] = content
+    caption = words.removeprefix(_FIGURE)
+    kind = "course-figure"
+    if WIDGET in words:
+        made.widgets += 1
+        kind += " course-widget"
+        named = re.sub(r"^(\w+) \d\d(?:-[\w-]+)?:", r"\1:", words)  # without the widget's id
+        caption = (
+            f"{named} It is interactive in JupyterLab, Colab or Binder; this image shows its first state."
+        )
+    caption = caption[:1].upper() + caption[1:]
+    image = f'<div class="course-scroll">{figure.tag("../")}</div>'  # wider than the page on a phone
+    return f'<figure class="{kind}">{image}<figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def _without(output: dict[str, Any], words: set[str]) -> dict[str, Any] | None:
+    """Remove from printed text what the captions say; return None if nothing is left."""
+    if output["output_type"] != "stream":
+        return output
+    text = _text(output["text"])
+    for line in words:
+        text = text.replace(f"{line}\n", "", 1)
+    return {**output, "text": text} if text.strip() else None
+
+
+def _printed(output: dict[str, Any]) -> dict[str, Any]:
+    """Format printed text for any width: sentences wrap with an indent, columns scroll."""
+    if output["output_type"] != "stream" or output["name"] != "stdout":
+        return output
+    lines = "".join(map(_printed_line, _unwrapped(_text(output["text"]).rstrip("\n").split("\n"))))
+    html = f'<div class="course-printed"><pre>{lines}</pre></div>'
+    return {"output_type": "display_data", "metadata": {}, "data": {"text/html": html}}
+
+
+def _unwrapped(lines: list[str]) -> list[str]:
+    """Join the lines of a claim's sentence, which was wrapped for a terminal."""
+    made: list[str] = []
+    for line in lines:
+        if made and made[-1].startswith(_CLAIM) and not made[-1].endswith((".", "?", "!")):
+            made[-1] += f" {line.strip()}"
+        else:
+            made.append(line)
+    return made
+
+
+def _printed_line(line: str) -> str:
+    text = escape(line, quote=False)
+    if line.startswith(_CLAIM):
+        text = text.replace(_CLAIM, f"<b>{_CLAIM}</b>", 1)
+    kind = ' class="course-columns"' if _COLUMNS.search(line) else ""
+    indent = len(line) - len(line.lstrip(" "))
+    deeper = f' style="--indent: {indent}ch"' if indent else ""
+    return f"<span{kind}{deeper}>{text}\n</span>"
+
+
+def _linked(text: str) -> str:
+    """Turn the addresses in a lesson's references into links."""
+    head, title, references = text.partition("## References")
+    return head + title + LINK.sub(_link, references)
+
+
+def _link(found: re.Match[str]) -> str:
+    address = bare(found[0])
+    is_link_already = found.string[: found.start()].endswith(("(", "<"))
+    return found[0] if is_link_already else f"<{address}>{found[0][len(address) :]}"
+
+
+def bare(address: str) -> str:
+    """Return an address without the punctuation of the sentence around it."""
+    address = address.rstrip(".,;:")
+    return address if address.count("(") >= address.count(")") else address.rstrip(")").rstrip(".,;")
+
+
+def _has_image(output: dict[str, Any]) -> bool:
+    return "image/png" in output.get("data", {})
+
+
+def _size(png: bytes, where: str) -> tuple[int, int]:
+    """Return width and height in pixels."""
+    if png[:8] != b"\x89PNG\r\n\x1a\n":
+        raise DataError(f"{where}: an image is no PNG. Build the notebook again.")
+    return png_size(png)
+
+
+def _text(source: str | list[str]) -> str:
+    return source if isinstance(source, str) else "".join(source)
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,1 +1,0 @@
-"""The page where the distilled student answers in the reader's browser."""
