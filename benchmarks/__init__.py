@@ -1,1 +1,1 @@
-"""Speed side by side with what people do today; see README.md here."""
+"""Measure speed and memory side by side with other ways to do the same; see README.md here."""

@@ -1,8 +1,7 @@
-"""The floor: a loop written by hand in plain PyTorch, on pictures and soft targets that lie in memory.
+"""Compare `distil` with the least work possible: a loop in plain PyTorch on images and soft targets in memory.
 
-Both sides train the same student on the same stored soft targets, in float32, and ask the
-validation split after every epoch. ``python -m benchmarks.bare_pytorch [STUDENT]`` tells where the
-difference goes.
+Both sides train the same student on the same stored soft targets, in float32, and evaluate on the validation split
+after every epoch. ``python -m benchmarks.bare_pytorch [STUDENT]`` prints where the difference is spent.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ OURS, BARE = "kdcourse", "bare PyTorch loop"
 
 
 def targets_of(task: Task) -> SoftTargets:
-    """The teacher's logits; neither side's seconds hold them, so they may come from the user's cache."""
+    """Return the teacher's logits. They aren't timed, so they may come from the user's cache."""
     return soft_targets(task.teacher, task.data.train, task.data, progress=False)
 
 
 def bare(task: Task, targets: SoftTargets, settings: Settings) -> None:
-    """Train ``task.student``: nothing but what the method needs."""
+    """Train ``task.student`` with only the steps that the method needs."""
     data, student = task.data, task.student
     every = targets.logits(View(), torch.arange(len(data.train)))
     weights = [p for p in student.parameters() if p.ndim > 1]
@@ -75,7 +74,7 @@ def bare(task: Task, targets: SoftTargets, settings: Settings) -> None:
 
 
 def loss_of(logits: Tensor, teacher_logits: Tensor, labels: Tensor, settings: Settings) -> Tensor:
-    """Hinton, Vinyals, Dean 2015, as it is written by hand."""
+    """Compute the loss of Hinton, Vinyals, Dean 2015, written by hand."""
     temperature, alpha = settings["temperature"], settings["alpha"]
     soft = F.kl_div(
         F.log_softmax(logits / temperature, dim=1),
@@ -92,7 +91,7 @@ def ours(task: Task, targets: SoftTargets, settings: Settings) -> None:
 
 
 def timed(train: Callable[[Task, SoftTargets, Settings], None], settings: Settings) -> Measured:
-    """Seconds of one side; loading, the teacher and a first try on two batches left out."""
+    """Return the seconds of one side, without loading, the teacher and a warm-up on two batches."""
     task = load(settings)
     warm, warm_settings = small(task, settings)
     train(warm, targets_of(warm), warm_settings)
@@ -105,12 +104,12 @@ def timed(train: Callable[[Task, SoftTargets, Settings], None], settings: Settin
 
 
 def kdcourse_side(settings: Settings) -> Measured:
-    """`distil` on stored soft targets."""
+    """Run `distil` on stored soft targets."""
     return timed(ours, settings)
 
 
 def bare_side(settings: Settings) -> Measured:
-    """The loop above."""
+    """Run the loop above."""
     return timed(bare, settings)
 
 
@@ -132,7 +131,7 @@ BENCHMARKS = (
 
 
 def profile(student: str, epochs: int = 2) -> str:
-    """Where a step's time goes on either side: PyTorch's operators first, then Python's own functions."""
+    """Profile a step of either side: PyTorch's operators first, then Python's functions."""
     import cProfile
     import pstats
 

@@ -1,4 +1,4 @@
-"""What ``kdcourse bench`` does: run benchmarks, write their results, tell of them."""
+"""Run benchmarks, write their results, and print them."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def bench(
     changes: Settings | None = None,
     say: Callable[[str], None] = print,
 ) -> int:
-    """Run the benchmarks called ``names`` (all for none) and write ``NAME.json`` and ``NAME.png`` each.
+    """Run the benchmarks called ``names`` (without a name: all) and write ``NAME.json`` and ``NAME.png`` each.
 
     Args:
-        names: of benchmarks, or of the files that they are in.
-        quick: a try of seconds a benchmark, one repetition unless said otherwise.
-        repetitions: in place of each benchmark's own.
-        out: folder of the results; by default benchmarks/results, or runs/benchmarks for a quick try
-            and for changed settings, so that full results aren't overwritten by those.
-        changes: settings to replace, where a benchmark has them.
-        say: told every line.
+        names: names of benchmarks, or of files of benchmarks.
+        quick: run each benchmark for seconds only, once unless ``repetitions`` is given.
+        repetitions: number of runs of each side; by default each benchmark's own.
+        out: folder of the results; by default benchmarks/results, or runs/benchmarks for quick runs and changed
+            settings, which so never overwrite full results.
+        changes: settings to replace in the benchmarks that have them.
+        say: called with every line of output.
 
     Returns:
         0, or 1 if a side failed or accuracies don't agree within noise.
 
     Raises:
-        ArgumentError: an unknown name or setting, no repetition, a folder that can't be written.
+        ArgumentError: an unknown name or setting, fewer than one repetition, a folder that can't be written.
     """
     changes = changes or {}
     if repetitions is not None and repetitions < 1:
@@ -48,7 +48,7 @@ def bench(
     entries = find(names, problems.append)
     unknown = set(changes) - {key for entry in entries for key in settings_of(entry.benchmark, quick, {})}
     if unknown:
-        raise ArgumentError(f"No benchmark that was asked for has a setting {', '.join(sorted(unknown))}.")
+        raise ArgumentError(f"None of these benchmarks has a setting {', '.join(sorted(unknown))}.")
     folder = Path(out).resolve() if out else ROOT / "runs" / "benchmarks" if quick or changes else RESULTS
     _prepare(folder)
     for line in problems:
@@ -74,7 +74,7 @@ def bench(
 
 
 def find(names: Sequence[str], problem: Callable[[str], None] = print) -> list[registry.Entry]:
-    """`registry.find`, an unknown name being an error in an argument."""
+    """Call `registry.find`; an unknown name raises an ArgumentError."""
     try:
         return registry.find(names, problem)
     except registry.UnknownBenchmarkError as error:
@@ -82,16 +82,16 @@ def find(names: Sequence[str], problem: Callable[[str], None] = print) -> list[r
 
 
 def parse(changes: Sequence[str]) -> dict[str, Any]:
-    """``KEY=VALUE`` texts as settings; a value is JSON where it reads as such, else text.
+    """Parse ``KEY=VALUE`` texts as settings; a value is JSON if it can be read as JSON, else text.
 
     Raises:
-        ArgumentError: a text without a key or without ``=``.
+        ArgumentError: a text has no key or no ``=``.
     """
     parsed: dict[str, Any] = {}
     for change in changes:
         key, equals, value = change.partition("=")
         if not key or not equals:
-            raise ArgumentError(f"A setting is changed with KEY=VALUE, such as epochs=2; found {change!r}.")
+            raise ArgumentError(f"A setting is written KEY=VALUE, such as epochs=2; found {change!r}.")
         try:
             parsed[key] = json.loads(value)
         except json.JSONDecodeError:
@@ -100,7 +100,7 @@ def parse(changes: Sequence[str]) -> dict[str, Any]:
 
 
 def listing() -> str:
-    """Every benchmark with its question, a line each."""
+    """Return every benchmark with its question, one per line."""
     entries = find(())
     width = max((len(entry.benchmark.name) for entry in entries), default=0)
     return "\n".join(f"{entry.benchmark.name:<{width}}  {entry.benchmark.question}" for entry in entries)
@@ -114,7 +114,7 @@ def assemble(
     repetitions: int,
     quick: bool,
 ) -> dict[str, Any]:
-    """The result file of one benchmark."""
+    """Return the content of one benchmark's result file."""
     from benchmarks.summary import summarise
     from kdcourse import __version__
 
@@ -134,7 +134,7 @@ def assemble(
 
 
 def problems_of(result: report.Result) -> list[str]:
-    """What makes the exit code 1: sides that failed, accuracies that differ."""
+    """Return the reasons for exit code 1: sides that failed, accuracies that differ."""
     lines = [
         f"{result['name']}: {run['side']} failed: {run['message']}"
         for run in result["runs"]
@@ -146,11 +146,11 @@ def problems_of(result: report.Result) -> list[str]:
 
 
 def measured_machine() -> dict[str, Any]:
-    """`benchmarks.machine.describe`, asked in a process of its own, so that this one stays small."""
+    """Call `benchmarks.machine.describe` in another process, so that this one stays small."""
     code, out, err = call([sys.executable, "-m", "benchmarks.machine"])
     if code:
         raise ArgumentError(
-            f"The machine could not be measured: {(err.strip().splitlines() or ['no word'])[-1]}"
+            f"The machine could not be measured: {(err.strip().splitlines() or ['no message'])[-1]}"
         )
     return dict(json.loads(out.strip().splitlines()[-1]))
 

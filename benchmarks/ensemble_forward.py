@@ -1,4 +1,4 @@
-"""An ensemble's answer against its members asked one after another, and other ways of batching them."""
+"""Compare an ensemble's forward pass with its members' one after another, and with other ways of batching them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 def ours(members: list[nn.Module]) -> Ask:
-    """`kdcourse.distillation.Ensemble`."""
+    """Run `kdcourse.distillation.Ensemble`."""
     from kdcourse.distillation import Ensemble
 
     return Ensemble(members)
 
 
 def one_by_one(members: list[nn.Module]) -> Ask:
-    """The members as they were loaded, asked in turn, their logits averaged."""
+    """Run the members in turn and average their logits."""
     import torch
 
     return lambda images: torch.stack([member(images) for member in members]).mean(0)
 
 
 def channels_last(members: list[nn.Module]) -> Ask:
-    """As before, their kernels channels last in memory."""
+    """Run the members in turn, with kernels in channels-last layout."""
     import torch
 
     for member in members:
@@ -40,7 +40,7 @@ def channels_last(members: list[nn.Module]) -> Ask:
 
 
 def vmapped(members: list[nn.Module]) -> Ask:
-    """``torch.func.vmap`` over the stacked weights of those members that have the same ones by shape."""
+    """Run ``torch.func.vmap`` over the stacked weights of members with equal shapes."""
     import copy
 
     import torch
@@ -65,7 +65,7 @@ def vmapped(members: list[nn.Module]) -> Ask:
 
 
 def two_threads(members: list[nn.Module]) -> Ask:
-    """As many members at a time as there are cores, each on a thread of its own."""
+    """Run one member per core at a time, each on its own thread."""
     from concurrent.futures import ThreadPoolExecutor
 
     import torch
@@ -75,14 +75,14 @@ def two_threads(members: list[nn.Module]) -> Ask:
     pool = ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1))
 
     def asked(member: nn.Module, images: Tensor) -> Tensor:
-        with torch.no_grad():  # which threads don't inherit
+        with torch.no_grad():  # threads don't inherit it
             return member(images)
 
     return lambda images: torch.stack(list(pool.map(lambda member: asked(member, images), members))).mean(0)
 
 
 def answer(way: Callable[[list[nn.Module]], Ask], settings: Settings) -> Measured:
-    """The median seconds of one batch, and how far its logits are from the members' own mean."""
+    """Measure the median seconds per batch, and the largest difference of the logits from the members' mean."""
     import torch
 
     from kdcourse import models

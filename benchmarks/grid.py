@@ -1,7 +1,7 @@
-"""Many students over temperature, alpha and seed: `distil_grid` against one call of `distil` after another.
+"""Compare `distil_grid` with a loop over `distil`: many students over temperature, alpha and seed.
 
-For MLPs the grid is one stack. For CNNs it is one student a thread, and a third way is measured: all
-of them as one network of grouped convolutions, which is what that choice rests on.
+For MLPs the grid is one stacked model. For CNNs it runs one student per thread. A third way is measured for them: all
+students as one network of grouped convolutions. Its time is the reason for that choice.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Train = Callable[[Task, SoftTargets, Settings], Sequence[float]]
 
 
 def in_a_grid(task: Task, targets: SoftTargets, settings: Settings) -> Sequence[float]:
-    """`distil_grid`: validation accuracies of all students."""
+    """Run `distil_grid` and return the validation accuracies of all students."""
     shared = {name: settings[name] for name in _SHARED if name != "learning_rate"}
     result = distil_grid(
         settings["temperatures"], settings["alphas"], range(settings["seeds"]), data=task.data, teacher=targets,
@@ -56,7 +56,7 @@ def in_a_grid(task: Task, targets: SoftTargets, settings: Settings) -> Sequence[
 
 
 def one_after_another(task: Task, targets: SoftTargets, settings: Settings) -> Sequence[float]:
-    """`distil` for each student, on all threads."""
+    """Run `distil` for each student, on all threads."""
     shared = {name: settings[name] for name in _SHARED}
     found = []
     for temperature, alpha, seed in _cells(settings):
@@ -70,9 +70,9 @@ def one_after_another(task: Task, targets: SoftTargets, settings: Settings) -> S
 
 
 def as_grouped_convolutions(task: Task, targets: SoftTargets, settings: Settings) -> Sequence[float]:
-    """All students as the channel groups of one network.
+    """Train all students as the channel groups of one network.
 
-    They see the same batches, those of seed 0: the least work that this way can have.
+    All see the batches of seed 0, which is the least work possible this way.
     """
     students = []
     for _, _, seed in _cells(settings):
@@ -102,7 +102,7 @@ def as_grouped_convolutions(task: Task, targets: SoftTargets, settings: Settings
             with autocast(cpu, precision):
                 logits = grouped(batch.images)
             answers = targets.logits(batch.view, batch.index)[None]
-            # Students lie by temperature, alpha and seed; Losses wants the seeds apart.
+            # Students are ordered by temperature, alpha and seed; Losses needs the seeds in their own dimension.
             parts = logits.detach().unflatten(0, (-1, settings["seeds"])).unbind(1)
             gradients = [loss.add(part, [batch], answers) for loss, part in zip(losses, parts, strict=True)]
             stepper.zero_grad()
@@ -115,7 +115,7 @@ def as_grouped_convolutions(task: Task, targets: SoftTargets, settings: Settings
 
 
 class GroupedPocketCNN(nn.Module):
-    """S `PocketCNN` of one shape as one, float32 [B, C, H, W] -> logits [S, classes, B]."""
+    """Compute S `PocketCNN` of one shape as one network: float32 [B, C, H, W] -> logits [S, classes, B]."""
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class GroupedPocketCNN(nn.Module):
             first, width = stages[0], self.count * stages[0].expand_norm.num_features
             stage = PocketStage(
                 1, width, len(first.refine)
-            )  # its norms serve all; the convolutions are grouped
+            )  # its normalisation serves all students; the convolutions are grouped
             stage.expand = _grouped([each.expand for each in stages], 1 if number == 0 else self.count)
             stage.refine = nn.ModuleList(
                 _grouped(convs, self.count) for convs in zip(*(each.refine for each in stages), strict=True)
@@ -143,7 +143,7 @@ class GroupedPocketCNN(nn.Module):
         return torch.bmm(self.weight, features) + self.bias
 
     def member(self, position: int) -> nn.Module:
-        """One student, as a network that takes pictures and answers [B, classes]."""
+        """Return one student as a network: images -> logits [B, classes]."""
         return _Member(self, position)
 
 
@@ -157,7 +157,7 @@ class _Member(nn.Module):
 
 
 def _grouped(convs: Sequence[nn.Module], groups: int) -> nn.Conv2d:
-    """Convolutions of one shape side by side; with ``groups`` 1 they read the same channels."""
+    """Join convolutions of one shape into one; with ``groups`` 1 they read the same channels."""
     kernels = [conv.weight.detach() for conv in convs if isinstance(conv, nn.Conv2d)]
     outputs, inputs = len(kernels) * kernels[0].shape[0], kernels[0].shape[1] * groups
     side_by_side = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False, groups=groups)
@@ -170,7 +170,7 @@ def _cells(settings: Settings) -> list[tuple[float, float, int]]:
 
 
 def _timed(train: Train, settings: Settings) -> Measured:
-    """Seconds of all students together; the teacher's pass, shared by all sides, and a first try left out."""
+    """Measure the seconds of all students together, without the teacher's pass and a warm-up."""
     task = load(settings)
     warm, warm_settings = small(task, settings)
     train(
@@ -188,17 +188,17 @@ def _timed(train: Train, settings: Settings) -> Measured:
 
 
 def grid_side(settings: Settings) -> Measured:
-    """All at once, as `distil_grid` has it."""
+    """Run all students with `distil_grid`."""
     return _timed(in_a_grid, settings)
 
 
 def one_by_one_side(settings: Settings) -> Measured:
-    """A loop over `distil`."""
+    """Run a loop over `distil`."""
     return _timed(one_after_another, settings)
 
 
 def grouped_side(settings: Settings) -> Measured:
-    """One network of grouped convolutions."""
+    """Run one network of grouped convolutions."""
     return _timed(as_grouped_convolutions, settings)
 
 

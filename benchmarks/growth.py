@@ -1,4 +1,4 @@
-"""How cost grows with the number of pictures, of students in a grid, and of an ensemble's members."""
+"""Measure how cost grows with the number of images, of students in a grid, and of an ensemble's members."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def pictures(settings: Settings, size: int) -> Measured:
-    """A teacher's pass over ``size`` pictures on disk, and one epoch of a student on its soft targets.
+    """Run a teacher over ``size`` images on disk, then train a student for one epoch on its soft targets.
 
-    Beyond the 55,000 that there are, shifted copies follow. ``details``: private memory that the work added
-    at the most (``MB_private``), which pages of the file, being the system's to take back, aren't part of.
+    After the 55,000 training images come shifted copies. ``details`` gives the most private memory that the work added
+    (``MB_private``), without the file's pages, which the system can free.
     """
     import torch
 
@@ -66,7 +66,7 @@ def pictures(settings: Settings, size: int) -> Measured:
                 progress=False,
             )
             seconds = time.perf_counter() - began
-        del data, targets  # Windows removes no file that is still mapped
+        del data, targets  # Windows can't remove a file that is still mapped
     details = {
         "teacher_seconds": teacher_seconds,
         "MB_of_pictures": size * full.train.images[0].numel() / 1e6,
@@ -77,7 +77,7 @@ def pictures(settings: Settings, size: int) -> Measured:
 
 
 def warm_up() -> None:
-    """Train on a few pictures, so that what is imported and set up once a process isn't timed."""
+    """Train on a few images, so that imports and set-up of the process aren't timed."""
     import torch
 
     from kdcourse import models
@@ -91,9 +91,9 @@ def warm_up() -> None:
 
 
 def write_copies(split: Split, size: int, file: Path) -> Tensor:
-    """Write ``size`` pictures as raw bytes, copy after copy, each moved by so many rows; the labels int64 [size].
+    """Write ``size`` images as raw bytes, each copy shifted by more rows, and return the labels int64 [size].
 
-    The system is asked to forget the file's pages, so that they are really read from disk.
+    The system is told to drop the file's pages, so that they are read from disk.
     """
     import torch
 
@@ -112,7 +112,7 @@ def write_copies(split: Split, size: int, file: Path) -> Tensor:
 
 
 def split_on_disk(file: Path, labels: Tensor, shape: tuple[int, int, int]) -> Split:
-    """Raw uint8 pictures as a split that leaves them in their file."""
+    """Return raw uint8 images as a split that reads them from their file."""
     import math
 
     import torch
@@ -125,7 +125,7 @@ def split_on_disk(file: Path, labels: Tensor, shape: tuple[int, int, int]) -> Sp
 
 @contextmanager
 def watched_memory(every: float = 0.01) -> Iterator[list[int]]:
-    """Bytes of private memory, before and again and again inside; empty where the system doesn't tell (not Linux)."""
+    """Sample bytes of private memory, before and repeatedly inside; empty on systems other than Linux."""
     seen: list[int] = []
     if sys.platform != "linux":
         yield seen
@@ -148,7 +148,7 @@ def watched_memory(every: float = 0.01) -> Iterator[list[int]]:
 
 
 def private_memory() -> int:
-    """Resident bytes of this process that no file backs (Linux)."""
+    """Return the resident bytes of this process that no file backs (Linux)."""
     line = next(
         row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("RssAnon")
     )
@@ -156,7 +156,7 @@ def private_memory() -> int:
 
 
 def students(settings: Settings, size: int) -> Measured:
-    """A grid of ``size`` students on soft targets that are there already."""
+    """Train a grid of ``size`` students on stored soft targets."""
     import torch
 
     from kdcourse.distillation import distil_grid, soft_targets
@@ -166,9 +166,9 @@ def students(settings: Settings, size: int) -> Measured:
     (_, teacher, _), *_ = load_teachers(shipped_folder(), data, ["teacher_1"])
     targets = soft_targets(teacher, data.train, data, cache=False, progress=False)
     torch.manual_seed(settings["seed"])
-    # What is set up once a process isn't timed.
+    # The process's set-up isn't timed.
     distil_grid((1.0,), (0.5,), (0,), data=data, teacher=targets, epochs=1, validate=False, progress=False)
-    # Temperatures and alphas first, seeds as many as it takes.
+    # Temperatures and alphas first, then as many seeds as needed.
     temperatures, alphas = [1.0, 2.0, 4.0, 8.0][: min(4, size)], [0.1, 0.3, 0.5, 0.7, 0.9]
     alphas = alphas[: max(1, min(5, size // len(temperatures)))]
     seeds = range(max(1, size // (len(temperatures) * len(alphas))))
@@ -192,7 +192,7 @@ def students(settings: Settings, size: int) -> Measured:
 
 
 def members(settings: Settings, size: int) -> Measured:
-    """One pass of an ensemble of ``size`` members over the pictures."""
+    """Run an ensemble of ``size`` members over the images once."""
     import torch
 
     from kdcourse import models
@@ -208,7 +208,7 @@ def members(settings: Settings, size: int) -> Measured:
 
 
 def subset(count: int) -> Dataset:
-    """Fashion-MNIST with its first ``count`` training pictures."""
+    """Return Fashion-MNIST with its first ``count`` training images."""
     import torch
 
     from kdcourse.data import Dataset, fashion_mnist

@@ -1,4 +1,4 @@
-"""What a benchmark is, and how its sides are run: in turn, each run in a fresh process of its own."""
+"""Define benchmarks and run their sides in turn, each run in a new process."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run of one side returns.
+    """Hold the result of one run of one side.
 
-    ``seconds`` is the wall-clock time of the part that is compared (imports and reading data left
-    out), ``accuracy`` that of the test split (0 to 1), ``details`` named parts, such as
-    ``{"teacher_seconds": 3.1}``.
+    ``seconds`` is the wall-clock time of the compared part (without imports and reading data), ``accuracy`` is that on
+    the test split (0 to 1), ``details`` are named parts, such as ``{"teacher_seconds": 3.1}``.
     """
 
     seconds: float
@@ -38,17 +37,17 @@ Side = Callable[[Settings], Measured]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Ours against others'.
+    """Compare our side with others.
 
     Args:
-        name: of the result's files.
+        name: name of the result's files.
         question: what is compared, in a sentence.
-        sides: by the name that readers see; the first is ours.
-        settings: what every side is given; ``seed`` grows by one with each repetition.
-        quick: settings for a try of seconds.
-        repetitions: how often each side is run.
-        same_accuracy: the sides must end at one accuracy within noise.
-        floor: the other sides are the least that the task can cost: our overhead over them is told.
+        sides: functions by the name that readers see; the first is ours.
+        settings: passed to every side; ``seed`` grows by one with each repetition.
+        quick: settings for a run of seconds.
+        repetitions: number of runs of each side.
+        same_accuracy: the sides' accuracies must agree within noise.
+        floor: the other sides are the least work possible; our overhead over them is reported.
     """
 
     name: str
@@ -63,10 +62,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Growth:
-    """How the cost grows with one size.
+    """Measure how the cost grows with one size.
 
-    ``side(settings, size)`` is run at every one of ``sizes``, whose ``unit`` is a plural noun, such
-    as "pictures"; ``quick`` may hold other ``sizes``. The rest as in `Comparison`.
+    ``side(settings, size)`` is run for each of ``sizes``, whose ``unit`` is a plural noun, such as "students";
+    ``quick`` may hold other ``sizes``. The rest is as in `Comparison`.
     """
 
     name: str
@@ -84,7 +83,7 @@ Benchmark = Comparison | Growth
 
 @dataclass(frozen=True)
 class Task:
-    """What one worker process is asked to run."""
+    """Name what one worker process runs."""
 
     module: str  # where BENCHMARKS is, such as "benchmarks.startup"
     benchmark: str
@@ -95,7 +94,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Run:
-    """What came of one `Task`: ``status`` is "measured", "failed" or "not installed"."""
+    """Hold the outcome of one `Task`: ``status`` is "measured", "failed" or "not installed"."""
 
     side: str
     repetition: int
@@ -109,17 +108,17 @@ class Run:
 
 
 class NotInstalledError(Exception):
-    """A peer that a side needs isn't installed; the message is the command that installs it."""
+    """Signal that a side's peer isn't installed; the message is the command that installs it."""
 
 
 def need(module: str, requirement: str) -> None:
-    """Raise `NotInstalledError` unless ``module`` can be imported; ``requirement`` is pip's name of it."""
+    """Raise `NotInstalledError` unless ``module`` can be imported; ``requirement`` is what pip installs."""
     if importlib.util.find_spec(module) is None:
         raise NotInstalledError(f"pip install {requirement}")
 
 
 def settings_of(benchmark: Benchmark, quick: bool, changes: Settings) -> dict[str, Any]:
-    """The benchmark's settings, those of a quick try where asked, and those ``changes`` that it knows."""
+    """Return the benchmark's settings, with the quick ones if asked, and with the ``changes`` that it knows."""
     settings = {"seed": 0} | benchmark.settings | (benchmark.quick if quick else {})
     if isinstance(benchmark, Growth):
         settings.setdefault("sizes", list(benchmark.sizes))
@@ -129,9 +128,9 @@ def settings_of(benchmark: Benchmark, quick: bool, changes: Settings) -> dict[st
 def plan(
     benchmark: Benchmark, module: str, settings: dict[str, Any], repetitions: int
 ) -> Iterator[tuple[int, Task]]:
-    """All runs in their order: repetition by repetition, forwards and backwards in turn.
+    """Yield all runs in order: repetition by repetition, forwards and backwards in turn.
 
-    Whatever slows the machine down for a while so meets every side alike, and none always runs first.
+    So a temporary slow-down of the machine affects all sides alike, and no side always runs first.
     """
     given = {key: value for key, value in settings.items() if key != "sizes"}
     if isinstance(benchmark, Comparison):
@@ -153,10 +152,10 @@ def run_all(
     run: Callable[[Task], dict[str, Any]] | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Run]:
-    """Run every side ``repetitions`` times, telling of each run in a line.
+    """Run every side ``repetitions`` times and report each run in one line.
 
-    A side that failed, or whose peer isn't installed, isn't tried again; without ours there is
-    nothing to compare, so that a failure of ours ends the benchmark.
+    A side that failed, or whose peer isn't installed, isn't run again. If our side fails, there is nothing to compare
+    and the benchmark ends.
     """
     run = run or run_in_child
     runs: list[Run] = []
@@ -174,7 +173,7 @@ def run_all(
 
 
 def told(run: Run) -> str:
-    """One run in a line."""
+    """Return one run as one line."""
     if run.status == "failed":
         return f"{run.side}: FAILED: {run.message}"
     if run.status != "measured" or run.seconds is None:
@@ -188,14 +187,14 @@ def told(run: Run) -> str:
 
 
 def written(value: float, digits: int = 4) -> str:
-    """So many significant figures, never with an exponent, and whole numbers in full: 265.1, 0.02237."""
+    """Format a number with ``digits`` significant figures, never with an exponent: 265.1, 0.02237."""
     if value == 0:
         return "0"
     return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
 
 
 def run_in_child(task: Task) -> dict[str, Any]:
-    """Run ``task`` in a fresh process; what `Run` holds of it, as a dictionary."""
+    """Run ``task`` in a new process and return the fields of its `Run`."""
     fields = {
         "module": task.module, "benchmark": task.benchmark, "side": task.side, "settings": task.settings,
         "size": task.size,
@@ -204,19 +203,19 @@ def run_in_child(task: Task) -> dict[str, Any]:
     lines = [line for line in out.splitlines() if line.strip()]
     if code == 0 and lines:
         return dict(json.loads(lines[-1]))
-    last = ([line.strip() for line in err.splitlines() if line.strip()] or ["it said nothing"])[-1]
+    last = ([line.strip() for line in err.splitlines() if line.strip()] or ["no message"])[-1]
     killed = " (killed: out of memory?)" if code in (-9, 137) else ""
     return {"status": "failed", "message": f"its process ended with exit code {code}{killed}: {last}"}
 
 
 def call(command: list[str]) -> tuple[int, str, str]:
-    """Run ``command`` in the repository's root: exit code, stdout, stderr. Ctrl-C leaves nothing of it behind.
+    """Run ``command`` in the repository's root: return exit code, stdout, stderr. Ctrl-C leaves no process behind.
 
-    Its stdin is a pipe that stays open while this process lives: a worker ends itself when it closes.
+    Its stdin is a pipe that is open as long as this process lives; a worker ends itself when the pipe closes.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        # Out of the terminal's foreground group, so that Ctrl-C reaches this process alone and the
-        # child's own children can still be found when it is ended from here.
+        # Not in the terminal's foreground group: Ctrl-C then reaches only this process, which can still find the
+        # child's own children when it ends the child.
         process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=out, stderr=err, start_new_session=True
         )

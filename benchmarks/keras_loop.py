@@ -1,15 +1,14 @@
-"""The same task by Keras 3's own Distiller on its torch backend, against ours.
+"""Compare with Keras 3's own Distiller on its torch backend, for the same task.
 
 Keras' example (Borup 2020, "Knowledge Distillation", keras.io) defined a Distiller, a model whose
-train step asks the teacher in every batch; since 3.12 Keras ships one, which is used here as its
-documentation shows: LogitsDistillation with KLDivergence at our temperature (T^2 included),
+train step runs the teacher for every batch. Since 3.12 Keras ships one, used here as its documentation shows:
+LogitsDistillation with KLDivergence at our temperature (T^2 included),
 ``student_loss_weight`` for the labels, compile and fit on arrays in memory. Teacher and student are our
 PyTorch networks in Keras' TorchModuleWrapper, so that both sides compute the same layers.
 
-Weight decay is 0 on both sides: Keras applies it apart from the gradient. Keras multiplies by the
-learning rate before momentum where PyTorch does so after it, so that its steps lag behind the rate by
-some ten steps; in a run of a few dozen steps this shows in the accuracy. Its epochs end with the last
-few pictures that fill no batch.
+Weight decay is 0 on both sides, because Keras applies it separately from the gradient. Keras multiplies by the learning
+rate before momentum, PyTorch after it, so Keras' steps lag behind the rate by about ten steps; in a run of a few dozen
+steps this affects the accuracy. Keras' epochs end with an incomplete batch.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ REQUIREMENT = "keras>=3.12"
 
 
 def keras() -> Any:
-    """The library, with PyTorch beneath it."""
+    """Import Keras with its torch backend."""
     need("keras", REQUIREMENT)
     os.environ["KERAS_BACKEND"] = "torch"
     import keras
@@ -36,14 +35,14 @@ def keras() -> Any:
 
 
 def as_keras(model: nn.Module, task: Task) -> Any:
-    """A PyTorch network as a Keras model of pictures [B, C, H, W]."""
+    """Wrap a PyTorch network as a Keras model of images [B, C, H, W]."""
     layers = keras().layers
     wrapped = layers.TorchModuleWrapper(model, output_shape=(None, len(task.data.classes)))
     return keras().Sequential([layers.Input(task.data.image_shape), wrapped])
 
 
 def distiller_for(task: Task, settings: Settings) -> Any:
-    """Keras' Distiller for the task, compiled."""
+    """Return Keras' Distiller for the task, compiled."""
     library = keras()
     total = settings["epochs"] * -(-len(task.data.train) // settings["batch_size"])
 
@@ -51,7 +50,7 @@ def distiller_for(task: Task, settings: Settings) -> Any:
         share = one_cycle((float(step) + 1) / (total + 1), settings["warm_up"])
         return float(settings["learning_rate"] * share)
 
-    # Keras is only known now, so its class can't be named in a class statement.
+    # Keras is imported only now, so a class statement can't name its class.
     schedule = type("OneCycle", (library.optimizers.schedules.LearningRateSchedule,), {"__call__": rate})()
     distiller = library.distillation.Distiller(
         teacher=as_keras(task.teacher, task),
@@ -85,7 +84,7 @@ def train(task: Task, settings: Settings) -> None:
 
 
 def by_keras(settings: Settings) -> Measured:
-    """The same task by Keras."""
+    """Run the task with Keras."""
     keras()
     return timed(train, settings)
 

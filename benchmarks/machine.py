@@ -1,4 +1,4 @@
-"""The machine that a result belongs to: ``python -m benchmarks.machine`` prints it as JSON."""
+"""Describe the machine of a result; ``python -m benchmarks.machine`` prints it as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 
 def describe() -> dict[str, Any]:
-    """Processor, cores, threads, versions, and the measured peaks of matrix products in TFLOP/s."""
+    """Return processor, cores, threads, versions, and the measured peaks of matrix products in TFLOP/s."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
@@ -30,7 +30,7 @@ def describe() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name as its maker writes it, where the system tells."""
+    """Return the processor's name, if the system tells it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -50,10 +50,10 @@ def matmul_peak(
     dtype: torch.dtype, device: torch.device | str = "cpu", *, sizes: tuple[int, ...] = (512, 1024, 2048),
     seconds: float = 1.0,
 ) -> float:  # fmt: skip
-    """The fastest square matrix product seen, in floating-point operations a second.
+    """Measure the fastest square matrix product, in floating-point operations per second.
 
-    Products of growing size are timed, each size until its share of ``seconds`` is spent; one that
-    would take longer than all of ``seconds`` isn't tried (bfloat16 is slow where it is emulated).
+    Products of growing size are timed, each size for its share of ``seconds``. A size that would take longer than
+    ``seconds`` is skipped (bfloat16 is slow where it is emulated).
     """
     best = 0.0
     for size in sizes:

@@ -1,4 +1,4 @@
-"""The most memory that the whole course core ever holds: it must fit into the 2 GB that Binder lends."""
+"""Measure the peak memory of the whole course, which must fit into Binder's 2 GB."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ LIMIT = 2 * 10**9
 
 
 def whole_core(settings: Settings) -> Measured:
-    """Teachers, their ensemble's soft targets, a student, a grid of students, evaluation, in one process.
+    """Run teachers, soft targets, a student, a grid of students and evaluation in one process.
 
-    ``details`` tells the peak so far, in MB, at the end of each part.
+    ``details`` gives the peak so far, in MB, at the end of each part.
 
     Raises:
-        MemoryError: the limit was passed.
+        MemoryError: the limit was exceeded.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The benchmarks by name; a file of this folder is one when it sets ``BENCHMARKS``."""
+"""Find benchmarks by name; a file of this folder with ``BENCHMARKS`` holds some."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ HERE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Entry:
-    """A benchmark and the module that it is in."""
+    """Hold a benchmark and the name of its module."""
 
     module: str
     benchmark: Benchmark
 
 
 class UnknownBenchmarkError(Exception):
-    """A name that is neither a benchmark nor a file of them."""
+    """Signal a name that is neither a benchmark nor a file of benchmarks."""
 
 
 def files() -> list[str]:
-    """Names of the files that hold benchmarks; none of them is opened by Python."""
+    """Return the names of the files that hold benchmarks, without importing them."""
     return sorted(
         path.stem for path in HERE.glob("*.py") if re.search(r"^BENCHMARKS\b", path.read_text(), re.MULTILINE)
     )
 
 
 def find(names: Sequence[str], problem: Callable[[str], None]) -> list[Entry]:
-    """The benchmarks called ``names``, or in files so called; all of them for no name.
+    """Return the benchmarks called ``names``, or in files of these names; without a name, all.
 
-    Only files that are needed are imported; ``problem`` is told of each that can't be, in a line.
+    Only the files needed are imported; ``problem`` is called with one line for each that can't be imported.
 
     Raises:
-        UnknownBenchmarkError: nothing has that name.
+        UnknownBenchmarkError: there is no such name.
     """
     known = files()
     direct = bool(names) and all(name in known for name in names)
@@ -55,7 +55,7 @@ def find(names: Sequence[str], problem: Callable[[str], None]) -> list[Entry]:
         ]
         if not found and name not in known:
             every = ", ".join(each.benchmark.name for each in entries)
-            raise UnknownBenchmarkError(f"There is no benchmark {name!r}. Choose of: {every}.")
+            raise UnknownBenchmarkError(f"There is no benchmark {name!r}. Choose one of: {every}.")
         chosen += [each for each in found if each not in chosen]
     return chosen
 
@@ -63,7 +63,7 @@ def find(names: Sequence[str], problem: Callable[[str], None]) -> list[Entry]:
 def _open(file: str, problem: Callable[[str], None]) -> tuple[Benchmark, ...]:
     try:
         found: tuple[Benchmark, ...] = importlib.import_module(f"benchmarks.{file}").BENCHMARKS
-    except Exception as error:  # one broken file must not keep the others from running
+    except Exception as error:  # one broken file must not stop the others
         problem(
             f"{file}: FAILED: {type(error).__name__}: {str(error).splitlines()[-1] if str(error) else ''}"
         )

@@ -1,4 +1,4 @@
-"""Results for readers: a table in the terminal, a JSON file and a plot."""
+"""Write results: a table in the terminal, a JSON file and a figure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Result = Mapping[str, Any]
 
 
 def write(result: Result, folder: Path) -> None:
-    """``NAME.json`` and, where something was measured, ``NAME.png``, whole or not at all."""
+    """Write ``NAME.json`` and, if something was measured, ``NAME.png``, each atomically."""
     from kdcourse.figures import alt_text
     from kdcourse.figures.output import png
 
@@ -29,7 +29,7 @@ def write(result: Result, folder: Path) -> None:
 
 
 def draw(result: Result) -> Figure | None:
-    """The plot of a result; None where there is nothing to draw."""
+    """Draw a result; return None if there is nothing to draw."""
     from benchmarks.figures.times import GrowthPoint, SideTimes, growth, side_by_side
 
     if result["kind"] == "comparison":
@@ -68,7 +68,7 @@ def draw(result: Result) -> Figure | None:
 
 
 def table(result: Result) -> str:
-    """A result as aligned text."""
+    """Return a result as an aligned table."""
     rows = rows_of(result)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
@@ -81,7 +81,7 @@ def table(result: Result) -> str:
 
 
 def rows_of(result: Result) -> list[list[str]]:
-    """Head and one row a side, or a size."""
+    """Return the head and one row per side or size."""
     if result["kind"] == "growth":
         rows = [[result["unit"], "median s", "spread", "accuracy", "peak memory"]]
         return rows + [[f"{point['size']:,}", *_measures(point)] for point in result["points"]]
@@ -99,7 +99,7 @@ def rows_of(result: Result) -> list[list[str]]:
 
 
 def verdicts(result: Result) -> list[str]:
-    """What is to be said beneath the table, a line each."""
+    """Return the lines below the table."""
     lines = []
     if result["kind"] == "growth":
         fit = result["fit"]

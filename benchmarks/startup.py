@@ -1,4 +1,4 @@
-"""What ``import kdcourse`` costs beside ``import torch``; every import is the only one of its process."""
+"""Measure ``import kdcourse`` against ``import torch``, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.harness import Comparison, Measured, Settings
 
 
 def seconds_of(*modules: str) -> Measured:
-    """Import ``modules``, which this process hasn't done yet."""
+    """Import ``modules`` for the first time in this process and return the seconds."""
     began = time.perf_counter()
     for module in modules:
         importlib.import_module(module)
@@ -17,17 +17,17 @@ def seconds_of(*modules: str) -> Measured:
 
 
 def import_kdcourse(settings: Settings) -> Measured:
-    """The package alone: a room opens when it is first used."""
+    """Import the package alone; a subpackage is imported at its first use."""
     return seconds_of("kdcourse")
 
 
 def import_rooms(settings: Settings) -> Measured:
-    """Everything that `distil` and the evaluation of its student need."""
+    """Import everything that `distil` and the evaluation of its student need."""
     return seconds_of("kdcourse.distillation", "kdcourse.evaluation")
 
 
 def import_torch(settings: Settings) -> Measured:
-    """What no PyTorch program can do without."""
+    """Import torch, which every PyTorch program needs."""
     return seconds_of("torch")
 
 

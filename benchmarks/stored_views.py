@@ -1,6 +1,6 @@
-"""Soft targets for augmented pictures: K stored views, or a teacher that is asked about every batch.
+"""Compare soft targets of K stored augmented views with a teacher that runs for every batch.
 
-``python -m benchmarks.stored_views [FOLDER]`` draws seconds and accuracy against K from the result there.
+``python -m benchmarks.stored_views [FOLDER]`` draws seconds and accuracy against K from a stored result.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ FLYING = "teacher on the fly"
 
 
 def side_of(views: int | None) -> str:
-    """How the side with ``views`` stored views (None: on the fly) is called."""
+    """Return the name of the side with ``views`` stored views (None: on the fly)."""
     return FLYING if views is None else f"{views} stored view" + ("" if views == 1 else "s")
 
 
 def train(views: int | None, settings: Settings) -> Measured:
-    """Teacher's passes and a student's training, from pictures to validation accuracy."""
+    """Run the teacher's passes and a student's training, up to the validation accuracy."""
     import torch
 
     from kdcourse import models
@@ -82,7 +82,7 @@ def train(views: int | None, settings: Settings) -> Measured:
 
 
 def draw(result: Result, folder: Path) -> Path | None:
-    """``stored_views_trade_off.png`` from a result; None where too little of it was measured."""
+    """Draw ``stored_views_trade_off.png`` from a result; return None if too little was measured."""
     from benchmarks.figures.views import ViewsPoint, views_trade_off
     from kdcourse.figures.output import png
 

@@ -1,4 +1,4 @@
-"""From runs to what is reported: medians, spreads, ratios, whether accuracies agree, how cost grows."""
+"""Summarise runs: medians, spreads, ratios, agreement of accuracies, growth of cost."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ HOW_JUDGED = (
 
 
 def summarise(benchmark: Benchmark, runs: Sequence[Run], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the runs of one benchmark come to, ready for JSON."""
+    """Return the summary of one benchmark's runs, ready for JSON."""
     if isinstance(benchmark, Growth):
         return _growth(benchmark, runs)
     return _comparison(benchmark, runs, settings)
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, smallest and largest."""
+    """Return median, smallest and largest value."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def ratios(ours: Sequence[Run], other: Sequence[Run]) -> list[float]:
-    """Other's seconds over ours, repetition by repetition, where both were measured."""
+    """Return the other side's seconds over ours, for each repetition in which both were measured."""
     mine = {run.repetition: run.seconds for run in ours if run.seconds}
     return [run.seconds / mine[run.repetition] for run in other if run.seconds and run.repetition in mine]
 
 
 def agreement(ours: Sequence[float], other: Sequence[float], pictures: int) -> dict[str, Any]:
-    """Whether two sides' accuracies (one a seed) differ by no more than noise, as `HOW_JUDGED` says.
+    """Judge whether two sides' accuracies (one per seed) differ by no more than noise, as `HOW_JUDGED` says.
 
-    The second bound is there because a few seeds can lie close together by chance.
+    The second bound is needed because a few seeds can agree closely by chance.
     """
-    from kdcourse.evaluation.compare import t_quantile  # brings torch along
+    from kdcourse.evaluation.compare import t_quantile  # imports torch
 
     difference = statistics.fmean(other) - statistics.fmean(ours)
     answer: dict[str, Any] = {"difference": difference, "tolerance": None, "agree": None}
@@ -58,10 +58,10 @@ def agreement(ours: Sequence[float], other: Sequence[float], pictures: int) -> d
 
 
 def power_law(sizes: Sequence[float], seconds: Sequence[float]) -> dict[str, float | None]:
-    """``seconds = scale * size ** exponent`` by least squares on logarithms.
+    """Fit ``seconds = scale * size ** exponent`` by least squares on logarithms.
 
-    ``low`` and ``high`` bound the exponent's 95 % interval, from how far the points are off the
-    line; ``last_exponent`` is the slope between the two largest sizes, where fixed costs weigh least.
+    ``low`` and ``high`` bound the exponent's 95 % interval, from the residuals; ``last_exponent`` is the slope between
+    the two largest sizes, where fixed costs matter least.
     """
     x, y = [math.log(size) for size in sizes], [math.log(each) for each in seconds]
     if len(set(x)) < 2:
@@ -119,7 +119,7 @@ def _growth(benchmark: Growth, runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _group(runs: Sequence[Run]) -> dict[str, Any]:
-    """What several runs of the same come to."""
+    """Summarise several runs of one side or size."""
     measured, others = _measured(runs), [run for run in runs if run.status != "measured"]
     memory = [run.peak_memory for run in measured if run.peak_memory is not None]
     accuracies = _accuracies(measured)

@@ -1,6 +1,6 @@
-"""The task that all distillation benchmarks share: one teacher, one student, Fashion-MNIST.
+"""Define the task of all distillation benchmarks: one teacher, one student, Fashion-MNIST.
 
-Settings understood here: ``student``, ``seed``, ``epochs``, ``pictures`` (of the training split),
+Settings: ``student``, ``seed``, ``epochs``, ``pictures`` (of the training split),
 ``test_pictures``, ``batch_size``, ``temperature``, ``alpha``, ``learning_rate``, ``weight_decay``, ``warm_up``
 and ``precision`` (of ours; the peers compute in float32).
 """
@@ -26,23 +26,23 @@ SETTINGS: dict[str, Any] = {
     "epochs": 10, "pictures": 55_000, "test_pictures": 10_000, "batch_size": 256, "temperature": 4.0, "alpha": 0.9,
     "learning_rate": 0.1, "weight_decay": 5e-4, "warm_up": 0.2, "precision": "auto",
 }  # fmt: skip
-# Where a peer would take an hour for all of them; both sides' times are in proportion to the pictures.
+# For peers that would take an hour for all images; both sides' times are proportional to the images.
 FEWER_PICTURES = 10_000
 QUICK: dict[str, Any] = {"epochs": 1, "pictures": 2_048, "test_pictures": 1_000}
-# End of a benchmark's name, as `kdcourse.models` knows it, as readers do.
+# End of a benchmark's name, name in `kdcourse.models`, name for readers.
 STUDENTS = (("mlp", "mlp_25k", "an MLP student"), ("cnn", "pocket_6k", "a CNN student"))
 
 
 def for_each_student(
     name: str, than_by: str, sides: dict[str, Side], **settings: Any
 ) -> tuple[Comparison, ...]:
-    """``sides`` on this task, which a peer takes an hour for with all pictures, once for each student.
+    """Return one comparison of ``sides`` on this task per student.
 
     Args:
-        name: of the benchmarks, without the student.
-        than_by: ends the question: How much sooner is a student distilled than by ...?
+        name: name of the benchmarks, without the student.
+        than_by: the end of the question 'How much sooner is a student distilled than by ...?'
         sides: ours first.
-        settings: beside or instead of `SETTINGS`.
+        settings: in addition to `SETTINGS`, or replacing some of them.
     """
     return tuple(
         Comparison(
@@ -58,7 +58,7 @@ def for_each_student(
 
 @dataclass(frozen=True)
 class Task:
-    """What a side is given to work on."""
+    """Hold what a side works on."""
 
     data: Dataset
     teacher: nn.Module
@@ -66,7 +66,7 @@ class Task:
 
 
 def load(settings: Settings) -> Task:
-    """Pictures, the course's first teacher, and a student whose weights follow from ``seed``."""
+    """Load the images, the course's first teacher, and a student with the weights of ``seed``."""
     full = fashion_mnist()
     data = replace(
         full, train=first(full.train, settings["pictures"]), test=first(full.test, settings["test_pictures"])
@@ -76,21 +76,20 @@ def load(settings: Settings) -> Task:
 
 
 def new_student(settings: Settings) -> nn.Module:
-    """The student, fresh: the same weights for the same seed, whichever side asks."""
+    """Build the student: the same weights for the same seed on every side."""
     torch.manual_seed(settings["seed"])
     return models.build(settings["student"])
 
 
 def first(split: Split, count: int) -> Split:
-    """The first ``count`` pictures of ``split``."""
+    """Return the first ``count`` images of ``split``."""
     return split if count >= len(split) else Split(split.images[:count], split.labels[:count])
 
 
 def small(task: Task, settings: Settings) -> tuple[Task, dict[str, Any]]:
-    """Two batches of the same task for one epoch.
+    """Return two batches of the same task for one epoch.
 
-    Every side trains on it before the clock starts, so that what libraries load when they are first
-    used is left out for all alike.
+    Every side trains on them before the timing starts, so that what libraries load at first use isn't timed.
     """
     batch_size = settings["batch_size"]
     data = replace(
@@ -102,15 +101,15 @@ def small(task: Task, settings: Settings) -> tuple[Task, dict[str, Any]]:
 
 
 def accuracy(task: Task) -> float:
-    """Of the trained student on the test split, in float32."""
+    """Return the trained student's accuracy on the test split, in float32."""
     return evaluate_split(task.student, task.data.test, task.data)[1]
 
 
 def distilled(settings: Settings, **options: Any) -> Measured:
-    """Ours, as the peers are compared with it: `distil`, which asks the teacher once about every picture.
+    """Run our side of the comparisons with peers: `distil`, with one forward pass of the teacher per image.
 
-    ``student_seconds`` are those of the epochs; ``teacher_seconds`` all others: the teacher's pass
-    over the pictures, the look at whether it was ever trained, and the choice of precision.
+    ``student_seconds`` are those of the epochs, ``teacher_seconds`` all others: the teacher's pass over the images, the
+    check that it was trained, and the choice of precision.
     """
     task = load(settings)
     warm, warm_settings = small(task, settings)
@@ -124,12 +123,12 @@ def distilled(settings: Settings, **options: Any) -> Measured:
 
 
 def distilled_from_fast_teacher(settings: Settings) -> Measured:
-    """`distilled`, the teacher asked in whatever precision is faster here."""
+    """Run `distilled` with the teacher in the precision that is faster on this machine."""
     return distilled(settings, teacher_precision="auto")
 
 
 def timed(peer: Callable[[Task, Settings], None], settings: Settings) -> Measured:
-    """Seconds that ``peer`` takes to train the task's student, after a try on `small`."""
+    """Measure the seconds in which ``peer`` trains the task's student, after a warm-up on `small`."""
     task = load(settings)
     peer(*small(task, settings))
     began = time.perf_counter()
@@ -138,7 +137,7 @@ def timed(peer: Callable[[Task, Settings], None], settings: Settings) -> Measure
 
 
 def train(task: Task, settings: Settings, **options: Any) -> History:
-    """Train ``task.student`` with `distil`; nothing is taken from or left in the cache."""
+    """Train ``task.student`` with `distil`, without the cache."""
     options = our_options(settings) | options
     return distil(
         task.student, task.teacher, task.data, **options, cache=False, validate=False, progress=False
@@ -146,7 +145,7 @@ def train(task: Task, settings: Settings, **options: Any) -> History:
 
 
 def our_options(settings: Settings) -> dict[str, Any]:
-    """What `distil` is to be told of the settings."""
+    """Return the arguments of `distil` from the settings."""
     names = (
         "temperature", "alpha", "epochs", "seed", "learning_rate", "batch_size", "weight_decay", "warm_up", "precision",
     )  # fmt: skip

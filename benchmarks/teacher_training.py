@@ -1,9 +1,8 @@
-"""A training step of a teacher: how long it takes, where the time goes, how near it comes to the processor's peak.
+"""Measure a training step of a teacher: its time, its parts, and its share of the processor's peak.
 
-Every side trains the same teacher with the same optimizer (Muon) on the same batches. ``details`` tell
-milliseconds a step by part, and ``share_of_peak``: floating-point operations of forward and backward
-pass (torch.utils.flop_counter) a second, over the fastest matrix product in the same number format
-seen in the same process.
+Every side trains the same teacher with the same optimizer (Muon) on the same batches. ``details`` give the milliseconds
+per step of each part, and ``share_of_peak``: floating-point operations of the forward and backward pass
+(torch.utils.flop_counter) per second, over the fastest matrix product in the same number format and process.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ if TYPE_CHECKING:
 
     from kdcourse.data import Batches, Dataset
 
-EPOCHS = 16  # of a teacher's training, as shipped
+EPOCHS = 16  # of the shipped teachers' training
 PARTS = ("data", "forward", "loss_and_backward", "optimizer_step", "metrics")
 
 
 def through_fit(precision: str, settings: Settings) -> Measured:
-    """`kdcourse.training.fit`, its steps timed from outside; then the same step part by part."""
+    """Run `kdcourse.training.fit` with its steps timed from outside, then the same step part by part."""
     from kdcourse.data import Augmentation
     from kdcourse.training import fit
 
@@ -61,7 +60,7 @@ def through_fit(precision: str, settings: Settings) -> Measured:
 
 
 def profile(model: nn.Module, batches: Batches, precision: str) -> dict[str, float]:
-    """Median seconds of each of `PARTS` over the steps of an epoch, taken in `fit`'s order."""
+    """Measure the median seconds of each of `PARTS` over the steps of an epoch, in `fit`'s order."""
     import torch
     import torch.nn.functional as F
 
@@ -88,7 +87,7 @@ def profile(model: nn.Module, batches: Batches, precision: str) -> dict[str, flo
         loss.item(), int((logits.argmax(1) == batch.labels).sum())
         clock.append(time.perf_counter())
         rows.append([later - sooner for sooner, later in pairwise(clock)])
-    # Several batches are drawn at once, so that of the data the mean counts.
+    # Several batches are drawn at once, so the data's time is a mean.
     columns = list(zip(*rows[2:] or rows, strict=True))
     return {"data": statistics.fmean(columns[0])} | {
         name: statistics.median(column) for name, column in zip(PARTS[1:], columns[1:], strict=True)
@@ -96,10 +95,10 @@ def profile(model: nn.Module, batches: Batches, precision: str) -> dict[str, flo
 
 
 def compiled(settings: Settings) -> Measured:
-    """The same step with ``torch.compile``: what it saves, what compiling costs, when it has paid for itself."""
+    """Run the same step with ``torch.compile``: time saved, time of compiling, steps until it pays off."""
     import torch
 
-    # What an earlier run compiled isn't lent to this one.
+    # Don't reuse what an earlier run compiled.
     cache = tempfile.TemporaryDirectory()
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache.name
     model, _, batches = _task(settings)
@@ -161,7 +160,7 @@ def _share(model: nn.Module, batches: Batches, precision: str, seconds: float) -
 
 
 def told(result: dict[str, Any]) -> str:
-    """What a result says of the peak and of torch.compile, in two sentences."""
+    """Return two sentences of a result about the peak and torch.compile."""
     sides = {name: side["details"] for name, side in result["sides"].items() if side["seconds"]}
     sentences = []
     fitted = sides.get(OURS)

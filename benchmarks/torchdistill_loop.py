@@ -1,14 +1,14 @@
-"""The same task by torchdistill 1.1.5 (Matsubara 2021, https://arxiv.org/abs/2011.12913), against ours.
+"""Compare with torchdistill 1.1.5 (Matsubara 2021, https://arxiv.org/abs/2011.12913), for the same task.
 
-Used of it, as its examples use it: the DistillationBox from a configuration; its own DataLoader
-(RandomSampler, two workers, the pictures' transforms one by one); the dictionaries in which it
-collects what both models put out ("." is the whole model, which needs no forward hook);
+Used, as in its examples: the DistillationBox from a configuration; its own DataLoader
+(RandomSampler, two workers, the images' transforms one by one); the dictionaries in which it
+collects both models' outputs ("." is the whole model, which needs no forward hook);
 WeightedSumLoss over its KDLoss, whose ``alpha`` weighs the labels; SGD and LambdaLR from its
 registries, the rate set at every step; its processes before and after epochs and forward passes.
 Not used: its YAML files, its accelerate branch and its logging of metrics, none of which the method
 needs.
 
-The pictures and transforms are those of the tutorial loop. Weight decay is 0 on both sides, since
+The images and transforms are those of the tutorial loop. Weight decay is 0 on both sides, since
 torchdistill's optimiser takes the student's parameters as one group.
 """
 
@@ -28,7 +28,7 @@ REQUIREMENT = "torchdistill==1.1.5"
 
 
 def configuration(settings: Settings, steps: int) -> dict[str, Any]:
-    """What a YAML file of torchdistill's would hold; ``steps`` an epoch."""
+    """Return what a YAML file of torchdistill would hold; ``steps`` per epoch."""
     total = settings["epochs"] * steps
     return {
         "num_epochs": settings["epochs"],
@@ -61,7 +61,7 @@ def configuration(settings: Settings, steps: int) -> dict[str, Any]:
 
 
 def box_for(task: Task, settings: Settings) -> Any:
-    """A DistillationBox for the task."""
+    """Return a DistillationBox for the task."""
     from torchdistill.core.distillation import get_distillation_box
 
     logging.getLogger("torchdistill").setLevel(logging.ERROR)
@@ -73,7 +73,7 @@ def box_for(task: Task, settings: Settings) -> Any:
 
 
 def train(task: Task, settings: Settings) -> None:
-    """The loop of torchdistill's examples."""
+    """Run the loop of torchdistill's examples."""
     box = box_for(task, settings)
     for epoch in range(box.num_epochs):
         box.pre_epoch_process(epoch=epoch)
@@ -86,7 +86,7 @@ def train(task: Task, settings: Settings) -> None:
 
 
 def torchdistill(settings: Settings) -> Measured:
-    """The same task by torchdistill."""
+    """Run the task with torchdistill."""
     need("torchdistill", REQUIREMENT)
     return timed(train, settings)
 

@@ -1,12 +1,12 @@
-"""The loop that today's tutorials teach, against `kdcourse.distillation.distil`.
+"""Compare `kdcourse.distillation.distil` with the loop of today's tutorials.
 
-That loop: a torch DataLoader with two workers over a data set whose pictures pass, one by one,
-through torchvision's ToTensor and Normalize; in every batch the frozen teacher is asked under
-no_grad, the loss is Hinton's, and the student takes a step of SGD; all in float32. Ours asks the
-teacher once about every picture, which is part of its seconds, and trains on what it answered.
+That loop has a torch DataLoader with two workers over a dataset whose images pass, one by one, through torchvision's
+ToTensor and Normalize. For every batch the frozen teacher runs under no_grad, the loss is Hinton's, and the student
+takes a step of SGD, all in float32. Our side runs the teacher once per image, which is part of its seconds, and
+trains on the stored logits.
 
 Both train the same student from the same weights with the same temperature, alpha, optimiser,
-learning rates and number of steps. The two draw different orders of the pictures.
+learning rates and number of steps. The two shuffle the images differently.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from kdcourse.training.optimizers import make_optimizer, one_cycle
 
 
 class Pictures(TorchDataset[tuple[Tensor, int]]):
-    """Pictures as torchvision's data sets give them: PIL, then the transforms, one picture a call."""
+    """Give images as torchvision's datasets do: PIL, then the transforms, one image per call."""
 
     def __init__(self, split: Split, data: Dataset) -> None:
         from torchvision import transforms
@@ -52,7 +52,7 @@ class Pictures(TorchDataset[tuple[Tensor, int]]):
 def loss_of(
     logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float, alpha: float
 ) -> Tensor:
-    """``alpha * T^2 * KL`` with the teacher plus ``(1 - alpha)`` cross-entropy with the labels."""
+    """Compute ``alpha * T^2 * KL`` with the teacher plus ``(1 - alpha)`` cross-entropy with the labels."""
     soft_targets = F.softmax(teacher_logits / temperature, dim=-1)
     soft_prob = F.log_softmax(logits / temperature, dim=-1)
     soft_loss = F.kl_div(soft_prob, soft_targets, reduction="batchmean") * temperature**2
@@ -60,7 +60,7 @@ def loss_of(
 
 
 def train(task: Task, settings: Settings) -> None:
-    """Train ``task.student`` as a tutorial would."""
+    """Train ``task.student`` as tutorials do."""
     loader = DataLoader(
         Pictures(task.data.train, task.data), batch_size=settings["batch_size"], shuffle=True, num_workers=2,
         drop_last=True,
@@ -91,7 +91,7 @@ def train(task: Task, settings: Settings) -> None:
 
 
 def tutorial(settings: Settings) -> Measured:
-    """The loop above."""
+    """Run the loop above."""
     return timed(train, settings)
 
 

@@ -1,4 +1,4 @@
-"""One run of one side in a process of its own: ``python -m benchmarks.worker TASK``, JSON in, JSON out."""
+"""Run one side once in this process: ``python -m benchmarks.worker TASK``, JSON in, JSON out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.harness import Comparison, Measured, NotInstalledError
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
-    """Run the side that ``task`` names; what `benchmarks.harness.Run` holds of it."""
+    """Run the side that ``task`` names and return the fields of its `benchmarks.harness.Run`."""
     try:
         measured = _measure(task)
     except NotInstalledError as error:
@@ -35,9 +35,9 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def peak_memory() -> int:
-    """The most bytes that this process ever had resident."""
+    """Return the peak resident bytes of this process."""
     if sys.platform == "linux":
-        # ru_maxrss there starts from what the parent held at the time of the fork.
+        # On Linux ru_maxrss starts from the parent's size at the time of the fork.
         status = Path("/proc/self/status").read_text()
         if found := re.search(r"VmHWM:\s+(\d+) kB", status):
             return int(found[1]) * 1024
@@ -60,8 +60,8 @@ def _measure(task: dict[str, Any]) -> Measured:
 
 
 def _end_with_parent() -> None:
-    """End this process and its children as soon as stdin closes: the harness is gone, however it went."""
-    # Not sys.stdin: a thread that waits in it holds a lock that the interpreter wants at its end.
+    """End this process and its children when stdin closes, which means that the harness has ended."""
+    # Not sys.stdin: a thread that waits in it holds a lock that the interpreter needs at exit.
     while os.read(0, 1):
         pass
     import psutil
@@ -72,9 +72,9 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Run the task of the first argument; its JSON is all that reaches stdout."""
+    """Run the task of the first argument; only its JSON is written to stdout."""
     answer = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever libraries print goes where errors go
+    os.dup2(2, 1)  # what libraries print goes to stderr
     threading.Thread(target=_end_with_parent, daemon=True).start()
     print(json.dumps(run(json.loads(sys.argv[1]))), file=answer, flush=True)
 

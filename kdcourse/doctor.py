@@ -1,8 +1,8 @@
-"""Whether this machine is ready for the course, and what to do where it is not.
+"""Check whether this machine is ready for the course, and say how to fix what isn't.
 
-`checks` looks and gives a list of `Finding`; `report` writes it out; `exit_status` is 0 when
-nothing failed. Nothing here needs torch, torchvision or any other package to be in order, since
-that is what is being asked: each is imported inside the one check that needs it.
+`checks` returns a list of `Finding`, `report` formats it, `exit_status` is 0 if no check failed. This module works
+without torch, torchvision or any other package, because it checks them: each is imported inside the check that needs
+it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 OLDEST_PYTHON = (3, 11)
-DISK_NEEDED = 1e9  # bytes: soft targets of many views, checkpoints and reports
+DISK_NEEDED = 1e9  # bytes: soft targets of many views, checkpoints, reports
 MEMORY_NEEDED = 2e9  # bytes: torch itself, the data as uint8 and float32, activations of a batch
-MEMORY_LEAST = 1e9  # bytes: below this a run is expected to be killed, above it to be slow at worst
+MEMORY_LEAST = 1e9  # bytes: with less, a run would probably be killed; with more it may be slow
 MISMATCH = "operator torchvision::nms does not exist"
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -36,7 +36,7 @@ try:
     stage = "torchvision"
     import torchvision
     from torchvision.ops import nms
-    # An operator that is registered but was compiled for another torch fails only when called.
+    # An operator that was compiled for another torch fails only when called.
     nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
     stage = ""
 except BaseException as error:
@@ -48,7 +48,7 @@ else:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: ``ok`` is True, False (failed) or None (a warning: the course runs without it)."""
+    """Hold the result of one check: ``ok`` is True, False (failed) or None (a warning: the course runs anyway)."""
 
     name: str
     ok: bool | None
@@ -57,12 +57,12 @@ class Finding:
 
     @property
     def word(self) -> str:
-        """``ok``, ``warn`` or ``FAIL``: readable without colour."""
+        """Return ``ok``, ``warn`` or ``FAIL``."""
         return {True: "ok", None: "warn", False: "FAIL"}[self.ok]
 
 
 def checks() -> list[Finding]:
-    """Look at everything; a check that breaks down is itself a failed finding, never an exception."""
+    """Run all checks; a check that raises an exception becomes a failed finding."""
     findings = [
         *_guarded("Python", python),
         *_guarded("packages", packages),
@@ -74,9 +74,7 @@ def checks() -> list[Finding]:
             findings += _guarded(name, check)
         else:
             findings.append(
-                Finding(
-                    name, None, "not looked at, because torch does not work", "Mend torch first, see above."
-                )
+                Finding(name, None, "not checked, because torch does not work", "Fix torch first, see above.")
             )
     for name, check in (("teachers", teachers), ("Jupyter", jupyter), ("disk", disk), ("memory", memory)):
         findings += _guarded(name, check)
@@ -84,7 +82,7 @@ def checks() -> list[Finding]:
 
 
 def report(findings: Sequence[Finding]) -> str:
-    """The findings as text, one a line, each cure below its finding and the verdict at the end."""
+    """Return the findings as text: one per line, each fix below its finding, and a summary at the end."""
     width = max((len(finding.name) for finding in findings), default=0)
     lines = []
     for finding in findings:
@@ -100,12 +98,12 @@ def report(findings: Sequence[Finding]) -> str:
 
 
 def exit_status(findings: Iterable[Finding]) -> int:
-    """0 when nothing failed (warnings allowed), else 1."""
+    """Return 0 if no check failed (warnings are allowed), else 1."""
     return int(any(finding.ok is False for finding in findings))
 
 
 def python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> list[Finding]:
-    """Python is new enough."""
+    """Check that Python is new enough."""
     found = ".".join(map(str, version)) + f" ({sys.executable})"
     oldest = ".".join(map(str, OLDEST_PYTHON))
     return [
@@ -122,7 +120,7 @@ def python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> list[Findi
 def packages(
     requirements: Sequence[str] | None = None, version_of: Callable[[str], str | None] | None = None
 ) -> list[Finding]:
-    """What kdcourse itself asks for is installed, in versions it accepts (torch and torchvision apart)."""
+    """Check that kdcourse's requirements are installed (torch and torchvision have their own check)."""
     from packaging.requirements import Requirement
 
     version_of = version_of or _version
@@ -155,17 +153,17 @@ def torch_pair(
     imported: Callable[[], tuple[str, str]] | None = None,
     pins: dict[str, str] | None = None,
 ) -> list[Finding]:
-    """Torch and torchvision are there, can be imported and belong together.
+    """Check that torch and torchvision are installed, can be imported and match.
 
-    torchvision's compiled operators fit one torch. Beside another, ``import torchvision`` fails with
-    "operator torchvision::nms does not exist", or the interpreter dies. Hence the import happens in a
-    process of its own, and the release of torch that torchvision wants is read from its own metadata.
+    torchvision's compiled operators work with one release of torch only. With another, ``import torchvision`` fails
+    with "operator torchvision::nms does not exist", or the interpreter crashes. So they are imported in another
+    process, and the release of torch that torchvision requires is read from its metadata.
 
     Args:
-        version_of: installed version by distribution name, None where there is none.
+        version_of: returns the installed version of a distribution, or None.
         wants: torchvision's requirements as its metadata lists them.
-        imported: imports both; gives the one that failed ("torch", "torchvision" or "") and the error.
-        pins: versions known to go together, by name; by default those of the checkout's constraints.txt.
+        imported: imports both; returns the one that failed ("torch", "torchvision" or "") and the error.
+        pins: versions that are known to match, by name; by default those of the checkout's constraints.txt.
     """
     version_of = version_of or _version
     torch, vision = version_of("torch"), version_of("torchvision")
@@ -210,7 +208,7 @@ def torch_pair(
 
 
 def device() -> list[Finding]:
-    """What the course computes on."""
+    """Report the device that the course uses."""
     import torch
 
     threads = f"{torch.get_num_threads()} of {os.cpu_count()} processor cores used"
@@ -223,7 +221,7 @@ def device() -> list[Finding]:
 
 
 def precision(measure: Callable[[str], dict[str, float]] | None = None) -> list[Finding]:
-    """Which number format trains fastest here, measured."""
+    """Measure which number format trains fastest on this machine."""
     import torch
 
     from kdcourse.training import precision as room
@@ -237,10 +235,10 @@ def precision(measure: Callable[[str], dict[str, float]] | None = None) -> list[
 
 
 def data(verify: Callable[[], Iterable[tuple[Path, bool, str, str]]] | None = None) -> list[Finding]:
-    """The files of Fashion-MNIST are whole; files that are still to be fetched are a warning.
+    """Check that the files of Fashion-MNIST are intact; a file that must still be downloaded is a warning.
 
     Args:
-        verify: gives (file, whole, expected digest, found digest or "missing") for each file.
+        verify: returns (file, intact, expected digest, found digest or "missing") for each file.
     """
     if verify is None:
         from kdcourse.data import fashion
@@ -273,7 +271,7 @@ def data(verify: Callable[[], Iterable[tuple[Path, bool, str, str]]] | None = No
 
 
 def teachers(folder: Path | None = None) -> list[Finding]:
-    """The trained teachers are the ones that were published: ``SHA256SUMS`` beside them says which."""
+    """Check the trained teachers against the ``SHA256SUMS`` in their folder."""
     from kdcourse.errors import CheckpointError
     from kdcourse.files import CHECKSUMS, read_checksums, sha256, shipped
 
@@ -285,7 +283,7 @@ def teachers(folder: Path | None = None) -> list[Finding]:
                 "teachers",
                 None,
                 f"no trained teachers here ({sums} is missing)",
-                "Take the repository's data folder along, or train them: kdcourse run --teachers train",
+                "Copy the repository's data folder here, or train them: kdcourse run --teachers train",
             )
         ]
     cure = "Restore them, git checkout -- data/teachers, or train them: kdcourse run --teachers train"
@@ -305,9 +303,9 @@ def teachers(folder: Path | None = None) -> list[Finding]:
 
 
 def jupyter(version_of: Callable[[str], str | None] | None = None) -> list[Finding]:
-    """What opens the lessons. `kdcourse run` works without, hence warnings only."""
+    """Check what opens the lessons; only warnings, because `kdcourse run` works without it."""
     version_of = version_of or _version
-    # ipykernel alone is what VS Code and hosted notebooks work with.
+    # VS Code and hosted notebooks need only ipykernel.
     for name in ("jupyterlab", "notebook", "ipykernel"):
         if version := version_of(name):
             notebooks = Finding("Jupyter", True, f"{name} {version}")
@@ -331,10 +329,10 @@ def disk(
     folders: Sequence[Path] | None = None,
     free_at: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
 ) -> list[Finding]:
-    """Room for soft targets (the user's cache) and for reports (the working folder)."""
+    """Check the disk space for soft targets (the user's cache) and reports (the working folder)."""
     if folders is None:
         folders = [Path.cwd()]
-        # Missing, it is named by `packages`; the working folder can be looked at without.
+        # If it is missing, `packages` says so; the working folder can be checked without it.
         with contextlib.suppress(ModuleNotFoundError):
             from platformdirs import user_cache_path
 
@@ -351,7 +349,7 @@ def disk(
 
 
 def memory(available: float | None = None) -> list[Finding]:
-    """Free memory, inside a container's limit where there is one."""
+    """Check the free memory, within a container's limit if there is one."""
     if available is None:
         import psutil
 
@@ -370,7 +368,7 @@ def memory(available: float | None = None) -> list[Finding]:
 
 
 def main() -> int:
-    """Print the report: ``python -m kdcourse.doctor`` works where the command line's packages don't."""
+    """Print the report: ``python -m kdcourse.doctor`` works even if the command line's packages are broken."""
     findings = checks()
     print(report(findings))
     return exit_status(findings)
@@ -380,21 +378,21 @@ def _guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
     try:
         return check()
     except ModuleNotFoundError as error:
-        return [Finding(name, False, f"can't be looked at without the package {error.name}", _install())]
+        return [Finding(name, False, f"can't be checked without the package {error.name}", _install())]
     except Exception as error:
-        # A broken installation can fail in any way; the other checks still have something to say.
-        found = f"the check itself stopped: {type(error).__name__}: {error}"
+        # A broken installation can fail in any way; the other checks must still run.
+        found = f"the check failed: {type(error).__name__}: {error}"
         return [Finding(name, False, found, _install())]
 
 
 def _pip(arguments: str) -> str:
-    # The interpreter by its path: a bare "pip" may belong to another Python.
+    # The interpreter's path, because a bare "pip" may belong to another Python.
     interpreter = f'"{sys.executable}"' if " " in sys.executable else sys.executable
     return f"{interpreter} -m pip install {arguments}"
 
 
 def _install() -> str:
-    """The command that installs kdcourse with all it asks for, from where this copy came from."""
+    """Return the command that installs kdcourse and its requirements from the source of this copy."""
     if (CHECKOUT / "constraints.txt").is_file():
         return f"In {CHECKOUT}: " + _pip("-e . -c constraints.txt")
     try:
@@ -420,7 +418,7 @@ def _requires(name: str) -> Sequence[str]:
 
 
 def _torch_wanted(requirements: Sequence[str]) -> str:
-    """The part after the name in torchvision's requirement for torch, such as '==2.11.0'."""
+    """Return the specifier of torchvision's requirement for torch, such as '==2.11.0'."""
     for text in requirements:
         # "torch==2.11.0" or, as older tools write it, "torch (==2.11.0)".
         if need := re.match(r"torch\s*\(?\s*([<>=!~][^;)]*)", text):
@@ -432,29 +430,29 @@ def _contains(specifier: str, version: str) -> bool:
     try:
         from packaging.specifiers import SpecifierSet
     except ModuleNotFoundError:
-        return True  # The import was tried and counts; that packaging is missing is said elsewhere.
+        return True  # The import counts; `packages` reports that packaging is missing.
 
     return SpecifierSet(specifier).contains(version, prereleases=True)
 
 
 def _pins() -> dict[str, str]:
-    """Versions of torch and torchvision that the checkout's constraints.txt names."""
+    """Return the versions of torch and torchvision in the checkout's constraints.txt."""
     file = CHECKOUT / "constraints.txt"
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     return dict(re.findall(r"^(torch|torchvision)==([^\s;]+)", text, flags=re.MULTILINE))
 
 
 def _pair_cure(torch: str | None, vision: str | None, spec: str, pins: dict[str, str]) -> str:
-    """The pip command that brings a torch and a torchvision made for each other."""
+    """Return the pip command that installs a matching torch and torchvision."""
     if len(pins) == 2:
         pair = f'"torch=={pins["torch"]}" "torchvision=={pins["torchvision"]}"'
         if (torch, vision) == (pins["torch"], pins["torchvision"]):
-            # Right versions on paper: only files written anew can help.
+            # The versions match, so the files must be reinstalled.
             return _pip(f"--force-reinstall --no-deps {pair}")
         return _pip(pair)
     if vision and (release := re.search(r"(?:==|>=|~=)\s*([\d.]+\d)", spec)):
-        # Exactly the oldest torch admitted: the one torchvision was compiled with. A range would let
-        # pip keep the torch that is there.
+        # Exactly the oldest torch allowed, the one torchvision was compiled with. With a range pip could keep
+        # the installed torch.
         return _pip(f'--force-reinstall "torch=={release.group(1)}" "torchvision=={vision.split("+")[0]}"')
     return _pip("--upgrade --force-reinstall torch torchvision")
 
@@ -476,12 +474,12 @@ def _import_both(with_torchvision: bool = True) -> tuple[str, str]:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or where it would be made: its nearest parent that is there."""
+    """Return the folder, or its nearest existing parent."""
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def _container_memory(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Bytes left under a Linux control group's limit (version 2, then 1); None where there is none."""
+    """Return the bytes left under a Linux control group's limit (version 2, then 1), or None without a limit."""
     for limit_file, used_file, stat_file in (
         ("memory.max", "memory.current", "memory.stat"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
@@ -492,7 +490,7 @@ def _container_memory(root: Path = Path("/sys/fs/cgroup")) -> float | None:
             stat = (root / stat_file).read_text()
         except (OSError, ValueError):
             continue
-        # Files read long ago count as used, though the system drops them when memory is wanted.
+        # Cached files count as used, but the system drops them when memory is needed.
         cache = re.search(r"^(?:total_)?inactive_file (\d+)$", stat, flags=re.MULTILINE)
         return limit - used + (float(cache.group(1)) if cache else 0.0)
     return None

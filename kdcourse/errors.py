@@ -1,16 +1,16 @@
-"""Errors whose message says what was wrong, what was found and what to do."""
+"""Define the package's errors; a message says what was wrong, what was found and what to do."""
 
 
 class KdcourseError(Exception):
-    """Base class; the command line prints its message without a traceback."""
+    """Serve as base class; the command line prints its message without a traceback."""
 
 
 class ArgumentError(KdcourseError, ValueError):
-    """An argument outside what a function accepts."""
+    """Signal an argument that a function doesn't accept."""
 
 
 class DataError(KdcourseError):
-    """Images, labels or their files are missing, damaged or not as promised."""
+    """Signal images, labels or files that are missing, damaged or malformed."""
 
 
 class DataWarning(UserWarning):
@@ -18,16 +18,16 @@ class DataWarning(UserWarning):
 
 
 class CheckpointError(KdcourseError):
-    """A stored file of weights or training state can't be used."""
+    """Signal a stored file of weights or training state that can't be used."""
 
 
 class DivergedError(KdcourseError):
-    """Training produced a loss that is not a finite number."""
+    """Signal that training produced a loss that isn't a finite number."""
 
 
 class LessonError(KdcourseError):
-    """A lesson's source is malformed, doesn't run, or what it claims doesn't hold."""
+    """Signal a lesson that is malformed, doesn't run, or makes a false claim."""
 
 
 class CourseworkError(KdcourseError):
-    """Coursework can't be made or graded on this machine, or not as asked."""
+    """Signal coursework that can't be made or graded as asked on this machine."""

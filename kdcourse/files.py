@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Write files atomically, read checksums, and find the shipped files."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from pathlib import Path
 
 from kdcourse.errors import CheckpointError
 
-CHECKSUMS = "SHA256SUMS"  # lies beside the files that it lists
-_MARK = ".kdcourse-"  # in the names of files that are still being written
+CHECKSUMS = "SHA256SUMS"  # in the folder of the files that it lists
+_MARK = ".kdcourse-"  # in the names of temporary files
 _ABANDONED_AFTER = 24 * 3600  # seconds; no write of one file takes that long
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write ``content`` so that readers, crashes and full disks meet the old file or the new, never a half.
+    """Write ``content`` atomically: ``path`` holds either the old content or the new, even after a crash.
 
-    The content goes to a temporary file in the same folder, is flushed to the disk and then renamed
-    over ``path``. A process that is killed in between leaves that temporary file; a later write into
-    the same folder removes it a day on, when nobody can still be writing it.
+    The content is written to a temporary file in the same folder, flushed to the disk and renamed to ``path``. A
+    process that is killed in between leaves the temporary file; a later write into the same folder removes it after
+    a day.
 
     Raises:
-        OSError: the folder can't be written, or the disk is full; ``path`` is then as it was.
+        OSError: the folder can't be written, or the disk is full; ``path`` is then unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path.parent)  # first, for the room that it may take
+    _remove_abandoned(path.parent)  # first, because it frees space
     data = content.encode() if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_MARK}", suffix=".tmp")
     try:
@@ -36,7 +36,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's own mode would lock other users out of shared folders
+        os.chmod(temporary, 0o644)  # mkstemp's mode would exclude other users of a shared folder
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -52,16 +52,16 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
+    """Return the SHA-256 of a file's content in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """File name -> SHA-256 in hexadecimal, from the folder's ``SHA256SUMS``; empty where there is none.
+    """Read the folder's ``SHA256SUMS``: file name -> SHA-256 in hexadecimal; empty if there is no such file.
 
     Raises:
-        CheckpointError: a line that ``sha256sum`` wouldn't write.
+        CheckpointError: a line isn't in the format of ``sha256sum``.
     """
     path = folder / CHECKSUMS
     if not path.exists():
@@ -82,7 +82,7 @@ def read_checksums(folder: Path) -> dict[str, str]:
 
 
 def shipped(name: str) -> Path:
-    """Where the course keeps its ``name``: ``data/NAME`` of a checkout, or inside an installed wheel."""
+    """Return the folder of the course's ``name``: ``data/NAME`` in a checkout, else inside the installed package."""
     package = Path(__file__).resolve().parent
     checkout = package.parent / "data" / name
     return checkout if checkout.is_dir() else package / "shipped" / name

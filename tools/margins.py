@@ -2,6 +2,7 @@
 
     python -m tools.margins              run what hasn't been run yet, then write the table
     python -m tools.margins 07 --settings "2 threads"
+    python -m tools.margins --jobs 2     two lessons at a time
     python -m tools.margins --table      write the table from the runs stored so far
 
 A claim that holds here by a hair fails elsewhere: another number of threads or another processor adds numbers in
@@ -29,9 +30,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import nbformat
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = CHECKOUT / "notebooks"
@@ -123,13 +127,11 @@ def run(path: Path, setting: str) -> dict[str, Any]:
     ``claims``: each claim's sentence, whether it held, and its evidence, conditions among it. ``differs``: the first
     line of each cell whose printed output isn't what the notebook stores. ``error``: what stopped the lesson, or None.
     """
-    import nbformat
     import torch
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
-    stored = nbformat.read(path, as_version=4)
-    code = [cell for cell in stored.cells if cell.cell_type == "code"]
+    code = code_cells(path)
     cells = [nbformat.v4.new_code_cell(_COMPARED)]
     cells += [nbformat.v4.new_code_cell(noting(cell.source), metadata=cell.metadata) for cell in code]
     notebook = nbformat.v4.new_notebook(cells=cells)
@@ -200,6 +202,11 @@ def _printed(cell: Any) -> list[str]:
         elif "text/plain" in output.get("data", {}):
             texts.append(output.data["text/plain"])
     return texts
+
+
+def code_cells(path: Path) -> list[Any]:
+    """Return the code cells of a stored notebook."""
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
 def topic(path: Path) -> str:
@@ -294,15 +301,22 @@ def faults(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 @dataclass(frozen=True)
 class Stated:
-    """A claim as a lesson's code has it: a pattern of its sentence, and the names of its evidence with a bound."""
+    """A claim as a lesson's code has it.
+
+    Attributes:
+        sentence: with dots for what the code computes.
+        pattern: what fits the sentence that was recorded.
+        bounds: of its evidence and conditions by name: lower and upper end; None where there is none, or where it is
+            computed and only a run can tell.
+    """
 
     sentence: str
     pattern: re.Pattern[str]
-    bounded: tuple[str, ...]
+    bounds: dict[str, tuple[float | None, float | None] | None]
 
 
 def stated(code: str) -> list[Stated]:
-    """Return the claims in a lesson's code (one cell, or all joined)."""
+    """Return the claims in a cell's code."""
     try:
         tree = ast.parse(code)
     except SyntaxError:
@@ -312,31 +326,65 @@ def stated(code: str) -> list[Stated]:
         parts = call.args[0].values if isinstance(call.args[0], ast.JoinedStr) else [call.args[0]]
         texts = [str(part.value) if isinstance(part, ast.Constant) else None for part in parts]
         pattern = "".join(".*" if text is None else re.escape(text) for text in texts).strip()
-        bounded = tuple(
-            part.arg
-            for part in call.keywords
-            if part.arg and isinstance(part.value, ast.Call) and isinstance(part.value.func, ast.Name)
-            and part.value.func.id in ("at_least", "at_most", "between")
-        )  # fmt: skip
+        bounds: dict[str, tuple[float | None, float | None] | None] = {}
+        for condition in ast.walk(_noted(call.args[1]) if len(call.args) > 1 else ast.Pass()):
+            if isinstance(condition, ast.Call) and ast.unparse(condition.func) == "__compared__":
+                bounds[ast.literal_eval(condition.args[0])] = (0.0, None)
+        for part in call.keywords:
+            if part.arg and isinstance(part.value, ast.Call):
+                kind = ast.unparse(part.value.func)
+                ends = [_literal(end) for end in part.value.args[1:3]]
+                if kind in ("at_least", "at_most", "between"):
+                    both = {"at_least": (ends[0], None), "at_most": (None, ends[0])}.get(
+                        kind, (ends[0], ends[-1])
+                    )
+                    bounds[part.arg] = both if any(end is not None for end in both) else None
         sentence = "".join("..." if text is None else text for text in texts).strip()
-        found.append(Stated(sentence, re.compile(pattern + r"\s*"), bounded))
+        found.append(Stated(sentence, re.compile(pattern + r"\s*"), bounds))
     return found
 
 
-def unmeasured(lesson: str, code: Iterable[str], rows: Sequence[dict[str, Any]], least: int = 1) -> list[str]:
-    """Return the sentences of a lesson's claims whose bounds fewer than ``least`` stored runs have measured.
+def _literal(node: ast.expr) -> float | None:
+    try:
+        return float(ast.literal_eval(node))
+    except (ValueError, TypeError):
+        return None
+
+
+def present(rows: Sequence[dict[str, Any]], lessons: dict[str, list[Stated]]) -> list[dict[str, Any]]:
+    """Return what the runs say of the claims that lessons make now, with the bounds that these have now.
+
+    Claims are known by their sentence and the names of their numbers. So a run counts for as long as these stay,
+    however the code around them, or a bound, has changed since.
+    """
+    kept = []
+    for row in rows:
+        claims = []
+        for claim in row["claims"]:
+            for now in lessons.get(row["lesson"], []):
+                if now.pattern.fullmatch(claim["sentence"]):
+                    evidence = {name: part for name, part in claim["evidence"].items() if name in now.bounds}
+                    for name, part in evidence.items():
+                        if (ends := now.bounds[name]) is not None:
+                            evidence[name] = part | {"low": ends[0], "high": ends[1]}
+                    claims.append(claim | {"evidence": evidence})
+                    break
+        kept.append(row | {"claims": claims})
+    return kept
+
+
+def unmeasured(claims: Iterable[Stated], rows: Sequence[dict[str, Any]], least: int = 1) -> list[str]:
+    """Return the sentences of a lesson's claims of which fewer than ``least`` runs have measured every number.
 
     Args:
-        lesson: its topic, such as ``segmentation``.
-        code: of its cells.
-        rows: as `stored` returns them.
+        claims: of the lesson.
+        rows: its runs, as `present` returns them.
         least: runs that count as measured.
     """
-    measured = [margin for margin in margins(rows) if margin.lesson == lesson]
+    measured = margins(rows)
     return [
         claim.sentence
-        for cell in code
-        for claim in stated(cell)
+        for claim in claims
         if any(
             not any(
                 margin.name == name
@@ -344,9 +392,17 @@ def unmeasured(lesson: str, code: Iterable[str], rows: Sequence[dict[str, Any]],
                 and len(margin.values) >= least
                 for margin in measured
             )
-            for name in claim.bounded
+            for name in claim.bounds
         )
     ]
+
+
+def lessons(notebooks: Path = NOTEBOOKS) -> dict[str, list[Stated]]:
+    """Return the claims of every notebook, by the lesson's topic."""
+    return {
+        topic(path): [claim for cell in code_cells(path) for claim in stated(cell.source)]
+        for path in sorted(notebooks.glob("*.ipynb"))
+    }
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -401,33 +457,43 @@ def _shell(environment: dict[str, str]) -> str:
     return " ".join(f"{name}={value}" for name, value in environment.items())
 
 
+def _of(rows: Sequence[dict[str, Any]], lesson: str, setting: str) -> list[dict[str, Any]]:
+    """Return the run of a lesson under a setting, if it is stored and went to its end."""
+    return [
+        row for row in rows
+        if (row["lesson"], row["setting"]) == (lesson, setting) and row["error"] is None
+    ]  # fmt: skip
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what isn't stored yet, write the table, and print what isn't well."""
+    """Run what isn't stored yet, write the table, and print what is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tools.margins", description=__doc__.split("\n")[0])
     parser.add_argument("lessons", nargs="*", help="numbers or topics of lessons, such as 07; none means all")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="NAME")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="run N lessons at a time")
     parser.add_argument("--table", action="store_true", help="run nothing, only write the table")
     chosen = parser.parse_args(arguments)
-    import nbformat
-
     paths = [
         path for path in sorted(NOTEBOOKS.glob("*.ipynb"))
         if not chosen.lessons or {path.stem, path.stem[:2], topic(path)} & set(chosen.lessons)
     ]  # fmt: skip
-    for setting in [] if chosen.table else chosen.settings:
-        for path in paths:
-            code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-            key = (topic(path), digest(code), setting)
-            if any((row["lesson"], row["digest"], row["setting"]) == key for row in stored()):
-                continue
-            row = run(path, setting)
-            with RUNS.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            print(
-                f"{path.stem}, {setting}: {row['seconds']} s, {'stopped' if row['error'] else 'to its end'}",
-                flush=True,
-            )
-    rows = stored()
+    claims = lessons()
+    measured = present(stored(), claims)
+    jobs = [
+        (path, setting)
+        for setting in chosen.settings
+        for path in paths
+        if unmeasured(claims[topic(path)], _of(measured, topic(path), setting))
+    ]
+    if not chosen.table:
+        with ThreadPoolExecutor(max(1, chosen.jobs)) as pool:
+            for running in as_completed([pool.submit(run, *job) for job in jobs]):
+                row = running.result()
+                with RUNS.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+                ended = "stopped" if row["error"] else "to its end"
+                print(f"{row['lesson']}, {row['setting']}: {row['seconds']} s, {ended}", flush=True)
+    rows = present(stored(), claims)
     TABLE.write_text(table(rows), encoding="utf-8")
     print("\n".join(faults(rows)) or f"All is well in {len(rows)} runs.")
 

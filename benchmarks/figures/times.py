@@ -1,4 +1,4 @@
-"""How long things take: several ways side by side, and one way as its task grows."""
+"""Draw seconds: several sides next to each other, or one side as its task grows."""
 
 from __future__ import annotations
 
@@ -30,10 +30,9 @@ _LOGARITHMIC_FROM = 10  # times from the shortest to the longest
 
 @dataclass(frozen=True)
 class SideTimes:
-    """One way of doing a task in `side_by_side`: seconds above 0.
+    """Hold the seconds (above 0) of one side in `side_by_side`.
 
-    ``spread`` is (least, most); ``ratio`` says how many times the seconds of the first way this one takes,
-    None for that way itself.
+    ``spread`` is (least, most); ``ratio`` is its seconds over those of the first side, None for the first side itself.
     """
 
     label: str
@@ -44,7 +43,7 @@ class SideTimes:
 
 @dataclass(frozen=True)
 class GrowthPoint:
-    """One size in `growth`, with its seconds: median and (least, most), all above 0."""
+    """Hold one size in `growth` and its seconds: median and (least, most), all above 0."""
 
     size: float
     seconds: float
@@ -52,16 +51,16 @@ class GrowthPoint:
 
 
 def side_by_side(sides: Sequence[SideTimes], question: str) -> Figure:
-    """A bar of median seconds for each way, the first on top, seconds and ratio written behind it.
+    """Draw one bar of median seconds per side, the first on top, with seconds and ratio next to it.
 
-    Whiskers reach from the least seconds to the most. The axis is logarithmic where the longest way
-    takes more than ten times the shortest; its bars then begin at a fraction of the shortest.
+    Whiskers reach from the least seconds to the most. The axis is logarithmic if the longest side takes more than ten
+    times the shortest; the bars then begin at a third of the shortest.
 
     Raises:
-        ArgumentError: no way, seconds that aren't above 0, a spread that leaves them out.
+        ArgumentError: no side, seconds that aren't above 0, a spread that doesn't contain them.
     """
     if not sides:
-        raise ArgumentError("A comparison needs at least one way to draw; found none. Pass SideTimes.")
+        raise ArgumentError("A comparison needs at least one side; found none. Pass SideTimes.")
     for side in sides:
         _check(side.label, side.seconds, side.spread)
     longest = max(side.spread[1] for side in sides)
@@ -71,7 +70,7 @@ def side_by_side(sides: Sequence[SideTimes], question: str) -> Figure:
         figure = new_figure(8.0, 1.5 + 0.55 * len(sides))
         _title(figure, question, 74)
         axes = figure.subplots()
-        # All decades of the bars count from this end.
+        # Bars on a logarithmic axis need a start above 0.
         begin = shortest / 3 if logarithmic else 0.0
         for place, (side, look) in enumerate(zip(sides, looks([side.label for side in sides]), strict=True)):
             axes.barh(
@@ -92,7 +91,7 @@ def side_by_side(sides: Sequence[SideTimes], question: str) -> Figure:
         axes.grid(axis="y", visible=False)
         if logarithmic:
             axes.set_xscale("log")
-            # Room for what is written behind the longest bar.
+            # Space for the text next to the longest bar.
             axes.set_xlim(begin, longest * (longest / begin) ** 0.42)
             axes.xaxis.set_major_locator(LogTicks())
             axes.xaxis.set_minor_formatter(NullFormatter())
@@ -114,22 +113,22 @@ def growth(
     interval: tuple[float, float] | None = None,
     scale: float | None = None,
 ) -> Figure:
-    """Seconds against size, both logarithmic, with the power law ``scale * size ** exponent`` fitted to them.
+    """Draw seconds against size, both logarithmic, with a fitted power law ``scale * size ** exponent``.
 
     Bars reach from the least seconds to the most.
 
     Args:
         points: at least one.
         question: the title.
-        unit: of the sizes, in the plural: "pictures".
-        exponent, scale: of the law; None draws no line.
+        unit: unit of the sizes, in the plural: "students".
+        exponent, scale: of the power law; None draws no line.
         interval: the exponent's 95 % interval (low, high), where known.
 
     Raises:
-        ArgumentError: no point, sizes or seconds that aren't above 0, a spread that leaves them out.
+        ArgumentError: no point, sizes or seconds that aren't above 0, a spread that doesn't contain them.
     """
     if not points:
-        raise ArgumentError("Growth needs at least one size to draw; found none. Pass GrowthPoints.")
+        raise ArgumentError("Growth needs at least one size; found none. Pass GrowthPoints.")
     for point in points:
         _check(f"{point.size:g} {unit}", point.seconds, point.spread)
         if not 0 < point.size < math.inf:
@@ -174,7 +173,7 @@ def growth(
 
 
 def _title(figure: Figure, question: str, width: int) -> None:
-    """``question`` above everything, in lines of ``width`` letters, three at most."""
+    """Write ``question`` as the title, in at most three lines of ``width`` letters."""
     lines = textwrap.wrap(" ".join(question.split()), width, max_lines=3, placeholder=" …")
     figure.set_figheight(figure.get_figheight() + 0.18 * (len(lines) - 1))
     figure.suptitle("\n".join(lines), x=0.012, ha="left", weight="bold")

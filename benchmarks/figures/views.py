@@ -1,4 +1,4 @@
-"""What stored views cost, and what they bring."""
+"""Draw the cost and the benefit of stored augmented views."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from kdcourse.figures.style import (
 
 @dataclass(frozen=True)
 class ViewsPoint:
-    """One way to train in `views_trade_off`.
+    """Hold one side of `views_trade_off`.
 
-    ``views`` is K, None for a teacher asked on the fly; ``seconds`` of everything, the teacher's passes
-    included, above 0; ``accuracy`` 0 to 1.
+    ``views`` is K, None for a teacher on the fly; ``seconds`` (above 0) include the teacher's passes; ``accuracy`` is 0
+    to 1.
     """
 
     views: int | None
@@ -36,11 +36,11 @@ class ViewsPoint:
 
 
 def views_trade_off(points: Sequence[ViewsPoint]) -> Figure:
-    """Seconds and accuracy against the number of stored views, the teacher on the fly as a line across.
+    """Draw seconds and accuracy against the number of stored views, and the teacher on the fly as a line.
 
     Raises:
-        ArgumentError: no stored views among the points, a number of views twice or below 1, more than one way on
-            the fly, seconds that aren't above 0, accuracies outside 0 to 1.
+        ArgumentError: no stored views among the points, a number of views that is repeated or below 1, more than one
+            side on the fly, seconds that aren't above 0, accuracies outside 0 to 1.
     """
     stored = sorted((p for p in points if p.views is not None), key=lambda p: p.views or 0)
     flying = [p for p in points if p.views is None]
@@ -66,7 +66,7 @@ def views_trade_off(points: Sequence[ViewsPoint]) -> Figure:
             axes.set_ylabel(label)
             axes.set_title(title)
         every[0].set_ylim(bottom=0)
-        # Accuracies close together: a span of half a point at least, lest noise look like a cliff.
+        # At least half a percentage point, so that noise doesn't look large.
         low, high = every[1].get_ylim()
         room = max(0.0, 0.5 - (high - low)) / 2
         every[1].set_ylim(low - room, high + room)

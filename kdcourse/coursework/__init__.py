@@ -1,4 +1,4 @@
-"""Lessons as coursework: assignments made from lessons, and whole classes graded in a sandbox."""
+"""Make assignments from lessons, and grade whole classes in a sandbox."""
 
 from kdcourse.coursework.assignment import load, plan, read_variant, save
 from kdcourse.coursework.records import Answer, Assignment, Graded, Handed, Mark, Submission, Task

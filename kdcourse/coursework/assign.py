@@ -1,11 +1,11 @@
-"""An assignment as notebooks: what students get, the solutions, and a course that nbgrader can grade.
+"""Build an assignment's notebooks: for students, with solutions, and as a course that nbgrader can grade.
 
     Assignment  ->  dist/NAME/release/NN_name.ipynb             for students
-                    dist/NAME/solutions/NN_name.ipynb           for afterwards
+                    dist/NAME/solutions/NN_name.ipynb           for after the deadline
                     dist/NAME/nbgrader/source/NAME/NN_name.ipynb, nbgrader_config.py
-                    dist/NAME/assignment.json                   the instructor's, as the seed is in it
+                    dist/NAME/assignment.json                   for the instructor only: it holds the seed
 
-What students get is put together from the lesson's blanks; it never held a solution, so none can be left in it.
+Students' notebooks are built from the lesson's blanks. They never contained a solution, so none can be left in them.
 Building again gives the same bytes.
 """
 
@@ -48,23 +48,23 @@ This notebook counts for **{points}**{part}.
 {rows}
 
 - **Exercises**: fill the blanks `{blank}`. The check below each says whether your answer is right; run it as
-  often as you like. When your work is graded, your function is put to other inputs as well.
-- **Questions**: write your answer into the cell below the question. A person reads it.
-- Leave the names of functions and the checks as they are. Cells of your own are welcome.
-- Unlike in the course's own notebooks, no solutions are folded in here.
+  often as you like. Grading tests your function with other inputs as well.
+- **Questions**: write your answer into the cell below the question. A person marks it.
+- Don't change the names of functions or the checks. You may add cells.
+- Unlike the course's own notebooks, this one contains no solutions.
 - Before you hand it in: restart the kernel, run all cells, save. Then hand in this file, `{file}`, under its own name.
 """
 
-_CONFIG = '''"""The nbgrader course of the assignment {name}; `kdcourse assign` writes it anew whenever it runs.
+_CONFIG = '''"""The nbgrader course of the assignment {name}; `kdcourse assign` overwrites it.
 
-In this folder:  nbgrader generate_assignment {name}    (students may as well get ../release, which is the same)
-                 nbgrader autograde {name}              submissions lie in submitted/STUDENT/{name}/
+In this folder:  nbgrader generate_assignment {name}    (or give students ../release, which is the same)
+                 nbgrader autograde {name}              submissions are in submitted/STUDENT/{name}/
                  nbgrader generate_feedback {name}
 
 Nbgrader runs students' notebooks as your own user: they can read this folder, its hidden tests and its gradebook, and
-answer and test share one process. `kdcourse grade` runs them in a sandbox and judges outside of it. Where you let
-nbgrader grade nevertheless, give it a kernel that sees neither this folder nor the network: install a kernelspec whose
-command starts ipykernel inside bubblewrap, and name it in the last lines below.
+answer and test share one process. `kdcourse grade` runs them in a sandbox and judges outside of it. If you grade with
+nbgrader anyway, give it a kernel that sees neither this folder nor the network: install a kernelspec whose command
+starts ipykernel inside bubblewrap, and name it in the last lines below.
 """
 
 import os
@@ -82,7 +82,7 @@ c = get_config()  # noqa: F821
 c.CourseDirectory.course_id = "kdcourse"
 c.CourseDirectory.root = str(Path(__file__).resolve().parent)
 
-# Nbgrader calls other commands by name, which are found only where its environment is activated.
+# Nbgrader runs other commands by name, which are found only if its environment is activated.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 # Blanks as in the lessons ("logits = ...  # your turn"), and no hidden test in what students get back.
@@ -90,7 +90,7 @@ usual = GenerateAssignment.preprocessors.default()
 c.GenerateAssignment.preprocessors = [NamedBlanks if each is ClearSolutions else each for each in usual]
 c.GenerateFeedback.preprocessors = [GetGrades, HideHiddenTests, CSSHTMLHeaderPreprocessor]
 
-# Seconds for one cell, of which some train a network.
+# Seconds per cell; some cells train a network.
 c.ExecutePreprocessor.timeout = {seconds}
 c.ExecutePreprocessor.startup_timeout = 120
 
@@ -103,7 +103,7 @@ c.ExecutePreprocessor.startup_timeout = 120
 
 @dataclass(frozen=True)
 class _Sheet:
-    """What one lesson's notebooks are made of."""
+    """Hold what one lesson's notebooks are made of."""
 
     assignment: Assignment
     lesson: Lesson
@@ -112,7 +112,7 @@ class _Sheet:
     set_up: str  # code that installs the course on Google Colab, where students may open the notebook
 
     def task(self, task_id: str) -> Task | None:
-        """The task of that id, if it counts."""
+        """Return the task of that id, or None if it doesn't count."""
         return next((task for task in self.assignment.tasks if task.id == task_id), None)
 
 
@@ -122,19 +122,19 @@ def assign(
     """Build everything that an assignment needs, and return its folder, ``out``/NAME.
 
     Args:
-        assignment: as `kdcourse.coursework.assignment.plan` makes it.
-        out: where its folder goes. Files of an earlier build are replaced; what nbgrader keeps there stays.
+        assignment: the assignment, as `kdcourse.coursework.assignment.plan` returns it.
+        out: parent of its folder. Files of an earlier build are replaced; nbgrader's own files there stay.
         course: the lessons.
-        notebooks: the folder of what was built from them, where times and the set-up cell for Colab come from.
+        notebooks: the folder of the built notebooks, from which run times and the set-up cell for Colab are taken.
 
     Raises:
-        ArgumentError: ``out``/NAME holds something else, or nbgrader is not installed.
+        ArgumentError: ``out``/NAME is something else, or nbgrader is not installed.
         LessonError: a lesson is missing or malformed.
     """
     target = out / assignment.name
     if target.exists() and not (target.is_dir() and (_is_ours(target) or not any(target.iterdir()))):
         raise ArgumentError(
-            f"{target} is there and holds no assignment; move it, or choose another --out or name."
+            f"{target} exists and is not an assignment; move it, or choose another --out or name."
         )
     files: dict[Path, str] = {}
     for sheet in _sheets(assignment, course, notebooks):
@@ -146,7 +146,7 @@ def assign(
         for place in {path.parent for path in files}:
             files[place / course.glossary.name] = course.glossary.read_text(encoding="utf-8")
     files[Path(NBGRADER, "nbgrader_config.py")] = _CONFIG.format(name=assignment.name, seconds=CELL_SECONDS)
-    # The last to be written: without it nothing goes on from a half-built folder.
+    # Written last: without it, no command uses a half-built folder.
     files[Path(ASSIGNMENT)] = as_json(assignment)
     for path, text in files.items():
         write_atomically(target / path, text)
@@ -161,7 +161,7 @@ def _is_ours(target: Path) -> bool:
 
 
 def _remove_stale(target: Path, files: dict[Path, str]) -> None:
-    """Notebooks of an earlier build that the assignment no longer has."""
+    """Remove notebooks of an earlier build that the assignment no longer has."""
     for place in {path.parent for path in files if path.suffix == ".ipynb"}:
         for path in (target / place).glob("*.ipynb"):
             if place / path.name not in files:
@@ -189,7 +189,7 @@ def _sheets(assignment: Assignment, course: Course, notebooks: Path) -> Iterator
 
 
 def _notebook(sheet: _Sheet, kind: Kind) -> Any:
-    """A lesson's notebook without outputs, as one of the three kinds."""
+    """Build a lesson's notebook without outputs, as one of the three kinds."""
     from nbformat.v4 import new_markdown_cell
 
     lesson = sheet.lesson
@@ -241,7 +241,7 @@ def _fill_check(cell: Any, sheet: _Sheet, exercise: ExerciseCell, kind: Kind) ->
 
 
 def _with_seed(code: str, exercise: str, seed: int) -> str:
-    """The call of ``check`` in a cell, on other tries."""
+    """Return the call of ``check`` in a cell, with the seed for other inputs."""
     for node in ast.walk(ast.parse(code)):
         match node:
             case ast.Call(args=[ast.Constant(value=value), *_]) if value == exercise:
@@ -252,7 +252,7 @@ def _with_seed(code: str, exercise: str, seed: int) -> str:
 
 
 def _question_cells(question: Question, sheet: _Sheet, kind: Kind) -> list[Any]:
-    """The question, and below it the cell for its answer."""
+    """Return the cell of the question and the cell for its answer."""
     from nbformat.v4 import new_markdown_cell
 
     task = sheet.task(question.id)
@@ -278,7 +278,7 @@ def _nbgrader(
     solution: bool = False,
     locked: bool = False,
 ) -> Any:
-    """A cell's metadata in nbgrader's format, version 3."""
+    """Return a cell's metadata in nbgrader's format, version 3."""
     content: dict[str, Any] = {
         "grade": grade,
         "grade_id": grade_id,
@@ -293,7 +293,7 @@ def _nbgrader(
 
 
 def _release(sheet: _Sheet) -> Any:
-    """What students get: locked and with checksums, as nbgrader's generate_assignment would."""
+    """Build the students' notebook: locked and with checksums, as by nbgrader's generate_assignment."""
     try:
         from nbgrader.preprocessors import CheckCellMetadata, ComputeChecksums, LockCells
     except ImportError:
@@ -338,9 +338,11 @@ def _cell(text: str) -> str:
 
 
 def _mark_task(cell: Any, task: Task | None) -> None:
-    """Below an exercise's heading, what it is worth."""
+    """Write an exercise's points below its heading."""
     said = (
-        "*For practice: it doesn't count.*" if task is None else f"*Counts {points_in_words(task.points)}.*"
+        "*For practice only, without points.*"
+        if task is None
+        else f"*Counts {points_in_words(task.points)}.*"
     )
     cell.source = re.sub(
         r"^(### Exercise:.*)$",
@@ -352,10 +354,10 @@ def _mark_task(cell: Any, task: Task | None) -> None:
 
 
 def _without_other_notebooks(text: str, assignment: Assignment) -> str:
-    """Prose without ways to notebooks that the assignment doesn't have.
+    """Remove links to notebooks that the assignment doesn't have.
 
-    Links to them become plain words. A line that opens the lesson elsewhere goes: it would open the course's own
-    notebook, in which solutions are folded away.
+    The words of a link stay. A line that opens the lesson on Colab or Binder is removed: it would open the course's own
+    notebook, which contains solutions.
     """
     text = re.sub(
         r"^.*\]\(https://(?:colab\.research\.google\.com|mybinder\.org)/.*\n?", "", text, flags=re.M

@@ -1,6 +1,6 @@
-"""What a class is asked: planned from lessons, or read from an instructor's own variant, and kept as a file.
+"""Plan an assignment from lessons, or read it from an instructor's variant, and store it as a file.
 
-A variant is a small TOML file, in which everything but the lessons may be left out:
+A variant is a small TOML file, in which everything except the lessons is optional:
 
     name = "week-4"
     title = "Soft targets"
@@ -51,20 +51,20 @@ def plan(
     seed: int | None = None,
     course: Course = COURSE,
 ) -> Assignment:
-    """What to ask of some lessons.
+    """Plan an assignment from some lessons.
 
     Args:
         lessons: such as "04" or "04_soft_targets".
-        name: of the folder and of nbgrader's assignment; by default made of the lessons.
+        name: the name of the folder and of nbgrader's assignment; by default derived from the lessons.
         title: one line for people; by default the lesson's own.
         exercises, questions: ids of those that count; None means all of them.
-        points: by task id, in place of the usual: 1 for an easy exercise, 2 for a medium one, 3 for a hard one, and
-            for a question what its rubric gives.
-        seed: 0 to 2^31 - 1, decides what answers are tried on when they are graded; None: see `own_seed`.
+        points: points by task id, in place of the default: 1 for an easy exercise, 2 for a medium one, 3 for a hard
+            one, and for a question the points of its rubric.
+        seed: 0 to 2^31 - 1, determines the hidden test inputs of grading; None: see `own_seed`.
         course: the lessons.
 
     Raises:
-        ArgumentError: an unknown lesson, exercise or question, no task at all, or a value outside what it may be.
+        ArgumentError: a lesson, exercise or question is unknown, there is no task, or a value is out of range.
     """
     if not lessons:
         raise ArgumentError("An assignment needs a lesson; name at least one, such as 04.")
@@ -95,16 +95,16 @@ def plan(
 def read_variant(
     path: Path, lessons: Sequence[str] = (), *, seed: int | None = None, course: Course = COURSE
 ) -> Assignment:
-    """An instructor's own assignment, from a TOML file as the top of this module shows it.
+    """Read an instructor's own assignment from a TOML file, as shown at the top of this module.
 
     Args:
         path: the file.
-        lessons: for a file that names none.
-        seed: in place of the file's.
+        lessons: the lessons, for a file that names none.
+        seed: a seed in place of the file's.
         course: the lessons.
 
     Raises:
-        ArgumentError: no such file, not TOML, an unknown key, or a value that `plan` refuses; names the file.
+        ArgumentError: the file doesn't exist or isn't TOML, a key is unknown, or `plan` refuses a value.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -116,7 +116,7 @@ def read_variant(
         wanted = _checked_variant(content)
         if lessons and "lessons" in wanted:
             raise ArgumentError(
-                "it names its lessons itself; name them there or on the command line, not in both."
+                "it already names its lessons; name them there or on the command line, not in both."
             )
         if seed is not None:
             wanted["seed"] = seed
@@ -126,7 +126,7 @@ def read_variant(
 
 
 def listing(assignment: Assignment) -> str:
-    """An assignment's tasks and their points, a line each."""
+    """Return an assignment's tasks and their points, one line each."""
     width = max(len(task.id) for task in assignment.tasks)
     rows = [
         f"  {task.id:<{width}}  {task.kind:<7}  {task.points:>5g}  {task.title}" for task in assignment.tasks
@@ -136,21 +136,21 @@ def listing(assignment: Assignment) -> str:
 
 
 def as_json(assignment: Assignment) -> str:
-    """The text of ``assignment.json``, which `load` reads."""
+    """Return the text of ``assignment.json``, which `load` reads."""
     content = {"format": FORMAT, **asdict(assignment)}
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def save(assignment: Assignment, path: Path) -> None:
-    """Keep an assignment as a file, written whole or not at all. It holds the seed: it is the instructor's."""
+    """Store an assignment as a file, written whole or not at all. It holds the seed: keep it from students."""
     write_atomically(path, as_json(assignment))
 
 
 def load(path: Path) -> Assignment:
-    """An assignment that `save` kept.
+    """Load an assignment that `save` stored.
 
     Raises:
-        ArgumentError: no such file, or not an assignment.
+        ArgumentError: the file doesn't exist or is not an assignment.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -169,19 +169,19 @@ def load(path: Path) -> Assignment:
         if isinstance(error, ArgumentError):
             raise
         raise ArgumentError(
-            f"{path} is no assignment ({type(error).__name__}: {error}). Name the assignment.json that kdcourse "
+            f"{path} is not an assignment ({type(error).__name__}: {error}). Name the assignment.json that kdcourse "
             "assign wrote, or build it again."
         ) from None
 
 
 def own_seed(name: str) -> int:
-    """This instructor's seed for an assignment of that name: always the same, and nobody else can work it out.
+    """Return this instructor's seed for an assignment of that name: always the same, and secret.
 
-    It follows from a secret that is drawn once and kept in the user's data folder. A seed that followed from the
-    lessons alone would tell everybody who has them what the hidden tries are.
+    It is derived from a secret that is drawn once and stored in the user's data folder. If it were derived from the
+    lessons only, everybody who has them could compute the hidden test inputs.
 
     Raises:
-        ArgumentError: the secret can't be kept.
+        ArgumentError: the secret can't be stored.
     """
     from platformdirs import user_data_path
 
@@ -193,7 +193,7 @@ def own_seed(name: str) -> int:
         secret = path.read_bytes()
     except OSError as error:
         raise ArgumentError(
-            f"No secret can be kept in {path} ({error.strerror or error}). State a seed of your own instead: --seed, "
+            f"No secret can be stored in {path} ({error.strerror or error}). Give a seed instead: --seed, "
             "or seed = NUMBER in a variant."
         ) from None
     digest = hmac.digest(secret, name.encode(), hashlib.sha256)
@@ -204,7 +204,7 @@ def own_seed(name: str) -> int:
 
 
 def _tasks(lesson: Lesson, known: Mapping[str, written.Question]) -> list[Task]:
-    """All that a lesson can ask, in the order of its notebook, with the usual points."""
+    """Return all tasks of a lesson, in the order of its notebook, with the default points."""
     asked = written.of_lesson(lesson, known.values())
     tasks = []
     for cell in lesson.exercises:
@@ -240,26 +240,22 @@ def _kept(what: str, wanted: Collection[str] | None, every: Mapping[str, Task], 
     return set(there if wanted is None else wanted)
 
 
-# -- what a value may be ------------------------------------------------------------------------
+# -- checks of values ---------------------------------------------------------------------------
 
 
 def _checked_variant(content: Mapping[str, Any]) -> dict[str, Any]:
     for key in content:
         if key not in _KEYS:
-            raise ArgumentError(
-                f"it has the key {key!r}, which means nothing; the keys are {', '.join(_KEYS)}."
-            )
+            raise ArgumentError(f"it has the unknown key {key!r}; the keys are {', '.join(_KEYS)}.")
     for key in ("name", "title"):
         if not isinstance(content.get(key, ""), str):
-            raise ArgumentError(f'{key} = {content[key]!r} is no text; write {key} = "...".')
+            raise ArgumentError(f'{key} = {content[key]!r} is not text; write {key} = "...".')
     for key in ("lessons", "exercises", "questions"):
         value = content.get(key, [])
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ArgumentError(f'{key} = {value!r} is no list of words; write {key} = ["...", "..."].')
+            raise ArgumentError(f'{key} = {value!r} is not a list of words; write {key} = ["...", "..."].')
     if not isinstance(content.get("points", {}), dict):
-        raise ArgumentError(
-            "points is a table of its own: [points], and below it lines such as soft_gradient = 5."
-        )
+        raise ArgumentError("points must be a table: [points], and below it lines such as soft_gradient = 5.")
     return dict(content)
 
 
@@ -271,15 +267,15 @@ def _checked_points(points: Mapping[str, Any], every: Mapping[str, Task]) -> dic
             )
         number = isinstance(worth, int | float) and not isinstance(worth, bool)
         if not number or not 0 <= worth < math.inf:
-            raise ArgumentError(f"the points of {task!r} must be a number from 0 on; found {worth!r}.")
+            raise ArgumentError(f"the points of {task!r} must be a number of at least 0; found {worth!r}.")
     return {task: float(worth) for task, worth in points.items()}
 
 
 def _checked_name(name: str) -> str:
-    # It names a folder, and nbgrader puts it into paths and addresses.
+    # It is the name of a folder, and nbgrader puts it into paths and addresses.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
         raise ArgumentError(
-            f"The name {name!r} can't name a folder everywhere; take letters, digits, dashes and underscores."
+            f"The name {name!r} can't be a folder's name on every system; use letters, digits, dashes and underscores."
         )
     return name
 

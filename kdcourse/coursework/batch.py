@@ -100,7 +100,7 @@ def grade(
         open_sandbox: makes a worker's sandbox, given ``unsafe``; by default `kdcourse.coursework.sandbox.Sandbox`.
 
     Raises:
-        ArgumentError: the folder doesn't exist or contains ``out``, this machine has no sandbox, or nbgrader is missing.
+        ArgumentError: the folder doesn't exist or contains ``out``, there is no sandbox, or nbgrader is missing.
         DataError: nothing was handed in, a table can't be read, the gradebook can't be written, or another run uses
             ``out``.
     """
@@ -150,8 +150,8 @@ def _checked(
         raise ArgumentError(f"There is no folder {folder}. Name the folder with the submissions.")
     if folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise ArgumentError(
-            f"Results can't go to {out}, which is inside the submissions in {folder}: the next run would take them for a "
-            "student's work. Name another folder with --out."
+            f"Results can't go to {out}, which is inside the submissions in {folder}: the next run would take them for "
+            "a student's work. Name another folder with --out."
         )
     require_nbgrader()
     for path in tables:
@@ -392,8 +392,8 @@ def _context() -> Any:
 
 def _work(connection: Connection, assignment: Assignment, release: Path | None, opener: _Opener) -> None:
     """Grade submissions until the connection is closed."""
-    # Ctrl-C reaches all processes of a terminal; the parent decides what happens. This is a handler, since SIG_IGN would
-    # be inherited by whatever runs in the sandbox.
+    # Ctrl-C reaches all processes of a terminal; the parent decides what happens. This is a handler, since SIG_IGN
+    # would be inherited by whatever runs in the sandbox.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # which closes the sandbox
     from kdcourse.coursework.marking import described

@@ -52,7 +52,7 @@ def _answer(mark: Mark, task: Task) -> dict[str, object]:
 def result(mark: Mark) -> str:
     """Describe a mark in two or three words."""
     if mark.points is None:
-        return "waits for a reader"
+        return "not marked yet"
     if mark.points >= mark.of:
         return "right ✓" if mark.right else "full points"
     if mark.points > 0:

@@ -1,10 +1,10 @@
-"""Where in a notebook the answer to a task is.
+"""Find the answer to a task in a notebook.
 
     cells -> by the cell's id, or else by the function's name -> Answer
 
-Students duplicate, merge, split and move cells, and some tools strip what cells are called. So a function is looked
-for in all cells; the cell's id decides where it tells more than the name. What counts is what Python would have after
-running the notebook from the top to the exercise's check, blanks aside: the last definition that isn't blank.
+Students duplicate, merge, split and move cells, and some tools strip the cells' ids. So a function is looked for in all
+cells; the cell's id is used where it tells more than the name. The answer that counts is the one that Python has after
+running the notebook from the top to the exercise's check: the last definition that isn't blank.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from kdcourse.coursework.notebooks import Cell
 from kdcourse.coursework.records import Answer, Task
 from kdcourse.coursework.slicing import Broken, Parsed, Statement
 
-MOST_SHOWN = 20_000  # characters of an answer that are kept to be shown
+MOST_SHOWN = 20_000  # characters of an answer that are kept for display
 ANSWER_HERE = "Write your answer here, in place of this line."
-_OF_LESSON = re.compile(r"(?:markdown|code)-[0-9a-f]{12}(?:-\d+)?")  # ids of cells that lessons have
+_OF_LESSON = re.compile(r"(?:markdown|code)-[0-9a-f]{12}(?:-\d+)?")  # ids of the lessons' own cells
 _PLACEHOLDERS = re.compile(
     rf"^[\s*_]*(?:{re.escape(ANSWER_HERE)}|your answer here\.?|type your answer here.*)[\s*_]*$",
     re.IGNORECASE | re.MULTILINE,
@@ -31,26 +31,26 @@ _PLACEHOLDERS = re.compile(
 
 
 def find(cells: Sequence[Cell], task: Task, given: Sequence[Cell] = ()) -> Answer:
-    """The answer to a task.
+    """Find the answer to a task.
 
     Args:
-        cells: of the student's notebook.
+        cells: the cells of the student's notebook.
         task: what was asked.
-        given: cells of the notebook as students got it; what they deleted is looked for there, such as imports.
+        given: the cells of the notebook as students got it, for what a student deleted, such as imports.
 
     Returns:
-        An answer whose ``problem`` says why there is nothing to check, if so.
+        An answer; if there is nothing to check, its ``problem`` says why.
     """
     return _written(cells, task, given) if task.kind == "written" else _code(tuple(cells), task, tuple(given))
 
 
 def answered(answer: Answer) -> bool:
-    """Whether somebody wrote something that isn't blank."""
+    """Tell whether the answer is more than a blank."""
     return bool(answer.fingerprint)
 
 
 def is_named(cell: Cell, task_id: str) -> bool:
-    """Whether a cell's metadata or id says that it holds a task's answer."""
+    """Tell whether a cell's metadata or id says that it holds a task's answer."""
     return not {task_id, f"exercise-{task_id}", f"answer-{task_id}"}.isdisjoint(cell.names)
 
 
@@ -63,7 +63,7 @@ def _parsed(cells: tuple[Cell, ...]) -> Parsed:
 
 
 def _is_code(cell: Cell) -> bool:
-    """Code, or an exercise that was turned into markdown by a slip of the finger."""
+    """Tell whether a cell is code, or an exercise that was turned into markdown by mistake."""
     return cell.kind == "code" or re.match(r"\s*(?:async )?def \w", cell.source) is not None
 
 
@@ -83,7 +83,7 @@ def _code(cells: tuple[Cell, ...], task: Task, given: tuple[Cell, ...]) -> Answe
         fingerprint = "" if is_blank(chosen.node) else _fingerprint(pieces)
         note = " ".join(_notes(task, chosen, candidates, name, parsed, cells))
     except RecursionError:
-        problem = f"{task.id} needs so much of the notebook that it can't be run by itself."
+        problem = f"{task.id} needs too much of the notebook to be run by itself."
         return Answer(task.id, found_by, (), name, text, _digest(text), problem)
     future = _future(parsed.statements)
     return Answer(
@@ -92,12 +92,12 @@ def _code(cells: tuple[Cell, ...], task: Task, given: tuple[Cell, ...]) -> Answe
 
 
 def _candidates(cells: Sequence[Cell], parsed: Parsed, task: Task, own: set[int]) -> list[Statement]:
-    """What may be the answer, in the notebook's order."""
+    """Return the statements that may be the answer, in the notebook's order."""
     bound = [s for s in parsed.statements if task.id in s.binds]
     functions = [s for s in bound if _is_function(s.node)]
     check = max((cell.place for cell in cells if _is_check(cell, task.id)), default=None)
     in_time = [s for s in functions if s.cell in own or check is None or s.cell <= check]
-    # A plain variable of the same name, somewhere in the notebook, is the answer only if nothing else is.
+    # A variable of the same name that is not a function is the answer only if nothing else is.
     for group in (in_time, _renamed(cells, parsed, task, own, bound), functions, bound):
         if any(not is_blank(s.node) for s in group):
             return group
@@ -107,7 +107,7 @@ def _candidates(cells: Sequence[Cell], parsed: Parsed, task: Task, own: set[int]
 def _renamed(
     cells: Sequence[Cell], parsed: Parsed, task: Task, own: set[int], bound: Sequence[Statement]
 ) -> list[Statement]:
-    """Functions of another name: the check is given them, or the exercise's cell holds no function of its name."""
+    """Return functions of another name: passed to the check, or in the exercise's cell, if that has no other."""
     told = _names_checked(cells, task.id)
     functions = [s for s in parsed.statements if _is_function(s.node) and s.binds]
     return [s for s in functions if s.binds & told] or [s for s in functions if s.cell in own and not bound]
@@ -131,13 +131,13 @@ def _is_check(cell: Cell, task_id: str) -> bool:
 
 
 def _names_checked(cells: Sequence[Cell], task_id: str) -> set[str]:
-    """What students themselves gave to the check: ``check("id", this)``."""
+    """Return the names that students pass to the check: ``check("id", this)``."""
     call = rf"\bcheck\(\s*[\"']{re.escape(task_id)}[\"']\s*,\s*([A-Za-z_]\w*)\s*[,)]"
     return {name for cell in cells if cell.kind == "code" for name in re.findall(call, cell.source)}
 
 
 def is_blank(node: ast.stmt) -> bool:
-    """Whether nothing was written yet: ``...`` still stands there, or there is no body (``x[..., 0]`` is no blank)."""
+    """Tell whether ``...`` is still there or the body is empty (``x[..., 0]`` is no blank)."""
     indices = {
         id(part)
         for each in ast.walk(node)
@@ -162,7 +162,7 @@ def _says_nothing(node: ast.stmt) -> bool:
 
 
 def _broken_definition(parsed: Parsed, name: str, after: Statement | None = None) -> Broken | None:
-    """The last definition of that name that isn't Python."""
+    """Return the last definition of that name with a syntax error."""
     header = re.compile(rf"^(?:async +)?def +{re.escape(name)}\b|^{re.escape(name)} *=(?!=)", re.MULTILINE)
     found = [broken for broken in parsed.broken if header.search(broken.text)]
     if after is not None:
@@ -177,13 +177,13 @@ def _missing(cells: Sequence[Cell], parsed: Parsed, task: Task, own: set[int]) -
     if broken is not None:
         found_by: Literal["id", "name"] = "id" if broken.cell in own else "name"
         text = broken.text[:MOST_SHOWN]
-        problem = f"The code of {task.id} (cell {broken.cell}) is not Python: {broken.why}."
+        problem = f"The code of {task.id} (cell {broken.cell}) is not valid Python: {broken.why}."
         return Answer(
             task.id, found_by, function=task.id, text=text, fingerprint=_digest(text), problem=problem
         )
     if own:
         problem = (
-            f"The cell of {task.id} is there, but the function {task.id} is not in it, nor in any other."
+            f"The cell of {task.id} exists, but neither it nor any other cell has the function {task.id}."
         )
         text = "\n\n".join(cell.source for cell in cells if cell.place in own)[:MOST_SHOWN]
         return Answer(task.id, "id", function=task.id, text=text, problem=problem)
@@ -199,23 +199,26 @@ def _notes(
     parsed: Parsed,
     cells: Sequence[Cell],
 ) -> Iterator[str]:
-    """What student and instructor should know of how the answer was found."""
+    """Yield notes for student and instructor on how the answer was found."""
     if len({ast.dump(s.node) for s in candidates if not is_blank(s.node)}) > 1:
         places = ", ".join(
             str(place) for place in sorted({s.cell for s in candidates if not is_blank(s.node)})
         )
         yield f"{name} is defined more than once (cells {places}); the last one, in cell {chosen.cell}, counts."
     if name != task.id:
-        yield f"The function is called {name}, not {task.id}; it was taken for {task.id}."
+        yield f"The function is called {name}, not {task.id}; it was used as {task.id}."
     broken = _broken_definition(parsed, task.id, after=chosen)
     if broken is not None:
-        yield f"Another definition of {task.id}, in cell {broken.cell}, is not Python ({broken.why}) and doesn't count."
+        yield (
+            f"Another definition of {task.id}, in cell {broken.cell}, is not valid Python ({broken.why}) and doesn't "
+            "count."
+        )
     if any(cell.place == chosen.cell and cell.kind != "code" for cell in cells):
-        yield f"Cell {chosen.cell} is not a code cell any more; it was read as one."
+        yield f"Cell {chosen.cell} is no longer a code cell; it was read as one."
 
 
 def _future(statements: Sequence[Statement]) -> str:
-    """In Jupyter a future import holds for all cells after it; so it stands before each piece."""
+    """Return the future import, if any: in Jupyter it applies to all later cells, so it precedes each piece."""
     asked = any(
         isinstance(s.node, ast.ImportFrom)
         and s.node.module == "__future__"
@@ -225,7 +228,7 @@ def _future(statements: Sequence[Statement]) -> str:
     return "from __future__ import annotations\n" if asked else ""
 
 
-# -- the same answer ----------------------------------------------------------------------------
+# -- comparing answers --------------------------------------------------------------------------
 
 
 def _digest(text: str) -> str:
@@ -233,7 +236,7 @@ def _digest(text: str) -> str:
 
 
 def _fingerprint(pieces: Sequence[Statement]) -> str:
-    """By the pieces' structure, with variables numbered in the order in which they come."""
+    """Compute a digest of the pieces' structure, with variables numbered in order of appearance."""
     imported = {name: _imported(piece.node) for piece in pieces if piece.imports for name in piece.binds}
     own = [piece for piece in pieces if not piece.imports]
     numbered = _Numbered(imported, {name for piece in own for name in _written_names(piece.node)})
@@ -241,14 +244,14 @@ def _fingerprint(pieces: Sequence[Statement]) -> str:
 
 
 def _imported(node: ast.stmt) -> str:
-    """What an import makes available: ``import torch.nn.functional as F`` is torch.nn.functional."""
+    """Return what an import makes available: ``import torch.nn.functional as F`` is torch.nn.functional."""
     assert isinstance(node, ast.Import | ast.ImportFrom)
     name = node.names[0].name
     return f"{node.module}.{name}" if isinstance(node, ast.ImportFrom) else name
 
 
 def _written_names(node: ast.AST) -> Iterator[str]:
-    """Names that somebody chose: of variables, arguments and functions."""
+    """Yield the names of variables, arguments and functions that the code defines."""
     for part in ast.walk(node):
         if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
             yield part.id
@@ -259,7 +262,7 @@ def _written_names(node: ast.AST) -> Iterator[str]:
 
 
 class _Numbered(ast.NodeTransformer):
-    """Numbers for names, nothing for docstrings and annotations."""
+    """Replace names by numbers, and remove docstrings and annotations."""
 
     def __init__(self, imported: dict[str, str], chosen: set[str]) -> None:
         self._imported = imported
@@ -294,14 +297,12 @@ def _written(cells: Sequence[Cell], task: Task, given: Sequence[Cell]) -> Answer
     below = list(_below_question(cells, task, {cell.source.strip() for cell in given}))
     if own:
         below = [cell for cell in below if cell not in own and _without_placeholder(cell.source)]
-    # Into a new cell below the question, while the one that was meant stays as it is: that counts as well.
+    # An answer in a new cell below the question counts too, if the intended cell is unchanged.
     holders = own if any(_without_placeholder(cell.source) for cell in own) or not below else below
     if not holders:
-        holders = [cell for cell in cells if _asks(cell, task)]  # merged with the question, perhaps
+        holders = [cell for cell in cells if _asks(cell, task)]  # the answer may be merged with the question
     if not holders:
-        return Answer(
-            task.id, "", problem=f"The cell for the answer to '{task.title}' is not there any more."
-        )
+        return Answer(task.id, "", problem=f"The cell for the answer to '{task.title}' is missing.")
     texts = {cell.place: _without_placeholder(cell.source) for cell in holders}
     different = list(dict.fromkeys(text for text in texts.values() if text))
     note = ""
@@ -321,9 +322,9 @@ def _asks(cell: Cell, task: Task) -> bool:
 
 
 def _below_question(cells: Sequence[Cell], task: Task, given: set[str]) -> Iterator[Cell]:
-    """Cells of text that students put between a question and what follows it in the lesson.
+    """Yield cells of text that students put between a question and the next cell of the lesson.
 
-    Where nothing tells the lesson's cells from theirs, it's the one cell right below the question.
+    If nothing distinguishes the lesson's cells from theirs, yield only the cell right below the question.
     """
     inside = False
     for cell in cells:

@@ -108,9 +108,9 @@ def _opened(path: Path, api: Any) -> Iterator[Any]:
             book.close()
     except (OperationalError, sqlite3.OperationalError) as error:
         raise DataError(
-            f"The gradebook {path} can't be written: {_reason(error)}. Close other programs that have it open (nbgrader's "
-            "formgrader, a database browser), check that the disk isn't full, and run the command again: finished "
-            "submissions aren't graded again."
+            f"The gradebook {path} can't be written: {_reason(error)}. Close other programs that have it open "
+            "(nbgrader's formgrader, a database browser), check that the disk isn't full, and run the command again: "
+            "finished submissions aren't graded again."
         ) from error
     except (DatabaseError, sqlite3.DatabaseError) as error:
         raise DataError(
@@ -370,8 +370,8 @@ def _absent(book: Any, api: Any, assignment: Assignment, known: set[str]) -> lis
     if not absent:
         return []
     return [
-        f"{_named(absent)} {'have' if len(absent) > 1 else 'has'} grades from an earlier run, but no submission in this "
-        "folder: kept in the gradebook, left out of the tables and the report."
+        f"{_named(absent)} {'have' if len(absent) > 1 else 'has'} grades from an earlier run, but no submission in "
+        "this folder: kept in the gradebook, left out of the tables and the report."
     ]
 
 

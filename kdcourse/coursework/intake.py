@@ -1,11 +1,11 @@
-"""A folder as an instructor really gets it, sorted by students.
+"""Read a folder of submissions as instructors receive it, and sort it by student.
 
-    a folder a student   |
-    a Moodle download    |  ->  files, zip archives opened  ->  whose they are  ->  which lesson  ->  Submissions
+    a folder per student |
+    a Moodle download    |  ->  files, zip archives opened  ->  student of each  ->  lesson of each  ->  Submissions
     a Canvas download    |
 
-Nothing is unpacked to the disk and no link is followed, so that no name in an archive can lead anywhere. One student's
-broken files cost nobody else: what can't be read becomes a sentence in that student's problems.
+Nothing is unpacked to the disk and no link is followed, so that no name in an archive can point outside it. Broken
+files of one student don't affect the others: they become sentences in that student's problems.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from kdcourse.coursework.finding import answered, find
 from kdcourse.coursework.records import MOST_NESTED, Assignment, Handed, Submission, copy_at_most
 from kdcourse.errors import DataError
 
-MOST_FILES = 5_000  # of one student
-MOST_NOTEBOOKS = 40  # of one student
-MOST_DEPTH = 12  # folders in folders
+MOST_FILES = 5_000  # per student
+MOST_NOTEBOOKS = 40  # per student
+MOST_DEPTH = 12  # of nested folders
 _MOST_DIRECTORY = 16_000_000  # bytes of a zip archive's list of contents
 _JUNK = {"__macosx", "__pycache__", "node_modules", "site-packages", "venv", "thumbs.db", "desktop.ini"}
 _OTHER_ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz")
@@ -49,19 +49,19 @@ _COPY = re.compile(
 
 
 def collect(folder: Path, assignment: Assignment) -> list[Submission]:
-    """What a class handed in, a submission a student, ordered by ``student``.
+    """Return what a class handed in, one submission per student, ordered by ``student``.
 
     Args:
-        folder: holds a folder (or zip archive, or notebook) for each student, or is what Moodle or Canvas let one
-            download, as a folder or as the zip archive itself.
-        assignment: tells which lessons are looked for.
+        folder: holds a folder (or zip archive, or notebook) for each student, or is a download of Moodle or Canvas,
+            as a folder or as the zip archive itself.
+        assignment: tells which lessons to look for.
 
     Returns:
-        Submissions. ``student`` ends in the number that Moodle or Canvas know the student by, after an underscore,
-        where there is one.
+        Submissions. In a download of Moodle or Canvas, ``student`` ends in an underscore and the platform's number of
+        the student.
 
     Raises:
-        DataError: there is no such folder, or nothing in it that somebody could have handed in.
+        DataError: the folder doesn't exist, or nothing in it can be a submission.
     """
     if not folder.exists():
         raise DataError(f"There is no folder {folder} with submissions; check the path.")
@@ -69,25 +69,25 @@ def collect(folder: Path, assignment: Assignment) -> list[Submission]:
     students = _by_student(entries, folder, assignment)
     if not students:
         raise DataError(
-            f"{folder} holds nothing that students handed in: no folder, notebook or zip archive. Point at the "
-            "folder that has one folder a student, or at the learning platform's download."
+            f"{folder} holds no submissions: no folder, notebook or zip archive. Name the folder that has one "
+            "folder per student, or the learning platform's download."
         )
     names = unique([(student.id, student.name) for student in students])
     found = [_submission(student, name, assignment) for student, name in zip(students, names, strict=True)]
     return sorted(found, key=lambda submission: submission.student)
 
 
-# -- what there is ------------------------------------------------------------------------------
+# -- reading the folder -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """Something that lies in the folder.
+    """Describe one entry of the folder.
 
     Args:
         parts: readable names from the class's folder down to it; an archive counts as a folder.
-        file: where it is to be read; None for a folder, and for what can't be read.
-        trouble: why it can't be read, in words that follow its name, or "".
+        file: the file to read; None for a folder, and for what can't be read.
+        trouble: why it can't be read, as words that follow its name, or "".
         modified: seconds since 1970.
     """
 
@@ -98,7 +98,7 @@ class _Entry:
 
     @property
     def is_notebook(self) -> bool:
-        """By its name."""
+        """Tell by its name whether it is a notebook."""
         return self.file is not None and _NOTEBOOK.fullmatch(self.parts[-1]) is not None
 
 
@@ -114,7 +114,8 @@ def _entries(folder: Path) -> Iterator[_Entry]:
         for seen, entry in enumerate(_below(path, (readable(path.name),))):
             if seen > MOST_FILES:
                 yield _Entry(
-                    (readable(path.name),), trouble=f"has more than {MOST_FILES:,} files; the rest was left"
+                    (readable(path.name),),
+                    trouble=f"has more than {MOST_FILES:,} files; the rest was not read",
                 )
                 break
             yield entry
@@ -129,15 +130,15 @@ def _is_junk(name: str) -> bool:
 
 
 def _below(path: Path, parts: tuple[str, ...]) -> Iterator[_Entry]:
-    """A path and all below it; archives opened, links left alone."""
+    """Yield a path and everything below it; archives are opened, links are not followed."""
     try:
         found = path.lstat()
         if stat.S_ISLNK(found.st_mode):
-            yield _Entry(parts, trouble="is a link to somewhere else, which is not followed")
+            yield _Entry(parts, trouble="is a link, which is not followed")
         elif stat.S_ISDIR(found.st_mode):
             yield _Entry(parts)
             if len(parts) > MOST_DEPTH:
-                yield _Entry(parts, trouble="lies too deep in other folders")
+                yield _Entry(parts, trouble="is in too many nested folders")
                 return
             for child in _listed(path):
                 yield from _below(child, (*parts, readable(child.name)))
@@ -145,17 +146,18 @@ def _below(path: Path, parts: tuple[str, ...]) -> Iterator[_Entry]:
             file = Handed(path, None, parts[-1], found.st_size)
             yield from _opened(_Entry(parts, file, modified=found.st_mtime))
         else:
-            yield _Entry(parts, trouble="is not a file with anything in it")
+            yield _Entry(parts, trouble="is not a regular file")
     except OSError as error:
         yield _Entry(parts, trouble=f"can't be read: {error.strerror or type(error).__name__}")
 
 
 def _opened(entry: _Entry) -> Iterator[_Entry]:
-    """A file, or what is in it if it is an archive."""
+    """Yield a file, or the entries in it if it is an archive."""
     name = entry.parts[-1].casefold()
     if name.endswith(_OTHER_ARCHIVES):
         yield _Entry(
-            entry.parts, trouble="is an archive of a kind that isn't opened here; a .zip or .ipynb is needed"
+            entry.parts,
+            trouble="is an archive of a kind that can't be opened here; a .zip or .ipynb is needed",
         )
     elif not name.endswith(".zip"):
         yield entry
@@ -168,7 +170,7 @@ def _in_archive(entry: _Entry) -> Iterator[_Entry]:
     assert handed is not None
     yield _Entry(entry.parts)
     if handed.inner is not None:
-        yield _Entry(entry.parts, trouble="is an archive in an archive in an archive, and was not opened")
+        yield _Entry(entry.parts, trouble="is an archive in an archive in an archive, which is not opened")
         return
     try:
         with ExitStack() as stack:
@@ -203,7 +205,7 @@ def _check_directory(stream: IO[bytes]) -> None:
     """Refuse a list of contents that would fill the memory, before zipfile reads it.
 
     Raises:
-        OSError: it is too long.
+        OSError: the list is too long.
     """
     end = stream.seek(0, os.SEEK_END)
     stream.seek(max(0, end - 65_557))
@@ -213,14 +215,12 @@ def _check_directory(stream: IO[bytes]) -> None:
     if place >= 0 and len(tail) >= place + 16:
         (size,) = struct.unpack_from("<L", tail, place + 12)
         if size > _MOST_DIRECTORY:
-            raise OSError("it says that it holds far more files than a submission has")
+            raise OSError("its list of contents is far longer than a submission's")
 
 
 def _members(entry: _Entry, handed: Handed, infos: Sequence[zipfile.ZipInfo]) -> Iterator[_Entry]:
     if len(infos) > MOST_FILES and entry.parts:
-        yield _Entry(
-            entry.parts, trouble=f"holds {len(infos):,} files; the first {MOST_FILES:,} were looked at"
-        )
+        yield _Entry(entry.parts, trouble=f"holds {len(infos):,} files; the first {MOST_FILES:,} were read")
         infos = infos[:MOST_FILES]
     for info in infos:
         names = [name for name in re.split(r"[/\\]", _zip_name(info)) if name not in ("", ".")]
@@ -230,9 +230,9 @@ def _members(entry: _Entry, handed: Handed, infos: Sequence[zipfile.ZipInfo]) ->
         if info.is_dir():
             yield _Entry(parts)
         elif ".." in names:
-            yield _Entry(parts, trouble="has a name that leads out of its archive, and was left alone")
+            yield _Entry(parts, trouble="has a name that points outside its archive, and was not read")
         elif stat.S_ISLNK(info.external_attr >> 16):
-            yield _Entry(parts, trouble="is a link to somewhere else, which is not followed")
+            yield _Entry(parts, trouble="is a link, which is not followed")
         elif info.flag_bits & 1:
             yield _Entry(parts, trouble="is protected by a password")
         else:
@@ -244,7 +244,7 @@ def _members(entry: _Entry, handed: Handed, infos: Sequence[zipfile.ZipInfo]) ->
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
-    """Programs that don't say that a name is UTF-8 write UTF-8 all the same."""
+    """Return a member's name; programs that don't flag a name as UTF-8 often write UTF-8 anyway."""
     if info.flag_bits & 0x800:
         return info.filename
     try:
@@ -261,19 +261,19 @@ def _zip_time(info: zipfile.ZipInfo) -> float:
 
 
 def readable(name: str) -> str:
-    """A file's name as text that can be shown and stored everywhere: composed accents, no invisible characters."""
-    with suppress(UnicodeEncodeError):  # half a character, as Windows allows; `clean` takes it out
+    """Return a file's name as text for all systems: composed accents, no invisible characters."""
+    with suppress(UnicodeEncodeError):  # half of a surrogate pair, which Windows allows; `clean` replaces it
         name = name.encode("utf-8", "surrogateescape").decode("utf-8", "kdcourse-latin")
     name = unicodedata.normalize("NFC", notebooks.clean(name))
     return "".join(c if unicodedata.category(c)[0] != "C" else " " for c in name)[:200].strip() or "_"
 
 
-# -- whose it is --------------------------------------------------------------------------------
+# -- the student of each entry ------------------------------------------------------------------
 
 
 @dataclass
 class _Student:
-    """One student's entries; their parts begin below the student's own folder."""
+    """Hold one student's entries; their parts begin below the student's own folder."""
 
     name: str
     id: str
@@ -281,7 +281,7 @@ class _Student:
 
 
 def _lifted(entries: list[_Entry]) -> list[_Entry]:
-    """Entries without the folder or archive around the whole class, if there is one."""
+    """Remove the folder or archive around the whole class, if there is one."""
     for _ in range(3):
         entries = [entry for entry in entries if entry.parts]
         tops = {entry.parts[0] for entry in entries}
@@ -309,7 +309,7 @@ def _holds_class(top: str, entries: Sequence[_Entry], alone: bool) -> bool:
 
 
 def _platform(name: str) -> re.Match[str] | None:
-    """Whether a name was given by Moodle or Canvas; its groups are name, number, rest."""
+    """Match a name that Moodle or Canvas made; the groups are name, number, rest."""
     return _MOODLE.fullmatch(name) or _CANVAS.fullmatch(name)
 
 
@@ -322,21 +322,21 @@ def _by_student(entries: Iterable[_Entry], folder: Path, assignment: Assignment)
             key, name = f"number {given['number']}", given["name"].strip()
             wanted = f"{slug(name)}_{given['number']}"
             own = rest or ((given["rest"] or top,) if entry.file or entry.trouble else ())
-        elif rest or (entry.file is None and not entry.trouble):  # a folder, or in one
+        elif rest or (entry.file is None and not entry.trouble):  # a folder, or inside one
             name = re.sub(r"\.zip$", "", top, flags=re.IGNORECASE).strip()
             key, wanted, own = f"name {name}", slug(name), rest
         elif entry.is_notebook or entry.trouble:
             name = _owner(top, folder, assignment)
             key, wanted, own = f"name {name}", slug(name), (top,)
         else:
-            continue  # a list of grades, notes of the instructor's
+            continue  # a list of grades, the instructor's notes
         student = students.setdefault(key, _Student(name, wanted))
         student.entries.append(_Entry(own, entry.file, entry.trouble, entry.modified))
     return [students[key] for key in sorted(students)]
 
 
 def _owner(file: str, folder: Path, assignment: Assignment) -> str:
-    """Whose a loose file is: what its name says beside the lesson's; of the folder's name if that's nothing."""
+    """Return the owner of a loose file: its name without the lesson's, or else the folder's name."""
     stem = re.sub(r"\.(?:ipynb|zip)\b.*$", "", file, flags=re.IGNORECASE | re.DOTALL)
     for lesson in assignment.lessons:
         words = [re.escape(word) for word in lesson.split("_")]
@@ -352,7 +352,7 @@ _LETTERS = str.maketrans(
 
 
 def slug(name: str) -> str:
-    """A name in letters, digits, dots, dashes and underscores; one in other scripts becomes a number of its own."""
+    """Return a name in letters, digits, dots, dashes and underscores; one in other scripts becomes a digest."""
     plain = unicodedata.normalize("NFKD", name.translate(_LETTERS)).encode("ascii", "ignore").decode()
     found = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:60]
     letters = sum(c.isalnum() for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
@@ -366,9 +366,9 @@ def _short_digest(text: str) -> str:
 
 
 def unique(students: Sequence[tuple[str, str]]) -> list[str]:
-    """An id for each student, given the id wanted and the name.
+    """Return an id for each student, given the wanted id and the name.
 
-    Who shares one gets a number that follows from the name, so that it stays the same whoever else is there.
+    Students with the same wanted id get a digest of their name, so that the id doesn't depend on the other students.
     """
     wanted = [student.casefold() for student, _ in students]
     found: list[str] = []
@@ -384,11 +384,11 @@ def unique(students: Sequence[tuple[str, str]]) -> list[str]:
     return found
 
 
-# -- which lesson it is -------------------------------------------------------------------------
+# -- the lesson of each notebook ----------------------------------------------------------------
 
 
 class _Candidate:
-    """A notebook that may be a lesson's."""
+    """Hold a notebook that may belong to a lesson."""
 
     def __init__(self, entry: _Entry, assignment: Assignment) -> None:
         assert entry.file is not None
@@ -403,12 +403,12 @@ class _Candidate:
         return notebooks.read(self.file)
 
     def answers(self, lesson: str) -> tuple[int, int]:
-        """How many of a lesson's tasks somebody wrote something for, and how many there is a place for."""
+        """Count the tasks of a lesson that have an answer, and those that have a cell."""
         found = [find(self.notebook.cells, task) for task in self.assignment.of_lesson(lesson)]
         return sum(answered(answer) for answer in found), sum(answer.found_by != "" for answer in found)
 
     def lesson(self) -> str:
-        """By its name, or by what it says that it was made from, or by the tasks in it; "" if none of them."""
+        """Return the lesson by file name, by the notebook's metadata, or by the tasks in it; "" if none matches."""
         if self.named:
             return self.named
         if self.notebook.lesson:
@@ -417,15 +417,15 @@ class _Candidate:
         return best if self.answers(best)[1] or len(self.assignment.lessons) == 1 else ""
 
     def rank(self, lesson: str) -> tuple[object, ...]:
-        """The best is to be graded: most answers, then the newest."""
+        """Return a key by which the best notebook sorts last: most answers, then the newest."""
         name = self.entry.parts[-1]
         copies = [int(number) for number in re.findall(r"(?:\(|-)(\d{1,4})\)?(?=\.ipynb)", name)]
-        first_hand = "-checkpoint" not in name
-        return (first_hand, *self.answers(lesson), self.entry.modified, max(copies, default=0), name)
+        original = "-checkpoint" not in name
+        return (original, *self.answers(lesson), self.entry.modified, max(copies, default=0), name)
 
 
 def lesson_named(file: str, lessons: Sequence[str]) -> str:
-    """The lesson that a file's name speaks of, or ""."""
+    """Return the lesson that a file's name contains, or ""."""
     words = re.sub(r"[\W_]+", "_", _COPY.sub(" ", file.casefold()).split(".ipynb")[0]).strip("_")
     for lesson in lessons:
         if lesson in words or lesson[3:] in words:
@@ -438,8 +438,8 @@ def lesson_named(file: str, lessons: Sequence[str]) -> str:
 def _submission(student: _Student, name: str, assignment: Assignment) -> Submission:
     try:
         return _sorted_out(student, name, assignment)
-    except Exception as error:  # whatever it is, it's this student's alone
-        said = f"What was handed in could not be looked through ({type(error).__name__}: {notebooks.short(error)})."
+    except Exception as error:  # any failure affects this student only
+        said = f"The submission could not be read ({type(error).__name__}: {notebooks.short(error)})."
         return Submission(name, student.name, {}, (said,))
 
 
@@ -448,14 +448,16 @@ def _sorted_out(student: _Student, name: str, assignment: Assignment) -> Submiss
     files = [entry for entry in student.entries if entry.file is not None]
     found = [_Candidate(entry, assignment) for entry in files if entry.is_notebook]
     if len(found) > MOST_NOTEBOOKS:
-        problems.append(f"There are {len(found)} notebooks; the first {MOST_NOTEBOOKS} were looked at.")
+        problems.append(f"There are {len(found)} notebooks; the first {MOST_NOTEBOOKS} were read.")
         found = found[:MOST_NOTEBOOKS]
     taken: dict[str, Handed] = {}
     by_lesson: dict[str, list[_Candidate]] = {}
     for candidate in found:
         by_lesson.setdefault(candidate.lesson(), []).append(candidate)
     for candidate in by_lesson.pop("", []):
-        problems.append(f"{_quoted(candidate.entry)} is no notebook of this assignment, and was set aside.")
+        problems.append(
+            f"{_quoted(candidate.entry)} is not a notebook of this assignment, and was set aside."
+        )
     for lesson in assignment.lessons:
         candidates = by_lesson.get(lesson, [])
         if not candidates:
@@ -483,7 +485,7 @@ def _nothing(lesson: str, files: Sequence[_Entry], found: Sequence[_Candidate]) 
     if found:
         return f"There is no notebook of lesson {lesson}."
     if not files:
-        return f"There is no notebook of lesson {lesson}; nothing was handed in that could be read."
+        return f"There is no notebook of lesson {lesson}; no readable file was handed in."
     shown = ", ".join(_quoted(entry) for entry in files[:3]) + (" and others" if len(files) > 3 else "")
     return f"There is no notebook of lesson {lesson}, but {shown}; a file that ends in .ipynb is needed."
 

@@ -148,7 +148,7 @@ def _answers(
 
 @lru_cache(maxsize=512)
 def _varied(task: str, seed: int) -> Exercise:
-    """Return the exercise with hidden inputs: always the same object, since results of our solutions are cached by it."""
+    """Return the exercise with hidden inputs, always the same object: by it, results of our solutions are cached."""
     return varied(exercise(task), seed)
 
 

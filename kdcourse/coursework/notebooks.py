@@ -1,10 +1,10 @@
-"""Notebooks as they really come in: what can be read of them is read.
+"""Read notebooks as students hand them in, as far as they can be read.
 
     a file's bytes -> text -> JSON, outputs left out -> cells
 
-Of a notebook only what people wrote counts. Outputs are dropped while the file streams by, so that one with hundreds
-of megabytes of them costs neither memory nor much time. What isn't JSON any more, because an upload broke off or a
-merge went wrong, is read by a reader that forgives: it closes what is open and takes every cell that it meets.
+Only what people wrote counts. Outputs are dropped while the file is streamed, so that hundreds of megabytes of them
+take no memory and little time. A file that is no longer JSON, because an upload stopped or a merge went wrong, is read
+by a tolerant reader: it closes open brackets and takes every cell that it finds.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from kdcourse.coursework.records import Handed
 Kind = Literal["code", "markdown", "raw"]
 
 WHOLE = 4_000_000  # bytes; a file up to this size is read in one go
-MOST_BYTES = 512_000_000  # of one file; what follows is not read
-MOST_TEXT = 8_000_000  # characters of one notebook without its outputs
-MOST_STRING = 1_000_000  # characters in a row that are not output; a longer one counts as empty
+MOST_BYTES = 512_000_000  # per file; the rest is not read
+MOST_TEXT = 8_000_000  # characters per notebook without its outputs
+MOST_STRING = 1_000_000  # characters per string outside of outputs; a longer one counts as empty
 MOST_CELLS = 5_000
-_MOST_BRACKETS = 1_000_000  # in outputs; more are a trap, not a plot
+_MOST_BRACKETS = 1_000_000  # in outputs; no plot has more
 _MOST_DEPTH = 100
 _BLOCK = 1 << 20
 _UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -36,14 +36,14 @@ _LEFT_OUT = ("outputs", "attachments", "widgets")
 
 @dataclass(frozen=True)
 class Cell:
-    r"""One cell.
+    r"""Hold one cell.
 
     Args:
         place: its number in the notebook, from 1.
         kind: "code", "markdown" or "raw".
-        source: what somebody wrote, with \n between lines.
-        names: what the cell is called: nbgrader's grade_id, the exercise of its metadata, its id, the id that Colab
-            gives; those that there are, in this order.
+        source: its text, with \n between lines.
+        names: its identifiers: nbgrader's grade_id, the exercise in its metadata, its id, Colab's id; those that exist,
+            in this order.
     """
 
     place: int
@@ -54,12 +54,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Notebook:
-    """The cells that could be read, and what could not, a sentence each.
+    """Hold the cells that could be read, and sentences on what could not.
 
     Args:
         cells: in their order.
         problems: such as "'04.ipynb' ends in the middle; its last cell may be incomplete."
-        lesson: the lesson that it says it was made from, such as "04_soft_targets", or "".
+        lesson: the lesson in its metadata, such as "04_soft_targets", or "".
     """
 
     cells: tuple[Cell, ...]
@@ -68,48 +68,48 @@ class Notebook:
 
 
 def read(handed: Handed) -> Notebook:
-    """Read a notebook, whatever it is; never raises for what a file holds."""
+    """Read a notebook; no content of a file raises an error."""
     quoted = f"'{handed.label}'"
     try:
         with handed.open() as stream:
             return parse(stream, handed.label)
-    except (*_UNREADABLE, KeyError) as error:  # a KeyError: the archive no longer has it
-        # NotImplementedError, of a way to compress that zipfile doesn't know, is a RuntimeError.
+    except (*_UNREADABLE, KeyError) as error:  # KeyError: the archive no longer has the member
+        # NotImplementedError, for a compression method that zipfile doesn't know, is a RuntimeError.
         return Notebook((), (f"{quoted} can't be read: {short(error)}.",))
 
 
 def parse(stream: IO[bytes], label: str = "the notebook") -> Notebook:
-    """The same for a stream of bytes; an error while reading it counts as its end.
+    """Read a notebook from a stream of bytes; an error while reading counts as its end.
 
     Args:
-        stream: from its beginning.
-        label: names it in problems.
+        stream: at its beginning.
+        label: its name in problems.
     """
-    said = _Said(f"'{label}'")
-    text, whole = _text(stream, said)
+    problems = _Problems(f"'{label}'")
+    text, whole = _text(stream, problems)
     if whole and not text.strip():
-        return Notebook((), said("is empty"))
+        return Notebook((), problems("is empty"))
     if kind := _another_kind(text):
-        return Notebook((), said(f"is {kind}, not a notebook; a file that ends in .ipynb is needed"))
+        return Notebook((), problems(f"is {kind}, not a notebook; a file that ends in .ipynb is needed"))
     document = _strict(text) if whole else None
     if document is None:
-        document = _forgiving(text, said, cut=not whole)
+        document = _tolerant(text, problems, cut=not whole)
     found = list(_cells_of(document))
     if len(found) > MOST_CELLS:
-        said(f"has {len(found):,} cells; the first {MOST_CELLS:,} were read")
+        problems(f"has {len(found):,} cells; the first {MOST_CELLS:,} were read")
     cells = tuple(_cell(place, cell) for place, cell in enumerate(found[:MOST_CELLS], start=1))
     if not cells:
-        said(
+        problems(
             "holds no cells"
             if isinstance(document, dict)
             else "is not a notebook; nothing in it could be read"
         )
-    return Notebook(cells, tuple(said.sentences), _lesson(document))
+    return Notebook(cells, tuple(problems.sentences), _lesson(document))
 
 
 @dataclass
-class _Said:
-    """Problems of one file, each once."""
+class _Problems:
+    """Collect the problems of one file, each once."""
 
     quoted: str
     sentences: list[str] = field(default_factory=list)
@@ -125,7 +125,7 @@ class _Said:
 
 
 def _as_latin(error: UnicodeError) -> tuple[str, int]:
-    """Bytes that are not what they should be, read as Western European text: no letter is lost for it."""
+    """Read invalid bytes as Western European text, so that no letter is lost."""
     assert isinstance(error, UnicodeDecodeError)
     return error.object[error.start : error.end].decode("latin-1"), error.end
 
@@ -133,9 +133,9 @@ def _as_latin(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("kdcourse-latin", _as_latin)
 
 
-def _text(stream: IO[bytes], said: _Said) -> tuple[str, bool]:
-    """The text, and whether it is all of the file; of a large file, the text without outputs."""
-    blocks = _blocks(stream, said)
+def _text(stream: IO[bytes], problems: _Problems) -> tuple[str, bool]:
+    """Return the text and whether it is the whole file; of a large file, return the text without outputs."""
+    blocks = _blocks(stream, problems)
     head = b""
     for block in blocks:
         head += block
@@ -154,28 +154,28 @@ def _text(stream: IO[bytes], said: _Said) -> tuple[str, bool]:
     outline = _Outline()
     for piece in _cut_after_commas(texts()):
         if not outline.take(piece):
-            said("has more in it than a notebook of this course; the rest was left out")
+            problems("has more text than any notebook of this course; the rest was left out")
             break
     return outline.text(), False
 
 
-def _blocks(stream: IO[bytes], said: _Said) -> Iterator[bytes]:
+def _blocks(stream: IO[bytes], problems: _Problems) -> Iterator[bytes]:
     seen = 0
     while seen <= MOST_BYTES:
         try:
             block = stream.read(_BLOCK)
         except _UNREADABLE as error:
-            said(f"is damaged: {short(error)}")
+            problems(f"is damaged: {short(error)}")
             return
         if not block:
             return
         seen += len(block)
         yield block
-    said(f"has more than {MOST_BYTES / 1e6:.0f} MB; the rest was not read")
+    problems(f"has more than {MOST_BYTES / 1e6:.0f} MB; the rest was not read")
 
 
 def _encoding(head: bytes) -> str:
-    """By the byte order mark; without one, by where the zeros of the first two characters stand."""
+    """Detect the encoding by the byte order mark, or else by the places of zero bytes in the first two characters."""
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return "utf-32"
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -193,7 +193,7 @@ def _decoded(content: bytes) -> str:
 
 
 def _another_kind(text: str) -> str:
-    """What a file is that students hand in for a notebook by mistake, or ""."""
+    """Return the kind of a file that was handed in instead of a notebook, or ""."""
     start = text[:1000].lstrip().lower()
     kinds = {
         "%pdf": "a PDF",
@@ -209,35 +209,35 @@ def _another_kind(text: str) -> str:
 
 # -- without outputs ----------------------------------------------------------------------------
 
-# A string ends at its quote or, in a broken file, with its line: one stray quote must not swallow the rest.
+# A string ends at its quote or, in a broken file, with its line, so that one stray quote doesn't swallow the rest.
 _STRING = r'"(?:[^"\\\n]++|\\[\s\S])*+["\n]'
 _KEY = r'"(?:' + "|".join(_LEFT_OUT) + r')"\s*+:\s*+'
 _KEEP = re.compile(rf"(?:[^\"]++|(?!{_KEY}[\[{{]){_STRING})*+")
 _DROP = re.compile(_KEY)
-# Outputs hold no cells, so a cell_type there means that a bracket was lost before.
+# Outputs contain no cells, so a cell_type there means that a bracket is missing before it.
 _SKIP = re.compile(rf'(?:[^"\[\]{{}}]++|(?!"cell_type"\s*+:){_STRING})*+')
 _REST_OF_STRING = re.compile(r'(?:[^"\\\n]++|\\[\s\S])*+["\n]?')
 
 
 class _Outline:
-    """Takes a notebook's text piece by piece and keeps it without the values of ``_LEFT_OUT``."""
+    """Collect a notebook's text piece by piece, without the values of the keys in ``_LEFT_OUT``."""
 
     def __init__(self) -> None:
         self._kept: list[str] = []
         self._size = 0
-        self._rest = ""  # of what was taken, from where it can't be told yet what it is
-        self._open: list[str] = []  # the closing bracket of what is being skipped
+        self._rest = ""  # text at the end that can't be classified yet
+        self._open: list[str] = []  # the closing brackets of what is being skipped
         self._depth = 0
         self._brackets = 0
         self._in_string = False
 
     def text(self) -> str:
-        """What was kept."""
+        """Return what was kept."""
         tail = self._rest if not self._depth and not self._in_string else ""
         return "".join(self._kept) + tail[:MOST_STRING]
 
     def take(self, piece: str) -> bool:
-        """Whether there is room for more."""
+        """Add a piece of text; return False when the limits are reached."""
         text, self._rest = self._rest + piece, ""
         place = 0
         while place < len(text):
@@ -269,7 +269,7 @@ class _Outline:
     def _skip(self, text: str, place: int) -> int:
         depth, brackets, match, size = self._depth, 0, _SKIP.match, len(text)
         while depth and brackets <= _MOST_BRACKETS:
-            place = match(text, place).end()  # type: ignore[union-attr]  # it may match nothing, but always matches
+            place = match(text, place).end()  # type: ignore[union-attr]  # the pattern matches the empty string
             if place == size or text[place] == '"':
                 break
             depth += 1 if text[place] in "[{" else -1
@@ -285,7 +285,7 @@ class _Outline:
         return self._unfinished(text, place)
 
     def _unfinished(self, text: str, start: int) -> int:
-        """A string whose end is not in sight: wait for more, unless it's too long or not wanted anyway."""
+        """Handle a string without an end yet: wait for more text, unless it is too long or is skipped anyway."""
         if not self._depth and len(text) - start <= MOST_STRING:
             self._rest = text[start:]
             return start
@@ -299,7 +299,7 @@ class _Outline:
         closed = end > place and text[end - 1] in '"\n' and not _escaped(text, place, end - 1)
         self._in_string = not closed
         if not closed:
-            self._rest = text[end:]  # nothing, or the backslash of an escape that was cut in two
+            self._rest = text[end:]  # empty, or the backslash of a split escape
         return end
 
     def _add(self, text: str) -> None:
@@ -308,14 +308,14 @@ class _Outline:
 
 
 def _end(pattern: re.Pattern[str], text: str, place: int) -> int:
-    """Where a pattern that may match nothing stops."""
+    """Return the end of a match of a pattern that matches the empty string."""
     match = pattern.match(text, place)
     assert match is not None
     return match.end()
 
 
 def _escaped(text: str, first: int, place: int) -> bool:
-    """Whether the character at ``place`` has an odd number of backslashes before it."""
+    """Tell whether the character at ``place`` has an odd number of backslashes before it."""
     start = place
     while start > first and text[start - 1] == "\\":
         start -= 1
@@ -323,7 +323,7 @@ def _escaped(text: str, first: int, place: int) -> bool:
 
 
 def _cut_after_commas(texts: Iterator[str]) -> Iterator[str]:
-    """The same text in pieces that end in commas, so that no piece ends between a key and its bracket."""
+    """Split text into pieces that end in commas, so that no piece ends between a key and its bracket."""
     rest = ""
     for text in texts:
         cut = text.rfind(",") + 1
@@ -342,7 +342,7 @@ def _cut_after_commas(texts: Iterator[str]) -> Iterator[str]:
 
 
 def _strict(text: str) -> Any:
-    """The document, or None where it isn't JSON; NaN and raw line ends in strings are let pass."""
+    """Parse the document, or return None if it isn't JSON; NaN and raw line ends in strings are accepted."""
     try:
         return json.loads(text, strict=False)
     except (ValueError, RecursionError):
@@ -352,11 +352,11 @@ def _strict(text: str) -> Any:
 _TOKEN = re.compile(r'(?P<string>"(?:[^"\\\n]++|\\[^\n])*+"?)|(?P<mark>[\[\]{},])|:|[^\s"\[\]{},:]++')
 
 
-def _forgiving(text: str, said: _Said, cut: bool) -> Any:
-    """What can be made of text that is not JSON (or whose outputs were cut out): a document of all cells met."""
+def _tolerant(text: str, problems: _Problems, cut: bool) -> Any:
+    """Read text that is not JSON (or whose outputs were removed) into a document of all cells that are found."""
     if cut and (document := _strict(text)) is not None:
         return document
-    reader = _Forgiving()
+    reader = _Tolerant()
     for token in _TOKEN.finditer(text):
         if token.lastgroup == "string":
             reader.string(token[0])
@@ -367,33 +367,35 @@ def _forgiving(text: str, said: _Said, cut: bool) -> Any:
     if reader.cells:
         broken = "ends in the middle" if reader.stack else "is damaged"
         last = "; its last cell may be incomplete" if reader.in_cell() else ""
-        conflict = ", with the marks of a merge in it" if re.search(r"^<{7} ", text, re.MULTILINE) else ""
-        said(f"{broken}{conflict}: {len(reader.cells)} cell(s) could be read{last}")
+        conflict = (
+            ", with the markers of a merge conflict in it" if re.search(r"^<{7} ", text, re.MULTILINE) else ""
+        )
+        problems(f"{broken}{conflict}: {len(reader.cells)} cell(s) could be read{last}")
     else:
-        said("is no notebook any more: it is damaged, and no cell in it could be read")
+        problems("is damaged, and no cell in it could be read")
     return {"cells": reader.cells, "metadata": reader.metadata()}
 
 
-class _Forgiving:
-    """Builds what JSON it can: closes what is open, opens what was not, and notes every cell on the way."""
+class _Tolerant:
+    """Build JSON from damaged text: close what is open, open what is missing, and collect every cell."""
 
     def __init__(self) -> None:
         self.cells: list[dict[str, Any]] = []
         self.stack: list[dict[str, Any] | list[Any]] = []
-        self._keys: list[str | None] = []  # for each of the stack: the key that waits for its value
+        self._keys: list[str | None] = []  # per item of the stack: the key that waits for its value
         self._root: Any = None
         self._too_deep = 0
 
     def in_cell(self) -> bool:
-        """Whether a cell was still open."""
+        """Tell whether a cell is still open."""
         return any(part is self.cells[-1] for part in self.stack)
 
     def metadata(self) -> Any:
-        """The document's own, as far as it came."""
+        """Return the document's metadata, as far as they were read."""
         return self._root.get("metadata", {}) if isinstance(self._root, dict) else {}
 
     def string(self, token: str) -> None:
-        """A string: a key, a value, or an item."""
+        """Take a string: a key, a value, or an item."""
         value = _unquoted(token)
         if self.stack and isinstance(self.stack[-1], dict) and self._keys[-1] is None:
             self._keys[-1] = value
@@ -401,12 +403,12 @@ class _Forgiving:
             self._put(value)
 
     def word(self, token: str) -> None:
-        """A number, true, false, null, or anything that has no business here; of no use in any case."""
+        """Take a number, true, false, null, or anything invalid; its value is not used."""
         if self.stack and self._keys[-1] is not None and token != ":":
             self._put(None)
 
     def mark(self, token: str) -> None:
-        """A bracket or comma."""
+        """Take a bracket or comma."""
         if token == ",":
             if self.stack:
                 self._keys[-1] = None
@@ -445,7 +447,7 @@ class _Forgiving:
         if key is None:
             return
         if key == "cell_type":
-            if key in top:  # the brackets between two cells were lost
+            if key in top:  # the brackets between two cells are missing
                 self.stack[-1] = top = {}
             self.cells.append(top)
         top[key] = value
@@ -457,7 +459,7 @@ def _unquoted(token: str) -> str:
     )
     try:
         return str(json.loads(closed or f'{token}"', strict=False))
-    except ValueError:  # an escape that JSON doesn't know, or half of one
+    except ValueError:  # an invalid escape, or half of one
         inside = token[1:-1] if closed else token[1:].rstrip("\\")
         known = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "/": "/"}
         return re.sub(r"\\(.)", lambda match: known.get(match[1], match[0]), inside)
@@ -467,7 +469,7 @@ def _unquoted(token: str) -> str:
 
 
 def _cells_of(document: Any) -> Iterator[dict[str, Any]]:
-    """The cells of format 4, and those of the worksheets of formats 1 to 3."""
+    """Yield the cells of format 4, and those of the worksheets of formats 1 to 3."""
     if not isinstance(document, dict):
         return
     sheets = document.get("worksheets")
@@ -494,17 +496,17 @@ def _kind(cell: dict[str, Any]) -> Kind:
 
 
 def _joined(source: Any) -> str:
-    """The text of a cell, which may be a string or a list of lines."""
+    """Return the text of a cell, which is a string or a list of lines."""
     if isinstance(source, list):
         lines = [line for line in source if isinstance(line, str)]
-        # By the format every line brings its line end; some tools forget it.
+        # The format wants every line with its line end; some tools leave it out.
         between = "\n" if not any(line.endswith(("\n", "\r")) for line in lines[:-1]) else ""
         source = between.join(lines)
     return clean(source) if isinstance(source, str) else ""
 
 
 def clean(text: str) -> str:
-    """Text without what no text should hold: zeros, halves of characters, line ends of other systems."""
+    """Replace zero characters and halves of surrogate pairs, and use line ends of one kind."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return re.sub("[\0\ud800-\udfff]", "\ufffd", text)
 
@@ -526,6 +528,6 @@ def _lesson(document: Any) -> str:
 
 
 def short(error: BaseException) -> str:
-    """The first line of what an error says, or its type."""
+    """Return the first line of an error's message, or its type."""
     said = clean(str(error)).strip().rstrip(".").splitlines()
     return said[0][:200] if said else type(error).__name__

@@ -1,4 +1,4 @@
-"""What an assignment's nbgrader_config.py puts in place of nbgrader's own: only nbgrader imports this."""
+"""Replace preprocessors of nbgrader, as an assignment's nbgrader_config.py asks; only nbgrader imports this module."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _HIDDEN = re.compile(rf"\n?[^\n]*{BEGIN_HIDDEN}.*?(?:{END_HIDDEN}[^\n]*|\Z)", re
 
 
 class NamedBlanks(ClearSolutions):  # type: ignore[misc]
-    """Clears solutions as the lessons do: a blank keeps the name that it is to define."""
+    """Clear solutions as the lessons do: a blank keeps the name that it has to define."""
 
     def preprocess_cell(self, cell: Any, resources: Any, index: int) -> tuple[Any, Any]:
-        """Put blanks where solutions are, in one cell."""
+        """Replace the solutions in one cell by blanks."""
         if utils.is_solution(cell) and cell.cell_type == "markdown":
             cell.source = ANSWER_HERE
         elif utils.is_solution(cell) and source.BEGIN in cell.source:
@@ -30,10 +30,10 @@ class NamedBlanks(ClearSolutions):  # type: ignore[misc]
 
 
 class HideHiddenTests(NbGraderPreprocessor):  # type: ignore[misc]
-    """Takes hidden tests out of what students get back, and the tracebacks that would show them."""
+    """Remove hidden tests from what students get back, and the tracebacks that would show them."""
 
     def preprocess_cell(self, cell: Any, resources: Any, index: int) -> tuple[Any, Any]:
-        """Leave of a check what students could see anyway, and its message."""
+        """Keep of a check what students see anyway, and its message."""
         if cell.cell_type != "code" or BEGIN_HIDDEN not in cell.source:
             return cell, resources
         cell.source = _HIDDEN.sub("", cell.source)

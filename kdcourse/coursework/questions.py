@@ -1,4 +1,4 @@
-"""Written questions: what an assignment asks in prose, with what its readers need to give points.
+"""Read written questions, with the rubrics by which markers give points.
 
     kdcourse/course/TOPIC/questions.toml  ->  Question by id
 
@@ -35,15 +35,15 @@ _CRITERION = re.compile(r"- (\d+(?:\.\d+)?) points?: (\S.*)")
 
 @dataclass(frozen=True)
 class Question:
-    """One question that is answered in words and read by a person.
+    """Describe one question that is answered in words and marked by a person.
 
     Args:
         id: lower-case words joined by underscores; the answer cell's nbgrader grade_id.
         lesson: such as "04_soft_targets".
-        after: the exercise of that lesson below whose check it stands.
+        after: the exercise of that lesson; the question follows its check.
         title: one line, the question in short.
-        minutes: that an answer takes.
-        points: at most so many; the rubric's add up to them.
+        minutes: time for an answer.
+        points: the highest number of points; those of the rubric add up to it.
         prompt: what is asked, in markdown.
         criteria: points and what they are given for.
         answer: a model answer, in markdown.
@@ -60,13 +60,13 @@ class Question:
     answer: str
 
     def rubric(self, points: float | None = None) -> str:
-        """The rubric as a markdown list, scaled where the question is worth other ``points`` than its own."""
+        """Return the rubric as a markdown list, scaled to ``points`` if they differ from the question's own."""
         share = 1.0 if points is None or not self.points else points / self.points
         return "\n".join(f"- {points_in_words(share * worth)}: {what}" for worth, what in self.criteria)
 
 
 def points_in_words(points: float) -> str:
-    """Such as "1 point", "2.5 points"."""
+    """Return points in words, such as "1 point" or "2.5 points"."""
     number = format(round(points, 2), "g")
     return f"{number} point" if number == "1" else f"{number} points"
 
@@ -105,7 +105,7 @@ def _questions(path: Path, lesson: str) -> list[Question]:
 
 
 def of_lesson(lesson: Lesson, questions: Iterable[Question]) -> tuple[Question, ...]:
-    """The questions of one lesson, in the order in which its notebook asks them.
+    """Return the questions of one lesson, in the order in which its notebook asks them.
 
     Raises:
         LessonError: a question stands after an exercise that the lesson doesn't have, or has an exercise's id.
@@ -129,7 +129,7 @@ def _question(label: str, lesson: str, number: int, entry: Mapping[str, Any]) ->
     name = f"{label}, question {number} ({entry.get('id', 'without id')!r})"
     for key in entry:
         if key not in _KEYS:
-            raise _wrong(name, f"has the key {key!r}, which means nothing; the keys are {', '.join(_KEYS)}")
+            raise _wrong(name, f"has the unknown key {key!r}; the keys are {', '.join(_KEYS)}")
     for key, kind in _KEYS.items():
         value = entry.get(key)
         if value is None:
@@ -157,7 +157,7 @@ def _criteria(name: str, rubric: str) -> tuple[tuple[float, str], ...]:
     for line in rubric.strip().splitlines():
         if criterion := _CRITERION.fullmatch(line.rstrip()):
             found.append((float(criterion[1]), criterion[2]))
-        elif found and line.startswith("  "):  # the criterion goes on
+        elif found and line.startswith("  "):  # continues the criterion
             found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}")
         else:
             raise _wrong(

@@ -1,10 +1,10 @@
-"""Out of a whole notebook, the few statements that one function needs.
+"""Select the few statements of a notebook that one function needs.
 
     cells' sources -> statements -> those that a definition needs, in an order in which they run
 
-Only imports, definitions and assignments that the function names are taken, and what those name in turn; training,
-plots and downloads stay out. What is needed is a matter of names: a name in a function's body is looked up when it is
-called, so that it may be given anywhere in the notebook; one outside of functions is looked up at once.
+Only imports, definitions and assignments of names that the function uses are selected, and those that they need in
+turn; training, plots and downloads are left out. A name in a function's body is looked up when the function is called,
+so it may be defined anywhere in the notebook; a name outside of functions is looked up at once.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-MOST_SOURCE = 50_000  # characters of one cell; nobody types more
-MOST_CODE = 400_000  # of a whole notebook; reading more would only serve those who want to hold up the class
-MOST_READ = 4_000  # statements of a whole notebook
+MOST_SOURCE = 50_000  # characters per cell; nobody types more
+MOST_CODE = 400_000  # characters per notebook; more would only slow down grading
+MOST_READ = 4_000  # statements per notebook
 MOST_STATEMENTS = 400  # that one answer may need
-_MOST_MAGICS = 10  # looked for one by one
-_MOST_MAGIC = 2_000  # characters of a line that may be one
+_MOST_MAGICS = 10  # per cell, before every line is searched
+_MOST_MAGIC = 2_000  # characters of a line that may be a magic
 _BUILTINS = frozenset(dir(builtins)) | {"__name__", "__file__", "__doc__"}
 # fmt: off
 _CHANGING = frozenset({
@@ -37,17 +37,17 @@ _UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 @dataclass(frozen=True, eq=False)
 class Statement:
-    """One statement of a notebook's top level.
+    """Hold one statement of a notebook's top level.
 
     Args:
         cell: number of its cell, from 1.
         line: its first line in that cell, from 1.
-        text: as it was written; an import of several names is one statement for each.
-        node: parsed.
-        binds: names that it gives a meaning.
-        changes: names whose things it works on: ``table[0] = 1``, ``table.append(1)``.
+        text: its source; an import of several names is split into one statement per name.
+        node: its syntax tree.
+        binds: names that it defines.
+        changes: names whose objects it changes: ``table[0] = 1``, ``table.append(1)``.
         now: names that it looks up when it runs.
-        later: names that functions in it look up when they are called.
+        later: names that its functions look up when they are called.
     """
 
     cell: int
@@ -61,13 +61,13 @@ class Statement:
 
     @property
     def imports(self) -> bool:
-        """Whether it is an import."""
+        """Tell whether it is an import."""
         return isinstance(self.node, ast.Import | ast.ImportFrom)
 
 
 @dataclass(frozen=True)
 class Broken:
-    """Lines of a cell that are not Python: where they begin, what they are, why."""
+    """Hold lines of a cell that are not valid Python: where they begin, their text, and the reason."""
 
     cell: int
     line: int
@@ -76,16 +76,16 @@ class Broken:
 
 
 class Parsed(NamedTuple):
-    """What there is in some cells."""
+    """Hold the statements of some cells."""
 
     statements: tuple[Statement, ...]
     broken: tuple[Broken, ...]
 
 
 def parse(cells: Iterable[tuple[int, str]]) -> Parsed:
-    """The statements of code cells, given by number and source, without what only IPython understands.
+    """Parse code cells, given by number and source, into statements, without what only IPython understands.
 
-    A cell that isn't Python as a whole is read statement by statement; those that are broken are told apart.
+    A cell with a syntax error is read statement by statement; the broken ones are returned separately.
     """
     statements: list[Statement] = []
     broken: list[Broken] = []
@@ -106,15 +106,15 @@ def parse(cells: Iterable[tuple[int, str]]) -> Parsed:
 def needed(
     root: Statement, statements: Sequence[Statement], fallback: Sequence[Statement] = ()
 ) -> list[Statement]:
-    """The statements that ``root`` needs, itself among them, in an order in which they run.
+    """Return the statements that ``root`` needs, including itself, in an order in which they run.
 
     Args:
         root: the definition.
-        statements: of the whole notebook, in its order, ``root`` among them.
-        fallback: where a name may come from that the notebook doesn't have, such as the lesson's own imports.
+        statements: all statements of the notebook, in its order, including ``root``.
+        fallback: further statements for names that the notebook doesn't define, such as the lesson's own imports.
 
     Raises:
-        RecursionError: more than ``MOST_STATEMENTS``, or a chain too long to follow.
+        RecursionError: more than ``MOST_STATEMENTS`` statements are needed, or the chain is too long to follow.
     """
     return _Slice(root, statements, fallback).ordered()
 
@@ -137,13 +137,13 @@ def _read_cell(number: int, source: str, left: int) -> Iterator[Statement | Brok
 
 
 def python(code: str) -> ast.Module:
-    """A text's syntax tree, without warnings.
+    """Parse a text into a syntax tree, without warnings.
 
     Raises:
-        SyntaxError, ValueError, RecursionError, MemoryError: it is not Python.
+        SyntaxError, ValueError, RecursionError, MemoryError: the text is not valid Python.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of "\d" and its kind, in students' strings
+        warnings.simplefilter("ignore")  # about "\d" and the like in students' strings
         return ast.parse(code)
 
 
@@ -161,7 +161,7 @@ def _statements(number: int, code: str, tree: ast.Module, before: int) -> Iterat
 def _parts(
     node: ast.stmt, lines: list[str], previous: ast.stmt | None, follower: ast.stmt | None
 ) -> Iterator[tuple[ast.stmt, str]]:
-    """A statement and its text; an import of several names in as many parts."""
+    """Yield a statement and its text; an import of several names is split into one per name."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         for name in node.names:
             part = (
@@ -190,9 +190,9 @@ def _first_line(node: ast.stmt) -> int:
 
 
 def _statement(number: int, line: int, text: str, node: ast.stmt) -> Statement | None:
-    """None for what can't be compiled, such as a return outside of any function."""
+    """Build a statement; None if it can't be compiled, such as a return outside of any function."""
     if isinstance(node, ast.ImportFrom) and node.level:
-        return None  # from . import: a notebook is in no package
+        return None  # from . import: a notebook is not part of a package
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -210,7 +210,7 @@ def _statement(number: int, line: int, text: str, node: ast.stmt) -> Statement |
 
 
 def _names(table: symtable.SymbolTable) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-    """What a statement binds, looks up at once, and looks up when its functions are called."""
+    """Return the names that a statement defines, looks up at once, and looks up when its functions are called."""
     symbols = table.get_symbols()
     binds = frozenset(s.get_name() for s in symbols if s.is_assigned() or s.is_imported() or s.is_namespace())
     now = {s.get_name() for s in symbols if s.is_referenced()}
@@ -233,7 +233,7 @@ def _names_inside(table: symtable.SymbolTable, now: set[str], later: set[str], c
 
 
 def _changed(node: ast.stmt) -> Iterator[str]:
-    """Names of things that a statement puts something into when it runs."""
+    """Yield names of objects that a statement changes when it runs."""
     parts: list[ast.AST] = [node]
     while parts:
         part = parts.pop()
@@ -257,7 +257,7 @@ def _root_name(node: ast.expr) -> Iterator[str]:
         yield node.id
 
 
-# -- what isn't Python --------------------------------------------------------------------------
+# -- magics and syntax errors -------------------------------------------------------------------
 
 _MAGIC = re.compile(
     r"(?P<indent>[ \t]*)(?:[%!?].*|\w[\w.]*\?\??[ \t]*|(?P<name>[A-Za-z_][\w, ]*?)[ \t]*=[ \t]*[%!].*)"
@@ -267,7 +267,7 @@ _FOREIGN = r"%%[a-zA-Z!]"
 
 
 def without_magics(source: str) -> str:
-    """A cell's Python: as many lines as before, with ``pass`` where a line is for IPython or the shell alone."""
+    """Return a cell's Python, with ``pass`` in place of each line that is for IPython or the shell."""
     source = _dedented(source)
     first = source.lstrip().split("\n", 1)[0]
     if re.match(_FOREIGN, first):
@@ -279,23 +279,23 @@ def without_magics(source: str) -> str:
             python(source)
             return source
         except SyntaxError as error:
-            mended = _without_magic(source, error.lineno)
-            if mended is None:
+            fixed = _without_magic(source, error.lineno)
+            if fixed is None:
                 return source
-            source = mended
+            source = fixed
         except (ValueError, RecursionError, MemoryError):
             return source
     return "\n".join(_plain_line(line) for line in source.split("\n"))
 
 
 def _dedented(source: str) -> str:
-    """As IPython does: a cell whose first line is indented is pushed to the left."""
+    """Dedent a cell whose first line is indented, as IPython does."""
     first = next((line for line in source.split("\n") if line.strip()), "")
     return textwrap.dedent(source) if first[:1] in (" ", "\t") else source
 
 
 def _without_magic(source: str, number: int | None) -> str | None:
-    """Without the line at fault if that is a magic; None if it isn't, and nobody can help."""
+    """Replace the line with the error if it is a magic; return None if it isn't."""
     lines = source.split("\n")
     if number is None or not 1 <= number <= len(lines):
         return None
@@ -317,7 +317,7 @@ _GOES_ON = re.compile(r"[ \t)\]}#]|(?:else|elif|except|finally)\b|$")
 
 
 def _in_chunks(number: int, code: str, error: BaseException) -> Iterator[Statement | Broken]:
-    """Statement by statement, cut where a line begins at the margin; a broken one costs itself alone."""
+    """Parse statement by statement, split at lines without indentation; a broken one doesn't affect the others."""
     lines = code.split("\n")
     starts = [place for place, line in enumerate(lines) if not _GOES_ON.match(line)]
     starts = [s for s in starts if not (s and lines[s - 1].startswith("@"))]
@@ -335,106 +335,107 @@ def _in_chunks(number: int, code: str, error: BaseException) -> Iterator[Stateme
 
 
 def _why(error: BaseException, before: int) -> str:
-    """In words, with the line of the cell."""
+    """Describe an error in words, with its line in the cell."""
     if isinstance(error, SyntaxError):
         line = f"line {error.lineno + before}: " if error.lineno else ""
         return f"{line}{error.msg}"
     return "it is nested too deeply" if isinstance(error, RecursionError | MemoryError) else str(error)
 
 
-# -- what is needed -----------------------------------------------------------------------------
+# -- following names ----------------------------------------------------------------------------
 
 
 class _Slice:
-    """Follows names from one statement to those that give them."""
+    """Follow names from one statement to those that define them."""
 
     def __init__(
         self, root: Statement, statements: Sequence[Statement], fallback: Sequence[Statement]
     ) -> None:
         self._root = root
         self._all = [*fallback, *statements]
-        self._own = len(fallback)  # from here on, the notebook's own
+        self._own = len(fallback)  # the notebook's own statements start here
         self._place = {id(statement): place for place, statement in enumerate(self._all)}
-        self._givers: dict[str, list[int]] = {}
+        self._definers: dict[str, list[int]] = {}
         for place, statement in enumerate(self._all):
             for name in statement.binds | statement.changes:
-                self._givers.setdefault(name, []).append(place)
+                self._definers.setdefault(name, []).append(place)
         self._placed: set[int] = set()
         self._completed: set[int] = set()
         self._order: list[int] = []
 
     def ordered(self) -> list[Statement]:
+        """Return the needed statements in an order in which they run."""
         root = self._place[id(self._root)]
         self._put(root)
         self._complete(root)
         order = self._order
         names = self._root.binds
         if not any(names & self._all[place].now for place in order if place != root):
-            # Nothing that is needed may give the answer's own name another meaning after it.
+            # No needed statement may redefine the answer's own name after it.
             order = [place for place in order if place != root] + [root]
         return [self._all[place] for place in order]
 
     def _put(self, place: int) -> None:
-        """A statement, behind all that has to be there when it runs."""
+        """Append a statement after all those that must run before it."""
         if place in self._placed:
             return
         self._placed.add(place)
         if len(self._placed) > MOST_STATEMENTS:
             raise RecursionError(f"more than {MOST_STATEMENTS} statements are needed")
         statement = self._all[place]
-        # What it changes must be there too, with what was done to it before.
+        # An object that it changes must exist too, with its earlier changes.
         for name in sorted(statement.now | statement.changes):
-            for giver in self._given_before(name, place):
-                self._put(giver)
-                self._complete(giver)
+            for definer in self._defined_before(name, place):
+                self._put(definer)
+                self._complete(definer)
         self._order.append(place)
 
     def _complete(self, place: int) -> None:
-        """What is looked up when the functions in a statement are called."""
+        """Append what the functions in a statement look up when they are called."""
         if place in self._completed:
             return
         self._completed.add(place)
         for name in sorted(self._all[place].later):
-            for giver in self._given_at_all(name):
-                self._put(giver)
-                self._complete(giver)
+            for definer in self._defined_anywhere(name):
+                self._put(definer)
+                self._complete(definer)
 
-    def _given_before(self, name: str, place: int) -> list[int]:
-        """Where a name comes from for a statement that runs at ``place``; by what follows only if nothing precedes."""
-        givers = self._of(name)
-        return self._last_meaning(name, [giver for giver in givers if giver < place]) or self._last_meaning(
-            name, [giver for giver in givers if giver > place]
-        )
+    def _defined_before(self, name: str, place: int) -> list[int]:
+        """Return the statements that define a name before ``place``; later ones only if there are none before."""
+        definers = self._of(name)
+        return self._last_definition(
+            name, [definer for definer in definers if definer < place]
+        ) or self._last_definition(name, [definer for definer in definers if definer > place])
 
-    def _given_at_all(self, name: str) -> list[int]:
+    def _defined_anywhere(self, name: str) -> list[int]:
         if name in self._root.binds:
             return []
         root = self._place[id(self._root)]
-        givers = self._of(name)
-        # As it was when the answer was checked, right behind its definition, or else as it came to be.
-        return self._last_meaning(name, [giver for giver in givers if giver < root]) or self._last_meaning(
-            name, givers
-        )
+        definers = self._of(name)
+        # The value at the answer's check, right after its definition, or else the final value.
+        return self._last_definition(
+            name, [definer for definer in definers if definer < root]
+        ) or self._last_definition(name, definers)
 
     def _of(self, name: str) -> list[int]:
-        givers = self._givers.get(name, [])
-        own = [giver for giver in givers if giver >= self._own]
-        if any(name in self._all[giver].binds for giver in own):
+        definers = self._definers.get(name, [])
+        own = [definer for definer in definers if definer >= self._own]
+        if any(name in self._all[definer].binds for definer in own):
             return own
-        if any(name in self._all[giver].binds for giver in givers):
-            return givers
-        return [] if name in _BUILTINS else self._givers.get("*", [])
+        if any(name in self._all[definer].binds for definer in definers):
+            return definers
+        return [] if name in _BUILTINS else self._definers.get("*", [])
 
-    def _last_meaning(self, name: str, givers: list[int]) -> list[int]:
-        """The last statement that gives a name its meaning, all that import it, and what was done to it since."""
-        binding = [giver for giver in givers if name in self._all[giver].binds]
-        stars = [giver for giver in givers if "*" in self._all[giver].binds]
+    def _last_definition(self, name: str, definers: list[int]) -> list[int]:
+        """Return the last statement that defines a name, all that import it, and all that changed it since."""
+        binding = [definer for definer in definers if name in self._all[definer].binds]
+        stars = [definer for definer in definers if "*" in self._all[definer].binds]
         if not binding:
             return stars
         last = binding[-1]
-        if self._all[last].imports:  # import a, import a.b: both make a; and nobody's library is changed
-            return [giver for giver in binding if self._all[giver].imports]
+        if self._all[last].imports:  # import a, import a.b: both define a, and nobody changes a library
+            return [definer for definer in binding if self._all[definer].imports]
         if isinstance(self._all[last].node, ast.AugAssign):
-            earlier = self._last_meaning(name, [giver for giver in givers if giver < last])
-            return [*earlier, *(giver for giver in givers if giver >= last)]
-        return [giver for giver in givers if giver >= last]
+            earlier = self._last_definition(name, [definer for definer in definers if definer < last])
+            return [*earlier, *(definer for definer in definers if definer >= last)]
+        return [definer for definer in definers if definer >= last]

@@ -224,7 +224,7 @@ def canvas_csv(
 def _canvas_column(
     header: Row, section: int, assignment: Assignment, export: Path
 ) -> tuple[int | None, list[str]]:
-    """The assignment's column in an export, or None for a new one."""
+    """Return the place of the assignment's column in an export, or None if there is none yet; and notes."""
     wanted = {_folded(assignment.title), _folded(assignment.name)}
     places = [
         place

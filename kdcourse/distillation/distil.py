@@ -18,7 +18,7 @@ from kdcourse.distillation.features import Names, Pair, Tap, Trial, pair_layers
 from kdcourse.distillation.methods import Method, Outputs
 from kdcourse.distillation.objective import Distillation, Layers, OwnObjective, weights_of
 from kdcourse.distillation.targets import SoftTargets, soft_targets
-from kdcourse.distillation.targets.source import OnTheFly, source_of, tapped
+from kdcourse.distillation.targets.source import OnTheFly, Source, source_of, tapped
 from kdcourse.errors import ArgumentError
 from kdcourse.training import History, Objective, Settings, fastest, fit, task_of
 from kdcourse.training.guards import own_random_numbers

@@ -56,7 +56,7 @@ class Ensemble(nn.Module):
 
     The members are copied and frozen, with the guarantees of `Frozen`. MLPs of one shape are computed
     together, by a few large matrix products; convolutional members one after another, which measured
-    faster than any way of batching them (``kdcourse bench ensemble_forward`` compares the ways).
+    faster than any way of batching them (``python -m benchmarks ensemble_forward`` compares the ways).
 
     Args:
         members: networks that return logits [B, C], or all of them [B, C, H, W], for the same classes; at least one.

@@ -1,6 +1,6 @@
-"""One function a figure: results in, a matplotlib figure with its own alt text out.
+"""Draw results: one function per figure, each returning a matplotlib figure with alt text.
 
-The figures belong to no window and to no pyplot state; `save` writes them as PNG and SVG.
+The figures don't use pyplot's state or windows; `save` writes them as PNG and SVG.
 """
 
 from kdcourse.figures.calibration import reliability_diagram

@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it believes."""
+"""Draw calibration: whether a model's confidence matches its accuracy."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from kdcourse.figures.style import (
 
 
 def reliability_diagram(models: Mapping[str, Reliability], *, unit: str = "pictures") -> Figure:
-    """Accuracy against confidence for several models, side by side.
+    """Draw accuracy against confidence for several models, side by side.
 
-    Above: the accuracy of every bin of confidence (bars), hatched up or down to the bin's mean
-    confidence: what is hatched is the calibration error, printed as ECE. Below: how many pictures, or pixels,
-    each bin holds, on a logarithmic axis, since most of them are in the last one.
+    Above: the accuracy of each bin of confidence (bars). The hatched part reaches to the bin's mean confidence; it is
+    the calibration error, printed as ECE. Below: the number of images, or pixels, per bin, on a logarithmic axis
+    because most of them are in the last bin.
 
     Args:
-        models: name -> what `kdcourse.evaluation.reliability` returned; of masks, a score's ``reliability``.
+        models: name -> the result of `kdcourse.evaluation.reliability`; for masks, a score's ``reliability``.
         unit: what the bins count, "pixels" for masks.
 
     Raises:
@@ -90,10 +90,10 @@ def reliability_diagram(models: Mapping[str, Reliability], *, unit: str = "pictu
                 color="#BFBFBF",
                 edgecolor=GREY,
                 linewidth=0.8,
-                bottom=0.5,  # a bin with one picture would have no height on a logarithmic axis
+                bottom=0.5,  # otherwise a bin with one image would have no height on the logarithmic axis
             )
             below.set_yscale("log")
-            below.set_ylim(0.5, max(2 * most, 20))  # two labels at least, 1 and 10
+            below.set_ylim(0.5, max(2 * most, 20))  # at least two labels, 1 and 10
             below.yaxis.set_major_locator(LogLocator(numticks=4))
             below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             below.yaxis.set_minor_locator(NullLocator())

@@ -1,4 +1,4 @@
-"""Words as a picture, where there is nothing to plot yet."""
+"""Draw text as a figure where there is nothing to plot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LETTERS = 88
 
 
 def card(title: str, lines: Sequence[str]) -> Figure:
-    """A title and lines of text, wrapped: what stands in for a widget of words where widgets can't run.
+    """Draw a title and wrapped lines of text: the static figure of a widget that shows text.
 
     Raises:
         ArgumentError: no title.

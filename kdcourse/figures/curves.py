@@ -1,4 +1,4 @@
-"""How training went, epoch by epoch."""
+"""Draw training curves, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _PART_LINES = ((0, (1, 2)), (0, (5, 2, 1, 2)), (0, (1, 1)), (0, (5, 1, 1, 1, 1, 
 
 
 def training_curves(curves: Mapping[str, Sequence[History]]) -> Figure:
-    """Loss and accuracy of several models over their epochs.
+    """Draw loss and accuracy of several models over their epochs.
 
-    Training is dashed, validation solid; a line is the mean over a model's seeds, the band around
-    it reaches from the lowest seed to the highest. Training losses are those of each model's own
-    objective, and their parts (`EpochRecord.parts`: the labels' and the method's terms) are drawn beside them as thin
-    lines; validation losses are all cross-entropy and compare.
+    Training is dashed, validation solid. A line is the mean over a model's seeds; the band reaches from the lowest seed
+    to the highest. Training losses are those of each model's own objective; their parts (`EpochRecord.parts`: the
+    labels' and the method's terms) are drawn as thin lines. Validation losses are all cross-entropy, so only they can
+    be compared.
 
     Args:
-        curves: name of a model -> the histories of its seeds, all of one length.
+        curves: name of a model -> the histories of its seeds, all of equal length.
 
     Raises:
         ArgumentError: no model, a model without histories or epochs, seeds of different lengths.
@@ -56,7 +56,7 @@ def draw_curves(
     axis: str,
     kind: str = "Training curves",
 ) -> Figure:
-    """Loss, and beside it a rate 0 to 1 whose columns are ``train_QUANTITY`` and ``validation_QUANTITY``."""
+    """Draw the loss, and beside it a rate 0 to 1 from the columns ``train_QUANTITY`` and ``validation_QUANTITY``."""
     _check(curves)
     most = max(len(_parts(histories)) for histories in curves.values())
     with styled():
@@ -68,7 +68,7 @@ def draw_curves(
         for n, (histories, look) in enumerate(zip(curves.values(), styles, strict=True)):
             epochs = histories[0].column("epoch")
             every = max(1, len(epochs) // 10)
-            # Marks of lines that lie on one another would hide one another.
+            # Markers of lines that coincide would hide each other.
             first = n * every // len(curves)
             for axes, column, scale in ((loss, "loss", 1.0), (rate, quantity, 100.0)):
                 for part, line in (("train", (0, (4, 2))), ("validation", "-")):
@@ -164,7 +164,7 @@ def _part(histories: Sequence[History], name: str) -> np.ndarray:
 
 
 def _values(histories: Sequence[History], column: str) -> np.ndarray:
-    """float64 [seeds, epochs]; NaN where an epoch was not validated."""
+    """Return float64 [seeds, epochs]; NaN where an epoch was not validated."""
     return np.array(
         [[np.nan if value is None else value for value in history.column(column)] for history in histories],
         dtype=np.float64,
@@ -172,7 +172,7 @@ def _values(histories: Sequence[History], column: str) -> np.ndarray:
 
 
 def _loss_scale(axes: Axes, curves: Mapping[str, Sequence[History]]) -> None:
-    """A logarithmic axis where objectives of different size would flatten one another."""
+    """Use a logarithmic axis if objectives of different size would flatten each other."""
     values = np.concatenate(
         [
             _values(histories, column).ravel()

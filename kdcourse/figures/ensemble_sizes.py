@@ -1,4 +1,4 @@
-"""What another member adds to an ensemble."""
+"""Draw what each further member adds to an ensemble."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from kdcourse.figures.style import (
 
 
 def ensemble_sizes(panels: Mapping[str, Mapping[int, Sequence[float]]]) -> Figure:
-    """How good ensembles of 1, 2, 3 ... members are: each as a dot, their mean as a line.
+    """Draw scores of ensembles of 1, 2, 3 ... members: one dot per ensemble, their mean as a line.
 
     Args:
-        panels: what is measured, with its unit -> number of members -> one value for each ensemble of that size.
-            A panel each; the vertical axes don't begin at zero.
+        panels: quantity with its unit -> number of members -> one value per ensemble of that size. One panel per
+            quantity; the vertical axes don't begin at zero.
 
     Raises:
         ArgumentError: no panel, a panel without sizes, a size below 1 or without finite values.

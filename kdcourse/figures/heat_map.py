@@ -1,4 +1,4 @@
-"""How a figure depends on temperature and alpha."""
+"""Draw how a score depends on temperature and alpha."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from kdcourse.distillation.grid import GridResult
 from kdcourse.errors import ArgumentError
 from kdcourse.figures.style import GREY, freeze, new_figure, percent, set_alt_text, styled
 
-_COLOURS = "cividis"  # even in lightness, and the same to the common colour-vision deficiencies
+_COLOURS = "cividis"  # even in lightness, and readable with the common colour-vision deficiencies
 
 
 def grid_heat_map(result: GridResult, column: str = "validation_accuracy") -> Figure:
-    """What a grid found, complete or so far, by temperature and alpha: the mean over seeds and learning rates.
+    """Draw a grid's results, complete or so far, by temperature and alpha: means over seeds and learning rates.
 
     Args:
-        result: of `kdcourse.distillation.distil_grid`.
+        result: result of `kdcourse.distillation.distil_grid`.
         column: ``validation_accuracy``, ``train_accuracy``, ``validation_loss`` or ``train_loss``.
 
     Raises:
-        ArgumentError: another column.
+        ArgumentError: an unknown column.
     """
     cells = result.mean(column)
     title = f"{column.replace('_', ' ').capitalize()}, mean over seeds"
@@ -40,16 +40,16 @@ def heat_map(
     form: Callable[[float], str] = percent,
     higher_is_better: bool = True,
 ) -> Figure:
-    """A temperature by alpha table, coloured.
+    """Draw a coloured table of temperature by alpha.
 
-    Every cell holds its number, so that nothing rests on colour; the best is framed and named in the
+    Every cell shows its number, so that nothing depends on colour alone. The best cell is framed and named in the
     title. A cell without a number yet, or whose student diverged, is hatched.
 
     Args:
-        cells: values by (temperature, alpha), a full table of them; NaN where there is none.
-        title: what the values are.
-        form: writes a value.
-        higher_is_better: which end to frame.
+        cells: values by (temperature, alpha), a full table; NaN for a missing value.
+        title: the quantity.
+        form: formats a value.
+        higher_is_better: whether to frame the highest value or the lowest.
 
     Raises:
         ArgumentError: no cell, or a table with holes.
@@ -89,7 +89,7 @@ def heat_map(
                     continue
                 dark = (
                     _luminance(*colours.to_rgba(np.array([value]))[0, :3]) < 0.179
-                )  # where white and black stand out alike
+                )  # where white and black have equal contrast
                 axes.text(
                     x, y, form(value), ha="center", va="center", color="white" if dark else "black", fontsize=9,
                     fontweight="bold" if (temperature, alpha) == best else "normal",
@@ -110,7 +110,7 @@ def heat_map(
 
 
 def _luminance(*rgb: float) -> float:
-    """Relative luminance, 0 to 1, of sRGB components 0 to 1 (WCAG 2.2, definition of relative luminance)."""
+    """Compute the relative luminance, 0 to 1, of sRGB components 0 to 1 (as defined in WCAG 2.2)."""
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in rgb]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

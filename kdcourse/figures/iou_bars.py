@@ -1,4 +1,4 @@
-"""Which classes a model segments well."""
+"""Draw how well a model segments each class."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from kdcourse.figures.style import (
 
 
 def iou_bars(ious: Mapping[str, Tensor | Sequence[float]], classes: Sequence[str]) -> Figure:
-    """Intersection over union of every class, and their mean, for several models.
+    """Draw the intersection over union of every class, and their mean, for several models.
 
-    A bar ends in its model's own mark. Where there are several seeds it reaches to their mean, and a thin line from
-    the lowest seed to the highest. A class that is in neither truth nor predictions (NaN) has no bar.
+    A bar ends in its model's marker. With several seeds it shows their mean, and a thin line reaches from the lowest
+    seed to the highest. A class that is in neither truth nor predictions (NaN) has no bar.
 
     Args:
         ious: name of a model -> IoU of each class, 0 to 1, [C], or [seeds, C].
@@ -42,7 +42,7 @@ def iou_bars(ious: Mapping[str, Tensor | Sequence[float]], classes: Sequence[str
         )
     tables = {name: np.column_stack([found, _mean(found, axis=1)]) for name, found in values.items()}
     rows = [*(shorten(name, 22) for name in classes), "mean"]
-    # The mean stands apart from the classes.
+    # A gap separates the mean from the classes.
     places = np.array([*range(len(classes)), len(classes) + 0.4])
     many = any(len(table) > 1 for table in tables.values())
     step = 0.8 / len(tables)
@@ -81,7 +81,7 @@ def iou_bars(ious: Mapping[str, Tensor | Sequence[float]], classes: Sequence[str
 
 
 def _checked(name: str, found: Tensor | Sequence[float], classes: Sequence[str]) -> np.ndarray:
-    """float64 [seeds, C]."""
+    """Return float64 [seeds, C]."""
     array = np.atleast_2d(np.asarray(found.cpu() if isinstance(found, Tensor) else found, dtype=np.float64))
     if array.ndim != 2 or array.shape[1] != len(classes) or 0 in array.shape:
         raise ArgumentError(
@@ -98,7 +98,7 @@ def _checked(name: str, found: Tensor | Sequence[float], classes: Sequence[str])
 
 
 def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Mean of what is not NaN; NaN where nothing is, without numpy's warning."""
+    """Return the mean without NaN values; NaN if there are no others, without numpy's warning."""
     known = ~np.isnan(values)
     count = known.sum(axis=axis)
     total = np.where(known, values, 0).sum(axis=axis)

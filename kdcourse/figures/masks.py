@@ -1,6 +1,6 @@
-"""How masks are painted: a colour and a number a class, borders, and what is left out.
+"""Paint masks: a colour and a number per class, borders, ignored pixels.
 
-Colour never stands alone: every region large enough carries the number of its class, and the legend says both.
+Nothing depends on colour alone: every region that is large enough shows the number of its class, and the legend both.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from kdcourse.evaluation.boundary import boundary
 from kdcourse.evaluation.precision_recall import check_masks
 from kdcourse.figures.style import shorten
 
-# Found by search: with the ground's grey they lie as far from one another as ten can, to readers of common vision
-# and of all three colour-vision deficiencies alike, and the first few further still.
+# Found by search: with the background's grey, their smallest distance is as large as possible for ten colours, for
+# readers with and without each of the three colour-vision deficiencies; the first few are further apart.
 _COLOURS = (
     "#0C2E5B",
     "#B12305",
@@ -36,13 +36,13 @@ _COLOURS = (
     "#D77308",
     "#1DCCFF",
 )
-_GROUND = "#D9D9D9"  # of classes that are no thing of their own
+_GROUND = "#D9D9D9"  # of background classes
 _GROUNDS = ("background", "ground")
 _INSIDE = 2  # pixels, at 64 to a side, between a number and the nearest border
 
 
 def class_colours(classes: Sequence[str]) -> list[str]:
-    """A colour a class; grey for the background. After ten they begin again: the numbers tell them apart."""
+    """Return one colour per class, grey for the background. After ten the colours repeat; the numbers differ."""
     things = iter(range(len(classes)))
     return [
         _GROUND if name.lower() in _GROUNDS else _COLOURS[next(things) % len(_COLOURS)] for name in classes
@@ -50,7 +50,7 @@ def class_colours(classes: Sequence[str]) -> list[str]:
 
 
 def painted(mask: Tensor, colours: Sequence[str]) -> np.ndarray:
-    """A mask [H, W] in its classes' colours, float [H, W, 3] in 0 to 1; ignored pixels are chequered."""
+    """Paint a mask [H, W] in its classes' colours, float [H, W, 3] in 0 to 1; ignored pixels are chequered."""
     palette = np.array([to_rgb(colour) for colour in colours])
     labels = mask.cpu().numpy()
     picture = palette[np.where(labels == IGNORE, 0, labels)]
@@ -58,7 +58,7 @@ def painted(mask: Tensor, colours: Sequence[str]) -> np.ndarray:
 
 
 def overlaid(image: Tensor, mask: Tensor, colours: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """A picture [C, H, W] under its mask [H, W], float [H, W, 3]; the background shows as it is."""
+    """Lay a mask [H, W] over its image [C, H, W], float [H, W, 3]; the background isn't painted."""
     below, above = rgb(image) / 255, painted(mask, colours)
     things = [name.lower() not in _GROUNDS for name in classes] + [True] * (IGNORE + 1 - len(classes))
     strength = 0.7 * np.array(things, dtype=float)[mask.cpu().numpy()][..., None]
@@ -66,13 +66,13 @@ def overlaid(image: Tensor, mask: Tensor, colours: Sequence[str], classes: Seque
 
 
 def rgb(image: Tensor) -> np.ndarray:
-    """uint8 [1 or 3, H, W] -> uint8 [H, W, 3]."""
+    """Convert uint8 [1 or 3, H, W] to uint8 [H, W, 3]."""
     pixels = image.detach().cpu().permute(1, 2, 0).numpy()
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
 def texture(name: str, height: int, width: int) -> np.ndarray:
-    """Grey levels 0 to 1, [H, W], that can be told apart without colour; as coarse at any size of picture."""
+    """Return grey patterns 0 to 1, [H, W], that differ without colour, equally coarse at any image size."""
     step = max(1, round(max(height, width) / 64))
     y, x = np.mgrid[:height, :width] // step
     dark = {
@@ -84,7 +84,7 @@ def texture(name: str, height: int, width: int) -> np.ndarray:
 
 
 def show(axes: Axes, picture: np.ndarray) -> None:
-    """A picture [H, W, 3] without ticks; its pixels stay square and sharp."""
+    """Show an image [H, W, 3] without ticks, with square and sharp pixels."""
     axes.imshow(picture, interpolation="nearest")
     axes.grid(False)
     axes.set_xticks([])
@@ -94,7 +94,7 @@ def show(axes: Axes, picture: np.ndarray) -> None:
 
 
 def outline(axes: Axes, mask: Tensor, colour: str = "black", width: float = 0.8) -> None:
-    """Lines between the pixels where the class changes."""
+    """Draw lines between pixels of different classes."""
     labels = mask.cpu().numpy()
     rows, columns = np.nonzero(labels[1:] != labels[:-1])
     across = [((x - 0.5, y + 0.5), (x + 0.5, y + 0.5)) for y, x in zip(rows, columns, strict=True)]
@@ -123,9 +123,9 @@ def number_regions(axes: Axes, spots: Sequence[tuple[int, int, int]]) -> None:
 
 
 def spots_of(masks: Tensor, classes: Sequence[str]) -> list[list[tuple[int, int, int]]]:
-    """Where each mask [N, H, W] has room for the number of a region's class: (x, y, class), one a region.
+    """Return where each mask [N, H, W] has space for a region's number: (x, y, class), one per region.
 
-    The background and what is ignored get none. The place is the one furthest from the region's border.
+    The background and ignored pixels get none. The place is the one furthest from the region's border.
     """
     masks = masks.cpu().to(torch.int16)
     step = max(1, round(max(masks.shape[1:]) / 64))
@@ -148,7 +148,7 @@ def spots_of(masks: Tensor, classes: Sequence[str]) -> list[list[tuple[int, int,
 
 
 def _regions(labels: Tensor) -> Tensor:
-    """A number for each connected region of one class, the same for all its pixels: int64 [N, H, W]."""
+    """Number the connected regions of each class, one number for all pixels of a region: int64 [N, H, W]."""
     count, height, width = labels.shape
     region = torch.arange(count * height * width).view(count, height, width)
     # The largest number spreads from pixel to pixel until nothing changes any more.
@@ -167,9 +167,9 @@ def _regions(labels: Tensor) -> Tensor:
 def legend_of(
     masks: Sequence[Tensor], classes: Sequence[str], colours: Sequence[str], *, ground: bool = True
 ) -> list[Patch]:
-    """A patch for each class that some mask shows, with its number, and one for ignored pixels if there are any.
+    """Return a patch for each class in the masks, with its number, and one for ignored pixels if there are any.
 
-    ``ground`` False leaves out the background, for pictures in which it is not painted.
+    ``ground`` False leaves out the background, for images in which it isn't painted.
     """
     present = sorted({int(label) for mask in masks for label in mask.unique()})
     patches = [
@@ -192,7 +192,7 @@ def legend_of(
 
 
 def legend_columns(patches: Sequence[Patch], width: float) -> int:
-    """How many entries of a legend fit side by side into so many inches."""
+    """Return how many entries of a legend fit side by side into a width in inches."""
     longest = max((len(str(patch.get_label())) for patch in patches), default=0)
     return max(1, min(len(patches), int(width / (0.62 + 0.08 * longest))))
 
@@ -201,7 +201,7 @@ def legend_columns(patches: Sequence[Patch], width: float) -> int:
 
 
 def check_scenes(images: Tensor, masks: Tensor, classes: Sequence[str], name: str = "masks") -> None:
-    """Raise ArgumentError unless pictures uint8 [K, 1 or 3, H, W] and masks [K, H, W] belong together."""
+    """Raise ArgumentError unless images uint8 [K, 1 or 3, H, W] and masks [K, H, W] belong together."""
     if (
         images.dtype != torch.uint8
         or images.ndim != 4

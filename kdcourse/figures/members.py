@@ -1,4 +1,4 @@
-"""An ensemble put together from some of its members."""
+"""Draw an ensemble of chosen members."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from kdcourse.figures.style import (
 
 
 def ensemble_members(scores: MemberScores, names: Sequence[str] | None = None) -> Figure:
-    """Accuracy and calibration error of each member and of the chosen ones' ensemble, and how members differ.
+    """Draw accuracy and calibration error of each member and of the chosen members' ensemble, and their disagreement.
 
-    Members that vote are filled, the others hollow. The accuracy axis does not begin at zero: members
-    are close to one another, and every value is printed.
+    Chosen members are filled, the others hollow. The accuracy axis doesn't begin at zero, because members are close to
+    each other; every value is printed.
 
     Args:
-        scores: what `kdcourse.evaluation.member_scores` returned.
-        names: one a member; "member 1" and so on if left out.
+        scores: the result of `kdcourse.evaluation.member_scores`.
+        names: one per member; by default "member 1" and so on.
 
     Raises:
-        ArgumentError: another number of names than members.
+        ArgumentError: the numbers of names and members differ.
     """
     members = len(scores.member_accuracy)
     names = [f"member {n + 1}" for n in range(members)] if names is None else list(names)

@@ -1,4 +1,4 @@
-"""Figures as files: the same figure gives the same bytes, and its alt text goes along."""
+"""Write figures to files: the same figure gives the same bytes, with its alt text."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from kdcourse.files import write_atomically
 
 
 def png(figure: Figure, dpi: int = DPI, colours: int | None = None) -> bytes:
-    """The figure as PNG at 100 dpi or as given, its alt text in the ``Description`` field.
+    """Return the figure as PNG at 100 dpi or as given, with its alt text in the ``Description`` field.
 
-    ``colours``: so many at most, 256 or fewer, chosen to suit. A figure full of photographs takes a third of the
-    bytes with 256.
+    ``colours`` limits the number of colours (at most 256), which are chosen to suit the figure. With 256, a figure of
+    photographs takes a third of the bytes.
     """
     buffer = io.BytesIO()
     with styled():
@@ -37,19 +37,19 @@ def png(figure: Figure, dpi: int = DPI, colours: int | None = None) -> bytes:
 
 
 def png_size(picture: bytes) -> tuple[int, int]:
-    """Width and height in pixels of a PNG."""
+    """Return the width and height of a PNG in pixels."""
     return Image.open(io.BytesIO(picture)).size
 
 
 def svg(figure: Figure, title: str) -> bytes:
-    """The figure as SVG with ``title`` as its <title> and its alt text as its <desc>."""
+    """Return the figure as SVG with ``title`` as its <title> and its alt text as its <desc>."""
     buffer = io.BytesIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with styled():
         figure.savefig(buffer, format="svg", dpi=DPI, metadata=nothing)
     text = buffer.getvalue().decode()
     words = f"<title>{escape(title)}</title>\n <desc>{escape(alt_text(figure))}</desc>"
-    # Screen readers look for both as the first children of <svg>.
+    # Screen readers expect both as the first children of <svg>.
     text, found = re.subn(r"<svg\b([^>]*)>", lambda tag: f'<svg role="img"{tag[1]}>\n {words}', text, count=1)
     if not found:
         raise RuntimeError("matplotlib wrote an SVG without an <svg> element.")
@@ -57,10 +57,10 @@ def svg(figure: Figure, title: str) -> bytes:
 
 
 def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
-    """Write ``NAME.png`` (100 dpi) and ``NAME.svg`` into ``folder``, whole or not at all.
+    """Write ``NAME.png`` (100 dpi) and ``NAME.svg`` into ``folder``, each atomically.
 
-    No date and no random identifier goes in: the same figure gives the same bytes, today and
-    tomorrow (with the same matplotlib).
+    The files hold no date and no random identifier: the same figure always gives the same bytes (with the same
+    matplotlib).
 
     Returns:
         The two paths.
@@ -86,6 +86,6 @@ def check_name(name: str) -> None:
 
 
 def spoken(name: str) -> str:
-    """A file's name as a title: ``training_curves`` is ``Training curves``."""
+    """Turn a file's name into a title: ``training_curves`` becomes ``Training curves``."""
     words = re.sub(r"[_-]+", " ", name).strip()
     return words[:1].upper() + words[1:]

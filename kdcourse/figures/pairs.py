@@ -1,4 +1,4 @@
-"""What changes from one side of a comparison to the other, seed by seed."""
+"""Draw paired differences between two sides, one per seed."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from kdcourse.figures.style import (
 def paired_differences(
     comparisons: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, score: str = "accuracy"
 ) -> Figure:
-    """Differences in accuracy, or another score, over paired seeds, one row a comparison, in percentage points.
+    """Draw differences in accuracy, or another score, over paired seeds: one row per comparison, percentage points.
 
     A ring is one seed's difference, the diamond their mean, the bar its 95 % interval by Student's t
-    (`kdcourse.evaluation.paired_difference`). A bar that touches the dashed line at 0 proves nothing.
+    (`kdcourse.evaluation.paired_difference`). If a bar touches the dashed line at 0, the sign is not settled.
 
     Args:
-        comparisons: name -> (before, after), scores 0 to 1 of the same seeds in the same order; what is
-            drawn is after - before.
-        score: what they are a share of, such as "mean IoU".
+        comparisons: name -> (before, after), scores 0 to 1 of the same seeds in the same order; the
+            figure shows after - before.
+        score: name of the score, such as "mean IoU".
 
     Raises:
-        ArgumentError: no comparison, lengths that differ, fewer than two seeds, scores outside 0 to 1.
+        ArgumentError: no comparison, different lengths, fewer than two seeds, scores outside 0 to 1.
     """
     if not comparisons:
         raise ArgumentError(

@@ -1,4 +1,4 @@
-"""Pictures beside what models say of them."""
+"""Draw images beside models' predictions."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def soft_target_gallery(
     *,
     top: int = 4,
 ) -> Figure:
-    """Pictures beside the teacher's soft targets at several temperatures, one row a picture.
+    """Draw images beside the teacher's soft targets at several temperatures, one row per image.
 
-    A row names the ``top`` classes that the teacher finds likeliest, in its order, and always the
-    label's, in bold and darker; the values are printed. One row a picture: pass a handful.
+    A row shows the teacher's ``top`` most likely classes in order, and always the label's class, in bold and darker;
+    the values are printed. Pass only a few images.
 
     Args:
         images: uint8 [K, 1 or 3, H, W].
         logits: the teacher's, floating [K, C].
         labels: whole numbers [K].
         classes: C names.
-        temperatures: one column of bars each.
-        top: bars a picture.
+        temperatures: one column of bars per temperature.
+        top: bars per image.
 
     Raises:
-        ArgumentError: shapes that don't fit together, labels out of range, no or bad temperatures,
+        ArgumentError: shapes that don't match, labels out of range, no or bad temperatures,
             ``top`` below 1.
     """
     _check_pictures(images, labels, classes)
@@ -111,11 +111,10 @@ def disagreements(
     *,
     limit: int = 12,
 ) -> Figure:
-    """Pictures for which teacher and student name different classes, with both answers and the truth.
+    """Draw images for which teacher and student predict different classes, with both predictions and the label.
 
-    Give it a whole split: it counts all disagreements and shows the first ``limit``, not chosen in
-    any way. Each answer has its confidence (the model's probability at temperature 1) and is marked
-    ✓ right or ✗ wrong.
+    Pass a whole split: all disagreements are counted, and the first ``limit`` are shown without selection. Each
+    prediction has its confidence (the model's probability at temperature 1) and is marked ✓ right or ✗ wrong.
 
     Args:
         images: uint8 [N, 1 or 3, H, W].
@@ -123,10 +122,10 @@ def disagreements(
         teacher_logits: floating [N, C].
         student_logits: floating [N, C].
         classes: C names.
-        limit: pictures shown at most.
+        limit: largest number of images shown.
 
     Raises:
-        ArgumentError: shapes that don't fit together, labels out of range, ``limit`` below 1.
+        ArgumentError: shapes that don't match, labels out of range, ``limit`` below 1.
     """
     _check_pictures(images, labels, classes)
     _check_logits(teacher_logits, images, classes, "teacher_logits")

@@ -1,4 +1,4 @@
-"""How many of a class's pixels are found, and how many of those called so are right."""
+"""Draw precision against recall for pixels."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _F1 = (0.2, 0.4, 0.6, 0.8)
 def precision_recall_curves(
     curves: Mapping[str, PrecisionRecallCurve], *, title: str = "Precision and recall"
 ) -> Figure:
-    """Precision against recall of several models, with their average precision in the legend.
+    """Draw precision against recall of several models, with their average precision in the legend.
 
     Faint lines join points of equal F1 = 2 * precision * recall / (precision + recall), which is the Dice
-    coefficient of the pixels called positive there.
+    coefficient of the pixels predicted positive there.
 
     Args:
         curves: name of a model -> one of its curves, such as ``scores.precision_recall.micro``.
-        title: what the curves are of, such as a class.
+        title: subject of the curves, such as a class.
 
     Raises:
-        ArgumentError: no model, or a curve of a class that no pixel belongs to.
+        ArgumentError: no model, or a curve of a class without pixels.
     """
     check_curves(curves)
     with styled():
@@ -57,7 +57,7 @@ def precision_recall_curves(
 
 
 def check_curves(curves: Mapping[str, PrecisionRecallCurve]) -> None:
-    """Raise ArgumentError unless there is a curve, and every one of a class that occurs."""
+    """Raise ArgumentError unless there is a curve, and every curve's class occurs."""
     if not curves:
         raise ArgumentError(
             "Precision-recall curves need at least one model; found none. Pass {name: scores.precision_recall.micro}."
@@ -75,7 +75,7 @@ def check_curves(curves: Mapping[str, PrecisionRecallCurve]) -> None:
 
 
 def draw_frame(axes: Axes) -> None:
-    """Axes from 0 to 1 for recall and precision, with faint lines of equal F1."""
+    """Draw axes from 0 to 1 for recall and precision, with faint lines of equal F1."""
     axes.set(xlim=(0, 1.01), ylim=(0, 1.015), xlabel="recall", ylabel="precision")
     axes.set_aspect("equal")
     axes.grid(False)
@@ -100,7 +100,7 @@ def draw_frame(axes: Axes) -> None:
 
 
 def drawn_points(curve: PrecisionRecallCurve, most: int = 800) -> tuple[np.ndarray, np.ndarray]:
-    """Recall and precision of at most so many points, evenly spread along recall, from no recall to all of it."""
+    """Return recall and precision at a limited number of points, evenly spread along recall from 0 to 1."""
     recall, precision = curve.recall.numpy()[::-1], curve.precision.numpy()[::-1]
     # The point at which nothing is called positive has a precision of 1 by convention only; the line begins at
     # the first threshold that calls something.
@@ -113,9 +113,9 @@ def drawn_points(curve: PrecisionRecallCurve, most: int = 800) -> tuple[np.ndarr
 
 
 def spread_marks(recall: np.ndarray, later: float = 0.0) -> list[int]:
-    """Positions of marks a tenth of recall apart: a curve has most of its points at one end.
+    """Return positions of markers a tenth of recall apart, because a curve has most of its points at one end.
 
-    ``later``: by which share of that distance they come later, 0 to 1.
+    ``later`` shifts them by a share of that distance, 0 to 1.
     """
     wanted = np.linspace(0.05, 0.95, 10) + 0.1 * later
     return sorted({int(np.abs(recall - at).argmin()) for at in wanted if at < 1})

@@ -1,4 +1,4 @@
-"""What models make of the same pictures, mask beside mask."""
+"""Draw several models' masks of the same images."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ _MOST_ACROSS = 10
 def predicted_masks(
     images: Tensor, truth: Tensor, predictions: Mapping[str, Tensor], classes: Sequence[str]
 ) -> Figure:
-    """Pictures in columns; below each its true mask and what every model predicts, with the picture's mean IoU.
+    """Draw images in columns, below each its true mask and every model's prediction, with the image's mean IoU.
 
-    Black lines in a predicted mask are the borders of the true one: colour that runs over them is wrong. A region
-    carries the number of its class where there is room for it. More than ten pictures go on in a second block.
+    Black lines in a predicted mask are the borders of the true mask. A region shows the number of its class if there is
+    space for it. After ten images a second block begins.
 
-    The printed IoU is `mean_iou` of that picture alone: a class of which a few stray pixels are called counts as 0,
-    so that it is mostly lower than it looks, and lower than that of all pictures together.
+    The printed IoU is `mean_iou` of this image alone. A class that is predicted for a few stray pixels counts as 0, so
+    the value is often lower than expected, and lower than that over all images.
 
     Args:
-        images: uint8 [K, 1 or 3, H, W]; ten are good to read.
-        truth: whole numbers [K, H, W], `kdcourse.data.IGNORE` for pixels to be left out.
+        images: uint8 [K, 1 or 3, H, W]; at most ten are easy to read.
+        truth: whole numbers [K, H, W], `kdcourse.data.IGNORE` for ignored pixels.
         predictions: name of a model -> its masks, whole numbers [K, H, W], such as `predict_masks` returns.
         classes: C names; one called "background" or "ground" is painted grey.
 
     Raises:
-        ArgumentError: no model, shapes that don't fit together, classes out of range.
+        ArgumentError: no model, shapes that don't match, classes out of range.
     """
     check_scenes(images, truth, classes)
     if not predictions:
@@ -109,7 +109,7 @@ def predicted_masks(
 
 
 def _overlaps(masks: Tensor, truth: Tensor, classes: int) -> list[float]:
-    """Mean IoU of every picture by itself; NaN where all of it is ignored."""
+    """Return the mean IoU of every image by itself; NaN if all its pixels are ignored."""
     return [
         mean_iou(said[None], mask[None], classes) if bool((mask != IGNORE).any()) else math.nan
         for said, mask in zip(masks.cpu(), truth.cpu(), strict=True)

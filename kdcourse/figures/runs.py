@@ -1,4 +1,4 @@
-"""Training runs while they last and side by side afterwards."""
+"""Draw training runs, running or finished, side by side."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ MOST_RUNS = 6
 
 @dataclass(frozen=True)
 class RunCurve:
-    """What is known of a run so far.
+    """Hold what is known of a run so far.
 
-    ``losses`` are (epochs since the beginning, loss of its own objective), in order; ``accuracies`` are (epoch,
-    validation accuracy 0 to 1). ``note`` says how far it is: "stopped", "training", "diverged", or nothing.
+    ``losses`` are (epochs since the start, loss of its own objective), in order; ``accuracies`` are (epoch,
+    validation accuracy 0 to 1). ``note`` is "stopped", "training", "diverged" or empty.
     """
 
     losses: Sequence[tuple[float, float]]
@@ -37,10 +37,10 @@ class RunCurve:
 
 
 def run_curves(runs: Mapping[str, RunCurve]) -> Figure:
-    """Training loss and validation accuracy of up to six runs, whether finished, stopped or under way.
+    """Draw training loss and validation accuracy of up to six runs, finished, stopped or running.
 
-    Losses are each run's own objective, so only their course compares; accuracies compare. A diverged run ends in a
-    cross, and leaves the figure through its top rather than flatten the others.
+    Losses are those of each run's own objective, so only accuracies can be compared. A diverged run ends in a cross
+    at the top of the figure, so that it doesn't flatten the others.
 
     Raises:
         ArgumentError: no run, or more than six.
@@ -100,7 +100,7 @@ def run_curves(runs: Mapping[str, RunCurve]) -> Figure:
 
 
 def _top(runs: Iterable[RunCurve]) -> float | None:
-    """Where the axis of losses ends if a run diverged: above the others' losses, or else its own smallest."""
+    """Return the end of the loss axis if a run diverged: above the others' losses, else above its own smallest."""
     runs = [run for run in runs if run.losses]
     wild = [min(y for _, y in run.losses) for run in runs if run.note == "diverged"]
     calm = [y for run in runs if run.note != "diverged" for _, y in run.losses]

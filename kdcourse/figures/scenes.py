@@ -1,4 +1,4 @@
-"""Pictures beside the class of their every pixel."""
+"""Draw images with the class of every pixel."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from kdcourse.figures.style import (
 
 
 def scene_examples(images: Tensor, masks: Tensor, classes: Sequence[str], *, columns: int = 6) -> Figure:
-    """Pictures, and below each the same with its mask laid over it.
+    """Draw images, and below each the same image with its mask over it.
 
-    A region carries the number of its class where there is room for it; the legend names the classes that occur.
-    The background shows as it is, pixels to be left out are chequered.
+    A region shows the number of its class if there is space for it; the legend names the classes that occur. The
+    background isn't painted; ignored pixels are chequered.
 
     Args:
-        images: uint8 [K, 1 or 3, H, W], a dozen at most.
-        masks: whole numbers [K, H, W], `kdcourse.data.IGNORE` for pixels to be left out.
+        images: uint8 [K, 1 or 3, H, W], at most twelve.
+        masks: whole numbers [K, H, W], `kdcourse.data.IGNORE` for ignored pixels.
         classes: C names; one called "background" or "ground" is not painted.
-        columns: pictures side by side.
+        columns: images per row.
 
     Raises:
-        ArgumentError: shapes that don't fit together, classes out of range, ``columns`` below 1.
+        ArgumentError: shapes that don't match, classes out of range, ``columns`` below 1.
     """
     check_scenes(images, masks, classes)
     if columns < 1:

@@ -1,4 +1,4 @@
-"""How training of segmentation models went, epoch by epoch."""
+"""Draw training curves of segmentation models."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from kdcourse.training.history import History
 
 
 def segmentation_curves(histories: Mapping[str, History | Sequence[History]]) -> Figure:
-    """Loss and mean IoU of several models over their epochs, in training (dashed) and validation (solid).
+    """Draw loss and mean IoU of several models over their epochs, in training (dashed) and validation (solid).
 
-    A line is the mean over a model's seeds, the band around it reaches from the lowest seed to the highest.
-    Training losses are those of each model's own objective; validation losses are all cross-entropy and compare.
+    A line is the mean over a model's seeds; the band reaches from the lowest seed to the highest. Training losses are
+    those of each model's own objective; validation losses are all cross-entropy, so only they can be compared.
 
     Args:
-        histories: name of a model -> its history, or those of its seeds, all of one length, from training on a
+        histories: name of a model -> its history, or those of its seeds, all of equal length, from training on a
             `SegmentationDataset`.
 
     Raises:

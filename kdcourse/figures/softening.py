@@ -1,4 +1,4 @@
-"""One picture and what several models say of it at a temperature."""
+"""Draw one image and several models' softened probabilities."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def softened_bars(
     classes: Sequence[str],
     temperature: float = 1.0,
 ) -> Figure:
-    """A picture beside one panel of bars a model: its softened probabilities, in the order of the classes.
+    """Draw an image beside one panel of bars per model: its softened probabilities, in the order of the classes.
 
-    The label's class is bold and darker, with a hatch. A panel's title gives the model's prediction, ✓ right or
-    ✗ wrong, and the entropy of what is shown, in nats. Drawn in a fixed layout, fast enough for a slider.
+    The label's class is bold and darker, with a hatch. A panel's title gives the model's prediction, ✓ right or ✗
+    wrong, and the entropy of the bars in nats. The layout is fixed, which is fast enough for a slider.
 
     Args:
         image: uint8 [1 or 3, H, W].
         logits_by_name: model -> floating [C]; some of them may be ensembles.
-        label: position of the picture's class.
+        label: index of the image's class.
         classes: C names.
         temperature: T > 0.
 
     Raises:
-        ArgumentError: shapes that don't fit together, a label out of range, no model, T not above 0.
+        ArgumentError: shapes that don't match, a label out of range, no model, T not above 0.
     """
     if not logits_by_name:
         raise ArgumentError(

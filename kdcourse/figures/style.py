@@ -1,7 +1,7 @@
-"""What all figures share: colours that colour-blind readers can tell apart, sizes, alt text.
+"""Set the style of all figures: colours for colour-blind readers, sizes, alt text.
 
-Colour never stands alone: a series has a marker or a hatch of its own as well, and what can be
-labelled directly is.
+Nothing depends on colour alone: each series also has its own marker or hatch, and direct labels are used where
+possible.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ _one_thread = threading.RLock()
 
 @dataclass(frozen=True)
 class Look:
-    """How one series is drawn: each field tells it from the others without its colour."""
+    """Describe how one series is drawn; each field distinguishes it without its colour."""
 
     colour: str
     marker: str
@@ -99,9 +99,9 @@ _HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++")
 
 
 def looks(names: Sequence[str]) -> list[Look]:
-    """One look a name; plain, distilled, ensemble and teacher look the same in every figure.
+    """Return one look per name; plain, distilled, ensemble and teacher look the same in every figure.
 
-    Names that share a role, as several teachers do, are told apart by looks that no role has taken.
+    Further names of one role, such as several teachers, get looks that belong to no role.
     """
     roles = [_role(name) for name in names]
     known = {role: _ROLES[role] for role in roles if role is not None and roles.count(role) == 1}
@@ -116,48 +116,47 @@ def looks(names: Sequence[str]) -> list[Look]:
 
 
 def _role(name: str) -> str | None:
-    """The role that a name speaks of, in the singular or plural."""
+    """Return the role that a name contains, in singular or plural."""
     words = name.lower().split()
     return next((role for role in _ROLES if role in words or f"{role}s" in words), None)
 
 
 def look_of_role(role: str) -> Look:
-    """The look of teacher, ensemble, plain or distilled; a neutral one for any other word."""
+    """Return the look of teacher, ensemble, plain or distilled, and a neutral one for any other word."""
     return _ROLES.get(role, Look(PALETTE["purple"], "v", "--"))
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """matplotlib with this course's settings inside, the caller's own afterwards.
+    """Use this course's matplotlib settings inside the block, and restore the caller's afterwards.
 
-    The settings are one for the whole process, so only one thread at a time is inside.
+    matplotlib's settings belong to the process, so only one thread at a time may be inside.
     """
     with _one_thread, matplotlib.rc_context(STYLE):
         yield
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty white figure of so many inches; belongs to no window and no pyplot state."""
+    """Return an empty white figure of a size in inches, without a window or pyplot's state."""
     figure = Figure(figsize=(width, height), dpi=DPI)
     figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.09)
     return figure
 
 
 def freeze(figure: Figure) -> None:
-    """Lay the figure out now and keep it so.
+    """Compute the figure's layout now and keep it.
 
-    A layout that is solved anew at every drawing creeps by fractions of a pixel, and two files of
-    one figure would differ.
+    A layout that is computed at every drawing changes by fractions of a pixel, so two files of one figure would differ.
     """
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
 
 def set_alt_text(figure: Figure, text: str) -> None:
-    """Give a figure the words that stand for it where it can't be seen.
+    """Set a figure's alt text.
 
     Raises:
-        ArgumentError: nothing but white space.
+        ArgumentError: an empty text.
     """
     words = " ".join(text.split())
     if not words:
@@ -167,10 +166,10 @@ def set_alt_text(figure: Figure, text: str) -> None:
 
 
 def alt_text(figure: Figure) -> str:
-    """What the figure shows, in words, with its main numbers.
+    """Return a figure's alt text: what it shows, with its main numbers.
 
     Raises:
-        ArgumentError: the figure carries none.
+        ArgumentError: the figure has none.
     """
     text = vars(figure).get("kdcourse_alt_text")
     if not isinstance(text, str):
@@ -185,7 +184,7 @@ def alt_text(figure: Figure) -> str:
 
 
 class LogTicks(Locator):
-    """Round numbers along a logarithmic axis: powers of ten, and between them as few others as leave two to read."""
+    """Place round numbers on a logarithmic axis: powers of ten, and a few more if fewer than two are visible."""
 
     def __init__(self, most: int = 5) -> None:
         self.most = most  # labels that have room beside one another
@@ -210,13 +209,13 @@ class LogTicks(Locator):
 
 
 def shorten(text: str, length: int) -> str:
-    """At most ``length`` characters on one line; what is cut shows as an ellipsis."""
+    """Shorten a text to ``length`` characters on one line, with an ellipsis for the rest."""
     text = " ".join(str(text).split())
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
 def count_word(count: int) -> str:
-    """Whole numbers to twelve in words: ``five``; above that in figures with commas."""
+    """Write whole numbers up to twelve in words (``five``), larger ones in digits with commas."""
     words = [
         "no",
         "one",
@@ -236,12 +235,12 @@ def count_word(count: int) -> str:
 
 
 def percent(share: float, digits: int = 2) -> str:
-    """A share 0 to 1 as a percentage: ``91.23 %``."""
+    """Write a share 0 to 1 as a percentage: ``91.23 %``."""
     return f"{100 * share:.{digits}f} %"
 
 
 def byte_size(size: float) -> str:
-    """Bytes in decimal units, three significant figures: ``64.1 kB``."""
+    """Write bytes in decimal units with three significant figures: ``64.1 kB``."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         # 999.6 kB would round to 1000 kB.
         if size >= 0.9995 * scale:
@@ -250,7 +249,7 @@ def byte_size(size: float) -> str:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """So many significant figures, written without an exponent: 272, 27.2, 0.272."""
+    """Write a number with a few significant figures, without an exponent: 272, 27.2, 0.272."""
     if value == 0:
         return "0"
     rounded = float(f"{value:.{digits - 1}e}")
@@ -259,5 +258,5 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def listed(parts: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
+    """Join words: ``a``, ``a and b``, ``a, b and c``."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

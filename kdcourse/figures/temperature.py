@@ -1,4 +1,4 @@
-"""How a quantity changes as the temperature rises."""
+"""Draw quantities against the temperature."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def against_temperature(
     logarithmic: bool = False,
     level: tuple[str, float] | None = None,
 ) -> Figure:
-    """One or several quantities over a logarithmic axis of temperatures.
+    """Draw one or several quantities over a logarithmic axis of temperatures.
 
     Args:
         temperatures: at least two, above 0 and rising.
-        series: name -> a finite value a temperature.
-        quantity: what the vertical axis shows, with its unit.
-        title: above the figure.
-        logarithmic: whether the vertical axis is, too; all values must then be above 0.
-        level: name and height of a dashed horizontal line to compare with.
+        series: name -> one finite value per temperature.
+        quantity: label of the vertical axis, with its unit.
+        title: title of the figure.
+        logarithmic: whether the vertical axis is also logarithmic; all values must then be above 0.
+        level: name and height of a dashed horizontal line for comparison.
 
     Raises:
-        ArgumentError: temperatures that don't rise, no series, one of another length, a value that can't be drawn.
+        ArgumentError: temperatures that don't rise, no series, a series of another length, a value that can't be drawn.
     """
     _check(temperatures, series, level, logarithmic)
     with styled():

@@ -1,4 +1,4 @@
-"""What a threshold does: the mask, its IoU, and the point on the curve."""
+"""Draw the effect of a threshold: the mask, its IoU, and the point on the curve."""
 
 from __future__ import annotations
 
@@ -31,25 +31,24 @@ def threshold_view(
     classes: Sequence[str],
     title: str = "over all pictures",
 ) -> Figure:
-    """One class of one picture at one threshold, and where that threshold lies on the precision-recall curve.
+    """Draw one class of one image at a threshold, and the threshold's point on the precision-recall curve.
 
-    Left the picture with the true border of the class; in the middle the pixels that have at least this probability:
-    filled where right, striped where wrong, and dotted where the class is but was missed; right the curve over all
-    pictures with the threshold's point on it. From its precision P and recall R follows the IoU over all pictures,
-    P * R / (P + R - P * R).
+    Left: the image with the true border of the class. Middle: the pixels with at least this probability, filled if
+    right, striped if wrong; missed pixels of the class are dotted. Right: the curve over all images with the
+    threshold's point. Its precision P and recall R give the IoU over all images, P * R / (P + R - P * R).
 
     Args:
         image: uint8 [1 or 3, H, W].
-        mask: whole numbers [H, W], the true classes, `kdcourse.data.IGNORE` for pixels to be left out.
+        mask: whole numbers [H, W], the true classes, `kdcourse.data.IGNORE` for ignored pixels.
         probability: floating [H, W], 0 to 1, that a pixel is of class ``label``.
         threshold: 0 to 1.
         curve: of the same class and model, such as ``scores.precision_recall.per_class[label]``.
-        label: position of the class in ``classes``.
+        label: index of the class in ``classes``.
         classes: C names.
-        title: what stands above the curve, such as whose it is.
+        title: title of the curve, such as the model's name.
 
     Raises:
-        ArgumentError: shapes that don't fit together, values out of range, a curve of a class that doesn't occur.
+        ArgumentError: shapes that don't match, values out of range, a curve of a class that doesn't occur.
     """
     _check(image, mask, probability, threshold, curve, label, classes)
     mask, said = mask.cpu(), probability.detach().cpu() >= threshold
@@ -162,7 +161,7 @@ def _point(axes: Axes, curve: PrecisionRecallCurve, precision: float, recall: fl
 
 
 def _number(threshold: float) -> str:
-    """Enough digits to tell thresholds near 0 and 1 apart."""
+    """Write a threshold with enough digits to distinguish values near 0 and 1."""
     return f"{threshold:.2f}" if 0.01 <= threshold <= 0.99 else f"{threshold:.6g}"
 
 

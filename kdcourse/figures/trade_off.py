@@ -1,4 +1,4 @@
-"""What accuracy costs."""
+"""Draw accuracy against cost."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ from kdcourse.figures.style import (
 
 @dataclass(frozen=True)
 class CostPoint:
-    """One model in `accuracy_against_cost`.
+    """Hold one model in `accuracy_against_cost`.
 
-    ``accuracy`` and its ``interval`` (low, high) lie in 0 to 1; ``bytes`` and ``latency_ms`` (one
-    picture, milliseconds; None where it wasn't timed) are above 0; ``role`` is "teacher",
-    "ensemble", "plain", "distilled" or a word of your own.
+    ``accuracy`` and its ``interval`` (low, high) are 0 to 1; ``bytes`` and ``latency_ms`` (milliseconds per image,
+    None if not timed) are above 0; ``role`` is "teacher", "ensemble", "plain", "distilled" or a word of your own.
     """
 
     label: str
@@ -46,18 +45,18 @@ class CostPoint:
 
 
 def accuracy_against_cost(points: Sequence[CostPoint], *, score: str = "accuracy") -> Figure:
-    """Accuracy, or another score, against the size of the weights and against the time for one picture.
+    """Draw accuracy, or another score, against the size of the weights and against the time per image.
 
-    Both costs are on logarithmic axes; the bars are the points' intervals. Every model is labelled
-    at its point; models of one role that lie almost on one spot share a label, "five teachers". The
-    second panel is left out where no model was timed.
+    Both costs have logarithmic axes; bars are the points' intervals. Every model is labelled at its point; models of
+    one role at almost the same point share a label such as "five teachers". The second panel is omitted if no model was
+    timed.
 
     Args:
         points: the models.
-        score: what their ``accuracy`` is a share of, such as "mean IoU".
+        score: name of the score in ``accuracy``, such as "mean IoU".
 
     Raises:
-        ArgumentError: no point, an accuracy or interval outside 0 to 1, a cost that is not above 0.
+        ArgumentError: no point, an accuracy or interval outside 0 to 1, a cost that isn't above 0.
     """
     _check(points)
     panels: list[tuple[str, Callable[[CostPoint], float | None], Callable[[float], str]]] = [
@@ -135,7 +134,7 @@ def _draw(axes: Axes, placed: Sequence[tuple[CostPoint, float]]) -> None:
 def _groups(
     axes: Axes, placed: Sequence[tuple[CostPoint, float]]
 ) -> list[tuple[str, list[tuple[float, float]]]]:
-    """Labels with the points (data coordinates) that they stand for."""
+    """Return labels with their points (data coordinates)."""
     groups: list[tuple[str, list[tuple[float, float]]]] = []
     by_role: dict[str, list[tuple[CostPoint, float]]] = {}
     for point, x in placed:
@@ -157,7 +156,7 @@ def _groups(
 
 
 def _label(axes: Axes, placed: Sequence[tuple[CostPoint, float]]) -> None:
-    """Write every label where it covers least: no other label, point or bar, nothing outside."""
+    """Place every label where it overlaps least with labels, points and bars, inside the axes."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     scale = 72 / figure.dpi

@@ -56,7 +56,7 @@ def _plain(value: Any, where: str) -> Any:
 
 
 class Findings:
-    """What the results of a run, or the recorded ones, show.
+    """Describe what the results of a run, or recorded ones, show.
 
     Args:
         results: "models" and "comparison" at least, as `checked` returns them.

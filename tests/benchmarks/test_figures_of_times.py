@@ -105,7 +105,7 @@ def test_the_same_results_give_the_same_bytes() -> None:
 @pytest.mark.parametrize(
     ("draw", "words"),
     [
-        (lambda: side_by_side([], "q"), "at least one way"),
+        (lambda: side_by_side([], "q"), "at least one side"),
         (lambda: side_by_side([SideTimes("a", 0.0, (0.0, 0.0))], "q"), "above 0"),
         (lambda: side_by_side([SideTimes("a", 3.0, (1.0, 2.0))], "q"), "within their spread; 'a' has 3.0"),
         (lambda: growth([], "q", unit="u"), "at least one size"),

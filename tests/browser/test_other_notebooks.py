@@ -67,7 +67,8 @@ def plain(x):  # a comment
 <details><summary>More</summary>folded</details>"""
 
 # Per element of a notebook, its toolbar apart: name, attributes, own text, and the computed style as far as it differs
-# from that of the parent. Random ids and the server's port are replaced.
+# from that of the parent. Random ids and the server's port are replaced. Left out: sizes that JupyterLab and CodeMirror
+# remember from earlier layouts, which depend on timing, and the attribute style, which the computed style includes.
 _SNAPSHOT = r"""panel => [panel, ...panel.querySelectorAll('*')].filter(
     element => !element.closest('.jp-NotebookPanel-toolbar')
 ).map(element => {
@@ -76,10 +77,12 @@ _SNAPSHOT = r"""panel => [panel, ...panel.querySelectorAll('*')].filter(
     const texts = [...element.childNodes].filter(node => node.nodeType === Node.TEXT_NODE);
     const style = getComputedStyle(element), above = getComputedStyle(element.parentElement);
     const value = name => style.getPropertyValue(name);
-    const told = [...style].filter(name => element === panel || value(name) !== above.getPropertyValue(name));
+    const named = [...style].filter(name => !/^contain-intrinsic-|^flex-basis$/.test(name));
+    const told = named.filter(name => element === panel || value(name) !== above.getPropertyValue(name));
     return {
         name: element.tagName + '.' + element.className,
-        attributes: [...element.attributes].map(({name, value}) => fixed(`${name}=${value}`)).sort(),
+        attributes: [...element.attributes].filter(({name}) => name !== 'style')
+            .map(({name, value}) => fixed(`${name}=${value}`)).sort(),
         text: texts.map(node => node.data).join('|'),
         style: Object.fromEntries(told.map(name => [name, fixed(value(name))])),
     };

@@ -118,7 +118,7 @@ def test_an_exercise_that_does_not_count_stays_as_practice(lessons: Course, tmp_
         assert "SOLUTION" not in practice.source
         assert not any("why_warm" in name for name in found)
     prose = "\n".join(cell.source for cell in found.values() if cell.cell_type == "markdown")
-    assert "### Exercise: soften (easy, 3 minutes)\n\n*For practice: it doesn't count.*" in prose
+    assert "### Exercise: soften (easy, 3 minutes)\n\n*For practice only, without points.*" in prose
     assert "### Exercise: entropy (medium, 3 minutes)\n\n*Counts 2 points.*" in prose
 
 
@@ -162,7 +162,7 @@ def test_a_folder_of_something_else_is_left_alone(
 ) -> None:
     (tmp_path / "week").mkdir()
     (tmp_path / "week" / "thesis.tex").write_text("three years")
-    with pytest.raises(ArgumentError, match="holds no assignment; move it"):
+    with pytest.raises(ArgumentError, match="is not an assignment; move it"):
         assign(planned, tmp_path, course=lessons)
     assert every_file(tmp_path / "week") == {"thesis.tex": b"three years"}
     (tmp_path / "week" / "thesis.tex").unlink()
@@ -253,6 +253,7 @@ def leaks(notebook: Any, hidden: dict[str, str]) -> set[str]:
     return {what for what, text in hidden.items() if text in whole}
 
 
+@pytest.mark.slow
 def test_nothing_that_a_student_gets_holds_solution_hidden_try_expected_value_or_model_answer(
     course: tuple[Assignment, Path],
 ) -> None:

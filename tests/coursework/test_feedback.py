@@ -36,8 +36,8 @@ def test_a_page_is_sound_and_says_what_there_is() -> None:
         check_sound(page)
         assert f"Soft targets: feedback for {graded.name}" in page.text
     anna, jose, wu = (Page(feedback(one, tiny.ASSIGNMENT)).text for one in tiny.class_of_three())
-    assert "5 of 9 points so far; 1 answer waits for a person to read." in anna and "They carry more." in anna
-    assert "not yet ✗" in jose and "right ✓" in jose and "waits for a reader" in jose
+    assert "5 of 9 points so far; 1 answer is not marked yet." in anna and "They carry more." in anna
+    assert "not yet ✗" in jose and "right ✓" in jose and "not marked yet" in jose
     assert "ends in the middle" in wu and "0 of 9 points." in wu and "not attempted ○" in wu
 
 
@@ -64,7 +64,7 @@ def test_a_very_long_answer_is_cut_and_that_is_said() -> None:
 @pytest.mark.parametrize(
     ("points", "right", "attempted", "words"),
     [
-        (None, False, True, "waits for a reader"),
+        (None, False, True, "not marked yet"),
         (3.0, True, True, "right ✓"),
         (3.0, False, True, "full points"),
         (1.0, False, True, "in part"),

@@ -121,16 +121,16 @@ def test_magics_shell_lines_and_a_slip_elsewhere_in_the_cell_cost_nothing() -> N
     assert call(look(code(f"%%time\n{DONE}\n!ls\nhalve?")), 3) == 1.5
     assert call(look(code(f"{DONE}\nprint(halve(2)")), 3) == 1.5
     assert call(look(prose(DONE, "halve"), CHECKING), 3) == 1.5
-    assert "not a code cell any more" in look(prose(DONE, "halve"), CHECKING).note
+    assert "no longer a code cell" in look(prose(DONE, "halve"), CHECKING).note
 
 
 def test_code_that_is_no_python_is_told_with_its_line() -> None:
     answer = look(code(SETUP), code("# mine\ndef halve(x):\n    return x /", "halve"), CHECKING)
-    assert answer.problem == "The code of halve (cell 2) is not Python: line 3: invalid syntax."
+    assert answer.problem == "The code of halve (cell 2) is not valid Python: line 3: invalid syntax."
     assert answer.text.startswith("def halve") and answer.pieces == () and answered(answer)
     later = look(code(DONE), code("def halve(x):\n  return x /"), CHECKING)
-    assert call(later, 3) == 1.5 and "cell 2, is not Python" in later.note
-    assert "is not Python" in look(code("half = x /", "halve")).problem
+    assert call(later, 3) == 1.5 and "cell 2, is not valid Python" in later.note
+    assert "is not valid Python" in look(code("half = x /", "halve")).problem
 
 
 def test_what_is_missing_is_told() -> None:
@@ -140,7 +140,7 @@ def test_what_is_missing_is_told() -> None:
     )
     emptied = look(code("x = 3", "halve"), CHECKING)
     assert (
-        "the function halve is not in it" in emptied.problem
+        "nor any other cell has the function halve" in emptied.problem
         and emptied.found_by == "id"
         and not answered(emptied)
     )
@@ -164,7 +164,7 @@ def test_postponed_annotations_hold_for_every_piece() -> None:
 def test_an_answer_that_needs_too_much_is_a_problem() -> None:
     chain = "\n".join(["x0 = 0"] + [f"x{n} = x{n - 1}" for n in range(1, 1_500)])
     answer = look(code(chain), code("def halve(x):\n    return x1499", "halve"))
-    assert "so much of the notebook" in answer.problem and answer.pieces == ()
+    assert "too much of the notebook" in answer.problem and answer.pieces == ()
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_the_lessons_own_prose_is_never_taken_for_an_answer() -> None:
 def test_several_written_answers_are_all_shown_and_a_missing_one_is_told() -> None:
     several = look(ASKING, prose("One.", "why"), prose("Two.", "why"), task=ASKED)
     assert several.text == "One.\n\nTwo." and "several answers" in several.note
-    assert "not there any more" in look(code(SETUP), task=ASKED).problem
+    assert "is missing" in look(code(SETUP), task=ASKED).problem
     merged = look(prose(f"{QUESTION}\n\nBecause.", "ask-why"), code(SETUP), task=ASKED)
     assert merged.text.endswith("Because.")
 

@@ -203,8 +203,8 @@ def test_of_several_lessons_each_notebook_goes_where_its_name_or_content_says(tm
     assert b"halve" in graded(found["bob"]) and b"twice" in graded(found["bob"], TWO)
     assert set(found["eve"].notebooks) == {ONE}
     assert found["eve"].problems == (
-        "'00_start_here.ipynb' is no notebook of this assignment, and was set aside.",
-        "'diary.ipynb' is no notebook of this assignment, and was set aside.",
+        "'00_start_here.ipynb' is not a notebook of this assignment, and was set aside.",
+        "'diary.ipynb' is not a notebook of this assignment, and was set aside.",
         "There is no notebook of lesson 05_distil.",
     )
 
@@ -241,7 +241,7 @@ def test_archives_in_archives_are_opened_once(tmp_path: Path) -> None:
     assert found["bob"].notebooks == {}
     assert (
         found["bob"].problems[0]
-        == "'a.zip/b.zip/c.zip' is an archive in an archive in an archive, and was not opened."
+        == "'a.zip/b.zip/c.zip' is an archive in an archive in an archive, which is not opened."
     )
 
 
@@ -271,13 +271,13 @@ def test_bad_archives_are_told_and_lead_nowhere(tmp_path: Path) -> None:
     )
     found = by_name(tmp_path / "class")
     says = {
-        "slip": "leads out of its archive",
+        "slip": "points outside its archive",
         "locked": "protected by a password",
-        "linked": "is a link to somewhere else",
+        "linked": "is a link, which",
         "broken": "can't be opened: File is not a zip file",
-        "lying": "far more files",
+        "lying": "far longer than",
         "rar": "a .zip or .ipynb is needed",
-        "empty": "nothing was handed in that could be read",
+        "empty": "no readable file was handed in",
     }
     assert set(found) == set(says)
     for name, words in says.items():
@@ -312,8 +312,8 @@ def test_links_are_never_followed_and_pipes_never_read(tmp_path: Path) -> None:
         pytest.skip("this system has no links or pipes")
     found = by_name(folder)
     assert found["ann"].notebooks == {} and len(found["ann"].problems) == 3
-    assert found["eve"].notebooks == {} and "a link to somewhere else" in found["eve"].problems[0]
-    assert graded(found["bob"]) == WORK and "'05.ipynb' is not a file" in found["bob"].problems[0]
+    assert found["eve"].notebooks == {} and "is a link, which is not followed" in found["eve"].problems[0]
+    assert graded(found["bob"]) == WORK and "'05.ipynb' is not a regular file" in found["bob"].problems[0]
 
 
 def test_students_whose_names_come_out_alike_are_kept_apart(tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ def test_a_folder_with_nothing_to_collect_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="There is no folder"):
         collect(tmp_path / "nowhere", SINGLE)
     lay(tmp_path / "class", {"readme.txt": b"", ".hidden/04.ipynb": WORK})
-    with pytest.raises(DataError, match="holds nothing that students handed in"):
+    with pytest.raises(DataError, match="holds no submissions"):
         collect(tmp_path / "class", SINGLE)
     lay(tmp_path, {"broken.zip": b"PK"})
     with pytest.raises(DataError, match=r"broken\.zip can't be opened"):
@@ -372,7 +372,7 @@ def test_a_failure_of_ours_stays_with_its_student(tmp_path: Path, monkeypatch: p
     found = by_name(tmp_path)
     assert (
         found["bob"].problems == ()
-        and "could not be looked through (ZeroDivisionError: oh)" in found["ann"].problems[0]
+        and "could not be read (ZeroDivisionError: oh)" in found["ann"].problems[0]
     )
 
 
@@ -389,7 +389,7 @@ def test_too_many_files_are_left_at_a_bound(tmp_path: Path, monkeypatch: pytest.
         found["ann"].problems
     )
     assert "holds 20 files" in " ".join(found["bob"].problems) and graded(found["ann"]) == WORK
-    assert "too deep" in " ".join(found["eve"].problems) or "more than 5 files" in " ".join(
+    assert "too many nested folders" in " ".join(found["eve"].problems) or "more than 5 files" in " ".join(
         found["eve"].problems
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kdcourse.checks import exercise
+from kdcourse.course import exercise
 from kdcourse.coursework import marking
 from kdcourse.coursework.records import Answer, Handed, Mark, Submission, Task
 from kdcourse.coursework.sandbox import Lost
@@ -113,7 +113,7 @@ def test_what_cannot_be_read_is_said_and_worth_nothing(text: str, tmp_path: Path
     graded = marking.mark(submission(tmp_path, text), fakes.ASSIGNMENT, fakes.InProcess())
     assert [mark.points for mark in graded.marks] == [0.0, 0.0]
     assert graded.problems or all(
-        "There is no cell" in m.message or "not there" in m.message for m in graded.marks
+        "There is no cell" in m.message or "is missing" in m.message for m in graded.marks
     )
 
 

@@ -65,7 +65,7 @@ def test_a_lesson_without_questions_has_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("minutes = 4", "minutes = 4\nhint = 'none'", "'hint', which means nothing"),
+        ("minutes = 4", "minutes = 4\nhint = 'none'", "unknown key 'hint'"),
         ("minutes = 4\n", "", "has no 'minutes'"),
         ("minutes = 4", "minutes = '4'", "minutes = '4', which is of the wrong kind"),
         ("minutes = 4", "minutes = true", "wrong kind"),

@@ -21,7 +21,7 @@ def test_a_report_is_sound_and_says_what_there_is() -> None:
     page = Page(report(class_, tiny.ASSIGNMENT, {"wu": "feedback/wu.html"}))
     check_sound(page)
     assert "3 submissions, out of 9 points. Mean 2.33, median 2, from 0 to 5." in page.text
-    assert "2 written answers wait for a reader" in page.text
+    assert "2 written answers are not marked yet" in page.text
     assert "Hardest exercise: Soften the logits, 33 % of its points." in page.text
     assert "'lesson (1).ipynb' ends in the middle." in page.text
     assert [link["href"] for link in page.all("a")] == ["feedback/wu.html"]
@@ -64,7 +64,7 @@ def test_who_could_not_be_graded_counts_in_no_figure_and_stands_first() -> None:
     )
     page = Page(report([*class_, lost], tiny.ASSIGNMENT))
     check_sound(page)
-    assert "Mean 2.33, median 2" in page.text and "2 written answers wait" in page.text
+    assert "Mean 2.33, median 2" in page.text and "2 written answers are not marked yet" in page.text
     assert page.text.index("reasons other than the student's work") < page.text.index(
         "Tasks, the hardest first"
     )

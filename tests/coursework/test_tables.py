@@ -114,9 +114,9 @@ def test_a_student_whose_id_would_be_a_formula_comes_back_under_the_same_id(tmp_
     ("row", "said"),
     [
         ("wu,why-soft,five", "'five' is not a number"),
-        ("wu,why-soft,4.5", "no number from 0 to 4"),
-        ("wu,why-soft,-1", "no number from 0 to 4"),
-        ("wu,why-soft,nan", "no number from 0 to 4"),
+        ("wu,why-soft,4.5", "not a number from 0 to 4"),
+        ("wu,why-soft,-1", "not a number from 0 to 4"),
+        ("wu,why-soft,nan", "not a number from 0 to 4"),
         ("wu,poetry,1", "no task 'poetry'"),
         (",why-soft,1", "no student"),
         ("wu,why-soft,1\nwu,why-soft,2", "twice"),
@@ -204,7 +204,7 @@ def test_a_gradebook_without_the_column_or_with_two_is_told(tmp_path: Path) -> N
     twice = written(tmp_path / "t.csv", EXPORT.replace("Essay (7)", "SOFT  targets (7)"))
     with pytest.raises(DataError, match=r"2 columns that may be"):
         tables.canvas_csv(CLASS, tiny.ASSIGNMENT, twice)
-    with pytest.raises(DataError, match="no gradebook exported by Canvas"):
+    with pytest.raises(DataError, match="not a gradebook exported by Canvas"):
         tables.canvas_csv(CLASS, tiny.ASSIGNMENT, written(tmp_path / "n.csv", "a,b\n1,2\n"))
 
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,11 +65,6 @@ def test_every_rule_of_the_style_sheet_is_limited_to_notebooks_of_the_course() -
     rules = re.findall(r"^([^{}/*]+)\{", style.read_text(), re.MULTILINE)
     assert len(rules) == style.read_text().count("{")
     assert [rule for rule in rules if ".kdcourse-notebook " not in rule] == []
-
-
-def test_pip_puts_nothing_into_other_jupyterlabs() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert "shared-data" not in project["tool"]["hatch"]["build"]["targets"]["wheel"]
 
 
 def test_what_is_missing_is_said_with_its_cure(notebooks: Path, monkeypatch: pytest.MonkeyPatch) -> None:

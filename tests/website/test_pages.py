@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kdcourse.distillation import methods
 from kdcourse.errors import DataError
 from tests.website.tiny import notebook
 from tools.lessons.links import home
@@ -114,6 +115,17 @@ def test_every_command_is_described_with_its_options() -> None:
     assert re.search(r"\| `--temperature` \| Temperature T of the soft targets", made)
     assert "such as `--port=8890`," in made and "With `--teachers` train" in made
     assert "| `NUMBERS` |" in made
+
+
+def test_every_method_has_a_section_with_its_settings_and_its_paper() -> None:
+    made = pages.distillation_methods()
+    for name in methods.names():
+        assert f"## `{name}`: " in made and f'method="{name}"' in made and f"--method {name}" in made
+    assert '`distil(student, teacher, data, method="kd", temperature=4.0)`' in made
+    assert "`kdcourse run --method kd --set temperature=4.0`" in made
+    assert (
+        "Hinton, Vinyals, Dean 2015, [arxiv.org/abs/1503.02531](<https://arxiv.org/abs/1503.02531>)" in made
+    )
 
 
 def test_subpackages_come_in_the_order_in_which_data_flow() -> None:

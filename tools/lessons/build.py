@@ -5,8 +5,8 @@
 The notebook has blanks where exercises have solutions, every solution folded away below its check, and before its
 first code the cell that sets up Google Colab (see `colab`). It is run from top to bottom in a fresh kernel, in an
 empty folder, without a network, and stored with its outputs; nothing that changes from run to run is stored. Outputs
-depend on code alone: where only prose or the set-up cell has changed, they are replaced and the outputs are kept. A lesson that stops leaves
-the old notebook as it was.
+depend on code alone: where only prose or the set-up cell has changed, they are replaced and the outputs are kept. A
+lesson that stops leaves the old notebook as it was. The builder warns of claims that `tools.margins` hasn't measured.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from kdcourse.course.notebook import (
 from kdcourse.course.showing import WIDGET_VIEW
 from kdcourse.errors import LessonError
 from kdcourse.files import write_atomically
+from tools import margins
 from tools.lessons import colab
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -83,6 +84,7 @@ def build(
     *,
     course: Course = COURSE,
     notebooks: Path = NOTEBOOKS,
+    runs: Path = margins.RUNS,
     force: bool = False,
     say: Say = print,
 ) -> list[Path]:
@@ -92,6 +94,7 @@ def build(
         words: the lessons wanted, such as "04" or "soft_targets"; none means all.
         course: the lessons.
         notebooks: the folder of what is built.
+        runs: the measured margins of claims; of a claim that isn't among them, ``say`` gets a warning.
         force: run them even if nothing changed.
         say: gets one line per lesson.
 
@@ -122,10 +125,20 @@ def build(
         write_atomically(target, text)
         written.append(target)
         say(f"{lesson.name}: {said}")
+        for sentence in [] if new else _unmeasured(lesson, runs):
+            say(
+                f"  how safely this holds elsewhere isn't known, run python -m tools.margins {lesson.name}: {sentence}"
+            )
     if course.glossary.is_file() and not _same(course.glossary, notebooks / course.glossary.name):
         write_atomically(notebooks / course.glossary.name, course.glossary.read_text(encoding="utf-8"))
         written.append(notebooks / course.glossary.name)
     return written
+
+
+def _unmeasured(lesson: Lesson, runs: Path) -> list[str]:
+    """Return the claims of a lesson that weren't measured under other settings yet."""
+    claims = [claim for cell in lesson.cells if cell.kind == "code" for claim in margins.stated(cell.text)]
+    return margins.unmeasured(claims, margins.present(margins.stored(runs), {lesson.topic: claims}))
 
 
 def check(course: Course = COURSE, notebooks: Path = NOTEBOOKS) -> list[str]:

@@ -9,19 +9,19 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from kdcourse.course import Lesson, lessons
+from kdcourse.course import COURSE, Lesson, lessons
 from kdcourse.course.notebook import NOTEBOOKS, machine_time
 from kdcourse.errors import LessonError
 from tools.lessons import links
 
 IMAGE = "docs/soft-targets.png"  # path from the README
-_SHOWN = "04_soft_targets", "Three pictures with the teacher's soft targets at temperature 1, 4"
+_SHOWN = "soft_targets", "Three pictures with the teacher's soft targets at temperature 1, 4"
 
 
 def badges() -> str:
     """Return the badges as Markdown: tests, Colab, Binder, website."""
     home = links.home()
-    first = "00_start_here"
+    first = COURSE.names[0]
     shown = (
         ("Tests", home.status("tests"), f"{home.repository}/actions/workflows/tests.yml"),
         ("Open in Colab", "https://colab.research.google.com/assets/colab-badge.svg", home.colab(first)),
@@ -37,7 +37,8 @@ def image(notebooks: Path = NOTEBOOKS) -> tuple[str, bytes]:
     Raises:
         LessonError: the notebook has no such image.
     """
-    name, words = _SHOWN
+    topic, words = _SHOWN
+    name = COURSE.lesson(topic).name
     for cell in _notebook(notebooks / f"{name}.ipynb").cells:
         for output in cell.get("outputs", ()):
             alt = str(output.get("metadata", {}).get("image/png", {}).get("alt", ""))

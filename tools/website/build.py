@@ -19,6 +19,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from kdcourse.course import COURSE
+from kdcourse.course.notebook import NOTEBOOKS
 from kdcourse.data import fashion_mnist
 from kdcourse.errors import ArgumentError, DataError
 from kdcourse.evaluation import weight_bytes
@@ -39,7 +41,7 @@ TEXTS = {
     "CODE_OF_CONDUCT.md": "code_of_conduct.md",
     "CHANGELOG.md": "changelog.md",
 }
-COVER = "04_soft_targets"  # the lesson whose first figure is on the landing page
+COVER = "soft_targets"  # topic of the lesson whose first figure is on the landing page
 
 Say = Callable[[str], object]
 
@@ -93,7 +95,7 @@ def lay_out(sources: Path) -> list[Page]:
     for lesson in shown:
         text = json.dumps(lesson.notebook, ensure_ascii=False)
         _write(sources / "notebooks" / f"{lesson.name}.ipynb", text)
-    glossary = (ROOT / "kdcourse" / "course" / "glossary.md").read_text(encoding="utf-8")
+    glossary = COURSE.glossary.read_text(encoding="utf-8")
     _write(sources / "notebooks" / "glossary.md", pages.glossary(glossary))
 
     texts = {path: name for path, name in TEXTS.items() if (ROOT / path).is_file()}
@@ -132,10 +134,13 @@ def lay_out(sources: Path) -> list[Page]:
 
 
 def _notebooks() -> dict[str, Notebook]:
-    files = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    if not files:
-        raise DataError(f"There are no notebooks in {ROOT / 'notebooks'}. Build them: python -m tools.lessons build")
-    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+    files = {name: NOTEBOOKS / f"{name}.ipynb" for name in COURSE.names}
+    missing = [file.name for file in files.values() if not file.is_file()]
+    if missing:
+        raise DataError(
+            f"There is no {' and no '.join(missing)} in {NOTEBOOKS}. Build it: python -m tools.lessons build"
+        )
+    return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items()}
 
 
 def _prose(notebook: Notebook) -> str:
@@ -150,7 +155,7 @@ def _in_navigation(lesson: Page) -> str:
 
 def _cover(shown: list[Page]) -> Page:
     """Return the lesson whose first figure is the landing page's image."""
-    lesson = next((lesson for lesson in shown if lesson.name == COVER and lesson.figures), None)
+    lesson = next((lesson for lesson in shown if lesson.name[3:] == COVER and lesson.figures), None)
     if lesson is None:
         raise DataError(f"There is no lesson {COVER} with a figure, which the landing page needs.")
     return lesson

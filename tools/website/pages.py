@@ -229,18 +229,20 @@ def distillation_methods() -> str:
 
 
 def _method(method: methods.Description) -> str:
-    settings = "".join(f", {name}={value!r}" for name, value in method.settings.items())
+    settings = [f"{name}={value}" for name, value in method.settings.items()]
+    call = ", ".join(["student", "teacher", "data", f'method="{method.name}"', *settings])
+    task = "" if "labels" in method.tasks else " --task segmentation"
+    command = " --set ".join([f"kdcourse run{task} --method {method.name}", *settings])
     compares = "logits" if method.layers is None else f"logits and layers ({method.layers})"
     facts = (
-        ("in Python", f"`distil(student, teacher, data, method=\"{method.name}\"{settings})`"),
-        ("on the command line", f"`kdcourse run --method {method.name}`"),
-        ("settings, with defaults", settings.removeprefix(", ").replace("=", " = ") or "none"),
+        ("in Python", f"`distil({call})`"),
+        ("on the command line", f"`{command}`"),
         ("compares", compares),
         ("for", " and ".join(method.tasks)),
         ("paper", LINK.sub(_address, method.paper)),
     )
     rows = "\n".join(f"| {name} | {text} |" for name, text in facts)
-    return f"## {method.title} (`{method.name}`)\n\n{_quoted(method.summary)}\n\n| | |\n|---|---|\n{rows}"
+    return f"## `{method.name}`: {method.title}\n\n{_quoted(method.summary)}\n\n| | |\n|---|---|\n{rows}"
 
 
 def _address(found: re.Match[str]) -> str:

@@ -650,7 +650,9 @@ claim(
 widgets.distillation_tuner(
     data,
     answers,
-    settings=widgets.RunSettings(method_settings={"temperature": 2.0}, alpha=0.9, epochs=2, learning_rate=0.1),
+    settings=widgets.RunSettings(
+        method_settings={"temperature": 2.0}, alpha=0.9, epochs=2, learning_rate=0.1
+    ),
     examples={
         "distilled (few pictures)": histories(pairs, 0.9)[0],
         "plain (few pictures)": histories(pairs, 0.0)[0],

@@ -64,7 +64,7 @@ def distil_grid(
     under sgd or adamw, where the method's gradient is written out (``closed_form``, that of ``kd``). All others are
     trained by `distil` itself, on a CPU as many at a time as PyTorch has threads, each on one: small networks use a
     second thread badly. One network of grouped convolutions in place of many CNNs takes longer than that
-    (``kdcourse bench cnn_grid``). The result's ``how`` says which way it was.
+    (``python -m benchmarks cnn_grid``). The result's ``how`` says which way it was.
 
     Args:
         temperatures, alphas, seeds, learning_rates: the axes; each value once. For a method without a temperature

@@ -50,7 +50,7 @@ def views_cost(
     and show the same pictures. The other way wins where keeping them costs more than they save, or where
     the teacher can be asked more cheaply during training (``asked_pass``, in bfloat16 say). What K does to
     accuracy isn't in here: fewer views are fewer different pictures, and only a measurement tells
-    (``kdcourse bench stored_views``).
+    (``python -m benchmarks stored_views``).
 
     Args:
         teacher_pass: seconds that the teacher takes for one view of all pictures.

@@ -38,6 +38,22 @@ def _notebook(folder: Path) -> Any:
     return nbformat.read(folder / "notebooks" / "00_twice.ipynb", as_version=4)
 
 
+def test_a_claim_that_was_not_measured_elsewhere_is_named(
+    built: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    folder, said = built
+    assert [line for line in said if "tools.margins" in line] == [
+        "  how safely this holds elsewhere isn't known, run python -m tools.margins 00_twice: Seven is more than six"
+    ]
+    runs, again = tmp_path / "runs.jsonl", list[str]()
+    margins = {"difference": {"value": 1.0, "low": 0.5, "high": None}, "7 > 6": {"value": 1.0}}
+    claim = {"sentence": "Seven is more than six", "holds": True, "evidence": margins}
+    runs.write_text(json.dumps({"lesson": "twice", "setting": "1 thread", "error": None, "claims": [claim]}))
+    course = _course(folder)
+    room.build(course=course, notebooks=tmp_path / "notebooks", runs=runs, say=again.append)
+    assert again and not any("tools.margins" in line for line in again)
+
+
 def test_the_notebook_has_blanks_folded_solutions_and_outputs(built: tuple[Path, list[str]]) -> None:
     folder, said = built
     notebook = _notebook(folder)

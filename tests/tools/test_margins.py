@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
-from tests.notebooks.running import ROOT
 from tools import margins
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LEAST_RUNS = 8
 
 
-def _row(setting: str, gain: float, holds: bool = True, apart: float = 1.0) -> dict[str, object]:
+def _row(setting: str, gain: float, holds: bool = True, apart: float = 1.0) -> dict[str, Any]:
     evidence = {
         "gain": {"value": gain, "low": 1.0, "high": 3.0},
         "a > b": {"value": apart, "low": 0.0, "high": None},
@@ -32,19 +31,24 @@ def _row(setting: str, gain: float, holds: bool = True, apart: float = 1.0) -> d
 # -- what is stored --------------------------------------------------------------------------
 
 
-def test_nothing_is_wrong_in_the_stored_runs() -> None:
-    assert margins.faults(margins.stored()) == []
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, Any]]:
+    return margins.present(margins.stored(), margins.lessons())
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_claim_with_a_bound_is_measured(path: Path) -> None:
-    code = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    assert sum(bool(claim.bounded) for cell in code for claim in margins.stated(cell)) > 0
-    assert margins.unmeasured(margins.topic(path), code, margins.stored(), LEAST_RUNS) == []
+def test_nothing_is_wrong_in_the_stored_runs(rows: list[dict[str, Any]]) -> None:
+    assert margins.faults(rows) == []
 
 
-def test_the_table_is_that_of_the_runs() -> None:
-    assert margins.TABLE.read_text(encoding="utf-8") == margins.table(margins.stored())
+@pytest.mark.parametrize("lesson", margins.lessons())
+def test_every_number_of_every_claim_is_measured(lesson: str, rows: list[dict[str, Any]]) -> None:
+    claims = margins.lessons()[lesson]
+    assert sum(len(claim.bounds) for claim in claims) > 3
+    assert margins.unmeasured(claims, [row for row in rows if row["lesson"] == lesson], LEAST_RUNS) == []
+
+
+def test_the_table_is_that_of_the_runs(rows: list[dict[str, Any]]) -> None:
+    assert margins.TABLE.read_text(encoding="utf-8") == margins.table(rows)
 
 
 # -- how it is measured ----------------------------------------------------------------------
@@ -97,21 +101,33 @@ claim("Plain ", True)
 
 
 def test_claims_are_found_in_code() -> None:
-    found = margins.stated(CELL)
-    assert [(claim.sentence, claim.bounded) for claim in found] == [("It is ...", ("points",)), ("Plain", ())]
-    assert margins.stated("%matplotlib inline") == []
-    row = _row("1 thread", 2.0)
-    assert margins.unmeasured("tiny", [CELL], [row]) == ["It is ..."]
-    row["claims"] = [
-        {
-            "sentence": "It is so",
-            "holds": True,
-            "evidence": {"points": {"value": 2.0, "low": 1.0, "high": None}},
-        }
+    assert [(claim.sentence, claim.bounds) for claim in margins.stated(CELL)] == [
+        ("It is ...", {"better > 1.5": (0, None), "x < 3 <= 4": (0, None), "points": (1, None)}),
+        ("Plain", {}),
     ]
-    assert margins.unmeasured("tiny", [CELL], [row]) == []
-    assert margins.unmeasured("tiny", [CELL], [row], least=2) == ["It is ..."]
-    assert margins.unmeasured("other", [CELL], [row]) == ["It is ..."]
+    ends = "claim('It is', True, a=at_most(a, 3), b=between(b, -1, 2), c=at_least(c, most))"
+    assert margins.stated(ends)[0].bounds == {"a": (None, 3), "b": (-1, 2), "c": None}
+    assert margins.stated("%matplotlib inline") == []
+
+
+def test_a_run_counts_for_the_claims_that_a_lesson_makes_now() -> None:
+    row = _row("1 thread", 2.0)
+    now = margins.stated("claim('It gains', a > b, gain=at_most(gain, 2.5))")
+    (kept,) = margins.present([row], {"tiny": now})
+    assert kept["claims"][0]["evidence"] == {
+        "gain": {"value": 2.0, "low": None, "high": 2.5},
+        "a > b": {"value": 1.0, "low": 0.0, "high": None},
+    }
+    assert margins.unmeasured(now, [kept]) == []
+    assert margins.unmeasured(now, [kept], least=2) == ["It gains"]
+    for code in (
+        "claim('It gains', c > b)",
+        "claim('It gains', True, more=at_most(gain, 2))",
+        "claim('So', a > b)",
+    ):
+        now = margins.stated(code)
+        assert margins.unmeasured(now, margins.present([row], {"tiny": now})) == [now[0].sentence]
+    assert margins.present([row], {"other": now})[0]["claims"] == []
 
 
 @pytest.mark.slow
