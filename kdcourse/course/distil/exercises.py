@@ -516,9 +516,9 @@ DISTIL_STEP = Exercise(
     mistakes=(
         Mistake(
             "teacher in train mode",
-            sign=lambda parts: "train" in parts["the mode it asked the teacher in"],
+            sign=lambda parts: "train" in parts["the mode in which it called the teacher"],
             example=_wrong_step(teacher_training=True),
-            hint="the teacher was asked in train mode: its dropout makes it guess, and its BatchNorm statistics move.",
+            hint="the teacher was called in train mode: its dropout makes it guess, and its BatchNorm statistics move.",
         ),
         Mistake(
             "gradient into the teacher",
@@ -552,19 +552,19 @@ DISTIL_STEP = Exercise(
         ),
         Mistake(
             "student in eval mode",
-            sign=lambda parts: "eval" in parts["the mode it asked the student in"],
+            sign=lambda parts: "eval" in parts["the mode in which it called the student"],
             example=_wrong_step(student_training=False),
             hint="a student that was just evaluated is still in eval mode; training needs it back in train mode.",
         ),
         Mistake(
-            "student never asked",
-            sign=lambda parts: parts["the mode it asked the student in"] == "never",
+            "student never called",
+            sign=lambda parts: parts["the mode in which it called the student"] == "never",
             example=_wrong_step(call_student=False, backward=False),
             hint="the loss needs what the student makes of the pictures.",
         ),
         Mistake(
-            "teacher never asked",
-            sign=lambda parts: parts["the mode it asked the teacher in"] == "never",
+            "teacher never called",
+            sign=lambda parts: parts["the mode in which it called the teacher"] == "never",
             example=_wrong_step(call_teacher=False),
             hint="the loss needs what the teacher makes of the pictures.",
         ),
@@ -630,7 +630,7 @@ DISTIL_STEP = Exercise(
         Mistake(
             "teacher left out of the loss",
             example=_wrong_step(lambda z, v, y, t, a: _HARD(z, y)),
-            hint="that trains a plain student: the teacher was asked, but its answer isn't in the loss.",
+            hint="that trains a plain student: the teacher was called, but its answer isn't in the loss.",
         ),
     ),
 )

@@ -301,16 +301,16 @@ VALIDATION_ACCURACY = Exercise(
     mistakes=(
         Mistake(
             "model in train mode",
-            sign=lambda parts: "train" in parts["the mode it asked the model in"],
+            sign=lambda parts: "train" in parts["the mode in which it called the model"],
             example=_validation_wrong(evaluate=False),
-            hint="the model was asked in train mode: dropout throws units away, and BatchNorm learns from "
+            hint="the model was called in train mode: dropout throws units away, and BatchNorm learns from "
             "pictures that it must not learn from. Which method switches that off?",
         ),
         Mistake(
             "gradients recorded",
             sign=lambda parts: parts["gradients recorded"] is True,
             example=_validation_wrong(gradient=True),
-            hint="while the model was asked, torch recorded what a backward pass would need: memory for nothing.",
+            hint="while the model was called, torch recorded what a backward pass would need: memory for nothing.",
         ),
         Mistake(
             "left in eval mode",
