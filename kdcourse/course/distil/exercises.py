@@ -20,7 +20,7 @@ from kdcourse.distillation import hinton_loss, kd_divergence
 def distillation_term(
     student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """T^2 KL(teacher || student) at temperature T, averaged over the batch: logits [B, C] to a scalar."""
+    """Return T^2 KL(teacher || student) at temperature T, the batch mean: logits [B, C] to a scalar."""
     ### BEGIN SOLUTION
     student_log = F.log_softmax(student_logits / temperature, dim=1)
     ### END SOLUTION
@@ -33,7 +33,7 @@ def distillation_term(
 
 
 def _kl(log_q: Tensor, log_p: Tensor, reduction: str = "batchmean") -> Tensor:
-    """KL(p || q) from log-probabilities."""
+    """Return KL(p || q) from log-probabilities."""
     return F.kl_div(log_q, log_p, reduction=reduction, log_target=True)
 
 
@@ -186,7 +186,7 @@ def objective(
     temperature: float,
     alpha: float,
 ) -> torch.Tensor:
-    """alpha * distillation term + (1 - alpha) * cross-entropy with the labels: a scalar."""
+    """Return alpha * distillation term + (1 - alpha) * cross-entropy with the labels, a scalar."""
     ### BEGIN SOLUTION
     soft = kd_divergence(student_logits, teacher_logits, temperature)
     hard = F.cross_entropy(student_logits, labels)
@@ -319,7 +319,7 @@ OBJECTIVE = Exercise(
 def targets_for_batch(
     stored_logits: torch.Tensor, order: torch.Tensor, start: int, size: int
 ) -> torch.Tensor:
-    """The teacher's logits [size, C] for one batch of a shuffled epoch; the last batch may be smaller."""
+    """Return the teacher's logits [size, C] for one batch of a shuffled epoch; the last may be smaller."""
     ### BEGIN SOLUTION
     pictures = order[start : start + size]
     ### END SOLUTION

@@ -15,7 +15,7 @@ from kdcourse.checks.outcomes import ANSWER
 
 
 def validate(answer: Answer, mode: str, images: Tensor, labels: Tensor) -> dict[str, Any]:
-    """The accuracy, and in which state the model was asked and is left."""
+    """Return the accuracy, and in which state the model was called and left."""
     model = Remembering(seed=1).train(mode == "train")
     result = answer(model, images, labels)
     return {
