@@ -190,9 +190,9 @@ from kdcourse.course.evaluate.exercises import discordant_pairs
 check("discordant_pairs", discordant_pairs)
 
 # %% [markdown]
-# **McNemar's test** (1947) uses only these images. If both models were equally good, each such image would go to one
-# model or the other like the toss of a coin. The **p-value** says how often coins would come out at least as unequal.
-# If it is below 0.05, the difference is commonly called significant. Here are the p-values of the five pairs:
+# **McNemar's test** (1947) uses only the images that you counted. If both models were equally good, a toss of a coin
+# could decide which of them is right on such an image. The **p-value** says how often coins would give a difference at
+# least as large. If it is below 0.05, the difference is commonly called significant. Here are the five pairs:
 
 # %%
 p_values = [
