@@ -313,10 +313,10 @@ claim(
 widgets.reveal("06-gain", round(100 * gain.mean, 1), unit="points")
 
 # %% [markdown]
-# Such a lower row is useful in any report: it makes the same comparison between students of the same kind. Ignore its
-# mean and its interval: each plain student occurs once on either side, so the mean is always 0. Look at how far the
-# single rings lie from 0. This spread comes from luck alone, and a single seed of the upper row could have been luck,
-# too. But luck alone hardly puts all five on one side.
+# A row like the lower one is useful in any report: it compares students of the same kind. Ignore its mean and its
+# interval: each plain student occurs once on either side, so the mean is always 0. Look at how far the single rings
+# lie from 0. This spread comes from luck alone, and a single seed of the upper row could have been luck, too. But it is
+# unlikely that luck alone puts all five on one side.
 
 # %% [markdown]
 # ## The share of the gap
@@ -454,9 +454,9 @@ claim(
 # %% [markdown]
 # ## Where they differ
 #
-# Numbers say how often, images say what. Run the ensemble on the first test images, and browse: who is wrong on
-# which image, and which class did they predict instead? Next to each prediction stands its entropy in nats
-# ({{lesson soft_targets}}): how uncertain it is.
+# So far you know how often the models are wrong. Now look at the images. Run the ensemble on the first test images, and
+# browse: which model is wrong on which image, and which class did it predict? Next to each prediction you see its
+# entropy in nats ({{lesson soft_targets}}): how uncertain it is.
 
 # %%
 few = 1500
