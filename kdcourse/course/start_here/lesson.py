@@ -45,8 +45,8 @@
 # - A **claim** is a statement about results. Its cell tests it on your machine and prints it with its numbers. If it
 #   is false, the cell stops with an error.
 #
-# Did a cell stop with an error that isn't yours? Run `kdcourse doctor` in a terminal: it says what is wrong with the
-# machine and how to fix it.
+# Did a cell stop with an error that your code didn't cause? Run `kdcourse doctor` in a terminal: it says what is
+# wrong with the machine and how to fix it.
 
 # %%
 import torch

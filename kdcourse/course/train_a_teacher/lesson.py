@@ -469,7 +469,7 @@ widgets.reveal("02-few-pictures", turned)
 # The first run is **overfitting**, the second **underfitting**. Look at the accuracy of the overfitting run, too: it
 # hardly falls. The network makes about as many mistakes as before, but with more and more **confidence**, and
 # cross-entropy is large for confident mistakes. A teacher that is confident in everything tells a student little more
-# than the label. {{lesson ensembles}} measures this confidence, and {{lesson soft_targets}} softens it.
+# than the label. {{Lesson ensembles}} measures this confidence, and {{lesson soft_targets}} softens it.
 
 # %%
 best = validation_loss.index(min(validation_loss))
@@ -537,7 +537,7 @@ check("diagnose", diagnose)
 # %% [markdown]
 # ## The course's teachers
 #
-# Five networks were trained like the small one. But they are wider, and learned from all training images and for more
+# Five networks were trained like the small one, but they are wider, and learned from all training images and for more
 # epochs (teacher 1 for a few more than the others). Their augmentation also erased patches of the images. The history
 # of each training, epoch by epoch, was stored with the weights.
 #

@@ -290,7 +290,7 @@ claim(
 
 # %% [markdown]
 # The size of a layer's input and output depends on the pixels of the image and on the channels of the first layers.
-# In those layers the student is only a little narrower than a teacher.
+# In those layers the student isn't much narrower than a teacher.
 
 # %% [markdown]
 # ## Time
