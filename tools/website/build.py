@@ -134,7 +134,6 @@ def lay_out(sources: Path) -> list[Page]:
 
 
 def _notebooks() -> dict[str, Notebook]:
-<<<<<<< HEAD
     files = {name: NOTEBOOKS / f"{name}.ipynb" for name in COURSE.names}
     missing = [file.name for file in files.values() if not file.is_file()]
     if missing:
@@ -142,14 +141,6 @@ def _notebooks() -> dict[str, Notebook]:
             f"There is no {' and no '.join(missing)} in {NOTEBOOKS}. Build it: python -m tools.lessons build"
         )
     return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items()}
-=======
-    files = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    if not files:
-        raise DataError(
-            f"There are no notebooks in {ROOT / 'notebooks'}. Build them: python -m tools.lessons build"
-        )
-    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
->>>>>>> green
 
 
 def _prose(notebook: Notebook) -> str:

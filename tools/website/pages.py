@@ -233,16 +233,10 @@ def _method(method: methods.Description) -> str:
     call = ", ".join(["student", "teacher", "data", f'method="{method.name}"', *settings])
     task = "" if "labels" in method.tasks else " --task segmentation"
     command = " --set ".join([f"kdcourse run{task} --method {method.name}", *settings])
-    compares = "logits" if method.layers is None else f"logits and layers ({method.layers})"
+    compares = "logits" if method.layers is None else f"layers: {method.layers}"
     facts = (
-<<<<<<< HEAD
         ("in Python", f"`distil({call})`"),
         ("on the command line", f"`{command}`"),
-=======
-        ("in Python", f'`distil(student, teacher, data, method="{method.name}"{settings})`'),
-        ("on the command line", f"`kdcourse run --method {method.name}`"),
-        ("settings, with defaults", settings.removeprefix(", ").replace("=", " = ") or "none"),
->>>>>>> green
         ("compares", compares),
         ("for", " and ".join(method.tasks)),
         ("paper", LINK.sub(_address, method.paper)),
