@@ -182,7 +182,7 @@ def test_numbers_of_other_types() -> None:
 def test_right_on_some_tries_says_on_how_many() -> None:
     found = verdict(SOFT, lambda z, t: softmax(z, t) if t >= 1 else softmax(z, 3.21 * t))
     assert found.mistake is None
-    assert "Right on 4 of 5 tries; at T = 0.5, it gives other numbers" in found.message
+    assert "Right on 4 of 5 test cases; at T = 0.5, it gives other numbers" in found.message
 
 
 def test_a_mistake_is_known_even_when_the_nasty_case_goes_wrong_in_another_way() -> None:

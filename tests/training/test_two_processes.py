@@ -70,9 +70,17 @@ def test_weights_are_those_of_one_process(alone: Path, together: list[Path]) -> 
     assert_same_weights(together[0] / "whole.safetensors", together[1] / "whole.safetensors", 0)
 
 
-@pytest.mark.parametrize("run", ["whole", "resumed"])
+def test_an_objectives_own_layers_are_those_of_one_process(alone: Path, together: list[Path]) -> None:
+    """The main process's first values count, and gradients are averaged as the model's are."""
+    for name in ("objective.safetensors", "hinted.safetensors"):
+        for folder in together:
+            assert_same_weights(alone / name, folder / name, 1e-5)
+        assert_same_weights(together[0] / name, together[1] / name, 0)
+
+
+@pytest.mark.parametrize("run", ["whole", "resumed", "hinted"])
 def test_history_sums_over_processes(alone: Path, together: list[Path], run: str) -> None:
-    expected = json.loads((alone / "whole.json").read_text())
+    expected = json.loads((alone / ("hinted.json" if run == "hinted" else "whole.json")).read_text())
     for folder in together:
         found = json.loads((folder / f"{run}.json").read_text())
         assert found["settings"] == expected["settings"]

@@ -7,8 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
-from kdcourse.training import checkpoint, fit, save_weights
+from kdcourse.data import Batch
+from kdcourse.training import checkpoint, cross_entropy, fit, save_weights
 from kdcourse.training.placement import Placement
 from tests.distillation import tiny
 from tests.training.toys import FIT, plain_net, write_history
@@ -16,6 +18,19 @@ from tests.training.toys import FIT, plain_net, write_history
 
 class Stop(Exception):
     """The run is broken off."""
+
+
+class Hinted(nn.Module):
+    """An objective with a layer of its own, which begins differently in every process."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        hint = (self.layer(logits) - 1).square().mean()
+        return {"loss": cross_entropy(logits, batch) + hint, "hint": hint}
 
 
 def stop(epoch: int, step: int, loss: float) -> None:
@@ -47,6 +62,12 @@ def main(folder: Path) -> None:
     history = fit(model, data, checkpoint=broken, **settings)
     save_weights(model, mine / "resumed.safetensors")
     write_history(history, mine / "resumed.json")
+
+    model, hinted = plain_net(), Hinted(seed=place.rank)
+    history = fit(model, data, objective=hinted, **settings)
+    save_weights(model, mine / "hinted.safetensors")
+    save_weights(hinted, mine / "objective.safetensors")
+    write_history(history, mine / "hinted.json")
 
     choice = place.agree(f"process {place.rank} chose")
     (mine / "notes.txt").write_text(f"{choice}\n{len(written)} checkpoints written\n")

@@ -20,7 +20,7 @@ from kdcourse.distillation import hinton_loss, kd_divergence
 def distillation_term(
     student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """T^2 KL(teacher || student) at temperature T, averaged over the batch: logits [B, C] to a scalar."""
+    """Return T^2 KL(teacher || student) at temperature T, the batch mean: logits [B, C] to a scalar."""
     ### BEGIN SOLUTION
     student_log = F.log_softmax(student_logits / temperature, dim=1)
     ### END SOLUTION
@@ -33,7 +33,7 @@ def distillation_term(
 
 
 def _kl(log_q: Tensor, log_p: Tensor, reduction: str = "batchmean") -> Tensor:
-    """KL(p || q) from log-probabilities."""
+    """Return KL(p || q) from log-probabilities."""
     return F.kl_div(log_q, log_p, reduction=reduction, log_target=True)
 
 
@@ -186,7 +186,7 @@ def objective(
     temperature: float,
     alpha: float,
 ) -> torch.Tensor:
-    """alpha * distillation term + (1 - alpha) * cross-entropy with the labels: a scalar."""
+    """Return alpha * distillation term + (1 - alpha) * cross-entropy with the labels, a scalar."""
     ### BEGIN SOLUTION
     soft = kd_divergence(student_logits, teacher_logits, temperature)
     hard = F.cross_entropy(student_logits, labels)
@@ -319,7 +319,7 @@ OBJECTIVE = Exercise(
 def targets_for_batch(
     stored_logits: torch.Tensor, order: torch.Tensor, start: int, size: int
 ) -> torch.Tensor:
-    """The teacher's logits [size, C] for one batch of a shuffled epoch; the last batch may be smaller."""
+    """Return the teacher's logits [size, C] for one batch of a shuffled epoch; the last may be smaller."""
     ### BEGIN SOLUTION
     pictures = order[start : start + size]
     ### END SOLUTION
@@ -516,9 +516,9 @@ DISTIL_STEP = Exercise(
     mistakes=(
         Mistake(
             "teacher in train mode",
-            sign=lambda parts: "train" in parts["the mode it asked the teacher in"],
+            sign=lambda parts: "train" in parts["the mode in which it called the teacher"],
             example=_wrong_step(teacher_training=True),
-            hint="the teacher was asked in train mode: its dropout makes it guess, and its BatchNorm statistics move.",
+            hint="the teacher was called in train mode: its dropout makes it guess, and its BatchNorm statistics move.",
         ),
         Mistake(
             "gradient into the teacher",
@@ -552,19 +552,19 @@ DISTIL_STEP = Exercise(
         ),
         Mistake(
             "student in eval mode",
-            sign=lambda parts: "eval" in parts["the mode it asked the student in"],
+            sign=lambda parts: "eval" in parts["the mode in which it called the student"],
             example=_wrong_step(student_training=False),
             hint="a student that was just evaluated is still in eval mode; training needs it back in train mode.",
         ),
         Mistake(
-            "student never asked",
-            sign=lambda parts: parts["the mode it asked the student in"] == "never",
+            "student never called",
+            sign=lambda parts: parts["the mode in which it called the student"] == "never",
             example=_wrong_step(call_student=False, backward=False),
             hint="the loss needs what the student makes of the pictures.",
         ),
         Mistake(
-            "teacher never asked",
-            sign=lambda parts: parts["the mode it asked the teacher in"] == "never",
+            "teacher never called",
+            sign=lambda parts: parts["the mode in which it called the teacher"] == "never",
             example=_wrong_step(call_teacher=False),
             hint="the loss needs what the teacher makes of the pictures.",
         ),
@@ -630,7 +630,7 @@ DISTIL_STEP = Exercise(
         Mistake(
             "teacher left out of the loss",
             example=_wrong_step(lambda z, v, y, t, a: _HARD(z, y)),
-            hint="that trains a plain student: the teacher was asked, but its answer isn't in the loss.",
+            hint="that trains a plain student: the teacher was called, but its answer isn't in the loss.",
         ),
     ),
 )

@@ -16,7 +16,7 @@ from kdcourse.checks.outcomes import ANSWER
 
 
 class Descent:
-    """Plain gradient descent that counts its steps.
+    """Descend the gradient, and count the steps.
 
     Not torch.optim's, whose first use imports torch's compiler: seconds that would count as the answer's.
     """
@@ -40,7 +40,7 @@ class Descent:
 def step(
     answer: Answer, mode: str, images: Tensor, labels: Tensor, temperature: float, alpha: float
 ) -> dict[str, Any]:
-    """The loss, what became of student and teacher, and how both were asked."""
+    """Return the loss, how student and teacher changed, and in which state they were called."""
     # No dropout in the student, so that answers don't depend on how often it was asked.
     student, teacher = Remembering(seed=1, dropout=0.0), Remembering(seed=2)
     student.train(mode == "train")
@@ -51,8 +51,8 @@ def step(
     loss = answer(student, teacher, images, labels, optimizer, temperature, alpha)
     return {
         ANSWER: loss,
-        "the mode it asked the teacher in": teacher.asked,
-        "the mode it asked the student in": student.asked,
+        "the mode in which it called the teacher": teacher.asked,
+        "the mode in which it called the student": student.asked,
         "whether the teacher's pass was recorded": any(teacher.recorded),
         "gradients in the teacher": any(parameter.grad is not None for parameter in teacher.parameters()),
         "the teacher's weights changed": not torch.equal(before, weights(teacher)),

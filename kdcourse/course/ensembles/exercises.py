@@ -25,7 +25,7 @@ _MEMBERS = (
 
 
 def mean_of_logits(member_logits: torch.Tensor) -> torch.Tensor:
-    """The ensemble's logits [B, C] from its members' [M, B, C]."""
+    """Return the ensemble's logits [B, C] from its members' [M, B, C]."""
     ### BEGIN SOLUTION
     logits = member_logits.mean(dim=0)
     ### END SOLUTION
@@ -95,7 +95,7 @@ MEAN_OF_LOGITS = Exercise(
 
 
 def mean_of_probabilities(member_logits: torch.Tensor) -> torch.Tensor:
-    """Mean over the members of their probabilities [B, C], from logits [M, B, C]."""
+    """Return the members' mean probabilities [B, C], from logits [M, B, C]."""
     ### BEGIN SOLUTION
     probabilities = member_logits.softmax(dim=2).mean(dim=0)
     ### END SOLUTION
@@ -171,7 +171,7 @@ MEAN_OF_PROBABILITIES = Exercise(
 
 
 def pairwise_disagreement(predictions: torch.Tensor) -> float:
-    """Mean share of pictures on which two different members differ. predictions int64 [M, N]."""
+    """Return the mean share of images on which two different members disagree. predictions int64 [M, N]."""
     ### BEGIN SOLUTION
     pairs = list(itertools.combinations(range(len(predictions)), 2))
     ### END SOLUTION
@@ -184,7 +184,7 @@ def pairwise_disagreement(predictions: torch.Tensor) -> float:
 
 
 def _pairs(predictions: Tensor) -> Tensor:
-    """Share of pictures on which each two members differ, [M, M]."""
+    """Return the share of images on which each two members differ, [M, M]."""
     return (predictions[:, None] != predictions[None]).double().mean(2)
 
 
@@ -280,7 +280,7 @@ PAIRWISE_DISAGREEMENT = Exercise(
 
 
 def calibration_error(confidence: torch.Tensor, correct: torch.Tensor, bins: int = 10) -> float:
-    """Expected calibration error, 0 to 1. confidence float [N], correct bool [N]."""
+    """Return the expected calibration error, 0 to 1. confidence float [N], correct bool [N]."""
     ### BEGIN SOLUTION
     where = (confidence * bins).long().clamp(max=bins - 1)
     error = 0.0
@@ -296,7 +296,7 @@ def calibration_error(confidence: torch.Tensor, correct: torch.Tensor, bins: int
 def _calibration_wrong(
     combine: Callable[[Tensor, Tensor, int], Tensor], fixed_bins: int | None = None, drop_one: bool = False
 ) -> Callable[..., float]:
-    """``combine`` takes each full bin's share of the pictures, its accuracy minus confidence, and all bins' number."""
+    """Make an answer; ``combine`` takes each full bin's share of the images, accuracy minus confidence, and bins."""
 
     def wrong(confidence: Tensor, correct: Tensor, bins: int = 10) -> float:
         bins = fixed_bins or bins

@@ -17,7 +17,7 @@ from kdcourse.checks.probes import Draw, numbers, share
 
 
 def recovered(plain: float, distilled: float, teacher: float) -> float:
-    """Share of the gap from plain to teacher that distillation closes; accuracies from 0 to 1."""
+    """Return the share of the gap from plain to teacher that distillation closes; accuracies from 0 to 1."""
     ### BEGIN SOLUTION
     return (distilled - plain) / (teacher - plain)
     ### END SOLUTION
@@ -109,7 +109,7 @@ RECOVERED = Exercise(
 
 
 def paired_interval(plain: list[float], distilled: list[float]) -> tuple[float, float, float]:
-    """Mean of distilled - plain over paired seeds, and the ends of its 95 % interval: (mean, low, high)."""
+    """Return the mean of distilled - plain over paired seeds and its 95 % interval: (mean, low, high)."""
     ### BEGIN SOLUTION
     differences = [after - before for before, after in zip(plain, distilled, strict=True)]
     n = len(differences)
@@ -270,7 +270,7 @@ PAIRED_INTERVAL = Exercise(
 
 
 def agreement_with_teacher(student_logits: torch.Tensor, teacher_logits: torch.Tensor) -> float:
-    """Share of pictures, 0 to 1, for which both name one class; logits [N, C]."""
+    """Return the share of images, 0 to 1, for which both predict the same class; logits [N, C]."""
     ### BEGIN SOLUTION
     same = student_logits.argmax(dim=1) == teacher_logits.argmax(dim=1)
     ### END SOLUTION
@@ -278,13 +278,13 @@ def agreement_with_teacher(student_logits: torch.Tensor, teacher_logits: torch.T
 
 
 def _alike(seed: int, *shape: int) -> tuple[Tensor, Tensor]:
-    """Logits of two models that mostly agree."""
+    """Return the logits of two models that mostly agree."""
     student = numbers(seed, *shape)
     return student, student + numbers(seed + 100, *shape, spread=1.5)
 
 
 def _other_pair(draw: Draw, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Others that agree as much as before; where they always did, they do, and equal logits stay equal."""
+    """Return other logits that agree as much as before; models that always agree still do, equal logits stay equal."""
     if bool((student.argmax(1) == teacher.argmax(1)).all()):
         student = student + draw.noise(student)
         return student, draw.between(2, 4) * student + draw.between(-1, 1)
@@ -373,7 +373,7 @@ AGREEMENT_WITH_TEACHER = Exercise(
 
 
 def discordant_pairs(first_correct: torch.Tensor, second_correct: torch.Tensor) -> tuple[int, int]:
-    """Pictures that only the first model gets right, and that only the second does; both bool [N]."""
+    """Count the images that only the first model gets right, and those that only the second does; bool [N]."""
     ### BEGIN SOLUTION
     only_first = (first_correct & ~second_correct).sum().item()
     ### END SOLUTION

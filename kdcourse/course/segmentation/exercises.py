@@ -22,7 +22,7 @@ NAN = float("nan")
 
 
 def class_iou(prediction: torch.Tensor, truth: torch.Tensor, label: int) -> float:
-    """Intersection over union of one class; NaN where it is in neither mask."""
+    """Return the intersection over union of one class; NaN where it is in neither mask."""
     counts = truth != IGNORE
     ### BEGIN SOLUTION
     predicted = prediction[counts] == label
@@ -41,7 +41,7 @@ def class_iou(prediction: torch.Tensor, truth: torch.Tensor, label: int) -> floa
 def _pixels(
     score: Callable[[Tensor, Tensor], Any], *, absent: float | None = NAN, ignored: bool = False
 ) -> Callable[[Tensor, Tensor, int], Any]:
-    """An answer from ``score(predicted, true)``, two bool [M]; ``ignored`` pixels count, if so."""
+    """Make an answer from ``score(predicted, true)``, two bool [M]; ``ignored``: whether ignored pixels count."""
 
     def answer(prediction: Tensor, truth: Tensor, label: int) -> Any:
         counts = torch.ones_like(truth, dtype=torch.bool) if ignored else truth != IGNORE
@@ -54,7 +54,7 @@ def _pixels(
 
 
 def _over(part: Tensor, whole: Tensor) -> float:
-    """The share of two counts or masks; NaN or infinity where the whole is 0."""
+    """Return the share of two counts or masks; NaN or infinity where the whole is 0."""
     return (part.sum().double() / whole.sum()).item()
 
 
@@ -87,7 +87,7 @@ def _mean_of_all(prediction: Tensor, truth: Tensor, label: int) -> float:
 
 
 def _bits(prediction: Tensor, truth: Tensor, label: int) -> float:
-    """& and | of the class numbers themselves, which work on their bits."""
+    """Apply & and | to the class numbers themselves, which combine their bits."""
     counts = truth != IGNORE
     predicted, true = prediction[counts].to(truth.dtype), truth[counts]
     return _over(predicted & true, predicted | true)
@@ -110,7 +110,7 @@ def _nan_or_share(expected: float, found: float) -> str | None:
 
 
 def _masks(seed: int, classes: int, *shape: int, ignored: float = 0.0) -> tuple[Tensor, Tensor]:
-    """A true mask, a share of it ignored, and a predicted one that mostly agrees; uint8 as in a split."""
+    """Make a true mask, a share of it ignored, and a predicted one that mostly agrees; uint8 as in a split."""
     truth = numbers(seed, classes, *shape).argmax(0)
     prediction = torch.where(numbers(seed + 100, *shape) > 1.0, (truth + 1) % classes, truth)
     left_out = numbers(seed + 200, *shape, spread=1.0).sigmoid() > 1 - ignored
@@ -118,7 +118,7 @@ def _masks(seed: int, classes: int, *shape: int, ignored: float = 0.0) -> tuple[
 
 
 def _mask(*rows: str) -> Tensor:
-    """One picture [1, H, W]: digits are classes, a dash is a pixel to be left out."""
+    """Make one mask [1, H, W]: digits are classes, a dash is an ignored pixel."""
     return torch.tensor([[[IGNORE if sign == "-" else int(sign) for sign in row] for row in rows]])
 
 
@@ -278,7 +278,7 @@ CLASS_IOU = Exercise(
 
 
 def iou_over_classes(confusion: torch.Tensor) -> float:
-    """Mean IoU of an integer confusion matrix [C, C], a row a true class; absent classes left out."""
+    """Return the mean IoU of an integer confusion matrix [C, C] (rows are true classes), absent classes left out."""
     ### BEGIN SOLUTION
     right = confusion.diagonal().double()
     union = confusion.sum(0) + confusion.sum(1) - right
@@ -288,7 +288,7 @@ def iou_over_classes(confusion: torch.Tensor) -> float:
 
 
 def _counts(confusion: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Right pixels, true ones and predicted ones, float64 [C] each."""
+    """Count correct, true and predicted pixels, float64 [C] each."""
     numbers = confusion.double()
     return numbers.diagonal(), numbers.sum(1), numbers.sum(0)
 
@@ -297,7 +297,7 @@ def _mean_over(
     ratio: Callable[[Tensor, Tensor, Tensor], Tensor],
     keep: Callable[[Tensor, Tensor], Tensor] = lambda true, called: true + called > 0,
 ) -> Callable[[Tensor], float]:
-    """An answer: the mean of ``ratio(right, true, called)``; classes left out unless ``keep(true, called)``."""
+    """Make an answer: the mean of ``ratio(right, true, called)``; classes left out unless ``keep(true, called)``."""
 
     def answer(confusion: Tensor) -> float:
         right, true, called = _counts(confusion)
@@ -339,7 +339,7 @@ def _rows_as_shares(confusion: Tensor) -> float:
 
 
 def _other_counts(draw: Draw, confusion: Tensor) -> tuple[Tensor]:
-    """Other counts wherever there are any."""
+    """Draw other counts where there are any."""
     factors = draw.noise(confusion).sigmoid() + 0.6
     return (torch.where(confusion > 0, (confusion * factors).long().clamp(min=1), confusion),)
 
@@ -501,7 +501,7 @@ IOU_OVER_CLASSES = Exercise(
 def pixel_term(
     student_logits: torch.Tensor, teacher_logits: torch.Tensor, masks: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """T^2 KL(teacher || student), averaged over the pixels whose mask isn't IGNORE. Logits [B, C, H, W]."""
+    """Return T^2 KL(teacher || student), the mean over pixels whose mask isn't IGNORE. Logits [B, C, H, W]."""
     ### BEGIN SOLUTION
     log_q = torch.log_softmax(student_logits / temperature, dim=1)
     log_p = torch.log_softmax(teacher_logits.detach() / temperature, dim=1)
@@ -516,7 +516,7 @@ def _trains_the_teacher(parts: Any) -> bool:
 
 
 def _kl(z: Tensor, v: Tensor, t: float, dim: int = 1) -> Tensor:
-    """KL(softmax(v / t) || softmax(z / t)) at every pixel, [B, H, W]; the softmax along ``dim``."""
+    """Return KL(softmax(v / t) || softmax(z / t)) at every pixel, [B, H, W]; the softmax along ``dim``."""
     log_q, log_p = (z / t).log_softmax(dim), (v / t).log_softmax(dim)
     return (log_p.exp() * (log_p - log_q)).sum(1)
 
@@ -526,7 +526,7 @@ def _term(
     mean: Callable[[Tensor, Tensor], Tensor] = lambda kl, counts: kl[counts].mean(),
     factor: Callable[[float], float] = lambda t: t**2,
 ) -> Callable[[Tensor, Tensor, Tensor, float], Tensor]:
-    """An answer: ``factor(T) * mean(divergence(z, v, T) [B, H, W], which pixels count)``."""
+    """Make an answer: ``factor(T) * mean(divergence(z, v, T) [B, H, W], which pixels count)``."""
 
     def answer(z: Tensor, v: Tensor, masks: Tensor, t: float) -> Tensor:
         return factor(t) * mean(divergence(z, v.detach(), t), masks != IGNORE)
@@ -537,7 +537,7 @@ def _term(
 def _over_classes(
     mean: Callable[[Tensor, Tensor], Tensor],
 ) -> Callable[[Tensor, Tensor, Tensor, float], Tensor]:
-    """The same, divided by the number of classes as well."""
+    """Make the same answer, divided by the number of classes as well."""
     return lambda z, v, masks, t: _term(mean=mean)(z, v, masks, t) / z.shape[1]
 
 
@@ -552,13 +552,13 @@ def _from_probabilities(z: Tensor, v: Tensor, t: float) -> Tensor:
 
 
 def _reshaped(z: Tensor, v: Tensor, masks: Tensor, t: float) -> Tensor:
-    """Rows of C numbers as they lie in memory, which belong to one class rather than to one pixel."""
+    """Take rows of C numbers in memory order, which belong to one class rather than to one pixel."""
     log_q, log_p = ((logits.reshape(-1, z.shape[1]) / t).log_softmax(1) for logits in (z, v.detach()))
     return t**2 * (log_p.exp() * (log_p - log_q)).sum(1)[(masks != IGNORE).flatten()].mean()
 
 
 def _not_summed(z: Tensor, v: Tensor, masks: Tensor, t: float) -> Tensor:
-    """Raises the IndexError that names both shapes, as every answer does that chooses from [B, C, H, W]."""
+    """Raise the IndexError that names both shapes, as every answer does that indexes [B, C, H, W]."""
     return t**2 * (z - v)[masks != IGNORE].mean()
 
 
@@ -578,7 +578,7 @@ def _each_picture(kl: Tensor, counts: Tensor) -> Tensor:
 def _scenes(
     seed: int, pictures: int, classes: int, height: int, width: int, ignored: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits of student and teacher, and masks int64 with a share of pixels to be left out."""
+    """Make logits of student and teacher, and masks int64 with a share of ignored pixels."""
     shape = (pictures, classes, height, width)
     masks = numbers(seed + 1, *shape).argmax(1)
     left_out = numbers(seed + 2, *masks.shape, spread=1.0).sigmoid() > 1 - ignored
@@ -586,7 +586,7 @@ def _scenes(
 
 
 def _at_places(*signs: list[int]) -> Tensor:
-    """Logits of `huge`, a row a pixel, as one picture [1, C, 1, W]."""
+    """Make logits by `huge`, one row per pixel, as one image [1, C, 1, W]."""
     return huge(*signs).T[None, :, None]
 
 
@@ -839,7 +839,7 @@ PIXEL_TERM = Exercise(
 def precision_recall_at(
     probability: torch.Tensor, positive: torch.Tensor, threshold: float
 ) -> tuple[float, float]:
-    """Precision and recall of ``probability >= threshold``; float [N], and bool [N] with at least one True."""
+    """Return precision and recall of ``probability >= threshold``; float [N], bool [N] with at least one True."""
     called = probability >= threshold
     ### BEGIN SOLUTION
     both = (called & positive).sum().item()
@@ -850,7 +850,7 @@ def precision_recall_at(
 
 
 def _shares(called: Tensor, positive: Tensor, nothing: float = 1.0) -> tuple[float, float]:
-    """Precision and recall; precision is ``nothing`` where nothing is called."""
+    """Return precision and recall; precision is ``nothing`` where nothing is called."""
     both = called & positive
     return (_over(both, called) if called.any() else nothing), _over(both, positive)
 
@@ -858,7 +858,7 @@ def _shares(called: Tensor, positive: Tensor, nothing: float = 1.0) -> tuple[flo
 def _called(
     shares: Callable[[Tensor, Tensor], tuple[float, float]],
 ) -> Callable[[Tensor, Tensor, float], tuple[float, float]]:
-    """An answer from ``shares(called, positive)``, two bool [N]."""
+    """Make an answer from ``shares(called, positive)``, two bool [N]."""
     return lambda probability, positive, threshold: shares(probability >= threshold, positive)
 
 
@@ -872,7 +872,7 @@ def _complement(called: Tensor, positive: Tensor) -> tuple[float, float]:
 
 
 def _which(expected: tuple[float, float], found: tuple[float, float]) -> str | None:
-    """Which of the two is off, and in which direction."""
+    """Say which of the two is off, and in which direction."""
     outside = [told for one, other in zip(expected, found, strict=True) if (told := share(one, other))]
     if outside:
         return outside[0]
@@ -885,7 +885,7 @@ def _which(expected: tuple[float, float], found: tuple[float, float]) -> str | N
 
 
 def _sixteenths(*counts: int) -> Tensor:
-    """Probabilities that every floating-point type holds exactly."""
+    """Return probabilities that every floating-point type holds exactly."""
     return torch.tensor(counts, dtype=torch.float32) / 16
 
 
@@ -896,7 +896,7 @@ def _flags(text: str) -> Tensor:
 def _together(
     draw: Draw, probability: Tensor, positive: Tensor, threshold: float
 ) -> tuple[Tensor, Tensor, float]:
-    """Other probabilities on the same side of the threshold, in another order; each keeps its truth."""
+    """Draw other probabilities on the same side of the threshold, in another order; each keeps its truth."""
     order, called = draw.order(len(probability)), probability >= threshold
     moved = (
         torch.where(called, (probability + threshold) / 2, probability / 2)

@@ -17,7 +17,7 @@ from kdcourse.checks.outcomes import ANSWER, GRADIENT
 def watch_the_teacher(
     answer: Answer, student_logits: Tensor, teacher_logits: Tensor, masks: Tensor, temperature: float
 ) -> dict[str, Any]:
-    """The result, and beside the student's gradient whether one flows to the teacher too."""
+    """Return the result, the student's gradient, and whether one flows to the teacher too."""
     student, teacher = (logits.clone().requires_grad_() for logits in (student_logits, teacher_logits))
     # Copied back, so that the answer gets the very tensors that are looked at for changes afterwards.
     result = answer(student_logits.copy_(student), teacher_logits.copy_(teacher), masks, temperature)

@@ -14,7 +14,7 @@ from kdcourse.checks.probes import huge, numbers, softmax_rows
 
 
 def softened_probabilities(logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Probabilities [B, C] at a temperature, from logits [B, C]."""
+    """Return the probabilities [B, C] at a temperature, from logits [B, C]."""
     ### BEGIN SOLUTION
     probabilities = torch.softmax(logits / temperature, dim=1)
     ### END SOLUTION
@@ -102,7 +102,7 @@ SOFTENED_PROBABILITIES = Exercise(
 
 
 def entropy_nats(probabilities: torch.Tensor) -> torch.Tensor:
-    """Entropy of each picture's probabilities in nats: [B, C] to [B], with 0 log 0 = 0."""
+    """Return the entropy of each image's probabilities in nats: [B, C] to [B], with 0 log 0 = 0."""
     ### BEGIN SOLUTION
     logarithms = torch.where(probabilities > 0, probabilities, 1.0).log()
     ### END SOLUTION
@@ -201,7 +201,7 @@ ENTROPY_NATS = Exercise(
 def soft_gradient(
     student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Gradient [B, C] of the batch-mean cross-entropy with soft targets, without the factor T squared."""
+    """Return the gradient [B, C] of the batch-mean cross-entropy with soft targets, without T squared."""
     ### BEGIN SOLUTION
     q = torch.softmax(student_logits / temperature, dim=1)
     ### END SOLUTION
@@ -314,7 +314,7 @@ SOFT_GRADIENT = Exercise(
 def matching_logits_gradient(
     student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """What T squared times the batch-mean gradient [B, C] tends to as the temperature grows."""
+    """Return the limit of T squared times the batch-mean gradient [B, C] as the temperature grows."""
     ### BEGIN SOLUTION
     z = student_logits - student_logits.mean(dim=1, keepdim=True)
     v = teacher_logits - teacher_logits.mean(dim=1, keepdim=True)
@@ -323,7 +323,7 @@ def matching_logits_gradient(
 
 
 def _shifted(tensor: Tensor) -> Tensor:
-    """Rows of different means, so that forgetting to subtract them shows."""
+    """Give rows different means, so that forgetting to subtract them shows."""
     return tensor + torch.arange(len(tensor)).unsqueeze(1) + 1.0
 
 

@@ -13,7 +13,7 @@ from kdcourse.course.start_here import fixtures
 
 
 def count_parameters(model: torch.nn.Module) -> int:
-    """How many numbers the model's parameters hold."""
+    """Count the numbers in all parameters of the model."""
     ### BEGIN SOLUTION
     total = sum(parameter.numel() for parameter in model.parameters())
     ### END SOLUTION
@@ -88,7 +88,7 @@ COUNT_PARAMETERS = Exercise(
 
 
 def fraction_correct(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Share of pictures, 0 to 1, whose largest logit is their label's. logits [N, C], labels [N]."""
+    """Return the share of images, 0 to 1, whose largest logit is their label's. logits [N, C], labels [N]."""
     ### BEGIN SOLUTION
     answers = logits.argmax(dim=1)
     ### END SOLUTION
@@ -99,7 +99,7 @@ def fraction_correct(logits: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 def _other_share(draw: Draw, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Other logits, of which another share is right; where all were right, all are."""
+    """Draw other logits, of which another share is right; where all were right, all are."""
     right = bool((logits.argmax(1) == labels).all())
     logits = logits + draw.noise(logits)
     best = logits.argmax(1)
@@ -184,7 +184,7 @@ FRACTION_CORRECT = Exercise(
 
 
 def points_gained(plain: float, distilled: float) -> float:
-    """Percentage points that distillation adds to the accuracy; both accuracies lie between 0 and 1."""
+    """Return the percentage points that distillation adds; both accuracies lie between 0 and 1."""
     ### BEGIN SOLUTION
     difference = distilled - plain
     return 100 * difference

@@ -14,7 +14,7 @@ from kdcourse.checks.outcomes import ANSWER
 
 
 def tiny_model(name: str, more: int = 0) -> nn.Module:
-    """A network of one of five makes; ``more`` makes each of its layers wider by as much."""
+    """Build one of five tiny networks; ``more`` widens each of its layers by as much."""
     if name == "linear":
         return nn.Linear(7 + more, 3)
     if name == "batch norm":
@@ -35,5 +35,5 @@ def tiny_model(name: str, more: int = 0) -> nn.Module:
 
 
 def count(answer: Callable[[nn.Module], Any], name: str, more: int) -> dict[str, Any]:
-    """What the answer makes of one tiny model."""
+    """Return what the answer makes of one tiny model."""
     return {ANSWER: answer(tiny_model(name, more))}

@@ -17,7 +17,7 @@ from kdcourse.course.train_a_teacher import fixtures
 
 
 def cross_entropy_by_hand(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean over the batch of -log softmax(logits)[label]. logits [B, C], labels [B]; a scalar."""
+    """Return the batch mean of -log softmax(logits)[label], a scalar. logits [B, C], labels [B]."""
     ### BEGIN SOLUTION
     shifted = logits - logits.max(dim=1, keepdim=True).values
     ### END SOLUTION
@@ -159,7 +159,7 @@ def momentum_step(
     learning_rate: float,
     momentum: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The weight and the velocity after one step."""
+    """Return the weight and the velocity after one step."""
     ### BEGIN SOLUTION
     new_velocity = momentum * velocity + gradient
     ### END SOLUTION
@@ -257,7 +257,7 @@ MOMENTUM_STEP = Exercise(
 
 
 def validation_accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """Share of pictures, 0 to 1, that the model names right. images float [N, C, H, W], labels [N]."""
+    """Return the share of images, 0 to 1, that the model classifies correctly. images [N, C, H, W], labels [N]."""
     ### BEGIN SOLUTION
     was_training = model.training
     model.eval()
@@ -301,16 +301,16 @@ VALIDATION_ACCURACY = Exercise(
     mistakes=(
         Mistake(
             "model in train mode",
-            sign=lambda parts: "train" in parts["the mode it asked the model in"],
+            sign=lambda parts: "train" in parts["the mode in which it called the model"],
             example=_validation_wrong(evaluate=False),
-            hint="the model was asked in train mode: dropout throws units away, and BatchNorm learns from "
+            hint="the model was called in train mode: dropout throws units away, and BatchNorm learns from "
             "pictures that it must not learn from. Which method switches that off?",
         ),
         Mistake(
             "gradients recorded",
             sign=lambda parts: parts["gradients recorded"] is True,
             example=_validation_wrong(gradient=True),
-            hint="while the model was asked, torch recorded what a backward pass would need: memory for nothing.",
+            hint="while the model was called, torch recorded what a backward pass would need: memory for nothing.",
         ),
         Mistake(
             "left in eval mode",
@@ -354,7 +354,7 @@ VALIDATION_ACCURACY = Exercise(
 
 
 def diagnose(train_loss: list[float], validation_loss: list[float]) -> str:
-    """'overfitting', 'underfitting' or 'fits', by the rule above."""
+    """Return 'overfitting', 'underfitting' or 'fits', by the rule above."""
     ### BEGIN SOLUTION
     best = validation_loss.index(min(validation_loss))
     if validation_loss[-1] >= 1.1 * validation_loss[best] and train_loss[-1] < train_loss[best]:

@@ -15,12 +15,12 @@ from kdcourse.checks.outcomes import ANSWER
 
 
 def validate(answer: Answer, mode: str, images: Tensor, labels: Tensor) -> dict[str, Any]:
-    """The accuracy, and in which state the model was asked and is left."""
+    """Return the accuracy, and in which state the model was called and left."""
     model = Remembering(seed=1).train(mode == "train")
     result = answer(model, images, labels)
     return {
         ANSWER: result,
-        "the mode it asked the model in": model.asked,
+        "the mode in which it called the model": model.asked,
         "gradients recorded": any(model.recorded),
         "the model's mode afterwards": "train" if model.training else "eval",
         "the model's BatchNorm statistics": statistics(model),

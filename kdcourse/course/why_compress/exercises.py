@@ -11,7 +11,7 @@ from kdcourse.checks.exercise import Exercise, Mistake, Probe
 
 
 def weight_megabytes(parameters: int, bits: int) -> float:
-    """Size of that many parameters of that many bits each, in megabytes (1 MB = 10^6 bytes)."""
+    """Return the size of that many parameters of that many bits each, in megabytes (1 MB = 10^6 bytes)."""
     ### BEGIN SOLUTION
     size = parameters * bits / 8
     ### END SOLUTION
@@ -94,7 +94,7 @@ WEIGHT_MEGABYTES = Exercise(
 
 
 def conv_macs(in_channels: int, out_channels: int, kernel: int, height: int, width: int) -> int:
-    """Multiply-accumulates of a convolution with stride 1 and padding that keeps height and width."""
+    """Count the multiply-accumulates of a convolution with stride 1 and padding that keeps height and width."""
     ### BEGIN SOLUTION
     return out_channels * height * width * in_channels * kernel * kernel
     ### END SOLUTION
@@ -176,7 +176,7 @@ _WARM_UP = 3
 
 
 def median_latency(seconds: list[float]) -> float:
-    """Median of the measured times without the first 3, in seconds."""
+    """Return the median of the measured times without the first 3, in seconds."""
     ### BEGIN SOLUTION
     measured = seconds[3:]
     return statistics.median(measured)

@@ -51,8 +51,8 @@ def dkd_loss(
             length or type or outside the classes.
 
     Source: Zhao, Cui, Song, Qiu, Liang 2022 (https://arxiv.org/abs/2203.08679), section 3, equation 7. Departures:
-    their program multiplies both terms by a weight that rises from 0 over the first epochs, and takes the label's class out
-    of NCKD by subtracting 1000 from its logit; here the weights stay, and the class is really left out.
+    their program multiplies both terms by a weight that rises from 0 over the first epochs, and takes the label's
+    class out of NCKD by subtracting 1000 from its logit; here the weights stay, and the class is really left out.
     """
     check_temperature(temperature)
     _check_weights(target_weight, beta)
