@@ -128,8 +128,8 @@ def test_what_a_try_says_of_itself_still_holds() -> None:
         assert found
         return found
 
-    assert set(expected("fraction_correct", "every picture is right")) == {1.0}
-    assert all(gain < 0 for gain in expected("points_gained", "does harm"))
+    assert set(expected("fraction_correct", "every prediction is right")) == {1.0}
+    assert all(gain < 0 for gain in expected("points_gained", "distilled student is worse"))
     assert set(expected("points_gained", "nothing changes")) == {0.0}
     assert set(expected("pairwise_disagreement", "all members agree")) == {0.0}
     assert all(share > 1 for share in expected("recovered", "better than its teacher"))
