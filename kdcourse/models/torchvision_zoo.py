@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ UNSUITED = {
 }
 
 
-class _LogitsOnly(nn.Module):
-    """Drops the auxiliary outputs that some torchvision models return while training."""
+class LogitsOnly(nn.Module):
+    """Drop the auxiliary outputs that some torchvision models return while training."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -43,22 +44,15 @@ def build_torchvision(
     """
     from torchvision import models as zoo
 
+    check_torchvision_name(name)
     if name in UNSUITED:
         raise ArgumentError(
             f"torchvision's {name} isn't offered: {UNSUITED[name]}. Choose another, such as torchvision:resnet18."
         )
-    if name not in zoo.list_models(module=zoo):
-        raise ArgumentError(
-            f"torchvision has no classifier {name!r}. kdcourse.models.torchvision_names() lists them; "
-            "resnet18 and mobilenet_v3_small are good first choices."
-        )
     if name in ("googlenet", "inception_v3"):
         options.setdefault("init_weights", True)
         options.setdefault("aux_logits", False)  # the auxiliary heads need pictures of 75 pixels or more
-    try:
-        model = zoo.get_model(name, weights=None, num_classes=num_classes, **options)
-    except TypeError as error:
-        raise ArgumentError(f"torchvision's {name} doesn't take these options: {error}.") from error
+    model = take_options(name, zoo.get_model, name, weights=None, num_classes=num_classes, **options)
     if name.startswith("vit_"):
         _fit_patches(model, name, in_channels, size)
         return model
@@ -69,7 +63,7 @@ def build_torchvision(
                 module.ceil_mode = True
     if name == "inception_v3":
         model.maxpool1 = model.maxpool2 = nn.Identity()
-    return _LogitsOnly(model) if name in ("googlenet", "inception_v3") else model
+    return LogitsOnly(model) if name in ("googlenet", "inception_v3") else model
 
 
 class TorchvisionSegmenter(nn.Module):
@@ -99,6 +93,31 @@ class TorchvisionSegmenter(nn.Module):
                 "one pixel, BatchNorm needs at least two pictures. Take a batch_size of 2 or more."
             ) from error
         return logits
+
+
+def check_torchvision_name(name: str) -> None:
+    """Raise ArgumentError unless torchvision has a classifier of this name."""
+    from torchvision import models as zoo
+
+    if name not in zoo.list_models(module=zoo):
+        raise ArgumentError(
+            f"torchvision has no classifier {name!r}. kdcourse.models.torchvision_names() lists them; "
+            "resnet18 and mobilenet_v3_small are good first choices."
+        )
+
+
+def take_options(name: str, build: Callable[..., nn.Module], *arguments: Any, **options: Any) -> nn.Module:
+    """Return what ``build`` makes of its arguments.
+
+    Raises:
+        ArgumentError: options that model ``name`` doesn't take.
+    """
+    try:
+        return build(*arguments, **options)
+    except TypeError as error:
+        raise ArgumentError(
+            f"{name} doesn't take these options: {error}. Leave them out, or correct them."
+        ) from error
 
 
 def build_segmenter(name: str, num_classes: int, in_channels: int, *, stem_stride: int = 1) -> nn.Module:
