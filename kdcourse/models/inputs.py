@@ -1,4 +1,4 @@
-"""Networks that change their input, kept from spoiling it for others."""
+"""What networks are given: batches that fit into memory, and inputs that no network changes for another."""
 
 from __future__ import annotations
 
@@ -34,3 +34,9 @@ def call_keeping_input(network: nn.Module, images: Tensor, called: nn.Module | N
     answer = call(own)
     known[network.training] = known.get(network.training, False) or own._version != before
     return answer
+
+
+def images_at_once(batch_size: int, images: Tensor, side: int = 28) -> int:
+    """Return how many images to take at a time: ``batch_size`` of ``side`` x ``side`` pixels, fewer of larger ones."""
+    height, width = images.shape[2:]
+    return max(1, min(batch_size, batch_size * side**2 // (height * width)))

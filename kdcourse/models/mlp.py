@@ -16,7 +16,7 @@ class MLP(nn.Module):
 
     Args:
         hidden: width of each hidden layer.
-        size: height and width of the pictures, pixels; one number for square ones.
+        size: height and width of the images, pixels; one number for square ones.
         dropout: probability after every hidden layer.
     """
 
@@ -47,7 +47,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1:].numel() != self.inputs:
             raise ArgumentError(
-                f"This MLP was built for pictures of {self.inputs} numbers each; found {x.shape[1:].numel()} "
-                f"(shape {list(x.shape[1:])}). Build it with the size=... and in_channels=... of your pictures."
+                f"This MLP was built for images of {self.inputs} numbers each; found {x.shape[1:].numel()} "
+                f"(shape {list(x.shape[1:])}). Build it with the size=... and in_channels=... of your images."
             )
         return self.layers(x.flatten(1))

@@ -51,10 +51,10 @@ _ENTRIES: Mapping[str, _Entry] = {
 
 
 def names(task: Task | None = None) -> dict[str, int]:
-    """Every built-in model with its number of parameters.
+    """List every built-in model with its number of parameters.
 
     Besides these, ``torchvision:NAME`` builds any torchvision classifier, its stem fitted to small
-    pictures; `torchvision_names` lists them.
+    images; `torchvision_names` lists them.
 
     Args:
         task: ``classification`` for those that return logits [B, C], ``segmentation`` for those that
@@ -83,7 +83,7 @@ def _count(name: str) -> int:
 
 
 def torchvision_names() -> list[str]:
-    """What may follow ``torchvision:``."""
+    """List the names that may follow ``torchvision:``."""
     from torchvision import models as zoo
 
     from kdcourse.models.torchvision_zoo import UNSUITED

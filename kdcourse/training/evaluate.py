@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split
+from kdcourse.models.inputs import images_at_once
 from kdcourse.models.mode import evaluating
 from kdcourse.training.precision import autocast
 from kdcourse.training.task import Rates, task_of
@@ -38,8 +39,7 @@ def evaluate(
     weight, task, classes = next(model.parameters()), task_of(data), len(data.classes)
     device, loss, scored = weight.device, 0.0, 0
     counts = torch.zeros(task.size(classes), dtype=torch.int64)
-    height, width = split.images.shape[2:]
-    batch_size = max(1, min(batch_size, batch_size * 28 * 28 // (height * width)))
+    batch_size = images_at_once(batch_size, split.images)
     with evaluating(model):
         for images, labels in zip(
             split.images.split(batch_size), split.labels.split(batch_size), strict=True

@@ -140,7 +140,13 @@ class Run:
     def forward(self, batch: Batch) -> Tensor:
         """Return the model's logits for a batch, whose images stay as they are."""
         with autocast(self.place.device, self.precision):
-            logits: Tensor = call_keeping_input(self.model, batch.images.to(self.dtype), self._wrapped)
+            logits = call_keeping_input(self.model, batch.images.to(self.dtype), self._wrapped)
+        if not isinstance(logits, Tensor):
+            raise ArgumentError(
+                f"{type(self.model).__name__} returns logits in eval mode and a {type(logits).__name__} in training "
+                "mode, as networks with auxiliary outputs do. Build it without them (aux_logits=False), or wrap it in "
+                "a module that returns its logits alone."
+            )
         return logits.to(self.dtype)
 
     def set_learning_rate(self) -> None:

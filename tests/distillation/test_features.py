@@ -78,7 +78,7 @@ def test_wrong_names_are_answered_with_the_right_ones() -> None:
         pair_layers("map", student, teacher, {"student": "layer4"})
     with pytest.raises(ArgumentError, match="under 'student' and 'teacher'; found 'pupil'"):
         pair_layers("map", student, teacher, {"pupil": "first"})
-    with pytest.raises(ArgumentError, match="As many layers .*found first, second and stages"):
+    with pytest.raises(ArgumentError, match=r"As many layers .*found first, second and stages"):
         pair_layers("map", student, teacher, {"student": ["first", "second"]})
     with pytest.raises(ArgumentError, match=r"sizes \(8, 8\), \(4, 4\), the teacher's .*none in common"):
         pair_layers("stages", student, teacher, None)

@@ -283,7 +283,7 @@ def test_channels_that_do_not_fit_are_named() -> None:
 
 def test_timm_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ArgumentError, match="timm:resnet10t needs the package timm.*pip install timm"):
+    with pytest.raises(ArgumentError, match=r"timm:resnet10t needs the package timm.*pip install timm"):
         models.build("timm:resnet10t")
 
 
