@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse.errors import ArgumentError
-from kdcourse.evaluation.metrics import check_not_lazy, placement
+from kdcourse.evaluation.metrics import check_not_lazy
+from kdcourse.models.inputs import placement
 from kdcourse.training.precision import Precision, autocast
 
 

@@ -18,19 +18,11 @@ from torch.nn.parameter import is_lazy
 
 from kdcourse.data.splits import Dataset, Split
 from kdcourse.errors import ArgumentError
-from kdcourse.models.inputs import images_at_once
+from kdcourse.models.inputs import images_at_once, placement
 from kdcourse.models.mode import evaluating
 from kdcourse.training.precision import Precision, autocast
 
 # -- from images to logits --------------------------------------------------------------------
-
-
-def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Return device and floating type of the model's weights; (cpu, float32) where it has none."""
-    for weight in (*model.parameters(), *model.buffers()):
-        if weight.is_floating_point():
-            return weight.device, weight.dtype
-    return torch.device("cpu"), torch.float32
 
 
 def check_not_lazy(model: nn.Module) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kdcourse.data import IGNORE, MaskedSplit, SegmentationDataset
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation.boundary import SHARE, boundary_counts, boundary_width
-from kdcourse.evaluation.metrics import Reliability, check_not_lazy, placement, plain
+from kdcourse.evaluation.metrics import Reliability, check_not_lazy, plain
 from kdcourse.evaluation.precision_recall import (
     PrecisionRecall,
     PrecisionRecallTally,
@@ -28,7 +28,7 @@ from kdcourse.evaluation.precision_recall import (
     in_chunks,
     log_odds,
 )
-from kdcourse.models.inputs import images_at_once
+from kdcourse.models.inputs import images_at_once, placement
 from kdcourse.models.mode import evaluating
 from kdcourse.training import task
 from kdcourse.training.precision import Precision, autocast

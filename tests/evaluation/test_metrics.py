@@ -32,6 +32,7 @@ from kdcourse.evaluation import (
     predict,
     reliability,
 )
+from kdcourse.training import evaluate_split
 
 
 def cases(seed: int, n: int = 200, classes: int = 10, scale: float = 3.0) -> tuple[Tensor, Tensor]:
@@ -479,3 +480,34 @@ def test_a_network_with_auxiliary_outputs_in_training_mode_predicts() -> None:
 
     data = squares(8)
     assert predict(Auxiliary().train(), data.test, data).shape == (20, 3)
+
+
+def test_a_network_without_parameters_is_evaluated() -> None:
+    """As quantized and frozen networks are."""
+
+    class Fixed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([x.mean((1, 2, 3)) * k for k in (-1, 0, 1)], 1)
+
+    data = squares(8)
+    loss, rate = evaluate_split(Fixed(), data.test, data)
+    logits = predict(Fixed(), data.test, data)
+    assert rate == accuracy(logits, data.test.labels)
+    assert loss == pytest.approx(negative_log_likelihood(logits, data.test.labels), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_loss_of_a_network_in_half_precision_is_summed_in_full(dtype: torch.dtype) -> None:
+    class Wrong(nn.Module):
+        """Sure of the wrong class: 100 nats per image, more than float16 holds for a thousand of them."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.size = nn.Parameter(torch.full((1,), 100.0))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.size * torch.tensor([0.0, 0.0, 1.0], dtype=self.size.dtype).expand(len(x), 3)
+
+    data = squares(8, n=1000)
+    first = Split(data.test.images, torch.zeros(1000, dtype=torch.long))
+    assert evaluate_split(Wrong().to(dtype), first, data) == (pytest.approx(100.0), 0.0)

@@ -492,3 +492,23 @@ def test_same_on_the_gpu(dataset: SegmentationDataset) -> None:
     assert evaluate_segmentation(model.cuda(), dataset.test, dataset).mean_iou == pytest.approx(
         wanted.mean_iou, abs=0.02
     )
+
+
+@pytest.mark.parametrize(("side", "batch_size", "first"), [(64, 4, 4), (128, 8, 2), (256, 8, 1)])
+def test_batches_of_large_images_are_smaller(side: int, batch_size: int, first: int) -> None:
+    class Watching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[int] = []
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen.append(len(x))
+            return torch.stack([x.mean(1), -x.mean(1)], 1)
+
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (5, 3, side, side), generator=generator).to(torch.uint8)
+    split = MaskedSplit(images, (images[:, 0] > 127).to(torch.uint8))
+    data, model = SegmentationDataset("noise", ("a", "b"), split, split, split), Watching()
+    scores, masks = evaluate_with_masks(model, split, data, batch_size=batch_size)
+    assert model.seen[0] == first and sum(model.seen) == scores.pictures == len(masks) == 5
+    assert torch.equal(predict_masks(model, split, data, batch_size=10**4), masks)
