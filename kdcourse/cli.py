@@ -152,10 +152,10 @@ def models() -> None:
 @app.command(name="methods")
 def methods_() -> None:
     """List the distillation methods, with their settings and papers."""
-    from kdcourse.distillation import methods as room
+    from kdcourse.distillation import methods as registry
 
-    for name in room.names():
-        found = room.describe(name)
+    for name in registry.names():
+        found = registry.describe(name)
         settings = ", ".join(f"{key}={value}" for key, value in found.settings.items()) or "no settings"
         typer.echo(
             f"{name:<14}{found.title} ({' and '.join(found.tasks)}; {settings})\n{'':<14}{found.paper}"

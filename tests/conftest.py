@@ -65,9 +65,16 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole notebooks first, the longest before the others: started last, one of them would keep one core waiting."""
+    """Run whole notebooks first, the longest before the others, then what is slow.
+
+    Started last, one of them would keep one core waiting.
+    """
     whole = "test_every_output_is_what_is_stored["
-    items.sort(key=lambda item: (whole not in item.name, f"{whole}07" not in item.name))
+
+    def later(item: pytest.Item) -> tuple[bool, bool, bool]:
+        return whole not in item.name, f"{whole}07" not in item.name, item.get_closest_marker("slow") is None
+
+    items.sort(key=later)
 
 
 @pytest.fixture(autouse=True)

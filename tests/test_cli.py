@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kdcourse import cli, doctor, models
+from kdcourse.distillation import methods
 from kdcourse.runs import recorded, tasks, teachers
 from tests.runs import tiny
 
@@ -76,8 +77,17 @@ def test_errors_of_ours_are_one_line_and_others_are_not_hidden(monkeypatch: pyte
     assert isinstance(told.exception, ZeroDivisionError)
 
 
+def test_methods_are_listed_with_their_settings() -> None:
+    told = CliRunner().invoke(cli.app, ["methods"])
+    assert told.exit_code == 0
+    for name in methods.names():
+        found = methods.describe(name)
+        assert name in told.output and found.title in told.output and found.paper in told.output
+        assert all(f"{key}={value}" in told.output for key, value in found.settings.items())
+
+
 def test_help_names_every_command() -> None:
     told = CliRunner().invoke(cli.app, ["--help"])
     assert told.exit_code == 0
-    for command in ("run", "lab", "assign", "grade", "doctor", "models", "teachers", "students"):
+    for command in ("run", "lab", "assign", "grade", "doctor", "models", "methods", "teachers", "students"):
         assert command in told.output

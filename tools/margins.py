@@ -441,9 +441,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             ]
         for margin in sorted(varying, key=lambda margin: margin.spreads):
             low, high = min(margin.values.values()), max(margin.values.values())
-            ends = [f">= {margin.low:g}"] * (margin.low is not None) + [f"<= {margin.high:g}"] * (
-                margin.high is not None
-            )
+            signs = ((">=", margin.low), ("<=", margin.high))
+            ends = [f"{sign} {bound:g}" for sign, bound in signs if bound is not None]
             name = margin.name.replace("|", "\\|")
             lines.append(
                 f"| {margin.sentence} | `{name}` | {', '.join(ends)} | {low:.4g} | {high:.4g} | {margin.spread:.2g} "

@@ -1,4 +1,4 @@
-"""Whether what an answer gave is what was expected, and if not, in which way."""
+"""Compare what an answer gave with what was expected, and say how they differ."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Tell = Callable[[Any, Any], str | None]
 
 @dataclass(frozen=True)
 class Difference:
-    """``name`` for faults of form (a wrong shape, say), None for a wrong value; ``says`` continues 'it ...'."""
+    """Hold a difference: ``name`` for faults of form (a wrong shape, say), else None; ``says`` continues 'it ...'."""
 
     name: str | None
     says: str
 
 
 def same(expected: Any, found: Any, relative: float, absolute: float) -> bool:
-    """Whether the values are the same, forgiving their form: NaN equals NaN, a tensor may hold a number."""
+    """Return whether the values are the same, whatever their form: NaN equals NaN, a tensor may hold a number."""
     if isinstance(expected, np.ndarray):  # one of two answers compared with each other
         expected = torch.from_numpy(expected)
     if isinstance(expected, Tensor):
@@ -53,7 +53,7 @@ def same(expected: Any, found: Any, relative: float, absolute: float) -> bool:
 
 
 def form(expected: Any, found: Any) -> Difference | None:
-    """What is wrong with the form of ``found``: its type, length, shape or dtype, or a NaN in it."""
+    """Return what is wrong with the form of ``found`` (type, length, shape, dtype, a NaN in it), or None."""
     if found is None:
         return Difference("nothing returned", "gives None: does every path through it end in a return?")
     if isinstance(expected, Tensor):
@@ -79,7 +79,7 @@ def form(expected: Any, found: Any) -> Difference | None:
 def difference(
     expected: Any, found: Any, relative: float, absolute: float, tell: Tell | None
 ) -> Difference | None:
-    """What is wrong with ``found``, or None when it is right in form and value."""
+    """Return what is wrong with ``found``, or None if it is right in form and value."""
     fault = form(expected, found)
     if fault is not None or same(expected, found, relative, absolute):
         return fault

@@ -1,4 +1,4 @@
-"""What an exercise is: a solution, the tries it is put to, and the mistakes that learners make."""
+"""Define an exercise: its solution, the probes that answers are compared on, and the mistakes that learners make."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Vary = Callable[..., tuple[Any, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """One try: what an answer is given.
+    """Hold one test case: the inputs that an answer is called with.
 
     Args:
         inputs: positional arguments: tensors, numbers, words, and lists of those. Every call gets fresh copies.
-        where: names the try in a message, such as "at T = 4" or "for a batch of one picture".
-        extreme: a nasty case that a wrong answer may fail in a way of its own (an overflow, say). An answer
-            that is wrong on ordinary tries is likened to a mistake by those alone.
-        vary: as in `Exercise`, for this try alone.
+        where: names the test case in messages, such as "at T = 4" or "for a batch of one picture".
+        extreme: an extreme case, which wrong answers may fail in different ways (by an overflow, say). An answer
+            that is wrong on ordinary probes is classified by those alone.
+        vary: as in `Exercise`, for this probe alone.
     """
 
     inputs: tuple[Any, ...]
@@ -31,7 +31,7 @@ class Probe:
 
 @dataclass(frozen=True, eq=False)
 class Mistake:
-    """A known way of getting an exercise wrong.
+    """Describe a known way of getting an exercise wrong.
 
     Args:
         name: short, distinct within the exercise.
@@ -52,25 +52,26 @@ class Mistake:
 
 @dataclass(frozen=True, eq=False)
 class Exercise:
-    """One exercise of one lesson.
+    """Describe one exercise of one lesson.
 
     Args:
-        id: what ``check`` calls it; for a function, the function's name.
+        id: the name of the function that learners write.
         title: one line.
         solution: a right answer; its docstring says exactly what is asked.
-        probes: what an answer is put to, in the order in which a message looks for the first difference.
+        probes: the test cases, in the order in which messages look for the first difference.
         mistakes: in the order in which they are considered.
-        fixture: calls ``answer(*inputs)`` and returns what there is to see, by name, as plain values; None sees
-            what the answer returns. An exercise about models builds them here, so that a try stays plain.
+        fixture: builds what the answer needs from the probe's plain inputs (a tiny model, say), calls the answer, and
+            returns what was observed by name, as plain values; a function of a module, since a sandbox imports it by
+            name. None calls ``answer(*inputs)`` and observes what it returns.
         gradient: position of the argument through which a gradient must flow back from the result.
-        relative, absolute: how far a number may be off: |found - expected| <= relative * largest expected
+        relative, absolute: tolerances: |found - expected| <= relative * largest expected
             number of its tensor + absolute.
-        tell: ``(expected, found)`` of one part -> what is wrong with it in words, or None for nothing to say; for
-            answers that look like no known mistake, and never with the right number in it.
-        vary: ``(draw, *inputs)`` of a try -> inputs of the same sort with other values, where the rules of
-            `kdcourse.checks.vary` for each kind of input don't know enough.
-        shuffled: whether varied tries come in another order too; for answers of so few kinds that a table could know
-            them by their order alone.
+        tell: ``(expected, found)`` -> what is wrong with a result in words, or None; for answers that match no known
+            mistake. The words never give the right number away.
+        vary: ``(draw, *inputs)`` -> inputs of the same kind with other values, where the general rules of
+            `kdcourse.checks.vary` aren't enough.
+        shuffled: whether varied probes are shuffled too; needed where there are so few possible answers that a table
+            could know them by their order.
     """
 
     id: str
@@ -89,11 +90,14 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found.
+    """Hold the result of a check.
 
-    ``mistake`` names what it looks like; None for a right answer, one not attempted, and a wrong one
-    without a name. ``message`` is one line or two, the same on every machine; it begins with Right, Not
-    attempted yet or Not yet.
+    Attributes:
+        right: whether the answer is right.
+        attempted: whether there is an answer: no blank is left.
+        mistake: the known mistake that the answer makes; None for a right answer, one that wasn't attempted, and a
+            wrong one that matches no known mistake.
+        message: one line or two, the same on every machine; it begins with Right, Not attempted yet or Not yet.
     """
 
     right: bool
@@ -105,4 +109,4 @@ class Verdict:
         return self.message
 
     def _ipython_display_(self) -> None:
-        """Nothing more: ``check`` has printed it, and often is the last thing in a cell."""
+        """Show nothing, since ``check`` has printed the message already, and often ends a cell."""

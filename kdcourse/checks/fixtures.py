@@ -9,12 +9,12 @@ from kdcourse.checks.probes import numbers
 
 
 class Remembering(nn.Module):
-    """A tiny classifier, float32 [B, 6] -> logits [B, 3], that notes in which state it was asked.
+    """A tiny classifier, float32 [B, 6] -> logits [B, 3], that records in which state it was called.
 
     BatchNorm and dropout make a wrong mode visible in the answers too. Weights follow from ``seed``.
 
     Attributes:
-        modes: "train" or "eval", whichever it was in at each call.
+        modes: "train" or "eval" for each call.
         recorded: whether each call left a graph for gradients behind.
     """
 
@@ -37,15 +37,15 @@ class Remembering(nn.Module):
 
     @property
     def asked(self) -> str:
-        """Every mode that it was asked in, in words."""
+        """Every mode in which it was called, in words."""
         return " and ".join(sorted(set(self.modes))) or "never"
 
 
 def weights(model: nn.Module) -> Tensor:
-    """All parameters in one row."""
+    """Return all parameters in one row."""
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
 def statistics(model: nn.Module) -> Tensor:
-    """All buffers (BatchNorm's running mean, variance and count) in one row."""
+    """Return all buffers (BatchNorm's running mean, variance and count) in one row."""
     return torch.cat([buffer.detach().double().flatten() for buffer in model.buffers()])

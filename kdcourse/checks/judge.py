@@ -1,4 +1,4 @@
-"""From what was seen of an answer to a verdict: right, not attempted, a known mistake, or wrong in some way."""
+"""Turn what was observed of an answer into a verdict: right, not attempted, a known mistake, or wrong otherwise."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from kdcourse.checks.exercise import Exercise, Mistake, Verdict
 from kdcourse.checks.observe import observe_ours
 from kdcourse.checks.outcomes import ANSWER, GRADIENT, Observed, Outcome
 
-# Each begins with words that say it all; the sign repeats them, so that neither needs colour.
+# The words say everything; the symbol repeats them, so that no colour is needed.
 RIGHT, BLANK, WRONG = "Right ✓", "Not attempted yet ○", "Not yet ✗"
 _LIKE = " looks like "
-# What Python says of some slips that every lesson sees, and what they come from.
+# Error messages of common slips, and what causes them.
 _ERRORS = {
     r"'(builtin_function_or_method|method|function)'": "something is named but not called: are its () missing?",
     r"operand type\(s\) for \^": "in Python, ** raises to a power.",
@@ -24,7 +24,7 @@ _ERRORS = {
 
 
 def judge(exercise: Exercise, observed: Observed) -> Verdict:
-    """The verdict on what `observe` saw of an answer."""
+    """Return the verdict on what `observe` saw of an answer."""
     if observed.misfit:
         return _not_attempted(exercise) if observed.blank else _wrong(exercise, None, observed.misfit)
     if observed.stuck:
@@ -47,7 +47,7 @@ def judge(exercise: Exercise, observed: Observed) -> Verdict:
 def _faults(
     exercise: Exercise, expected: tuple[Outcome, ...], found: tuple[Outcome, ...]
 ) -> Iterator[tuple[int, str, Difference | None]]:
-    """Where the outcomes differ: number of the try, part, how (None: it raised an error)."""
+    """Yield where outcomes differ: number of the probe, part, how (None: the answer raised an error)."""
     for number, (one, other) in enumerate(zip(expected, found, strict=True)):
         if other.error is not None:
             yield number, ANSWER, None
@@ -64,14 +64,14 @@ def _faults(
 
 
 def right(exercise: Exercise, found: tuple[Outcome, ...]) -> bool:
-    """Whether these outcomes of the exercise's tries are those of a right answer."""
+    """Return whether these outcomes, one per probe, are those of a right answer."""
     expected = observe_ours(exercise, exercise.solution)
     changed = any(outcome.changed for outcome in found)
     return not changed and next(_faults(exercise, expected, found), None) is None
 
 
 def agree(exercise: Exercise, one: Outcome, other: Outcome) -> bool:
-    """Whether two answers did the same on one try; their gradients aside, which follow from the rest."""
+    """Return whether two answers did the same on one probe; gradients are left out, since they follow from the rest."""
     if one.error is not None or other.error is not None:
         return _error(one) == _error(other)
     return all(
@@ -85,11 +85,11 @@ def _error(outcome: Outcome) -> tuple[str, str] | None:
     return None if outcome.error is None else (outcome.error.kind, outcome.error.text)
 
 
-# -- which mistake it looks like ----------------------------------------------------------------
+# -- which mistake it matches -------------------------------------------------------------------
 
 
 def likely(exercise: Exercise, found: tuple[Outcome, ...]) -> Mistake | None:
-    """The known mistake that wrong outcomes look like."""
+    """Return the known mistake that wrong outcomes match, or None."""
     expected = observe_ours(exercise, exercise.solution)
     ordinary = [number for number, probe in enumerate(exercise.probes) if not probe.extreme]
     wrong = [not agree(exercise, one, other) for one, other in zip(expected, found, strict=True)]
@@ -106,19 +106,19 @@ def likely(exercise: Exercise, found: tuple[Outcome, ...]) -> Mistake | None:
         if all(agrees):
             return mistake
         if like is None and any(wrong[n] for n in ordinary) and all(agrees[n] for n in ordinary):
-            # The same but for a nasty case, which two ways of writing one mistake may meet differently.
+            # The same except on extreme probes, where two ways of writing one mistake may differ.
             like = mistake
     return like
 
 
 def _shows(exercise: Exercise, mistake: Mistake, expected: Outcome, found: Outcome) -> bool:
-    """Whether one try has the mistake's sign."""
+    """Return whether one outcome shows the mistake's sign."""
     if mistake.sign is None or found.error is not None or not mistake.sign(found.parts):
         return False
     return not mistake.only_if_right or agree(exercise, expected, found)
 
 
-# -- wrong, but not in a way known --------------------------------------------------------------
+# -- wrong in an unknown way --------------------------------------------------------------------
 
 
 def _unnamed(
@@ -135,7 +135,7 @@ def _unnamed(
         )
     number, part, fault = faults[0]
     where, outcome = exercise.probes[number].where, observed.outcomes[number]
-    tries = sum(1 for n in range(len(exercise.probes)) if all(n != at for at, _, _ in faults))
+    passed = sum(1 for n in range(len(exercise.probes)) if all(n != at for at, _, _ in faults))
     if fault is None:
         return _raised(exercise, where, outcome)
     if _random(exercise, observed):
@@ -157,7 +157,7 @@ def _unnamed(
         )
     subject = "it" if part == ANSWER else f"{part}: it"
     printed = f" (It printed last: {outcome.printed})" if outcome.printed else ""
-    share = f"Right on {tries} of {len(exercise.probes)} tries; " if tries else ""
+    share = f"Right on {passed} of {len(exercise.probes)} test cases; " if passed else ""
     return _wrong(exercise, fault.name, f"{share}{where}, {subject} {fault.says}{printed}", looks=": ")
 
 
@@ -189,7 +189,7 @@ def _says_not_implemented(observed: Observed) -> bool:
 
 def _right(exercise: Exercise) -> Verdict:
     count = len(exercise.probes)
-    return Verdict(True, True, None, f"{RIGHT} {exercise.id}: what was asked for on all {count} tries.")
+    return Verdict(True, True, None, f"{RIGHT} {exercise.id}: what was asked for on all {count} test cases.")
 
 
 def _not_attempted(exercise: Exercise) -> Verdict:

@@ -1,4 +1,4 @@
-"""Put an answer to the tries of an exercise without letting it disturb anything.
+"""Call an answer on the probes of an exercise without letting it disturb anything.
 
 An answer is somebody's first attempt: it may loop for ever, raise, print, change its inputs or the global
 random numbers, or return anything at all. What it did comes back as plain values, so that another process
@@ -36,12 +36,12 @@ _GRACE, _PAUSE = 1.0, 0.02
 
 
 def observe(exercise: Exercise, answer: Any, *, limit: float = 10.0) -> Observed:
-    """What ``answer`` does on every try of ``exercise``.
+    """Return what ``answer`` does on every probe of ``exercise``.
 
     Args:
-        exercise: whose tries to put it to.
+        exercise: whose probes it is called on.
         answer: the learner's function.
-        limit: seconds for all tries together.
+        limit: seconds for all probes together.
     """
     if not callable(answer):
         return Observed(blank=answer is Ellipsis, misfit=_not_a_function(exercise, answer))
@@ -52,7 +52,7 @@ def observe(exercise: Exercise, answer: Any, *, limit: float = 10.0) -> Observed
 
 @lru_cache(maxsize=4096)  # every mistake of every exercise, and of varied ones
 def observe_ours(exercise: Exercise, implementation: Answer) -> tuple[Outcome, ...]:
-    """What an implementation of ours, right or wrong, does on every try; tried once, always the same."""
+    """Return what an implementation of ours, right or wrong, does on every probe; computed once, always the same."""
     return _watch(exercise, implementation, limit=60.0, rounds=1).outcomes
 
 
@@ -72,12 +72,12 @@ def _watch(exercise: Exercise, call: Answer, limit: float, rounds: int) -> Obser
     with _undisturbed(tail):
         stuck = _run(work, limit)
     if stuck:
-        # The try that never ended: what it printed may tell where it hangs.
+        # The call that never ended: what it printed may tell where it hangs.
         seen[1 if len(seen[0]) == len(exercise.probes) else 0].append(Outcome(printed=tail.last()))
     return Observed(tuple(seen[0]), tuple(seen[1]), stuck)
 
 
-# -- one try ------------------------------------------------------------------------------------
+# -- one probe ----------------------------------------------------------------------------------
 
 
 def _try(exercise: Exercise, answer: Answer, probe: Probe, tail: _Tail) -> Outcome:
@@ -114,7 +114,7 @@ def _just_call(answer: Answer, *inputs: Any) -> dict[str, Any]:
 
 
 def _gradient(result: Any, leaf: Tensor) -> Tensor | None:
-    """Gradient of the result's sum; None where none flows."""
+    """Return the gradient of the result's sum; None where none flows."""
     if not isinstance(result, Tensor) or not result.requires_grad:
         return None
     (gradient,) = torch.autograd.grad(result.sum(), leaf, allow_unused=True)
@@ -122,7 +122,7 @@ def _gradient(result: Any, leaf: Tensor) -> Tensor | None:
 
 
 def _plain(value: Any) -> Any:
-    """``value`` as data of exactly the built-in types; what isn't data becomes `Foreign`."""
+    """Return ``value`` as data of exactly the built-in types; what isn't data becomes `Foreign`."""
     if value is None or value is Ellipsis:
         return value
     if isinstance(value, Tensor):
@@ -171,7 +171,7 @@ def _describe(error: BaseException, answer: Answer) -> Raised:
 
 
 def has_blank(answer: Any) -> bool:
-    """Whether ``...`` still stands where a learner is to write something (``x[..., 0]`` is no blank)."""
+    """Return whether ``...`` still stands where a learner is to write something (``x[..., 0]`` is no blank)."""
     if answer is Ellipsis:
         return True
     code = getattr(answer, "__code__", None)
@@ -186,7 +186,7 @@ def has_blank(answer: Any) -> bool:
 
 
 def blank_in(source: str) -> bool:
-    """Whether a blank still stands in this code.
+    """Return whether a blank still stands in this code.
 
     Raises:
         SyntaxError: it isn't Python.
@@ -217,7 +217,7 @@ def _arguments_misfit(exercise: Exercise, answer: Answer) -> str:
     except (TypeError, ValueError):
         return ""
     asked = inspect.signature(exercise.solution).parameters
-    # Where a try is played, the answer gets what the solution gets rather than the try's own inputs.
+    # With a fixture, the answer gets what the solution gets rather than the probe's own inputs.
     calls = [probe.inputs for probe in exercise.probes] if exercise.fixture is None else [tuple(asked)]
     try:
         for inputs in calls:
@@ -231,7 +231,7 @@ def _arguments_misfit(exercise: Exercise, answer: Answer) -> str:
 
 
 class _Tail(io.TextIOBase):
-    """Takes what is printed and keeps only the end, however much it is."""
+    """Take what is printed and keep only the end, however much it is."""
 
     def __init__(self) -> None:
         self._text = ""
@@ -247,14 +247,14 @@ class _Tail(io.TextIOBase):
         self._text = ""
 
     def last(self) -> str:
-        """The last line or two, in one."""
+        """Return the last two lines as one."""
         lines = [line.strip() for line in self._text.splitlines() if line.strip()]
         return re.sub(r" at 0x[0-9a-fA-F]+", "", " / ".join(lines[-2:]))[-160:]
 
 
 @contextlib.contextmanager
 def _undisturbed(tail: _Tail) -> Iterator[None]:
-    """Random numbers, the default type, output streams and warnings afterwards as before.
+    """Restore random numbers, the default type, output streams and warnings afterwards.
 
     Grad mode and the default device are each thread's own, so that an answer can't reach ours.
     """
@@ -293,7 +293,7 @@ def _seed(seed: int) -> None:
 
 
 class _TimeUp(BaseException):
-    """Raised inside an answer whose time is up; not an Exception, so that ``except Exception`` lets it pass."""
+    """Stop an answer whose time is up; not an Exception, so that ``except Exception`` lets it pass."""
 
 
 def _run(work: Callable[[threading.Event], None], limit: float) -> str:

@@ -1,4 +1,4 @@
-"""What is seen of an answer, as plain values that another process may judge."""
+"""Hold what is observed of an answer, as plain values that another process may judge."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ ANSWER = "answer"
 
 @dataclass(frozen=True)
 class Foreign:
-    """Stands for a returned object that isn't data: ``kind`` is the name of its type."""
+    """Stand for a returned object that isn't data: ``kind`` is the name of its type."""
 
     kind: str
 
 
 @dataclass(frozen=True)
 class Raised:
-    """An error of the answer: its type and text, and the line of the answer's own code, where known."""
+    """Hold an error of the answer: its type and text, and the line of the answer's own code, where known."""
 
     kind: str
     text: str
@@ -29,7 +29,7 @@ class Raised:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one try showed: parts by name, or the error, and what was printed last.
+    """Hold what was observed for one probe: parts by name, or the error, and what was printed last.
 
     ``changed``: positions of the inputs that the answer changed.
     """
@@ -42,9 +42,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Observed:
-    """Everything seen of one answer.
+    """Hold everything observed of one answer.
 
-    ``outcomes`` has one entry a try, ``again`` those of a second round with other random numbers. After a time-out
+    ``outcomes`` has one entry per probe, ``again`` those of a second round with other random numbers. After a time-out
     ``stuck`` is "ended", or "running" for an answer that can't be stopped, and both are shorter.
     ``blank``: its source still has a blank to fill in. ``misfit``: why it can't even be called, or "".
     """

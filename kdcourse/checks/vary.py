@@ -1,7 +1,7 @@
-"""Tries of other values for an exercise, so that a table of the visible ones is no answer.
+"""Draw hidden probes for an exercise, so that a table of the visible ones is no answer.
 
-What a try is about stays: shapes, temperatures, which classes occur, who is better, a probability of exactly 0. One
-rule for each kind of input says how (`_anew`); where it doesn't know enough, an exercise or a try brings its own.
+What a probe is about stays: shapes, temperatures, which classes occur, who is better, a probability of exactly 0. There
+is one rule per kind of input (`_anew`); where that isn't enough, an exercise or a probe brings its own.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ _ATTEMPTS = 50
 
 @lru_cache(maxsize=1024)
 def varied(exercise: Exercise, seed: int) -> Exercise:
-    """``exercise`` with tries that follow from ``seed``.
+    """Return ``exercise`` with probes drawn from ``seed``.
 
-    Its solution is right on them, every known mistake is wrong and known by its name, and a table of what is right
-    on the visible tries is wrong: values that wouldn't do are drawn again.
+    Its solution is right on them, every known mistake is recognised by its name, and a table of the right results on
+    the visible probes is wrong. Unsuitable draws are rejected.
 
     Raises:
         ArgumentError: the seed is no whole number.
     """
     if type(seed) is not int:
-        raise ArgumentError(f"Tries vary by a whole number, but seed is {seed!r}. Give it as an int.")
+        raise ArgumentError(
+            f"Hidden probes are drawn from a whole number, but seed is {seed!r}. Give it as an int."
+        )
     for attempt in range(_ATTEMPTS):
         draw = Draw(exercise.id, seed, attempt)
         probes = [_varied_probe(draw, exercise, number) for number in range(len(exercise.probes))]
@@ -44,7 +46,7 @@ def varied(exercise: Exercise, seed: int) -> Exercise:
         other = replace(exercise, probes=tuple(probes))
         if _serves(exercise, other):
             return other
-    raise AssertionError(f"no tries for {exercise.id} and seed {seed} in {_ATTEMPTS} attempts")
+    raise AssertionError(f"no suitable probes for {exercise.id} and seed {seed} in {_ATTEMPTS} draws")
 
 
 def _varied_probe(draw: Draw, exercise: Exercise, number: int) -> Probe:
@@ -52,16 +54,14 @@ def _varied_probe(draw: Draw, exercise: Exercise, number: int) -> Probe:
     vary = probe.vary or exercise.vary
     where = probe.where
     if re.search(r"\d", where) and not any(isinstance(value, Tensor | list) for value in probe.inputs):
-        where = (
-            f"on try {number + 1}, whose numbers the lesson doesn't show"  # the text names the visible ones
-        )
+        where = f"on test case {number + 1}, whose numbers the lesson doesn't show"  # the text names the visible ones
     return replace(
         probe, inputs=_anew(draw, probe) if vary is None else vary(draw, *probe.inputs), where=where
     )
 
 
 def _serves(visible: Exercise, other: Exercise) -> bool:
-    """Whether these tries tell a right answer from every known mistake and from a table of the visible tries."""
+    """Return whether these probes tell a right answer from every known mistake and from a table of the visible ones."""
     before, now = observe_ours(visible, visible.solution), observe_ours(other, other.solution)
     if all(agree(visible, one, two) for one, two in zip(before, now, strict=True)):
         return False
@@ -110,7 +110,7 @@ def _are_shares(tensor: Tensor) -> bool:
 
 
 def _curve(draw: Draw, inputs: Sequence[Any]) -> Callable[[float], float]:
-    """One rising curve for all numbers of a try, so that whatever was larger still is; shares stay shares."""
+    """Return one rising curve for all numbers of a probe: whatever was larger still is, and shares stay shares."""
     flat = [item for value in inputs for item in (value if isinstance(value, list) else [value])]
     if max(flat) <= 1:
         power, scale = draw.between(1.1, 1.4), 1.0

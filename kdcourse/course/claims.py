@@ -1,4 +1,4 @@
-"""Claims: what a lesson says about its results, checked where it is said.
+"""State what a lesson says about its results, and check it there.
 
 Notebooks are run again on other processors and their outputs compared to the letter. A claim therefore prints
 bounds and coarsely rounded numbers, never all the digits that one machine happened to find.
@@ -14,9 +14,8 @@ from dataclasses import dataclass
 
 from kdcourse.errors import ArgumentError
 
-BUILDING = (
-    "KDCOURSE_LESSON_BUILD"  # set by the builder: claims then refuse numbers that hang on a knife's edge
-)
+# Set by the builder: claims then refuse numbers that another machine could round the other way.
+BUILDING = "KDCOURSE_LESSON_BUILD"
 RECORD = "KDCOURSE_CLAIMS"  # names a file: every claim appends one line of JSON to it, true or not
 GO_ON = "KDCOURSE_CLAIMS_GO_ON"  # set as well: a false claim is printed and doesn't stop the lesson
 _MARGIN = (
@@ -27,7 +26,7 @@ _COLUMNS = 78  # what the website's column of text holds, and less than JupyterL
 
 @dataclass(frozen=True)
 class Bound:
-    """A number and what is said of it; made by `at_least`, `at_most` and `between`."""
+    """Hold a number and what is said of it; made by `at_least`, `at_most` and `between`."""
 
     value: float
     holds: bool
@@ -37,17 +36,17 @@ class Bound:
 
 
 def at_least(value: float, bound: float, unit: str = "") -> Bound:
-    """Evidence that prints ``at least BOUND`` and must be so."""
+    """Return evidence that prints ``at least BOUND`` and must be so."""
     return Bound(float(value), value >= bound, f"at least {_number(bound, unit)}", low=bound)
 
 
 def at_most(value: float, bound: float, unit: str = "") -> Bound:
-    """Evidence that prints ``at most BOUND`` and must be so."""
+    """Return evidence that prints ``at most BOUND`` and must be so."""
     return Bound(float(value), value <= bound, f"at most {_number(bound, unit)}", high=bound)
 
 
 def between(value: float, low: float, high: float, unit: str = "") -> Bound:
-    """Evidence that prints ``between LOW and HIGH`` and must be so."""
+    """Return evidence that prints ``between LOW and HIGH`` and must be so."""
     words = f"between {low:g} and {_number(high, unit)}"
     return Bound(float(value), low <= value <= high, words, low, high)
 
@@ -117,7 +116,7 @@ def _record(sentence: str, holds: bool, evidence: dict[str, float | str | Bound]
 
 
 def in_lines(text: str) -> str:
-    """Prose as lessons print it, later lines indented.
+    """Wrap prose as lessons print it, later lines indented.
 
     JupyterLab would break long lines in the middle of a word, and a narrow page break each line twice.
     """

@@ -1,4 +1,4 @@
-"""How lessons show what they found: figures with words beside them, and what is true of one machine alone."""
+"""Show what a lesson found: figures with words below them, and what holds on this machine alone."""
 
 from __future__ import annotations
 

@@ -28,13 +28,17 @@ from kdcourse.figures.style import (
 )
 from kdcourse.training.history import History
 
+# Lines of the training loss's parts: unlike the solid and dashed ones of whole losses.
+_PART_LINES = ((0, (1, 2)), (0, (5, 2, 1, 2)), (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
+
 
 def training_curves(curves: Mapping[str, Sequence[History]]) -> Figure:
     """Draw loss and accuracy of several models over their epochs.
 
     Training is dashed, validation solid. A line is the mean over a model's seeds; the band reaches from the lowest seed
-    to the highest. Training losses are those of each model's own objective; validation losses are all cross-entropy, so
-    only they can be compared.
+    to the highest. Training losses are those of each model's own objective; their parts (`EpochRecord.parts`: the
+    labels' and the method's terms) are drawn as thin lines. Validation losses are all cross-entropy, so only they can
+    be compared.
 
     Args:
         curves: name of a model -> the histories of its seeds, all of equal length.
@@ -54,9 +58,12 @@ def draw_curves(
 ) -> Figure:
     """Draw the loss, and beside it a rate 0 to 1 from the columns ``train_QUANTITY`` and ``validation_QUANTITY``."""
     _check(curves)
+    most = max(len(_parts(histories)) for histories in curves.values())
     with styled():
-        figure = new_figure(9.0, 4.0 + 0.22 * math.ceil((len(curves) + 3) / 3))
+        figure = new_figure(9.0, 4.0 + 0.22 * math.ceil((len(curves) + 3 + most) / 3))
         loss, rate = figure.subplots(1, 2)
+        parts = list(dict.fromkeys(part for histories in curves.values() for part in _parts(histories)))
+        lines = {part: _PART_LINES[n % len(_PART_LINES)] for n, part in enumerate(parts)}
         styles = looks(list(curves))
         for n, (histories, look) in enumerate(zip(curves.values(), styles, strict=True)):
             epochs = histories[0].column("epoch")
@@ -84,6 +91,9 @@ def draw_curves(
                         axes.fill_between(
                             x, y.min(axis=0), y.max(axis=0), color=look.colour, alpha=0.15, linewidth=0
                         )
+            for part in _parts(histories):
+                mean = _part(histories, part).mean(axis=0)
+                loss.plot(epochs, mean, color=look.colour, linestyle=lines[part], linewidth=1.0)
         _loss_scale(loss, curves)
         loss.set(title="Loss", ylabel="loss (nats)")
         rate.set(title=title, ylabel=axis)
@@ -100,6 +110,17 @@ def draw_curves(
         handles += [
             Line2D([], [], color=GREY, linestyle="-", label="validation"),
             Line2D([], [], color=GREY, linestyle=(0, (4, 2)), label="training"),
+        ]
+        handles += [
+            Line2D(
+                [],
+                [],
+                color=GREY,
+                linestyle=line,
+                linewidth=1.0,
+                label=f"training loss, part {shorten(part, 16)}",
+            )
+            for part, line in lines.items()
         ]
         if any(len(histories) > 1 for histories in curves.values()):
             handles.append(Patch(facecolor=GREY, alpha=0.25, label="range of the seeds around their mean"))
@@ -128,6 +149,20 @@ def _check(curves: Mapping[str, Sequence[History]]) -> None:
             )
 
 
+def _parts(histories: Sequence[History]) -> list[str]:
+    """Return the names of the parts that every epoch of these histories recorded."""
+    return [
+        name
+        for name in histories[0].last.parts
+        if all(name in record.parts for history in histories for record in history.epochs)
+    ]
+
+
+def _part(histories: Sequence[History], name: str) -> np.ndarray:
+    """Return one part of the training loss, float64 [seeds, epochs]."""
+    return np.array([[record.parts[name] for record in history.epochs] for history in histories])
+
+
 def _values(histories: Sequence[History], column: str) -> np.ndarray:
     """Return float64 [seeds, epochs]; NaN where an epoch was not validated."""
     return np.array(
@@ -144,6 +179,7 @@ def _loss_scale(axes: Axes, curves: Mapping[str, Sequence[History]]) -> None:
             for histories in curves.values()
             for column in ("train_loss", "validation_loss")
         ]
+        + [_part(histories, name).ravel() for histories in curves.values() for name in _parts(histories)]
     )
     values = values[np.isfinite(values)]
     if len(values) and values.min() > 0 and values.max() > 8 * values.min():
@@ -176,5 +212,9 @@ def _describe(curves: Mapping[str, Sequence[History]], quantity: str, title: str
                 found.append(
                     f"{word} {name_of} {percent(rate.mean())}{spread}, {word} loss {significant(loss.mean())}"
                 )
+        found += [
+            f"part {name} of the training loss {significant(_part(histories, name)[:, -1].mean())}"
+            for name in _parts(histories)
+        ]
         parts.append(f"{text} {'; '.join(found)}.")
     return " ".join(parts)

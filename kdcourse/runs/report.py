@@ -228,7 +228,7 @@ def _steps(found: Findings, data: Mapping[str, Any]) -> list[tuple[str, str]]:
     if each:
         several = len(each) > 1
         who = f"{count_word(len(each)).capitalize()} teacher{'s' * several}"
-        spread = f"{share(each[0])}{f' to {share(each[-1])}' if several else ''}"
+        spread = " to ".join(dict.fromkeys((share(each[0]), share(each[-1]))))
         text = (
             f"{who} reach{'' if several else 'es'} {'a' if found.masks else 'an'} {found.metric} of {spread} "
             "on the test images."

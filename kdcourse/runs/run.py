@@ -21,6 +21,7 @@ from kdcourse import data as data_room
 from kdcourse import evaluation, models, training
 from kdcourse.data import Dataset, SegmentationDataset
 from kdcourse.distillation import Ensemble, SoftTargets, assert_trained, methods
+from kdcourse.distillation.features import Trial, pair_layers
 from kdcourse.distillation.objective import weights_of
 from kdcourse.errors import ArgumentError
 from kdcourse.files import shipped
@@ -111,6 +112,7 @@ def run(options: RunOptions, say: Say = print) -> Outcome:
     data = _load_data(options, task, say)
     if isinstance(data, Dataset):  # of pixels, a small batch holds many already
         recipe = recipe.changed(batch_size=batch_size_for(len(data.train)))
+    _check_layers(recipe, task, data)
     precision = training.fastest(place.device)
     found = _teachers(options, task, data, place.device, precision, say)
     ensemble = found.ensemble
@@ -230,14 +232,14 @@ def method_settings(
     """
     names = names or [method.name for method in task_named(task).live.methods]
     known = {key: default for name in names for key, default in methods.settings_of(name).items()}
-    found = {} if temperature is None else {"temperature": temperature}
+    found: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
     for key, text in read_pairs("--set", pairs).items():
         if key not in known:
             raise ArgumentError(
                 f"--set {key}={text}: {' and '.join(names)} has no such setting; its settings are "
                 f"{', '.join(known) or 'none'}."
             )
-        kind = type(known[key])
+        kind: Any = type(known[key])
         try:
             found[key] = _BOOLEANS[text] if kind is bool else text if kind is str else kind(text)
         except (KeyError, TypeError, ValueError):
@@ -267,7 +269,7 @@ def read_pairs(option: str, pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         if not all(pair.partition("=")):
             raise ArgumentError(f"{option} takes KEY=VALUE; found {pair!r}.")
-    return dict(pair.split("=", 1) for pair in pairs)  # type: ignore[misc]
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def _check(options: RunOptions) -> None:
@@ -309,6 +311,23 @@ def _load_data(options: RunOptions, task: Task, say: Say) -> AnyDataset:
     return data
 
 
+def _check_layers(recipe: StudentRecipe, task: Task, data: AnyDataset) -> None:
+    """Raise ArgumentError, listing the right ones, for layers that untrained networks of these kinds don't have."""
+    if recipe.layers and not recipe.compared:
+        fitting = [name for name in methods.names(task.kind) if methods.describe(name).layers]
+        raise ArgumentError(
+            "--layer names a layer, and no method here compares any. Leave it out, or choose --method "
+            f"{' or '.join(fitting)}."
+        )
+    if recipe.compared:
+        images = data.normalise(data.train.images[:2])
+        shape = {"num_classes": len(data.classes), "in_channels": data.image_shape[0]}
+        student = models.build(recipe.model, size=data.image_shape[1:], **shape)
+        teacher = Ensemble([models.build(each.model, **shape) for each in task.teacher_recipes])
+        for kind in recipe.compared:
+            pair_layers(kind, Trial(student, images), Trial(teacher, images), recipe.layers)
+
+
 def batch_size_for(images: int) -> int:
     """Return 256, or less where an epoch would have fewer than 40 steps: a power of two, at least 16."""
     return max(16, min(256, 1 << max(0, (images // 40).bit_length() - 1)))
@@ -348,7 +367,7 @@ def _targets(
     recipe: StudentRecipe, ensemble: Ensemble, data: AnyDataset, progress: bool, say: Say
 ) -> SoftTargets | Ensemble:
     """Return what students learn from: stored logits, or the ensemble where a method compares features."""
-    if recipe.compares_features:
+    if recipe.compared:
         say("\nFeatures: computed during training, by the ensemble's forward passes.")
         return ensemble
     say("\nSoft targets: the ensemble predicts every training image once.")
@@ -382,12 +401,14 @@ def _students(
 def _evaluate(
     task: Task, recipe: StudentRecipe, data: AnyDataset, found: Teachers, trained: Trained, say: Say
 ) -> Outcome:
-    asked: dict[str, nn.Module] = {name: model for name, model, _ in found.members}
-    asked["ensemble"] = found.ensemble
-    asked |= {f"{kind}-seed{seed}": student for kind, runs in trained.items() for seed, student, _ in runs}
+    models_by_name: dict[str, nn.Module] = {name: model for name, model, _ in found.members}
+    models_by_name["ensemble"] = found.ensemble
+    models_by_name |= {
+        f"{kind}-seed{seed}": student for kind, runs in trained.items() for seed, student, _ in runs
+    }
     outcome = Outcome({}, data)
     measure = _measure_masks if task.metric == "iou" else _measure_labels
-    tests = measure(outcome, data, asked)
+    tests = measure(outcome, data, models_by_name)
     rows: dict[str, Any] = {}
     for name, _, notes in found.members:
         seed = notes.get("settings", {}).get("seed")
@@ -413,31 +434,31 @@ def _evaluate(
 
 
 def _measure_labels(
-    outcome: Outcome, data: AnyDataset, asked: Mapping[str, nn.Module]
+    outcome: Outcome, data: AnyDataset, models_by_name: Mapping[str, nn.Module]
 ) -> dict[str, dict[str, float | None]]:
     """Return every classifier's metrics on the test images, by name; the logits are kept for the figures."""
     assert isinstance(data, Dataset)
-    ensemble, logits = asked["ensemble"], outcome.test_logits
+    ensemble, logits = models_by_name["ensemble"], outcome.test_logits
     assert isinstance(ensemble, Ensemble)
-    for name, model in asked.items():
+    for name, model in models_by_name.items():
         if name == "ensemble":
             # Its prediction follows from those of its members.
             logits[name] = ensemble.combine(torch.stack(list(logits.values())))
         else:
             logits[name] = evaluation.predict(model, data.test, data)
     labels = data.test.labels
-    return {name: scores(logits[name], labels, logits["ensemble"]) for name in asked}
+    return {name: scores(logits[name], labels, logits["ensemble"]) for name in models_by_name}
 
 
 def _measure_masks(
-    outcome: Outcome, data: AnyDataset, asked: Mapping[str, nn.Module]
+    outcome: Outcome, data: AnyDataset, models_by_name: Mapping[str, nn.Module]
 ) -> dict[str, dict[str, float | None]]:
     """Return every segmentation model's metrics on the test images, by name; masks and scores are kept."""
     assert isinstance(data, SegmentationDataset)
     found, masks = outcome.test_scores, outcome.test_masks
-    for name, model in asked.items():
+    for name, model in models_by_name.items():
         found[name], masks[name] = evaluation.evaluate_with_masks(model, data.test, data)
-    return {name: mask_scores(found[name], masks[name], masks["ensemble"]) for name in asked}
+    return {name: mask_scores(found[name], masks[name], masks["ensemble"]) for name in models_by_name}
 
 
 def _measure_cost(outcome: Outcome, found: Teachers, student: nn.Module, progress: bool) -> None:

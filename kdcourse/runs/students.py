@@ -92,9 +92,9 @@ class StudentRecipe(Recipe):
         return bool(self._used)
 
     @property
-    def compares_features(self) -> bool:
-        """Return whether a method compares more than logits, so that stored soft targets don't suffice."""
-        return any(method.layers is not None for method in self._used)
+    def compared(self) -> list[str]:
+        """Return the kinds of layers that methods compare, for which stored soft targets don't suffice."""
+        return [method.layers for method in self._used if method.layers is not None]
 
     @property
     def learns(self) -> str:
@@ -168,8 +168,7 @@ def train_student(
     if recipe.distilled and targets is not None:
         history = distil(
             student, targets, data, recipe.training, method=copy.deepcopy(recipe.methods), alpha=recipe.alpha,
-            weights=recipe.weights, checkpoint=checkpoint, progress=progress,
-            **({"layers": recipe.layers} if recipe.layers else {}),
+            weights=recipe.weights, layers=recipe.layers, checkpoint=checkpoint, progress=progress,
         )  # fmt: skip
     else:
         history = training.fit(student, data, recipe.training, checkpoint=checkpoint, progress=progress)

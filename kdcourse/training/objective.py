@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -182,7 +183,7 @@ def _describe_content(sha: hashlib._Hash, value: Any, seen: set[int]) -> None:
     elif isinstance(value, types.CodeType):
         each([value.co_code, value.co_names, value.co_varnames, value.co_consts])
     elif isinstance(value, types.FunctionType):
-        if value.__module__.partition(".")[0] in ("kdcourse", "torch"):
+        if (value.__module__ or "").partition(".")[0] in ("kdcourse", "torch"):
             each(
                 [value.__module__, value.__qualname__]
             )  # whose code may be improved while a run is under way
@@ -199,8 +200,11 @@ def _describe_content(sha: hashlib._Hash, value: Any, seen: set[int]) -> None:
         each(value.buffers())
         for name, part in value.named_modules():
             each([name, {k: v for k, v in vars(part).items() if k[0] != "_" and k != "training"}])
+        each([type(value).forward])
+    elif isinstance(value, functools.partial):
+        each([value.func, value.args, value.keywords])
     elif hasattr(value, "__dict__"):
-        each([vars(value)])
+        each([vars(value), vars(type(value)).get("__call__")])
     elif callable(value) and hasattr(value, "__name__"):
         each([value.__name__])
     else:

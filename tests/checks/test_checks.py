@@ -182,7 +182,7 @@ def test_numbers_of_other_types() -> None:
 def test_right_on_some_tries_says_on_how_many() -> None:
     found = verdict(SOFT, lambda z, t: softmax(z, t) if t >= 1 else softmax(z, 3.21 * t))
     assert found.mistake is None
-    assert "Right on 4 of 5 tries; at T = 0.5, it gives other numbers" in found.message
+    assert "Right on 4 of 5 test cases; at T = 0.5, it gives other numbers" in found.message
 
 
 def test_a_mistake_is_known_even_when_the_nasty_case_goes_wrong_in_another_way() -> None:
@@ -399,7 +399,7 @@ def test_a_gradient_that_is_wrong_where_the_value_is_right() -> None:
         return z.logsumexp(1).mean() - z.detach()[torch.arange(len(y)), y].mean()
 
     found = verdict("cross_entropy_by_hand", half_cut)
-    assert found.mistake is None and "but for 5 pictures of 3 classes, its gradient is not" in found.message
+    assert found.mistake is None and "but for 5 images of 3 classes, its gradient is not" in found.message
 
 
 # -- printing and grading -----------------------------------------------------------------------
@@ -533,6 +533,7 @@ def test_the_teacher_is_told_apart_from_the_student_whatever_else_is_wrong() -> 
     assert found.mistake is None and "teacher" not in found.message and "a number" in found.message
 
 
+@pytest.mark.slow
 def test_the_first_check_brings_no_compiler_of_torch() -> None:
     """Importing it takes seconds, which would count as the answer's own."""
     code = (

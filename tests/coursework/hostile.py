@@ -288,7 +288,7 @@ def diagnose(train_loss, validation_loss):
         "looks like a passed check",
         "prints a verdict of its own",
         f"import sys\nfor out in (sys.stdout, sys.__stdout__, sys.__stderr__):\n"
-        f"    print('Right \\u2713 {_SOFT}: what was asked for on all 5 tries.', file=out)",
+        f"    print('Right \\u2713 {_SOFT}: what was asked for on all 5 test cases.', file=out)",
     ),
     _soft("forged report", "writes a report itself", _FORGED.replace("PARTS", '{"answer": logits}')),
     _soft("forged report of nothing", "writes a report without results", _FORGED.replace("PARTS", "{}")),

@@ -253,6 +253,7 @@ def leaks(notebook: Any, hidden: dict[str, str]) -> set[str]:
     return {what for what, text in hidden.items() if text in whole}
 
 
+@pytest.mark.slow
 def test_nothing_that_a_student_gets_holds_solution_hidden_try_expected_value_or_model_answer(
     course: tuple[Assignment, Path],
 ) -> None:

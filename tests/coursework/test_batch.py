@@ -63,6 +63,7 @@ def tried(folder: Path, name: str) -> int:
     return len(path.read_text().split()) if path.exists() else 0
 
 
+@pytest.mark.slow
 def test_a_class_is_graded_into_every_product(folder: Path, out: Path) -> None:
     hand_in(folder, "Ána Núñez", notebook(RIGHT))
     hand_in(folder, "bob", notebook(WRONG))

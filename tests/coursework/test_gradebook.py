@@ -43,6 +43,7 @@ def opened(path: Path, course: str = gradebook.COURSE) -> Iterator[object]:
         yield book
 
 
+@pytest.mark.slow
 def test_nbgrader_finds_assignment_students_scores_and_comments(absent: Path) -> None:
     now, notes = record(absent, tiny.ASSIGNMENT, CLASS)
     assert [graded.points for graded in now] == [5, 2, 0] and not notes

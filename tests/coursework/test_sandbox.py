@@ -338,6 +338,7 @@ def test_it_refuses_and_says_why(
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_unsafe_warns_and_does_the_same(monkeypatch: pytest.MonkeyPatch, nothing_remembered: None) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)

@@ -313,6 +313,7 @@ def test_file_that_no_runtime_takes_is_not_written(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_room_is_entered_without_its_packages() -> None:
     program = "import sys, kdcourse.deploy; print({'onnx', 'onnxscript', 'onnxruntime'} & sys.modules.keys())"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -208,6 +208,7 @@ def test_bad_arguments_are_named() -> None:
         compare_cost(MEASURED, replace(MEASURED, macs=0))
 
 
+@pytest.mark.slow
 def test_importing_the_room_stays_light() -> None:
     heavy = "{'torchmetrics', 'scipy', 'sklearn', 'matplotlib', 'torchvision', 'accelerate'}"
     code = f"import sys, kdcourse.evaluation; print(sorted({heavy} & set(sys.modules)))"

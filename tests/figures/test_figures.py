@@ -9,6 +9,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +356,23 @@ def test_one_seed_one_epoch_and_epochs_not_validated() -> None:
     text = alt_text(figure)
     assert "one epoch, one seed;" in text and "seeds " not in text
     assert "distilled: one epoch, one seed; at the end training accuracy 80.00 %, training loss 2.00." in text
+
+
+def test_the_parts_of_a_training_loss_are_drawn_named_and_told() -> None:
+    plain, distilled = history(3, 0.8), history(3, 0.9)
+    without = training_curves({"plain": [plain], "distilled": [distilled]})
+    distilled.epochs[:] = [
+        replace(record, parts={"labels": 0.5 / record.epoch, "kd": 6.0 / record.epoch})
+        for record in distilled.epochs
+    ]
+    figure = training_curves({"plain": [plain], "distilled": [distilled]})
+    inside(figure)
+    lines = [line.get_ydata().tolist() for line in figure.axes[0].lines]
+    assert [0.5, 0.25, 0.5 / 3] in lines and [6.0, 3.0, 2.0] in lines
+    assert len(lines) == len(without.axes[0].lines) + 2
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "training loss, part kd" in names and "training loss, part labels" in names
+    assert "part kd of the training loss 2.00" in alt_text(figure) and "part" not in alt_text(without)
 
 
 def test_many_models_fit() -> None:

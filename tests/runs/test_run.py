@@ -62,6 +62,40 @@ def test_the_command_tells_the_whole_story_on_pictures_of_ones_own(tmp_path: Pat
             assert now["test"] == pytest.approx(first["test"], abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        ("--method dkd --set beta=2 --temperature 3", {"method": ["dkd"], "temperature": 3.0, "beta": 2.0}),
+        ("--method kd --method fitnet --weight fitnet=0.5", {"alpha": 0.9, "fitnet": 0.5}),
+    ],
+)
+def test_another_method_is_trained_and_recorded(
+    options: str, settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = teachers.RECIPES[0].changed(epochs=4, batch_size=16)
+    live = tasks.CLASSIFICATION.live.changed(model="pocket_2k", epochs=1)
+    course = replace(tasks.CLASSIFICATION, student_data=tiny.dataset, teacher_recipes=(teacher,), live=live)
+    monkeypatch.setattr(tasks, "CLASSIFICATION", course)
+    teachers.train_teacher(teacher, tiny.dataset(), tmp_path / "teachers", progress=False)
+    arguments = [
+        "run",
+        "--teachers",
+        str(tmp_path / "teachers"),
+        "--out",
+        str(tmp_path / "out"),
+        "--seeds",
+        "1",
+    ]
+    told = CliRunner().invoke(cli.app, [*arguments, *options.split()])
+    assert told.exit_code == 0, told.output
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["settings"] == results["settings"] | settings
+    assert options.split()[1] in results["command"]
+    (run,) = results["models"]["distilled"]["runs"]
+    parts = run["history"]["epochs"][-1]["parts"]
+    assert len(parts) > 1 and all(value > 0 for value in parts.values())
+
+
 def test_the_command_tells_the_story_of_masks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = teachers.SEGMENTATION_RECIPES[0].changed(model="pocket_unet", learning_rate=0.02)
     course = replace(
@@ -151,6 +185,13 @@ def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
             "--method kd is not for segmentation. Choose one of channelwise, ",
         ),
         ("--method kd --method kd", "each once"),
+        ("--method dkd --set gamma=8", "its settings are temperature, target_weight, beta"),
+        ("--layer student=stem", "no method here compares any. Leave it out, or choose --method fitnet"),
+        (
+            "--method fitnet --layer student=nowhere",
+            "no layer 'nowhere' that returns a tensor; its layers are ",
+        ),
+        ("--method fitnet --layer pupil=stem", "under 'student' and 'teacher'; found 'pupil'"),
         ("--alpha 0", "--alpha, the weight of the teacher, must be above 0 and at most 1; found 0"),
         ("--alpha 1.5", "found 1.5"),
         ("--student pocket", "There is no model 'pocket'"),

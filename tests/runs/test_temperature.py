@@ -23,7 +23,9 @@ MOST = 7
 
 def holds(value: object) -> bool:
     """Return whether an argument is the temperature, or a dictionary with it."""
-    return any(map(holds, value.values())) if isinstance(value, Mapping) else value == TEMPERATURE
+    if isinstance(value, Mapping):
+        return any(map(holds, value.values()))
+    return isinstance(value, float) and value == TEMPERATURE
 
 
 def passes(frame: FrameType) -> bool:
@@ -31,10 +33,7 @@ def passes(frame: FrameType) -> bool:
     code = frame.f_code
     count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)
     ours = code.co_filename.startswith(PACKAGE) or code.co_filename == "<string>"  # a dataclass's __init__
-    return ours and any(
-        isinstance(value, float | dict) and holds(value)
-        for value in (frame.f_locals[name] for name in code.co_varnames[:count])
-    )
+    return ours and any(holds(frame.f_locals[name]) for name in code.co_varnames[:count])
 
 
 def test_a_temperature_is_checked_once_and_passes_few_functions_on_its_way_to_the_loss(

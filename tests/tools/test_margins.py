@@ -80,6 +80,17 @@ def test_each_kind_of_fault_is_found() -> None:
         assert words in found
 
 
+def test_the_table_gives_bound_values_spread_and_distance() -> None:
+    rows = [_row("1 thread", 1.5), _row("2 threads", 2.0)]
+    at_most = rows[1]["claims"][0]["evidence"] | {"gain": {"value": 2.0, "low": None, "high": 3.0}}
+    rows[1]["claims"] = [rows[1]["claims"][0] | {"evidence": at_most}]
+    text = margins.table(rows)
+    assert "| It gains | `gain` | <= 3 | 1.5 | 2 | 0.35 | 2.8 |" in text
+    assert "1 further numbers are the same" in text
+    assert "not under 4 threads, 2 threads, bfloat16" in text and "**1 thread** `OMP_NUM_THREADS=1" in text
+    assert "- tiny under 1 thread stopped: ValueError" in margins.table([rows[0] | {"error": "ValueError"}])
+
+
 def test_of_each_lesson_and_setting_the_last_run_counts(tmp_path: Path) -> None:
     path = tmp_path / "runs.jsonl"
     assert margins.stored(path) == []

@@ -114,7 +114,7 @@ def test_every_command_is_described_with_its_options() -> None:
         assert f"## {command}\n" in made
     assert re.search(r"\| `--temperature` \| Temperature T of the soft targets", made)
     assert "such as `--port=8890`," in made and "With `--teachers` train" in made
-    assert "| `NUMBERS` |" in made
+    assert "| `LESSONS` |" in made
 
 
 def test_every_method_has_a_section_with_its_settings_and_its_paper() -> None:

@@ -37,7 +37,7 @@ CELLS = [
     "asked.commit.click()\nwidgets.reveal('a-key', 7.5)",
     "widgets.quiz('03', [widgets.Question('Which?', [widgets.Option('this', True, 'Yes.'), "
     "widgets.Option('that', False, 'No.')])])",
-    "tuner.epochs.value = 20\ntuner.train.click()\ntuner.temperature.value = 9.0",
+    "tuner.epochs.value = 20\ntuner.train.click()\ntuner.sliders['temperature'].value = 9.0",
     "from tests.widgets.tiny import scenes\nwidgets.threshold_explorer(*scenes())",
     "ipywidgets.Widget.close_all()\n[thread.name for thread in threading.enumerate() if 'kdcourse' in thread.name]",
 ]

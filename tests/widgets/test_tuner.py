@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from kdcourse import widgets
-from kdcourse.distillation import SoftTargets, soft_targets
+from kdcourse.distillation import SoftTargets, distil, methods, soft_targets
 from kdcourse.errors import ArgumentError
 from kdcourse.training import History
 from kdcourse.widgets import RunSettings
 from kdcourse.widgets.jobs import trainings
 from kdcourse.widgets.storage import RunFolder
 from kdcourse.widgets.tuner import DistillationTuner
-from kdcourse.widgets.tuner_training import train_run
+from kdcourse.widgets.tuner_training import fresh_student, train_run
 from tests.distillation.tiny import Teacher, dataset, quarter_reader
 from tests.widgets.tiny import LONG, bundle_of, until
 
@@ -301,6 +301,13 @@ def test_tuner_refuses_what_does_not_fit() -> None:
         (dataset(), "teacher_1", {}, "needs a Dataset and a teacher"),
         (dataset(), targets(), {"students": ["pocket_2k"]}, "must be one of pocket_2k"),
         (dataset(), targets(), {"students": ["mlp_25k", "no_such"]}, "There is no model"),
+        (dataset(), targets(), {"settings": replace(QUICK, method="no_such")}, "must be one of .*kd"),
+        (
+            dataset(),
+            targets(),
+            {"settings": replace(QUICK, method_settings={"beta": 1})},
+            "settings are temperature",
+        ),
     ):
         with pytest.raises(ArgumentError, match=message):
             widgets.distillation_tuner(data, teacher, **options)  # type: ignore[arg-type]
@@ -316,3 +323,37 @@ def test_the_end_of_an_interrupted_training_leaves_the_next_one_its_stop_button(
     assert len(widget.runs) == 1 and not widget.stop.disabled and "Training" in widget.status.value
     widget.stop.click()
     assert widget.wait(LONG) and len(widget.runs) == 2 and widget.stop.disabled
+
+
+def test_the_menu_of_methods_is_the_registry_and_its_sliders_are_their_settings() -> None:
+    widget = tuner(teacher=quarter_reader())
+    offered = [name for _, name in widget.method.options]
+    assert offered == list(methods.names("labels"))
+    for name in offered:
+        widget.method.value = name
+        numbers = [key for key, default in methods.settings_of(name).items() if not isinstance(default, bool)]
+        assert [*widget.settings.method_settings] == numbers
+        shown = widget._shown_sliders.children
+        assert shown == tuple(widget.sliders[key] for key in numbers) and all(
+            one.description for one in shown
+        )
+    # Features aren't stored: with soft targets, methods that compare them can't be chosen.
+    stored = [name for name in offered if methods.describe(name).layers is None]
+    assert [name for _, name in tuner().method.options] == stored
+
+
+def test_a_run_of_another_method_trains_by_its_sliders_and_is_kept() -> None:
+    widget = tuner()
+    widget.method.value = "dkd"
+    widget.sliders["beta"].value, widget.sliders["temperature"].value = 3, 2.0
+    trained(widget)
+    (run,) = widget.runs
+    assert run.state == "finished" and run.settings.method == "dkd"
+    assert run.settings.method_settings["beta"] == 3 and run.settings.method_settings["temperature"] == 2.0
+    assert "by dkd T=2" in run.settings.name and "beta=3" in widget.table.value and "beta=3" in alt(widget)
+    assert RunFolder().load() == ([run], [])
+    history = distil(
+        fresh_student("mlp_25k", dataset()), targets(), dataset(), method="dkd", alpha=0.9, epochs=2, batch_size=16,
+        learning_rate=0.05, seed=0, precision="float32", progress=False, **run.settings.method_settings,
+    )  # fmt: skip
+    assert history.column("train_loss") == [record.train_loss for record in run.epochs]

@@ -125,9 +125,9 @@ def build(
         write_atomically(target, text)
         written.append(target)
         say(f"{lesson.name}: {said}")
-        for sentence in _unmeasured(target, runs):
+        for sentence in [] if new else _unmeasured(lesson, runs):
             say(
-                f"  how safely this holds elsewhere isn't known, run python -m tools.margins {target.stem}: {sentence}"
+                f"  how safely this holds elsewhere isn't known, run python -m tools.margins {lesson.name}: {sentence}"
             )
     if course.glossary.is_file() and not _same(course.glossary, notebooks / course.glossary.name):
         write_atomically(notebooks / course.glossary.name, course.glossary.read_text(encoding="utf-8"))

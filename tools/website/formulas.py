@@ -23,6 +23,10 @@ FORMULAS: dict[str, str] = {
         r"-\frac{1}{B} \sum_b \sum_i t_{bi} \log \mathrm{softmax}(z_b)_i, \qquad "
         r"t_{bi} = (1 - \varepsilon)\,[i = y_b] + \varepsilon / C"
     ),
+    "kdcourse.distillation.dkd_loss": (
+        r"w\, T^2 \,\mathrm{KL}\bigl([p_t, 1 - p_t] \,\big\|\, [q_t, 1 - q_t]\bigr) "
+        r"+ \beta\, T^2 \,\mathrm{KL}\bigl(p' \,\big\|\, q'\bigr), \qquad p'_i = \frac{p_i}{1 - p_t}"
+    ),
     "kdcourse.distillation.pixelwise_loss": (
         r"\frac{1}{P} \sum_{b,h,w} \Bigl[\alpha\, T^2 \,\mathrm{KL}\bigl(\mathrm{softmax}(v_{bhw} / T) \,\big\|\, "
         r"\mathrm{softmax}(z_{bhw} / T)\bigr) + (1 - \alpha) \,\mathrm{CE}(z_{bhw}, y_{bhw})\Bigr]"

@@ -233,7 +233,7 @@ def _method(method: methods.Description) -> str:
     call = ", ".join(["student", "teacher", "data", f'method="{method.name}"', *settings])
     task = "" if "labels" in method.tasks else " --task segmentation"
     command = " --set ".join([f"kdcourse run{task} --method {method.name}", *settings])
-    compares = "logits" if method.layers is None else f"logits and layers ({method.layers})"
+    compares = "logits" if method.layers is None else f"layers: {method.layers}"
     facts = (
         ("in Python", f"`distil({call})`"),
         ("on the command line", f"`{command}`"),

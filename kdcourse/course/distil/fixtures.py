@@ -1,6 +1,6 @@
-"""The tiny student, teacher and optimizer that answers of this lesson are given.
+"""Build the tiny student, teacher and optimizer for the answers of this lesson.
 
-This file knows no solution, since it runs beside answers that nobody trusts.
+This file contains no solution, because it runs together with untrusted answers.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from kdcourse.checks.outcomes import ANSWER
 
 
 class Descent:
-    """Plain gradient descent that counts its steps.
+    """Descend the gradient, and count the steps.
 
-    Not torch.optim's, whose first use imports torch's compiler: seconds that would count as the answer's.
+    This replaces torch.optim: its first use imports torch's compiler, which takes seconds of the answer's time.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -40,8 +40,8 @@ class Descent:
 def step(
     answer: Answer, mode: str, images: Tensor, labels: Tensor, temperature: float, alpha: float
 ) -> dict[str, Any]:
-    """The loss, what became of student and teacher, and how both were asked."""
-    # No dropout in the student, so that answers don't depend on how often it was asked.
+    """Return the loss, how student and teacher changed, and in which state they were called."""
+    # No dropout in the student, so that answers don't depend on how often it was called.
     student, teacher = Remembering(seed=1, dropout=0.0), Remembering(seed=2)
     student.train(mode == "train")
     for parameter in student.parameters():
@@ -51,8 +51,8 @@ def step(
     loss = answer(student, teacher, images, labels, optimizer, temperature, alpha)
     return {
         ANSWER: loss,
-        "the mode it asked the teacher in": teacher.asked,
-        "the mode it asked the student in": student.asked,
+        "the mode in which it called the teacher": teacher.asked,
+        "the mode in which it called the student": student.asked,
         "whether the teacher's pass was recorded": any(teacher.recorded),
         "gradients in the teacher": any(parameter.grad is not None for parameter in teacher.parameters()),
         "the teacher's weights changed": not torch.equal(before, weights(teacher)),

@@ -1,6 +1,6 @@
-"""The call of an answer that has two gradients to look at.
+"""Call an answer, and look at two gradients.
 
-This file knows no solution, since it runs beside answers that nobody trusts.
+This file contains no solution, because it runs together with untrusted answers.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from kdcourse.checks.outcomes import ANSWER, GRADIENT
 def watch_the_teacher(
     answer: Answer, student_logits: Tensor, teacher_logits: Tensor, masks: Tensor, temperature: float
 ) -> dict[str, Any]:
-    """The result, and beside the student's gradient whether one flows to the teacher too."""
+    """Return the result, the student's gradient, and whether one flows to the teacher too."""
     student, teacher = (logits.clone().requires_grad_() for logits in (student_logits, teacher_logits))
-    # Copied back, so that the answer gets the very tensors that are looked at for changes afterwards.
+    # Copied back, so that the answer gets the same tensors that are checked for changes afterwards.
     result = answer(student_logits.copy_(student), teacher_logits.copy_(teacher), masks, temperature)
     if not isinstance(result, Tensor) or not result.requires_grad:
         return {ANSWER: result, GRADIENT: None}

@@ -1,6 +1,6 @@
-"""The tiny model that answers of this lesson are given.
+"""Build the tiny model on which this lesson's answers are tested.
 
-This file knows no solution, since it runs beside answers that nobody trusts.
+This file holds no solution, since it runs in the same process as untrusted answers.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from kdcourse.checks.outcomes import ANSWER
 
 
 def validate(answer: Answer, mode: str, images: Tensor, labels: Tensor) -> dict[str, Any]:
-    """The accuracy, and in which state the model was asked and is left."""
+    """Return the accuracy, and the model's state during and after the forward pass."""
     model = Remembering(seed=1).train(mode == "train")
     result = answer(model, images, labels)
     return {
         ANSWER: result,
-        "the mode it asked the model in": model.asked,
+        "the mode in which it called the model": model.asked,
         "gradients recorded": any(model.recorded),
         "the model's mode afterwards": "train" if model.training else "eval",
         "the model's BatchNorm statistics": statistics(model),

@@ -281,7 +281,7 @@ wrong(
     gradient_into_the_teacher=through_teacher,
     no_step=never_steps,
     student_in_eval_mode=student_as_it_came,
-    teacher_never_asked=plain_training,
+    teacher_never_called=plain_training,
     no_backward_pass=no_backward,
     weights_swapped=lambda s, v, x, y, o, t, a: one_step(s, v, x, y, o, t, 1 - a),
 )
