@@ -75,7 +75,7 @@ def _resized(x: Tensor, size: torch.Size) -> Tensor:
 
 
 def _level(inputs: int, outputs: int, depth: int, stride: int = 1) -> nn.Sequential:
-    """Stack ``depth`` times convolution, norm, ReLU; ``stride`` in the first: [B, inputs, H, W] -> [B, outputs, H, W]."""
+    """Stack ``depth`` x convolution, norm, ReLU; ``stride`` in the first. [B, inputs, H, W] -> [B, outputs, ...]."""
     layers: list[nn.Module] = []
     for place in range(depth):
         layers += [

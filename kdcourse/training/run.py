@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from kdcourse.data import Batch, Batches, Dataset, SegmentationDataset
@@ -68,7 +69,10 @@ class Run:
             views=settings.views, view_seed=settings.view_seed, device=place.device, rank=place.rank,
             world=place.world,
         )  # fmt: skip
-        model.to(place.device).to(memory_format=torch.channels_last)
+        model.to(place.device)
+        if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+            check_model(model, data, place.device)  # which gives lazy layers their weights
+        model.to(memory_format=torch.channels_last)
         own = objective if isinstance(objective, nn.Module) else None
         double = settings.precision == "float64"
         self.dtype = torch.float64 if double else torch.float32
