@@ -1,4 +1,4 @@
-"""A model as an ONNX file, compared with PyTorch before it is written."""
+"""Export a model to ONNX, and compare the file with PyTorch before it is written."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def export_onnx(
         path: where the file goes, usually ``NAME.onnx``.
         image_shape: C, H, W of one image; `Dataset.image_shape`.
         classes: their names in the order of the logits; `Dataset.classes`.
-        mean, std: one number a channel, on the 0..1 scale; `Dataset.mean` and `Dataset.std`.
+        mean, std: one number per channel, on the 0..1 scale; `Dataset.mean` and `Dataset.std`.
         opset: version of ONNX's set of operators, 18 to 23; older runtimes want a lower one.
         tolerance: how far the logits may be apart, as in `Exported.difference`.
 

@@ -1,4 +1,4 @@
-"""Boundary IoU: whether masks are right where it is hardest, along their borders.
+"""Compute boundary IoU: whether masks are right where it is hardest, along their borders.
 
 For a class with true mask G and predicted mask P (Cheng et al. 2021, "Boundary IoU: Improving Object-Centric
 Image Segmentation Evaluation", https://arxiv.org/abs/2103.16562, section "Boundary IoU"):

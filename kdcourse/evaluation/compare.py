@@ -1,4 +1,4 @@
-"""Is the difference real? Intervals over seeds, the share of the gap recovered, paired tests.
+"""Judge whether a difference is real: intervals over seeds, share of the gap recovered, paired tests.
 
 The quantile of Student's t comes from its closed form for whole degrees of freedom, so that the
 package needs no SciPy to run.
@@ -54,7 +54,7 @@ def _values(values: Sequence[float], name: str) -> np.ndarray:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or len(array) == 0:
         raise ArgumentError(
-            f"{name} must be a list of numbers, one a seed; found shape {list(array.shape)}. "
+            f"{name} must be a list of numbers, one per seed; found shape {list(array.shape)}. "
             "Give the result of every seed."
         )
     if not np.isfinite(array).all():

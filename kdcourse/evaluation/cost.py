@@ -1,4 +1,4 @@
-"""What a model costs: weights, bytes, multiply-accumulates, milliseconds, images a second."""
+"""Measure what a model costs: weights, bytes, multiply-accumulates, milliseconds, images per second."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Cost:
 
     ``parameters`` trainable or not; ``bytes`` of the stored weights; ``macs`` multiply-accumulates a
     image; ``latency_ms`` median milliseconds for one image and ``latency_iqr_ms`` the range
-    between its quartiles, over blocks of calls; ``throughput`` images a second in batches of
+    between its quartiles, over blocks of calls; ``throughput`` images per second in batches of
     ``batch_size``. The last three are None where they were not asked for. ``device``, ``precision``
     and ``threads`` (CPU threads of one operation) say under what conditions.
     """
@@ -47,7 +47,7 @@ class Cost:
 class CostRatio:
     """Hold how many times cheaper the student is than the teacher; more is better for the student.
 
-    ``times_faster`` compares the latency of one image, ``times_throughput`` the images a second;
+    ``times_faster`` compares the latency of one image, ``times_throughput`` the images per second;
     both are None where either model was not timed.
     """
 

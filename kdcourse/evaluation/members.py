@@ -1,4 +1,4 @@
-"""An ensemble of any of the members: how good, how well calibrated, how much they differ."""
+"""Score ensembles of any of the members: accuracy, calibration, disagreement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good a classifier is: accuracy, calibration, and how closely it follows its teacher.
+"""Score a classifier: accuracy, calibration, and how closely it follows its teacher.
 
 Every metric takes logits [N, C] (any floating type, any device) and works in float64 on the CPU:
 there a confidence is exactly 1 only at logit gaps above 36 (float32: 17), and a mean over
@@ -118,7 +118,7 @@ def _logits(value: Tensor, name: str = "logits") -> Tensor:
     if value.ndim != 2 or value.shape[0] == 0 or value.shape[1] < 2:
         raise ArgumentError(
             f"{name} must have shape [N, C] with at least one image and two classes; found "
-            f"{list(value.shape)}. One row an image, one column a class."
+            f"{list(value.shape)}. One row per image, one column per class."
         )
     # MPS has no float64, so the move comes first.
     value = value.detach().cpu().double()

@@ -1,4 +1,4 @@
-"""Which images which models get wrong, and for what they take them."""
+"""Find the images that models get wrong, and the classes they predict for them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Precision and recall at every threshold, counted as the images go by.
+"""Compute precision and recall at every threshold, batch by batch.
 
 A image has thousands of pixels, and a curve over a whole split would need all their scores sorted.
-Here each score is only counted, in one of 20,481 cells a class: its log-odds log(p / (1 - p)), rounded to
+Here each score is only counted, in one of 20,481 cells per class: its log-odds log(p / (1 - p)), rounded to
 the nearest 1/512 between -20 and 20. In log-odds the cells lie closest where scores crowd, near 0 and 1.
 
 The curve is exact for the rounded scores. Scores that fall into one cell (0.0005 wide at p = 0.5, 0.000002
@@ -100,7 +100,7 @@ def precision_recall(scores: Tensor, masks: Tensor, *, probabilities: bool = Fal
     `PrecisionRecallTally` batch by batch.
 
     Args:
-        scores: logits, floating [N, C, H, W] (or [N, C], one row an image).
+        scores: logits, floating [N, C, H, W] (or [N, C], one row per image).
         masks: whole numbers [N, H, W] (or [N]), classes 0 to C - 1; `kdcourse.data.IGNORE` leaves a pixel out.
         probabilities: ``scores`` are probabilities already.
 

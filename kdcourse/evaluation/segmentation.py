@@ -1,6 +1,6 @@
-"""How good predicted masks are: overlap, borders, ranking and calibration, pixel by pixel.
+"""Score predicted masks: overlap, borders, ranking and calibration, pixel by pixel.
 
-Masks hold a class index a pixel; `kdcourse.data.IGNORE` in the true mask leaves a pixel out of everything.
+Masks hold one class index per pixel; `kdcourse.data.IGNORE` in the true mask leaves a pixel out of everything.
 Every rate is of all pixels of all images together, not a mean over images. A class that occurs neither in
 the truth nor in the predictions says nothing about a model: its own rate is NaN and means leave it out. A class
 that is predicted without being there scores 0.
@@ -189,8 +189,8 @@ def _check_pair(predictions: Tensor, masks: Tensor, classes: int) -> None:
 class SegmentationScores:
     """Hold everything that `SegmentationTally` counted; rates 0 to 1, likelihood in nats per pixel.
 
-    Tensors [C] have a value a class, NaN for one that occurs nowhere; ``confusion`` int64 [C, C] counts pixels,
-    a row a true class and a column a predicted one. ``pixels`` were scored, ignored ones are not among them.
+    Tensors [C] have one value per class, NaN for one that occurs nowhere; ``confusion`` int64 [C, C] counts pixels,
+    one row per true class, one column per predicted one. ``pixels`` were scored, ignored ones are not among them.
     """
 
     pictures: int

@@ -1,4 +1,4 @@
-"""Teachers and students by name, and where their layers come from."""
+"""Build teachers and students by name."""
 
 from kdcourse.models.convolutional import DepthwiseCNN, PocketCNN, ResidualTeacher
 from kdcourse.models.mlp import MLP

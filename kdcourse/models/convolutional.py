@@ -1,4 +1,4 @@
-"""Convolutional teachers and students for small images (28x28 and thereabouts)."""
+"""Define convolutional teachers and students for small images (28x28 and thereabouts)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What networks are given: batches that fit into memory, and inputs that no network changes for another."""
+"""Prepare batches for networks: of a size that fits into memory, on their device, unchanged for the next network."""
 
 from __future__ import annotations
 

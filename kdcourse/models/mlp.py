@@ -1,4 +1,4 @@
-"""Fully connected students, as in Hinton, Vinyals, Dean 2015, section 3."""
+"""Define fully connected students, as in Hinton, Vinyals, Dean 2015, section 3."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kdcourse.errors import ArgumentError
 
 
 class MLP(nn.Module):
-    """Flatten, then linear layers with ReLU between them.
+    """Flatten, then apply linear layers with ReLU between them.
 
     float32 [B, in_channels, height, width] -> [B, num_classes].
 

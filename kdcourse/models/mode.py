@@ -1,4 +1,4 @@
-"""Eval mode for a while, part by part."""
+"""Switch a network to eval mode for a while, module by module."""
 
 from __future__ import annotations
 

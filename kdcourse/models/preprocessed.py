@@ -1,4 +1,4 @@
-"""Networks with their own input size, channels and normalisation, fitted to the images of a data set."""
+"""Fit a network with its own input size, channels and normalisation to the images of a data set."""
 
 from __future__ import annotations
 

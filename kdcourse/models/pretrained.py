@@ -1,4 +1,4 @@
-"""Pretrained classifiers by name, from torchvision and timm."""
+"""Build pretrained classifiers by name, from torchvision and timm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Teachers and students by name."""
+"""Build teachers and students by name."""
 
 from __future__ import annotations
 

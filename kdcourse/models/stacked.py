@@ -1,4 +1,4 @@
-"""Many MLPs of one shape, computed as one network."""
+"""Compute many MLPs of one shape as one network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any torchvision classifier and two of its segmenters, their first convolution fitted to small images."""
+"""Build torchvision classifiers and two of its segmenters, the first convolution fitted to small images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kdcourse.errors import ArgumentError
 
-PATCH = 4  # pixels a side of what a vision transformer takes as one word
+PATCH = 4  # pixels per side of what a vision transformer takes as one word
 UNSUITED = {
     "maxvit_t": "its windows of 7x7 must divide the image after five halvings, so it takes multiples of 224 pixels"
 }
@@ -73,7 +73,7 @@ class TorchvisionSegmenter(nn.Module):
     ``network`` is torchvision's own module, so weights stored for it can be loaded there.
 
     Raises:
-        ArgumentError: when called in training mode with so little that BatchNorm is left one value a channel:
+        ArgumentError: when called in training mode with so little that BatchNorm is left one value per channel:
             DeepLab, which pools an image to one pixel, with a single image.
     """
 

@@ -1,4 +1,4 @@
-"""U-Nets: a class for every pixel, from what is seen far and near (Ronneberger, Fischer, Brox 2015)."""
+"""Define U-Nets: one class per pixel, from maps at several resolutions (Ronneberger, Fischer, Brox 2015)."""
 
 from __future__ import annotations
 
