@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from kdcourse.data import Batch, Batches, Dataset, SegmentationDataset
@@ -68,7 +69,10 @@ class Run:
             views=settings.views, view_seed=settings.view_seed, device=place.device, rank=place.rank,
             world=place.world,
         )  # fmt: skip
-        model.to(place.device).to(memory_format=torch.channels_last)
+        model.to(place.device)
+        if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+            check_model(model, data, place.device)  # which gives lazy layers their weights
+        model.to(memory_format=torch.channels_last)
         own = objective if isinstance(objective, nn.Module) else None
         double = settings.precision == "float64"
         self.dtype = torch.float64 if double else torch.float32
@@ -140,7 +144,13 @@ class Run:
     def forward(self, batch: Batch) -> Tensor:
         """Return the model's logits for a batch, whose images stay as they are."""
         with autocast(self.place.device, self.precision):
-            logits: Tensor = call_keeping_input(self.model, batch.images.to(self.dtype), self._wrapped)
+            logits = call_keeping_input(self.model, batch.images.to(self.dtype), self._wrapped)
+        if not isinstance(logits, Tensor):
+            raise ArgumentError(
+                f"{type(self.model).__name__} returns logits in eval mode and a {type(logits).__name__} in training "
+                "mode, as networks with auxiliary outputs do. Build it without them (aux_logits=False), or wrap it in "
+                "a module that returns its logits alone."
+            )
         return logits.to(self.dtype)
 
     def set_learning_rate(self) -> None:
