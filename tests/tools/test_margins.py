@@ -131,10 +131,13 @@ def test_a_run_counts_for_the_claims_that_a_lesson_makes_now() -> None:
     }
     assert margins.unmeasured(now, [kept]) == []
     assert margins.unmeasured(now, [kept], least=2) == ["It gains"]
+    rewritten = margins.stated("claim('It wins', a > b, gain=at_least(gain, 1))")
+    (kept,) = margins.present([row], {"tiny": rewritten})
+    assert kept["claims"][0]["sentence"] == "It wins" and margins.unmeasured(rewritten, [kept]) == []
     for code in (
         "claim('It gains', c > b)",
         "claim('It gains', True, more=at_most(gain, 2))",
-        "claim('So', a > b)",
+        "claim('So', a > c)",
     ):
         now = margins.stated(code)
         assert margins.unmeasured(now, margins.present([row], {"tiny": now})) == [now[0].sentence]
