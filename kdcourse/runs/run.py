@@ -20,7 +20,7 @@ import kdcourse
 from kdcourse import data as data_room
 from kdcourse import evaluation, models, training
 from kdcourse.data import Dataset, SegmentationDataset
-from kdcourse.distillation import Ensemble, SoftTargets, assert_trained, methods
+from kdcourse.distillation import Ensemble, SoftTargets, check_teacher, methods
 from kdcourse.distillation.features import Trial, pair_layers
 from kdcourse.distillation.objective import weights_of
 from kdcourse.errors import ArgumentError
@@ -113,10 +113,10 @@ def run(options: RunOptions, say: Say = print) -> Outcome:
     if isinstance(data, Dataset):  # of pixels, a small batch holds many already
         recipe = recipe.changed(batch_size=batch_size_for(len(data.train)))
     _check_layers(recipe, task, data)
-    precision = training.fastest(place.device)
+    precision = training.usual_precision(place.device)
     found = _teachers(options, task, data, place.device, precision, say)
     ensemble = found.ensemble
-    assert_trained(ensemble, data.validation, data)
+    check_teacher(ensemble, data.validation, data)
     trained = _students(options, recipe, data, _targets(recipe, ensemble, data, options.progress, say), say)
 
     say("\nTest split: every model is evaluated once, after all choices were made.")

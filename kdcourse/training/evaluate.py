@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split
+from kdcourse.models.inputs import call_keeping_input
 from kdcourse.models.mode import evaluating
 from kdcourse.training.precision import autocast
 from kdcourse.training.task import Rates, task_of
@@ -46,7 +47,7 @@ def evaluate(
         ):
             images, labels = images.to(device), labels.to(device).long()
             with autocast(device, precision):
-                logits = model(data.normalise(images).to(weight.dtype))
+                logits = call_keeping_input(model, data.normalise(images).to(weight.dtype))
             loss += task.cross_entropy(logits.to(weight.dtype), labels, "sum").item()
             scored += int(task.scored(labels).sum())
             counts += task.count(logits, labels, classes)
