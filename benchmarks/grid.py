@@ -21,7 +21,7 @@ from kdcourse.data import Batches
 from kdcourse.distillation import SoftTargets, distil, distil_grid, soft_targets
 from kdcourse.distillation.grid.losses import Axes, Losses
 from kdcourse.models.convolutional import PocketCNN, PocketStage
-from kdcourse.training import autocast, evaluate_split, fastest, make_optimizer, one_cycle
+from kdcourse.training import autocast, evaluate_split, make_optimizer, one_cycle, usual_precision
 
 _SHARED = ("epochs", "batch_size", "learning_rate", "weight_decay", "warm_up", "precision")
 
@@ -82,8 +82,7 @@ def as_grouped_convolutions(task: Task, targets: SoftTargets, settings: Settings
     grouped.to(memory_format=torch.channels_last)
     cpu = torch.device("cpu")
     batches = Batches(task.data.train, task.data, batch_size=settings["batch_size"], seed=0)
-    probe = task.data.normalise(task.data.train.images[: settings["batch_size"]])
-    precision = settings["precision"] if settings["precision"] != "auto" else fastest(cpu, grouped, probe)
+    precision = settings["precision"] if settings["precision"] != "auto" else usual_precision(cpu)
     stepper = make_optimizer(
         "sgd", grouped, learning_rate=settings["learning_rate"], weight_decay=settings["weight_decay"]
     )

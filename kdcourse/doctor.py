@@ -221,7 +221,7 @@ def device() -> list[Finding]:
 
 
 def precision(measure: Callable[[str], dict[str, float]] | None = None) -> list[Finding]:
-    """Measure which number format trains fastest on this machine."""
+    """Say which number format training takes on this machine, and measure what each costs."""
     import torch
 
     from kdcourse.training import precision as room
@@ -230,7 +230,7 @@ def precision(measure: Callable[[str], dict[str, float]] | None = None) -> list[
     times = (measure or room.measure)(where)
     ranked = sorted(times.items(), key=lambda item: item[1])
     listed = ", ".join(f"{name} {1000 * seconds:.2f} ms" for name, seconds in ranked)
-    found = f"{room.choose(times)} is fastest on {where} (a small training step: {listed})"
+    found = f"{room.usual_precision(where)} on {where} (a small training step: {listed})"
     return [Finding("precision", True, found)]
 
 

@@ -17,6 +17,10 @@ class DataWarning(UserWarning):
     """Files that were left out of a data set, or images that make results misleading."""
 
 
+class TeacherWarning(UserWarning):
+    """Warn of a teacher that seems not to know its task."""
+
+
 class CheckpointError(KdcourseError):
     """Signal a stored file of weights or training state that can't be used."""
 

@@ -329,16 +329,15 @@ def test_device_names_what_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "MPS" in doctor.device()[0].found
 
 
-def test_precision_names_the_fastest() -> None:
+def test_precision_names_what_training_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDCOURSE_PRECISION", "bfloat16")
     (finding,) = doctor.precision(lambda where: {"float32": 0.020, "bfloat16": 0.0125})
     assert finding.ok is True
     assert (
-        finding.found.startswith("bfloat16 is fastest")
-        and "bfloat16 12.50 ms, float32 20.00 ms" in finding.found
+        finding.found.startswith("bfloat16 on cpu") and "bfloat16 12.50 ms, float32 20.00 ms" in finding.found
     )
-    assert doctor.precision(lambda where: {"float32": 1.0, "bfloat16": 2.0})[0].found.startswith(
-        "float32 is fastest"
-    )
+    monkeypatch.setenv("KDCOURSE_PRECISION", "float32")
+    assert doctor.precision(lambda where: {"float32": 1.0, "bfloat16": 2.0})[0].found.startswith("float32 on")
 
 
 def test_data_damaged_and_missing() -> None:

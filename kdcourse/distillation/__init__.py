@@ -3,11 +3,11 @@
 from kdcourse.distillation.distil import distil, views_shown
 from kdcourse.distillation.ensemble import (
     Ensemble,
-    assert_trained,
     freeze,
     mean_softened,
     softened_mean,
 )
+from kdcourse.distillation.gate import check_teacher
 from kdcourse.distillation.grid import GridResult, GridRow, Setting, distil_grid
 from kdcourse.distillation.methods import Method, Outputs
 from kdcourse.distillation.methods.channelwise import channelwise_loss
@@ -35,9 +35,9 @@ __all__ = [
     "Setting",
     "SoftTargets",
     "ViewsCost",
-    "assert_trained",
     "cache_folder",
     "channelwise_loss",
+    "check_teacher",
     "distil",
     "distil_grid",
     "dkd_loss",

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kdcourse.errors import ArgumentError
+
+
+def check_tensor(value: object, name: str) -> None:
+    """Raise ArgumentError with the conversion to use unless ``value`` is a tensor."""
+    if isinstance(value, Tensor):
+        return
+    if isinstance(value, np.ndarray):
+        found, cure = f"a NumPy array {value.dtype} {list(value.shape)}", f"torch.from_numpy({name})"
+    else:
+        found, cure = f"a {type(value).__name__}", f"torch.as_tensor({name})"
+        if isinstance(value, list | tuple) and value and isinstance(value[0], Tensor):
+            found, cure = f"{found} of tensors", f"torch.stack({name})"
+    raise ArgumentError(f"{name} must be a tensor; found {found}. Convert with {cure}.")
 
 
 def check_alpha(alpha: float) -> None:
@@ -19,6 +33,8 @@ def check_alpha(alpha: float) -> None:
 
 def check_sides(student: Tensor, teacher: Tensor, what: str) -> None:
     """Raise ArgumentError unless these are two floating-point tensors on one device; ``what`` names them."""
+    check_tensor(student, f"student_{what}")
+    check_tensor(teacher, f"teacher_{what}")
     if teacher is student and student.requires_grad:
         raise ArgumentError(
             f"One tensor was passed as student_{what} and teacher_{what}; a student that is its own "
@@ -58,6 +74,8 @@ def check_labels(logits: Tensor, labels: Tensor | None, *, values: bool) -> None
             "labels are needed as long as alpha is below 1; found None. "
             "Pass int64 labels, or take alpha=1 for a transfer set without labels."
         )
+    check_tensor(logits, "logits")
+    check_tensor(labels, "labels")
     if logits.ndim != 2 or logits.numel() == 0 or not logits.is_floating_point():
         raise ArgumentError(
             "logits must be floating point [batch, classes] with at least one image and one class; found "

@@ -13,14 +13,14 @@ from torch import nn
 
 from kdcourse.data import Augmentation, Dataset, SegmentationDataset, View
 from kdcourse.distillation import methods
-from kdcourse.distillation.ensemble import assert_trained
 from kdcourse.distillation.features import Names, Pair, Tap, Trial, pair_layers
+from kdcourse.distillation.gate import check_teacher
 from kdcourse.distillation.methods import Method, Outputs
 from kdcourse.distillation.objective import Distillation, Layers, OwnObjective, weights_of
 from kdcourse.distillation.targets import SoftTargets, soft_targets
 from kdcourse.distillation.targets.source import OnTheFly, Source, source_of, tapped
 from kdcourse.errors import ArgumentError
-from kdcourse.training import History, Objective, Settings, fastest, fit, task_of
+from kdcourse.training import History, Objective, Settings, fit, task_of, usual_precision
 from kdcourse.training.guards import own_random_numbers
 
 # What `fit` takes besides settings: how a run is stored and watched.
@@ -82,7 +82,7 @@ def distil(
             "layer4"}``, a name or a list on each side; found by itself where it is left out. The teacher is then asked
             on the fly, and its layers aren't stored.
         teacher_precision: in which a teacher is asked whose answers are stored: ``float32``, ``bfloat16``, which
-            rounds them to three digits, or ``auto`` for the faster of the two here.
+            rounds them to three digits, or ``auto``, see `kdcourse.training.precision.usual_precision`.
         cache: folder of the stored soft targets, by default the user's cache; ``False`` stores none.
         changes: by name: the method's settings, such as ``temperature``; `kdcourse.training.Settings`, such as
             ``epochs``; further arguments of `fit`, such as ``checkpoint``.
@@ -90,9 +90,12 @@ def distil(
     Returns:
         The history of the student's training; ``parts`` of its epochs are the labels' and the method's terms.
 
+    Warns:
+        TeacherWarning: a teacher that seems not to know the task; see `check_teacher`.
+
     Raises:
         ArgumentError: an unknown method or setting (the right ones are listed), one that is out of range or missing, a
-            teacher that was never trained, the student as its own teacher, targets of other images or that lack a
+            teacher whose answers are broken, the student as its own teacher, targets of other images or that lack a
             view that training will show.
         CheckpointError, DivergedError: see `fit`.
     """
@@ -126,11 +129,12 @@ def distil(
         raise ArgumentError(
             f"{compared[0].name} compares layers, which soft targets don't hold. Pass the teacher itself."
         )
+    labelled = alpha != 1  # with alpha = 1 the labels don't count, and may mean nothing
     with ExitStack() as hooks:
         pairs: dict[str, Pair] = {}
         source: Source | None = None
         if isinstance(teacher, nn.Module) and (live or compared or not needed):
-            assert_trained(teacher, data.train, data)  # of a student of the labels alone, too
+            check_teacher(teacher, data.train, data, labels=labelled)
             pairs = _prepared(compared, student, teacher, data, layers, settings.seed)
             source = (
                 OnTheFly(teacher, [name for _, theirs in pairs.values() for name in theirs])
@@ -142,7 +146,13 @@ def distil(
             progress = bool(run.get("progress", True))
             source = source_of(
                 stored_targets(
-                    teacher, data, shown, precision=teacher_precision, cache=cache, progress=progress
+                    teacher,
+                    data,
+                    shown,
+                    labelled=labelled,
+                    precision=teacher_precision,
+                    cache=cache,
+                    progress=progress,
                 )
             )
         tap = hooks.enter_context(Tap(student, [name for own, _ in pairs.values() for name in own]))
@@ -227,20 +237,23 @@ def stored_targets(
     data: Dataset | SegmentationDataset,
     shown: tuple[View, ...],
     *,
+    labelled: bool = True,
     precision: str = "float32",
     cache: Path | str | Literal[False] | None = None,
     progress: bool = True,
 ) -> SoftTargets:
     """Return the teacher's logits that training on ``data.train`` under the views ``shown`` needs: made, or checked.
 
+    Without ``labelled``, labels aren't read to judge the teacher.
+
     Raises:
-        ArgumentError: a teacher that was never trained, targets of other images, of the other task, or that lack a
+        ArgumentError: a teacher whose answers are broken, targets of other images, of the other task, or that lack a
             view.
     """
     if isinstance(teacher, SoftTargets):
         _check_targets(teacher, data, shown)
         return teacher
-    assert_trained(teacher, data.train, data)
+    check_teacher(teacher, data.train, data, labels=labelled)
     precision = _precision_of(teacher, precision)
     return soft_targets(
         teacher, data.train, data, views=shown, cache=cache, precision=precision, progress=progress
@@ -251,7 +264,7 @@ def _precision_of(teacher: nn.Module, precision: str) -> str:
     if precision != "auto":
         return precision
     weight = next(teacher.parameters(), None)
-    return fastest(torch.device("cpu") if weight is None else weight.device)
+    return usual_precision(torch.device("cpu") if weight is None else weight.device)
 
 
 def _check_targets(
@@ -281,7 +294,7 @@ def _check_targets(
 def views_shown(
     augmentation: Augmentation | None, views: int | None, view_seed: int, epochs: int
 ) -> tuple[View, ...]:
-    """The different views that ``epochs`` epochs of training show, in their order.
+    """Return the different views that ``epochs`` epochs of training show, in their order.
 
     Raises:
         ArgumentError: fewer than one epoch or view.

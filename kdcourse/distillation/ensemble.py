@@ -1,34 +1,31 @@
-"""Teachers that hold still: one frozen network, or several that answer as one."""
+"""Frozen teachers: one network, or several that are averaged."""
 
 from __future__ import annotations
 
 import copy
 import math
 import operator
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from kdcourse.data.segmentation import IGNORE, MaskedSplit, SegmentationDataset
-from kdcourse.data.splits import Dataset, Split
+from kdcourse.distillation.arguments import check_tensor
 from kdcourse.distillation.softening import at_least_float32, softened
 from kdcourse.errors import ArgumentError
 from kdcourse.models.inputs import call_keeping_input
-from kdcourse.models.mode import evaluating
+from kdcourse.models.layout import arrange_kernels
 from kdcourse.models.stacked import can_stack
 
 _AVERAGES = ("logits", "probabilities")
 
 
 class Frozen(nn.Module):
-    """A private copy of a network that no training can change; made by `freeze`.
+    """Hold a private copy of a network that no training can change; made by `freeze`.
 
-    Its parameters ask for no gradient, its forward pass records none, and it stays in eval mode whatever
+    Its parameters need no gradient, its forward pass records none, and it stays in eval mode whatever
     ``train()`` reaches it, so BatchNorm statistics don't move and dropout stays off, even as a
     part of a student that is trained. Since it is a copy, the network it was made from keeps its mode, its
     gradients and its own training; what happens to that one later doesn't show here.
@@ -37,22 +34,24 @@ class Frozen(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = _private_copy(network)
+        self._arranged = False
         self.eval()
 
     def train(self, mode: bool = True) -> Frozen:
-        """Stays in eval mode, whatever ``mode`` says."""
+        """Stay in eval mode, whatever ``mode`` says."""
         super().train(False)
         return self
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """float [B, C, H, W] -> logits [B, classes] or [B, classes, H, W], without gradient."""
+        """Return logits [B, classes] or [B, classes, H, W] of float [B, C, H, W], without gradient."""
         _stay_in_eval_mode(self)
-        return _logits(self.network, images)
+        self._arranged = self._arranged or _arrange([self.network], images)
+        return logits_of(self.network, images)
 
 
 class Ensemble(nn.Module):
-    """Several teachers that answer as one.
+    """Average several teachers.
 
     The members are copied and frozen, with the guarantees of `Frozen`. MLPs of one shape are computed
     together, by a few large matrix products; convolutional members one after another, which measured
@@ -91,19 +90,20 @@ class Ensemble(nn.Module):
         self.average = average
         self.members = nn.ModuleList([_private_copy(member) for member in members])
         self._together: _Together | None = None
+        self._arranged = False
         self.eval()
 
     def extra_repr(self) -> str:
         return f"average={self.average!r}"
 
     def train(self, mode: bool = True) -> Ensemble:
-        """Stays in eval mode, whatever ``mode`` says."""
+        """Stay in eval mode, whatever ``mode`` says."""
         super().train(False)
         return self
 
     @torch.no_grad()
     def member_logits(self, images: Tensor) -> Tensor:
-        """float [B, C, H, W] -> every member's logits [M, B, classes (, H, W)], float32 or float64."""
+        """Return every member's logits [M, B, classes (, H, W)], float32 or float64, of float [B, C, H, W]."""
         if not torch.compiler.is_compiling() and (
             self._together is None or not self._together.is_of(self.members)
         ):
@@ -113,7 +113,8 @@ class Ensemble(nn.Module):
             logits = self._together.logits(images)
             return logits.to(at_least_float32(logits))
         _stay_in_eval_mode(self)
-        answers = [_logits(member, images) for member in self.members]
+        self._arranged = self._arranged or _arrange(self.members, images)
+        answers = [logits_of(member, images) for member in self.members]
         classes = [answer.shape[1] for answer in answers]
         if len(set(classes)) > 1:
             raise ArgumentError(
@@ -125,17 +126,17 @@ class Ensemble(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """float [B, C, H, W] -> logits [B, classes] or [B, classes, H, W], without gradient."""
+        """Return logits [B, classes] or [B, classes, H, W] of float [B, C, H, W], without gradient."""
         return self.combine(self.member_logits(images))
 
     def combine(self, member_logits: Tensor) -> Tensor:
-        """Members' logits [M, B, classes (, H, W)] -> the ensemble's, without the first axis."""
+        """Return the ensemble's logits of members' logits [M, B, classes (, H, W)]: without the first axis."""
         _check_members(member_logits, (3, 5))
         return member_logits.mean(dim=0) if self.average == "logits" else _log_mean_probability(member_logits)
 
 
 class _Together:
-    """MLPs of one shape as one network, with the weights that they had then; no use for other members."""
+    """Stack the weights of MLPs of one shape: a snapshot of these members."""
 
     def __init__(self, members: nn.ModuleList) -> None:
         self._members = list(members)
@@ -163,13 +164,13 @@ class _Together:
             ]
 
     def takes(self, images: Tensor) -> bool:
-        """Whether there is such a network and these are pictures for it."""
+        """Return whether there is a stack and these are images for it."""
         if not self._layers or images.ndim < 2:
             return False
         return images.shape[1:].numel() == self._layers[0][0].shape[2]
 
     def logits(self, images: Tensor) -> Tensor:
-        """float [B, C, H, W] -> [M, B, classes]. The first layer is one product, since all see the same pictures."""
+        """Return [M, B, classes] of float [B, C, H, W]. The first layer is one product: all get the same images."""
         (weight, bias), *later = self._layers
         x = F.linear(images.flatten(1), weight.flatten(0, 1), bias.flatten())
         x = x.view(len(images), len(weight), -1).transpose(0, 1)  # [M, B, units]
@@ -178,7 +179,7 @@ class _Together:
         return x
 
     def is_of(self, members: nn.ModuleList) -> bool:
-        """Whether ``members`` are those and, where they were stacked, nothing has changed their weights since."""
+        """Return whether ``members`` are those and, where they were stacked, their weights haven't changed since."""
         if len(members) != len(self._members) or any(map(operator.is_not, members, self._members)):
             return False
         if not self._layers:
@@ -190,14 +191,14 @@ class _Together:
 
 
 def _places(module: nn.Module) -> Iterator[tuple[dict[str, Tensor], str]]:
-    """Where a module keeps its own parameters: a dictionary and a name in it."""
+    """Yield where a module keeps its own parameters: a dictionary and a name in it."""
     for name, parameter in module._parameters.items():
         if parameter is not None:
             yield cast(dict[str, Tensor], module._parameters), name
 
 
 def freeze(teacher: nn.Module) -> nn.Module:
-    """A teacher that training can't change: a frozen copy (see `Frozen`).
+    """Return a teacher that training can't change: a frozen copy (see `Frozen`).
 
     The network passed in is left as it is. What is frozen already (`Frozen`, `Ensemble`) comes back itself.
 
@@ -239,113 +240,14 @@ def mean_softened(member_logits: Tensor, temperature: float) -> Tensor:
     return softened(member_logits, temperature).mean(dim=0)
 
 
-def assert_trained(
-    teacher: nn.Module,
-    split: Split | MaskedSplit,
-    dataset: Dataset | SegmentationDataset,
-    *,
-    at_least: float | None = None,
-    pictures: int | None = None,
-    batch_size: int = 256,
-) -> float:
-    """Make sure that a teacher knows its task before a student learns from it.
-
-    A network whose last layer was never trained (or whose weights weren't loaded) teaches noise, and nothing in
-    the loss curve says so.
-
-    Args:
-        teacher: returns logits [B, C], for segmentation [B, C, H, W].
-        split: labelled pictures, or pictures with masks, of which every pixel that counts is one of its own.
-        dataset: says how to normalise.
-        at_least: accuracy in [0, 1] to ask for. Left out: a quarter of the way from chance (always naming
-            the commonest class) to perfect; an untrained network stays below, since its prediction
-            hardly depends on the picture.
-        pictures: how many, evenly spread, are looked at: 1000 unless told, 100 with masks.
-        batch_size: how many at a time.
-
-    Returns:
-        The accuracy found, 0 to 1.
-
-    Raises:
-        ArgumentError: the accuracy is lower, ``at_least`` isn't in [0, 1], ``pictures`` or ``batch_size`` below 1.
-    """
-    if at_least is not None and not 0 <= at_least <= 1:
-        raise ArgumentError(f"at_least is an accuracy from 0 to 1; found {at_least}.")
-    if pictures is None:
-        pictures = 1000 if split.labels.ndim == 1 else 100
-    if pictures < 1 or batch_size < 1:
-        raise ArgumentError(
-            f"pictures and batch_size must be at least 1; found pictures={pictures}, batch_size={batch_size}."
-        )
-    index = spread(len(split), pictures).to(split.labels.device)
-    labels = split.labels[index].cpu()
-    with asking(teacher) as ask:
-        answers = [ask(dataset.normalise(split.images[part])).cpu() for part in index.split(batch_size)]
-    scored = labels != IGNORE if labels.ndim > 1 else torch.ones_like(labels, dtype=torch.bool)
-    right = torch.cat(answers).argmax(dim=1) == labels
-    accuracy = float(right[scored].double().mean())
-    chance = float(labels[scored].bincount().max()) / int(scored.sum())
-    what = "pictures" if labels.ndim == 1 else "pixels"
-    wanted = chance + (1 - chance) / 4 if at_least is None else at_least
-    if accuracy < wanted:
-        raise ArgumentError(
-            f"The teacher names {accuracy:.1%} of {int(scored.sum())} {what} of {dataset.name!r} correctly, where "
-            f"at least {wanted:.1%} is asked for and always naming the commonest class gives {chance:.1%}: its last "
-            "layer looks untrained, or its classes are in another order. Load trained weights, or train it first."
-        )
-    return accuracy
-
-
-class Asker:
-    """Calls a teacher with pictures brought to its device and precision.
-
-    Convolutions take about half the time with kernels that lie channels last in memory. The teacher's own
-    stay as they lie: it is called with copies in their place.
-    """
-
-    def __init__(self, teacher: nn.Module) -> None:
-        self._teacher = teacher
-        last = torch.channels_last
-        self._kernels: dict[str, Tensor] = {}
-        if not isinstance(teacher, torch.jit.ScriptModule):
-            self._kernels = {
-                name: kernel.detach().contiguous(memory_format=last)
-                for name, kernel in teacher.named_parameters()
-                if kernel.ndim == 4 and not kernel.is_contiguous(memory_format=last)
-            }
-        parameter = next((p for p in teacher.parameters() if p.is_floating_point()), None)
-        self.device = torch.device("cpu") if parameter is None else parameter.device
-        self._dtype = torch.float32 if parameter is None else parameter.dtype
-
-    def __call__(self, images: Tensor) -> Tensor:
-        images = images.to(self.device, self._dtype)
-        if not self._kernels:
-            return _logits(self._teacher, images)
-        return _checked(functional_call(self._teacher, self._kernels, (images,)), self._teacher, images)
-
-
-@contextmanager
-def asking(teacher: nn.Module) -> Iterator[Asker]:
-    """Ask a network as a teacher, without copying it: eval mode and no gradient inside, its modes restored after."""
-    if not isinstance(teacher, nn.Module):
-        raise ArgumentError(f"A teacher must be a torch.nn.Module; found {type(teacher).__name__}.")
-    with evaluating(teacher), torch.no_grad():
-        yield Asker(teacher)
-
-
-def spread(length: int, count: int) -> Tensor:
-    """``count`` positions evenly spread over ``length`` (all of them when there are fewer): int64."""
-    count = min(count, length)
-    return torch.arange(count) * length // count
-
-
 def _private_copy(network: nn.Module) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise ArgumentError(
             f"A teacher must be a torch.nn.Module that returns logits; found {type(network).__name__}."
         )
     try:
-        network = copy.deepcopy(network)
+        with torch.no_grad():  # a scripted one's parameters would be computed ones otherwise
+            network = copy.deepcopy(network)
     except (RuntimeError, TypeError) as error:
         raise ArgumentError(
             f"{type(network).__name__} can't be copied ({error}). A teacher is copied so that training can't "
@@ -354,8 +256,6 @@ def _private_copy(network: nn.Module) -> nn.Module:
     for parameter in network.parameters():
         parameter.requires_grad_(False)
         parameter.grad = None
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return network
 
 
@@ -366,14 +266,23 @@ def _stay_in_eval_mode(teacher: nn.Module) -> None:
 
 
 def _trains(module: nn.Module) -> bool:
-    # By hand, because modules() also spells out every name, which a single picture would have to wait for.
+    # By hand, because modules() also spells out every name, which a single image would have to wait for.
     return module.training or any(_trains(part) for part in module._modules.values() if part is not None)
 
 
-def _logits(network: nn.Module, images: Tensor) -> Tensor:
-    return _checked(
-        call_keeping_input(network, images.to(_type_of(network) or images.dtype)), network, images
-    )
+def _arrange(networks: Iterable[nn.Module], images: Tensor) -> bool:
+    """Lay the kernels of private copies out for images such as these; return whether that is done now."""
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        return False
+    with torch.inference_mode(False), torch.no_grad():
+        for network in networks:
+            arrange_kernels(network, images.to(_type_of(network) or images.dtype))
+    return True
+
+
+def logits_of(network: nn.Module, images: Tensor) -> Tensor:
+    """Return a network's logits, checked, for images brought to its type; the images stay as they are."""
+    return checked(call_keeping_input(network, images.to(_type_of(network) or images.dtype)), network, images)
 
 
 def _type_of(module: nn.Module) -> torch.dtype | None:
@@ -387,8 +296,8 @@ def _type_of(module: nn.Module) -> torch.dtype | None:
     return None
 
 
-def _checked(answer: object, network: nn.Module, images: Tensor) -> Tensor:
-    """``answer`` itself, logits [B, C], or [B, C, H, W] for pictures of that height and width."""
+def checked(answer: object, network: nn.Module, images: Tensor) -> Tensor:
+    """Return ``answer`` itself, logits [B, C], or [B, C, H, W] for images of that height and width; or raise."""
     if (
         isinstance(answer, Tensor)
         and answer.ndim in (2, 4)
@@ -398,7 +307,7 @@ def _checked(answer: object, network: nn.Module, images: Tensor) -> Tensor:
         return answer
     found = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
     raise ArgumentError(
-        f"A teacher must return logits [{len(images)}, classes] for {len(images)} pictures (or one for every pixel, "
+        f"A teacher must return logits [{len(images)}, classes] for {len(images)} images (or one for every pixel, "
         f"[{len(images)}, classes, H, W]); {type(network).__name__} returned {found}. Wrap it in a module that "
         "returns its logits alone."
     )
@@ -410,6 +319,7 @@ def _log_mean_probability(member_logits: Tensor) -> Tensor:
 
 
 def _check_members(member_logits: Tensor, dimensions: tuple[int, ...] = (3,)) -> None:
+    check_tensor(member_logits, "member_logits")
     if member_logits.ndim not in dimensions or len(member_logits) == 0:
         raise ArgumentError(
             "member_logits must be [members, batch, classes] with at least one member; found "

@@ -74,7 +74,7 @@ def _trial(network: nn.Module) -> Iterator[None]:
 
 
 class Trial:
-    """What every layer of a network returned in a trial pass, in the order in which they ended.
+    """Hold what every layer of a network returned in a trial pass, in the order in which they ended.
 
     Args:
         network: tried in eval mode, without gradient.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdcourse.distillation.arguments import check_sides
+from kdcourse.distillation.arguments import check_sides, check_tensor
 from kdcourse.errors import ArgumentError
 
 
@@ -43,6 +43,8 @@ def check_masks(maps: Tensor, labels: Tensor | None, ignore_index: int, *, class
             "labels are needed as long as alpha is below 1; found None. "
             "Pass int64 masks, or take alpha=1 for images without masks."
         )
+    check_tensor(maps, "logits")
+    check_tensor(labels, "labels")
     if maps.ndim != 4 or maps.numel() == 0 or not maps.is_floating_point():
         raise ArgumentError(
             "logits must be floating point [batch, classes, height, width] with at least one pixel and one class; "

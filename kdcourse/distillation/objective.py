@@ -43,7 +43,7 @@ def weights_of(
 
 
 class Layers:
-    """Which layers each method compares, and the student's as they were in its last forward pass.
+    """Hold which layers each method compares, and the student's as they were in its last forward pass.
 
     Args:
         pairs: names of the student's and of the teacher's layers, by method.
@@ -147,7 +147,7 @@ class Distillation(nn.Module):
 
 @dataclass(frozen=True)
 class TaughtBatch(Batch):
-    """A batch with the teacher's logits beside it, [B, C] or [B, C, H, W]: what an objective of one's own is given."""
+    """Hold a batch and the teacher's logits for it, [B, C] or [B, C, H, W], for an objective of one's own."""
 
     teacher_logits: Tensor
 

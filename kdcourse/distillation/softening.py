@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kdcourse.distillation.arguments import check_tensor
 from kdcourse.errors import ArgumentError
 
 
@@ -74,6 +75,7 @@ def at_least_float32(logits: Tensor) -> torch.dtype:
     Raises:
         ArgumentError: not floating point.
     """
+    check_tensor(logits, "logits")
     if not logits.is_floating_point():
         raise ArgumentError(
             f"logits must be floating point; found {logits.dtype}. Pass the network's outputs, not labels."

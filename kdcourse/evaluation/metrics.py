@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 
 from kdcourse.data.splits import Dataset, Split
 from kdcourse.errors import ArgumentError
-from kdcourse.models.inputs import images_at_once, placement
+from kdcourse.models.inputs import call_keeping_input, images_at_once, placement
 from kdcourse.models.mode import evaluating
 from kdcourse.training.precision import Precision, autocast
 
@@ -88,7 +88,7 @@ def predict(
         for chunk in images.split(batch_size):
             chunk = chunk.to(device)
             batch = dataset.normalise(chunk) if chunk.dtype == torch.uint8 else chunk
-            logits = model(batch.to(dtype))
+            logits = call_keeping_input(model, batch.to(dtype))
             if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(batch):
                 found = f"{list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
                 raise ArgumentError(

@@ -28,7 +28,7 @@ from kdcourse.evaluation.precision_recall import (
     in_chunks,
     log_odds,
 )
-from kdcourse.models.inputs import images_at_once, placement
+from kdcourse.models.inputs import call_keeping_input, images_at_once, placement
 from kdcourse.models.mode import evaluating
 from kdcourse.training import task
 from kdcourse.training.precision import Precision, autocast
@@ -441,7 +441,7 @@ def _each_batch(
     # no_grad rather than inference_mode: what a model keeps of a batch stays usable in training.
     with evaluating(model), torch.no_grad(), autocast(device, precision):
         for number, chunk in enumerate(pictures.split(batch_size)):
-            logits = model(dataset.normalise(chunk.to(device)).to(dtype))
+            logits = call_keeping_input(model, dataset.normalise(chunk.to(device)).to(dtype))
             wanted = [len(chunk), len(dataset.classes), *chunk.shape[2:]]
             if not isinstance(logits, Tensor) or list(logits.shape) != wanted:
                 found = f"{list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__

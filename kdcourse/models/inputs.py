@@ -1,4 +1,4 @@
-"""Prepare batches for networks: of a size that fits into memory, on their device, unchanged for the next network."""
+"""Prepare batches for networks: of a size that fits into memory, on their device, in a suitable layout, unchanged."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from kdcourse.models.layout import arranged
+
 _changes: WeakKeyDictionary[nn.Module, dict[bool, bool]] = WeakKeyDictionary()
 
 
 def call_keeping_input(network: nn.Module, images: Tensor, called: nn.Module | None = None) -> Any:
     """Return what a network returns for ``images``, which stay as they are even if it changes its input in place.
+
+    It is given them in the memory layout that suits it (`kdcourse.models.layout`).
 
     (A ReLU in place as the first layer and ``x.mul_`` do.) The first call in each mode, on a copy, tells whether it
     does; a network that doesn't is handed the images themselves from then on.
@@ -23,6 +27,7 @@ def call_keeping_input(network: nn.Module, images: Tensor, called: nn.Module | N
         called: a wrapper to call in the network's place, such as that which averages gradients.
     """
     call = network if called is None else called
+    images = arranged(network, images)
     if torch.compiler.is_compiling():
         return call(images)
     known = _changes.setdefault(network, {})

@@ -73,7 +73,7 @@ class Preprocessed(nn.Module):
             raise ArgumentError(f"size is a height and a width of at least 1 pixel; found {size}.")
         self.network = network
         self.takes_normalised = data is not None
-        given = (0.0,), (1.0,)
+        given: tuple[tuple[float, ...], tuple[float, ...]] = ((0.0,), (1.0,))
         if data is not None:
             given = tuple(data.mean), tuple(data.std)
             if len(given[0]) not in (1, len(mean)):

@@ -52,7 +52,7 @@ def build_torchvision(
     if name in ("googlenet", "inception_v3"):
         options.setdefault("init_weights", True)
         options.setdefault("aux_logits", False)  # the auxiliary heads need images of 75 pixels or more
-    model = take_options(name, zoo.get_model, name, weights=None, num_classes=num_classes, **options)
+    model: Any = take_options(name, zoo.get_model, name, weights=None, num_classes=num_classes, **options)
     if name.startswith("vit_"):
         _fit_patches(model, name, in_channels, size)
         return model

@@ -20,7 +20,7 @@ import kdcourse
 from kdcourse import data as data_room
 from kdcourse import evaluation, models, training
 from kdcourse.data import Dataset, SegmentationDataset
-from kdcourse.distillation import Ensemble, SoftTargets, assert_trained, methods
+from kdcourse.distillation import Ensemble, SoftTargets, check_teacher, methods
 from kdcourse.distillation.features import Trial, pair_layers
 from kdcourse.distillation.objective import weights_of
 from kdcourse.errors import ArgumentError
@@ -113,10 +113,10 @@ def run(options: RunOptions, say: Say = print) -> Outcome:
     if isinstance(data, Dataset):  # of pixels, a small batch holds many already
         recipe = recipe.changed(batch_size=batch_size_for(len(data.train)))
     _check_layers(recipe, task, data)
-    precision = training.fastest(place.device)
+    precision = training.usual_precision(place.device)
     found = _teachers(options, task, data, place.device, precision, say)
     ensemble = found.ensemble
-    assert_trained(ensemble, data.validation, data)
+    check_teacher(ensemble, data.validation, data)
     trained = _students(options, recipe, data, _targets(recipe, ensemble, data, options.progress, say), say)
 
     say("\nTest split: every model is evaluated once, after all choices were made.")
@@ -321,7 +321,7 @@ def _check_layers(recipe: StudentRecipe, task: Task, data: AnyDataset) -> None:
         )
     if recipe.compared:
         images = data.normalise(data.train.images[:2])
-        shape = {"num_classes": len(data.classes), "in_channels": data.image_shape[0]}
+        shape: dict[str, Any] = {"num_classes": len(data.classes), "in_channels": data.image_shape[0]}
         student = models.build(recipe.model, size=data.image_shape[1:], **shape)
         teacher = Ensemble([models.build(each.model, **shape) for each in task.teacher_recipes])
         for kind in recipe.compared:

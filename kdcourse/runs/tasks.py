@@ -116,7 +116,7 @@ def targets_for(
     """Return the soft targets that a recipe needs. For classification they are computed once, then read from disk."""
     views = recipe.views
     weight = next(teacher.parameters())
-    precision = training.fastest(weight.device)
+    precision = training.usual_precision(weight.device)
     return soft_targets(teacher, data.train, data, views=views, precision=precision, progress=progress)
 
 

@@ -5,7 +5,7 @@ from kdcourse.training.history import EpochRecord, History
 from kdcourse.training.loop import fit
 from kdcourse.training.objective import CrossEntropy, Objective, cross_entropy
 from kdcourse.training.optimizers import OPTIMIZERS, Muon, make_optimizer, one_cycle
-from kdcourse.training.precision import autocast, fastest, measure
+from kdcourse.training.precision import autocast, measure, usual_precision
 from kdcourse.training.settings import Settings
 from kdcourse.training.task import LABELS, MASKS, Task, task_of
 from kdcourse.training.weights import load_weights, save_weights
@@ -24,7 +24,6 @@ __all__ = [
     "autocast",
     "cross_entropy",
     "evaluate_split",
-    "fastest",
     "fit",
     "load_weights",
     "make_optimizer",
@@ -32,4 +31,5 @@ __all__ = [
     "one_cycle",
     "save_weights",
     "task_of",
+    "usual_precision",
 ]

@@ -21,7 +21,7 @@ _FORMAT = 2
 
 @dataclass
 class Position:
-    """Where a run stands: the next epoch and step, and this process's sums over the current epoch.
+    """Hold where a run stands: the next epoch and step, and this process's sums over the current epoch.
 
     ``counts``: see `kdcourse.training.task`. ``parts``: sums of the objective's named parts.
     """

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split
-from kdcourse.models.inputs import images_at_once, placement
+from kdcourse.models.inputs import call_keeping_input, images_at_once, placement
 from kdcourse.models.mode import evaluating
 from kdcourse.training.precision import autocast
 from kdcourse.training.task import Rates, task_of
@@ -46,7 +46,7 @@ def evaluate(
         ):
             images, labels = images.to(device), labels.to(device).long()
             with autocast(device, precision):
-                logits = model(data.normalise(images).to(dtype))
+                logits = call_keeping_input(model, data.normalise(images).to(dtype))
             loss += task.cross_entropy(
                 logits.to(torch.promote_types(dtype, torch.float32)), labels, "sum"
             ).item()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kdcourse.data import Dataset, SegmentationDataset
 from kdcourse.errors import ArgumentError, DivergedError
+from kdcourse.models.inputs import call_keeping_input
 from kdcourse.models.mode import evaluating
 from kdcourse.training.task import task_of
 
@@ -35,7 +36,7 @@ def check_model(model: nn.Module, data: Dataset | SegmentationDataset, device: t
     images = images if weight is None else images.to(weight.dtype)
     try:
         with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
-            logits = model(images)
+            logits = call_keeping_input(model, images)
     except ArgumentError:
         raise
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:

@@ -126,7 +126,7 @@ class Muon(Optimizer):
     times ``lr``; vectors, the output layer (the last of the ``params`` that is no vector) and kernels
     of a single input channel (a grey stem, depthwise layers) step by plain Nesterov SGD at
     ``other_lr_ratio * lr``. In five epochs on Fashion-MNIST a residual teacher of
-    0.49 M parameters came to 93.8 % of the validation pictures with it, 93.0 % with SGD (one seed).
+    0.49 M parameters came to 93.8 % of the validation images with it, 93.0 % with SGD (one seed).
 
     torch.optim.Muon takes two-dimensional parameters alone and no SGD group beside them; convolution
     kernels are flattened to [outputs, inputs * height * width] here.
@@ -164,7 +164,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One update from the gradients at hand, or from those that ``closure`` computes."""
+        """Update once, from the gradients at hand or from those that ``closure`` computes."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

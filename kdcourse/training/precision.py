@@ -1,4 +1,4 @@
-"""Which number format trains fastest on this machine."""
+"""Choose the number format of a training, and measure what formats cost here."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from kdcourse.errors import ArgumentError
+from kdcourse.models.layout import arrange_kernels, arranged
 
 Precision = Literal["float32", "bfloat16"]
 FORCED = "KDCOURSE_PRECISION"  # environment variable
-_WORTH = 1.15  # a format must win by this factor: a closer race is decided by noise
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The context in which forward passes run.
+    """Return the context in which forward passes run.
 
-    ``float64`` is no autocast: model and pictures must be float64 themselves, as `fit` sees to.
+    ``float64`` is no autocast: model and images must be float64 themselves, as `fit` sees to.
 
     Raises:
         ArgumentError: a precision other than ``float32``, ``bfloat16`` or ``float64``. (float16 needs
@@ -47,7 +47,7 @@ def measure(
     images: torch.Tensor | None = None,
     repeats: int = 3,
 ) -> dict[str, float]:
-    """Seconds for one forward and backward pass, by precision; lower is better.
+    """Return the seconds that a forward and backward pass takes, by precision; nothing is chosen by it.
 
     Args:
         device: where to measure.
@@ -58,7 +58,7 @@ def measure(
             times as long as the best at its first is not tried again.
 
     Raises:
-        ArgumentError: a model without pictures, or pictures without a model.
+        ArgumentError: a model without images, or images without a model.
     """
     device = torch.device(device)
     if (model is None) != (images is None):
@@ -66,10 +66,9 @@ def measure(
     if model is None or images is None:
         images = torch.zeros(64, 32, 14, 14)
         model = nn.Sequential(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1))
-    twin = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last).train()
-    images = images.to(device)
-    if images.ndim == 4:
-        images = images.contiguous(memory_format=torch.channels_last)
+    twin, images = copy.deepcopy(model).to(device).train(), images.to(device)
+    arrange_kernels(twin, images)
+    images = arranged(twin, images)
     found: dict[str, float] = {}
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for precision in ("float32", "bfloat16"):
@@ -84,7 +83,7 @@ def measure(
 
 
 def _pass(model: nn.Module, images: torch.Tensor, precision: str) -> float:
-    """Seconds that one forward and backward pass takes."""
+    """Return the seconds that one forward and backward pass takes."""
     _synchronise(images.device)
     start = time.perf_counter()
     with autocast(images.device, precision):
@@ -94,13 +93,16 @@ def _pass(model: nn.Module, images: torch.Tensor, precision: str) -> float:
     return time.perf_counter() - start
 
 
-def fastest(
-    device: torch.device | str = "cpu", model: nn.Module | None = None, images: torch.Tensor | None = None
-) -> Precision:
-    """``bfloat16`` where that is clearly faster here, else ``float32``.
+def usual_precision(device: torch.device | str = "cpu") -> Precision:
+    """Return the number format that ``precision="auto"`` stands for on a device: the same in every run.
 
+    - ``bfloat16`` where the processor multiplies matrices in it by units of their own: CPUs with Intel AMX (Xeon of
+      the fourth generation, Sapphire Rapids, and later), NVIDIA GPUs from compute capability 8.0 (Ampere) on.
+    - ``float32`` everywhere else: other x86 CPUs, also those with AVX512-BF16 alone, ARM CPUs, Apple GPUs.
+
+    It depends on neither the network nor the load of the machine, so all models of a comparison are trained alike.
     The environment variable ``KDCOURSE_PRECISION`` decides instead where it is set, so that a run, or all
-    lessons, can be tried as on a processor without bfloat16.
+    lessons, can be tried as on another processor.
 
     Raises:
         ArgumentError: ``KDCOURSE_PRECISION`` names another format.
@@ -112,12 +114,15 @@ def fastest(
         return "bfloat16"
     if forced:
         raise ArgumentError(f"{FORCED} must be float32 or bfloat16, or not set; found {forced!r}.")
-    return choose(measure(device, model, images))
+    return "bfloat16" if _has_bfloat16_units(torch.device(device)) else "float32"
 
 
-def choose(times: dict[str, float]) -> Precision:
-    """What `fastest` makes of the seconds that `measure` found."""
-    return "bfloat16" if times["bfloat16"] * _WORTH < times["float32"] else "float32"
+def _has_bfloat16_units(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # No public function tells; without this one, as in a future PyTorch, float32 is right everywhere.
+    amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return device.type == "cpu" and bool(amx())
 
 
 def _synchronise(device: torch.device) -> None:

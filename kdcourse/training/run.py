@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from kdcourse.data import Batch, Batches, Dataset, SegmentationDataset
 from kdcourse.errors import ArgumentError
 from kdcourse.models.inputs import call_keeping_input
+from kdcourse.models.layout import arrange_kernels
 from kdcourse.training.checkpoint import Position, State, load_checkpoint, save_checkpoint
 from kdcourse.training.evaluate import evaluate
 from kdcourse.training.guards import check_model, finite
@@ -22,14 +23,14 @@ from kdcourse.training.history import EpochRecord, History
 from kdcourse.training.objective import Objective, describe, fingerprint, own_parameters
 from kdcourse.training.optimizers import make_optimizer, one_cycle
 from kdcourse.training.placement import Placement
-from kdcourse.training.precision import autocast, fastest
+from kdcourse.training.precision import autocast, usual_precision
 from kdcourse.training.settings import Settings
 from kdcourse.training.task import Rates, task_of
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is done beside the training itself; see `kdcourse.training.fit`."""
+    """Hold what is done beside the training itself; see `kdcourse.training.fit`."""
 
     checkpoint: Path | str | None = None
     checkpoint_every: int | None = None
@@ -72,7 +73,6 @@ class Run:
         model.to(place.device)
         if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
             check_model(model, data, place.device)  # which gives lazy layers their weights
-        model.to(memory_format=torch.channels_last)
         own = objective if isinstance(objective, nn.Module) else None
         double = settings.precision == "float64"
         self.dtype = torch.float64 if double else torch.float32
@@ -85,6 +85,7 @@ class Run:
         check_model(model, data, place.device)
         if not model.training:
             model.train()  # a network left in eval mode; parts in eval mode of one that trains are frozen on purpose
+        arrange_kernels(model, data.normalise(data.train.images[:2].to(place.device)).to(self.dtype))
         self._modes = [(module, module.training) for module in model.modules()]
         self._own = own_parameters(objective, model)
         self.optimizer: Optimizer = make_optimizer(
@@ -102,8 +103,7 @@ class Run:
             load_checkpoint(self._path, self._state, place)
             precision = self.history.settings["precision"]  # the same arithmetic after the break as before it
         elif precision == "auto":
-            images = data.normalise(data.train.images[: settings.batch_size])
-            precision = place.agree(fastest(place.device, model, images))
+            precision = place.agree(usual_precision(place.device))
         self.precision: str = precision
         self.history.settings |= {"precision": precision, "device": place.device.type}
         if own is not None:
@@ -142,9 +142,27 @@ class Run:
             self._end_epoch()
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the model's logits for a batch, whose images stay as they are."""
-        with autocast(self.place.device, self.precision):
-            logits = call_keeping_input(self.model, batch.images.to(self.dtype), self._wrapped)
+        """Return the model's logits for a batch, whose images stay as they are.
+
+        Raises:
+            ArgumentError: no logits in training mode; too small a batch for BatchNorm; on several processes, parameters
+                that get no gradient.
+        """
+        try:
+            with autocast(self.place.device, self.precision):
+                logits = call_keeping_input(self.model, batch.images.to(self.dtype), self._wrapped)
+        except (RuntimeError, ValueError) as error:
+            if "more than 1 value per channel" in str(error):
+                raise ArgumentError(
+                    f"BatchNorm can't be trained on a batch of {len(batch)} image(s) here: it is left one value per "
+                    "channel, of which there is no spread. Take a larger batch_size."
+                ) from error
+            if "find_unused_parameters" in str(error):
+                raise ArgumentError(
+                    f"Some parameters of {type(self.model).__name__} got no gradient, and {self.place.world} processes "
+                    "wait for each other's. Leave unused layers out, or freeze them with requires_grad_(False)."
+                ) from error
+            raise
         if not isinstance(logits, Tensor):
             raise ArgumentError(
                 f"{type(self.model).__name__} returns logits in eval mode and a {type(logits).__name__} in training "

@@ -22,12 +22,12 @@ class Rates:
 
     @property
     def metric(self) -> float:
-        """The figure that models of this task are compared by."""
+        """Return the figure that models of this task are compared by."""
         return self.accuracy if self.iou is None else self.iou
 
 
 class Task(Protocol):
-    """How predictions of one kind are scored. Counts of batches, and of processes, are added up.
+    """Score predictions of one kind. Counts of batches, and of processes, are added up.
 
     Attributes:
         name: ``labels`` or ``masks``, what methods name in their ``tasks``.
@@ -63,7 +63,7 @@ class Task(Protocol):
 
 
 class Labels:
-    """One label per image: logits [B, C], labels int64 [B]. Counts right images, and images."""
+    """Score one label per image: logits [B, C], labels int64 [B]. Counts right images, and images."""
 
     name, has, metric, unit = "labels", "one label per image", "accuracy", "images"
 
@@ -90,7 +90,7 @@ class Labels:
 
 
 class Masks:
-    """One class per pixel: logits [B, C, H, W], masks int64 [B, H, W]. Counts pixels by true and predicted class."""
+    """Score one class per pixel: logits [B, C, H, W], masks int64 [B, H, W]. Counts pixels by true and found class."""
 
     name, has, metric, unit = "masks", "one class per pixel", "mean IoU", "pixels"
 

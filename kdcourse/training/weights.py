@@ -60,7 +60,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _looks_pickled(path: Path) -> bool:
-    """Judged by its first bytes; asked only of what is no safetensors file, which may begin with the same."""
+    """Judge a file by its first bytes; a safetensors file, which may begin with the same, is never asked about."""
     try:
         with path.open("rb") as file:
             head = file.read(2)

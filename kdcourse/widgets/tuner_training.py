@@ -12,7 +12,7 @@ from torch import nn
 
 from kdcourse import models
 from kdcourse.data import Dataset
-from kdcourse.distillation import SoftTargets, assert_trained, distil, soft_targets
+from kdcourse.distillation import SoftTargets, check_teacher, distil, soft_targets
 from kdcourse.errors import ArgumentError, DivergedError
 from kdcourse.training import History, Settings, fit
 from kdcourse.widgets.storage import Run, RunSettings
@@ -113,7 +113,7 @@ def prepare_targets(
     """Return soft targets of ``data.train``, stored or computed; ``check`` is called often and may raise to stop.
 
     Raises:
-        ArgumentError: a teacher that was never trained, soft targets of other images.
+        ArgumentError: a teacher whose answers are broken, soft targets of other images.
     """
     if isinstance(teacher, SoftTargets):
         if teacher.split_digest != data.train.digest:
@@ -123,7 +123,7 @@ def prepare_targets(
             )
         return teacher
     with _checked(teacher, check):
-        assert_trained(teacher, data.train, data)
+        check_teacher(teacher, data.train, data)
         return soft_targets(teacher, data.train, data, progress=False, **options)
 
 

@@ -185,7 +185,7 @@ def test_the_chosen_precision_is_used_and_recorded(monkeypatch: pytest.MonkeyPat
             return out
 
     for choice, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
-        monkeypatch.setattr(training_run, "fastest", lambda *_, choice=choice: choice)
+        monkeypatch.setattr(training_run, "usual_precision", lambda *_, choice=choice: choice)
         kinds.clear()
         told = fit(Spy(), tiny.dataset(), **(FIT | {"precision": "auto", "epochs": 1}))
         assert told.settings["precision"] == choice and set(kinds) == {dtype}
@@ -429,3 +429,11 @@ def test_the_numbers_stay_what_they_were(optimizer: str, losses: list[float], to
     """Recorded teachers and students rest on this arithmetic: a change here makes them unrepeatable."""
     told = fit(plain_net(), tiny.dataset(), augmentation=tiny.AUGMENTATION, optimizer=optimizer, **FIT)
     assert told.column("train_loss") == pytest.approx(losses, rel=tolerance)
+
+
+def test_a_batch_too_small_for_batch_norm_is_named() -> None:
+    pooled = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 4)
+    )
+    with pytest.raises(ArgumentError, match=r"batch of 1 image\(s\).*larger batch_size"):
+        fit(pooled, tiny.dataset(), **(FIT | {"batch_size": 1}))

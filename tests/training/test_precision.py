@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse.errors import ArgumentError
-from kdcourse.training import autocast, fastest, measure, precision
+from kdcourse.training import autocast, fit, measure, precision, usual_precision
 from tests.distillation import tiny
-from tests.training.toys import net
+from tests.training.toys import FIT, net
 
 CPU = torch.device("cpu")
 
@@ -48,21 +48,6 @@ def test_measuring_needs_no_model() -> None:
             measure("cpu", **given)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("times", "choice"),
-    [
-        ({"float32": 1.0, "bfloat16": 0.5}, "bfloat16"),
-        ({"float32": 1.0, "bfloat16": 0.95}, "float32"),  # within the noise of a timing
-        ({"float32": 1.0, "bfloat16": 9.0}, "float32"),
-    ],
-)
-def test_bfloat16_must_be_clearly_faster(
-    monkeypatch: pytest.MonkeyPatch, times: dict[str, float], choice: str
-) -> None:
-    monkeypatch.setattr(precision, "measure", lambda *_: times)
-    assert fastest(CPU) == choice
-
-
 def test_a_hopeless_format_is_given_up_after_one_try(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
@@ -75,16 +60,35 @@ def test_a_hopeless_format_is_given_up_after_one_try(monkeypatch: pytest.MonkeyP
     assert asked == ["float32"] * 4 + ["bfloat16"] * 2
 
 
+def test_the_processors_features_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KDCOURSE_PRECISION", raising=False)
+    monkeypatch.setattr(precision, "measure", lambda *_: pytest.fail("a race of timings"))
+    for has, choice in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=has: has)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has=has: has)
+        assert usual_precision(CPU) == usual_precision("cuda") == choice
+        assert usual_precision("mps") == "float32"
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
+    assert usual_precision(CPU) == "float32"
+
+
 def test_the_environment_can_decide_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    for wanted, slower in (("float32", "bfloat16"), ("bfloat16", "float32")):
-        # Whatever is measured speaks for the other one.
-        monkeypatch.setattr(precision, "measure", lambda *_, fast=slower, slow=wanted: {fast: 0.1, slow: 1.0})
-        monkeypatch.delenv("KDCOURSE_PRECISION", raising=False)
-        assert fastest(CPU) == slower
+    for wanted, otherwise in (("float32", True), ("bfloat16", False)):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=otherwise: has)
         monkeypatch.setenv("KDCOURSE_PRECISION", "")
-        assert fastest(CPU) == slower
+        assert usual_precision(CPU) != wanted
         monkeypatch.setenv("KDCOURSE_PRECISION", wanted)
-        assert fastest(CPU) == wanted
+        assert usual_precision(CPU) == wanted
     monkeypatch.setenv("KDCOURSE_PRECISION", "fp16")
     with pytest.raises(ArgumentError, match=r"KDCOURSE_PRECISION must be float32 or bfloat16.*found 'fp16'"):
-        fastest(CPU)
+        usual_precision(CPU)
+
+
+def test_the_same_call_with_the_same_seed_gives_the_same_weights() -> None:
+    found = set()
+    for _ in range(3):
+        model = net()
+        told = fit(model, tiny.dataset(), **(FIT | {"precision": "auto", "epochs": 1}))
+        weights = tuple(p.double().sum().item() for p in model.parameters())
+        found.add((told.settings["precision"], weights))
+    assert len(found) == 1 and next(iter(found))[0] == usual_precision(CPU)

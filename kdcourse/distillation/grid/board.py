@@ -16,16 +16,16 @@ from kdcourse.training import EpochRecord, History
 
 
 class Stopped(Exception):
-    """Ends a student's training from inside; never leaves this package."""
+    """End a student's training from inside; never leaves this package."""
 
 
 class Board:
-    """Keeps every student's row, and tells of each change.
+    """Keep every student's row, and notify the callback of each change.
 
     As a context it lets an interruption or `Stopped` end the work inside, while what was found stays.
 
     Args:
-        rows: one a student, their histories still empty.
+        rows: one per student, their histories still empty.
         students: the networks, in that order.
         epochs: of each.
         progress, after_epoch, should_stop: see `distil_grid`.
@@ -78,7 +78,7 @@ class Board:
             raise Stopped
 
     def begin(self, positions: Sequence[int], **settings: Any) -> None:
-        """Note what turned out about the students at ``positions`` when their training began."""
+        """Record the resolved settings of the students at ``positions``."""
         for position in positions:
             self.rows[position].history.settings.update(settings)
 
@@ -89,7 +89,7 @@ class Board:
         )  # shares of an epoch add up with rounding
 
     def record(self, positions: Sequence[int], records: Sequence[EpochRecord]) -> None:
-        """Append an epoch to the students at ``positions``, and tell the caller."""
+        """Append an epoch to the students at ``positions``, and notify the callback."""
         for position, record in zip(positions, records, strict=True):
             row = self.rows[position]
             if row.diverged or not all(
@@ -102,12 +102,12 @@ class Board:
         self.tell()
 
     def tell(self) -> None:
-        """Show the caller the result so far."""
+        """Pass the result so far to the callback."""
         if self._after_epoch is not None:
             self._after_epoch(self._result(time.perf_counter() - self._began, ()))
 
     def result(self) -> GridResult:
-        """The grid once its work has ended."""
+        """Return the grid once its work has ended."""
         return self._result(self._seconds, self.students)
 
     def _result(self, seconds: float, students: tuple[nn.Module, ...]) -> GridResult:

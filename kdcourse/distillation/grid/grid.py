@@ -88,11 +88,18 @@ def distil_grid(
 
     Raises:
         ArgumentError: an axis that is empty or holds a value twice or out of range, an augmentation without
-            ``views``, and what `distil` raises. A student that diverges is marked in its row instead.
+            ``views``, a single ``learning_rate`` or ``seed`` beside the axes, and what `distil` raises. A student that
+            diverges is marked in its row instead.
     """
     axes = Axes(tuple(learning_rates), tuple(seeds), tuple(temperatures), tuple(alphas))
     _check(axes)
     training = {name: changes.pop(name) for name in Settings.names() if name in changes}
+    for name, axis in (("learning_rate", "learning_rates"), ("seed", "seeds")):
+        if name in training:
+            raise ArgumentError(
+                f"A grid takes its {axis} as an axis; found {name}={training[name]!r} beside them. Pass "
+                f"{axis}=[{training[name]!r}] in its place."
+            )
     training |= {"learning_rate": axes.learning_rates[0], "seed": axes.seeds[0]}
     settings = Settings.of(settings, training if settings is not None else _DEFAULTS | training)
     settings = replace(settings, view_seed=settings.view_seed or 0)
@@ -123,7 +130,9 @@ def distil_grid(
             shown = views_shown(
                 settings.augmentation, settings.views, settings.view_seed or 0, settings.epochs
             )
-            asked = stored_targets(teacher, data, shown, cache=cache, progress=bool(progress))
+            asked = stored_targets(
+                teacher, data, shown, labelled=min(axes.alphas) < 1, cache=cache, progress=bool(progress)
+            )
         board = Board(
             rows,
             students,

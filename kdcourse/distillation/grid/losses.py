@@ -1,4 +1,4 @@
-"""Hinton's objective for a whole stack of students, and its gradient in closed form."""
+"""Compute Hinton's objective for a stack of students, and its gradient in closed form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kdcourse.data import Batch
 
 @dataclass(frozen=True)
 class Axes:
-    """The settings of one stack of students, which lie in the order [L, G, T, A].
+    """Hold the settings of one stack of students, in the order [L, G, T, A].
 
     Students of one learning rate (L) are neighbours, so that each rate has a slice of every parameter.
     Those of one seed (G) share their batches, those of one seed and temperature (T) their soft targets.
@@ -28,11 +28,11 @@ class Axes:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """How many of each; their product is the number of students."""
+        """Return the length of each axis; their product is the number of students."""
         return len(self.learning_rates), len(self.seeds), len(self.temperatures), len(self.alphas)
 
     def parts(self, most: int) -> list[Axes]:
-        """Grids of at most ``most`` students (or 1), by halving the outermost axis that has two values."""
+        """Return grids of at most ``most`` students (or 1), by halving the outermost axis that has two values."""
         if prod(self.shape) <= most:
             return [self]
         for name in ("learning_rates", "seeds", "temperatures", "alphas"):
@@ -45,7 +45,7 @@ class Axes:
 
 
 class Losses:
-    """`hinton_loss` of every student of a stack, summed over an epoch, and its gradient for each batch.
+    """Sum `hinton_loss` of every student of a stack over an epoch, and compute its gradient for each batch.
 
     The gradient is written out rather than recorded: with p and q the teacher's and the student's
     softened predictions and s the student's at T = 1, it is
@@ -55,7 +55,7 @@ class Losses:
 
     def __init__(self, axes: Axes, dtype: torch.dtype, device: torch.device) -> None:
         self._shape = axes.shape
-        # Logits come as [L, G, T, A, classes, pictures].
+        # Logits come as [L, G, T, A, classes, images].
         self._temperature = torch.tensor(axes.temperatures, dtype=dtype, device=device).view(
             1, 1, -1, 1, 1, 1
         )
@@ -69,7 +69,7 @@ class Losses:
 
         Args:
             logits: every student's, [S, C, B].
-            batches: one a seed.
+            batches: one per seed.
             teacher_logits: [G, B, C] for those batches.
 
         Returns:
@@ -96,13 +96,13 @@ class Losses:
         return gradient.view(students, classes, size).to(logits.dtype)
 
     def means(self) -> list[tuple[float, float]]:
-        """Training loss and accuracy of every student over what was counted."""
+        """Return training loss and accuracy of every student over what was counted."""
         losses = (self._loss / self._seen).flatten().tolist()
         return list(zip(losses, (self._right.double() / self._seen).flatten().tolist(), strict=True))
 
 
 def right(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many pictures each student names correctly.
+    """Count the images that each student names correctly.
 
     Args:
         logits: [..., C, B].

@@ -17,7 +17,7 @@ from kdcourse.distillation.grid.board import Board, Stopped
 from kdcourse.distillation.methods import Method
 from kdcourse.distillation.targets import SoftTargets
 from kdcourse.errors import DivergedError
-from kdcourse.training import History, Settings, fastest
+from kdcourse.training import History, Settings
 from kdcourse.training.placement import Placement
 
 _LOOK_EVERY = 0.1  # seconds between looks at progress and at the wish to stop
@@ -25,7 +25,7 @@ _LOOK_EVERY = 0.1  # seconds between looks at progress and at the wish to stop
 
 @dataclass(frozen=True)
 class Taught:
-    """What `distil` is called with for every student alike; ``softened``: the method has a temperature."""
+    """Hold what `distil` is called with for every student; ``softened``: the method has a temperature."""
 
     teacher: nn.Module | SoftTargets
     method: str | Method | Sequence[str | Method] | None
@@ -45,9 +45,6 @@ def train_one_by_one(board: Board, data: Dataset, taught: Taught, settings: Sett
     probe = data.normalise(data.train.images[: settings.batch_size])
     side_by_side = place.device.type == "cpu" and not _draws_random_numbers(board.students[0], probe)
     at_a_time = min(threads, len(board.rows)) if side_by_side else 1
-    if settings.precision == "auto":
-        # Decided once: measured by several students at a time, they might come to different answers.
-        settings = replace(settings, precision=fastest(place.device, board.students[0], probe))
     board.how = f"one by one, {at_a_time} at a time, a thread each" if at_a_time > 1 else "one by one"
     done = [0.0] * len(board.rows)  # epochs, by student
     steps = max(len(data.train) // settings.batch_size, 1)

@@ -1,4 +1,4 @@
-"""What a grid of students has found, complete or so far."""
+"""Hold the results of a grid of students, complete or so far."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FIGURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accur
 
 @dataclass(frozen=True)
 class Setting:
-    """One student's place in the grid."""
+    """Name one student's place in the grid."""
 
     temperature: float
     alpha: float
@@ -26,7 +26,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class GridRow:
-    """One student: its setting and what its training recorded, as `kdcourse.distillation.distil` records it.
+    """Hold one student: its setting and what its training recorded, as `kdcourse.distillation.distil` records it.
 
     ``history`` is empty before the first epoch has ended, and stops where the student diverged: where its
     loss became NaN or infinite. In a stack, the ``seconds`` of an epoch are the student's share.
@@ -37,7 +37,7 @@ class GridRow:
     diverged: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """The row of a tidy table: setting, epochs done and the last epoch's figures, ``None`` where unknown."""
+        """Return the row of a tidy table: setting, epochs done and the last epoch's figures, ``None`` where unknown."""
         last = self.history.epochs[-1] if self.history.epochs and not self.diverged else None
         return {
             "temperature": self.setting.temperature,
@@ -51,10 +51,10 @@ class GridRow:
 
 @dataclass(frozen=True)
 class GridResult:
-    """What `kdcourse.distillation.distil_grid` found.
+    """Hold the results of `kdcourse.distillation.distil_grid`.
 
     Attributes:
-        rows: one a student, by temperature, alpha, learning rate and seed, in the order asked for.
+        rows: one per student, by temperature, alpha, learning rate and seed, in the order asked for.
         epochs: asked of each student.
         cancelled: whether it was ended early.
         seconds: wall clock of the students' training.
@@ -71,11 +71,11 @@ class GridResult:
 
     @property
     def table(self) -> list[dict[str, Any]]:
-        """Tidy: a dictionary a student, a key a column (``pandas.DataFrame`` takes it as it is)."""
+        """Return a dictionary per student with a key per column (``pandas.DataFrame`` takes it as it is)."""
         return [row.as_dict() for row in self.rows]
 
     def mean(self, column: str = "validation_accuracy") -> dict[tuple[float, float], float]:
-        """Mean of a column over seeds and learning rates, by (temperature, alpha).
+        """Return the mean of a column over seeds and learning rates, by (temperature, alpha).
 
         NaN for a cell in which a student's figure is unknown: it hasn't begun, or it diverged.
 
@@ -93,7 +93,7 @@ class GridResult:
     def student(
         self, *, temperature: float, alpha: float, seed: int, learning_rate: float | None = None
     ) -> nn.Module:
-        """The network of one setting; ``learning_rate`` may be left out where the grid has only one.
+        """Return the network of one setting; ``learning_rate`` may be left out where the grid has only one.
 
         Raises:
             ArgumentError: not exactly one student fits, or the grid hasn't ended yet.

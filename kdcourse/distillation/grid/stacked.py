@@ -14,11 +14,11 @@ from kdcourse.distillation.grid.board import Board
 from kdcourse.distillation.grid.losses import Axes, Losses, right
 from kdcourse.distillation.targets import SoftTargets
 from kdcourse.models.stacked import StackedMLP
-from kdcourse.training import EpochRecord, Settings, autocast, fastest, one_cycle
+from kdcourse.training import EpochRecord, Settings, autocast, one_cycle, usual_precision
 from kdcourse.training.optimizers import optimizer_over
 from kdcourse.training.placement import Placement
 
-_VALIDATED_AT_ONCE = 500  # pictures; for all students' hidden units to stay small
+_VALIDATED_AT_ONCE = 500  # images; bounds activation memory
 
 
 def train_stacked(
@@ -31,7 +31,7 @@ def train_stacked(
 ) -> None:
     """Train the board's students at ``positions``, which follow the order of ``axes``.
 
-    A step gathers one batch a seed, takes the gradients of all losses at once, and moves every student
+    A step gathers one batch per seed, takes the gradients of all losses at once, and moves every student
     at its own learning rate. Whatever ends it, the networks get the weights reached so far.
     """
     place, precision, epochs = Placement(settings.device), settings.precision, settings.epochs
@@ -53,8 +53,7 @@ def train_stacked(
         for seed in axes.seeds
     ]
     if precision == "auto":
-        shape = (stack.groups, seeds[0].batch_size, stack.pixels)
-        precision = fastest(place.device, stack, torch.zeros(shape, device=place.device))
+        precision = usual_precision(place.device)
     steppers = _Steppers(stack, settings.optimizer, rates, settings.weight_decay)
     steps = seeds[0].steps
     board.begin(positions, precision=precision, device=place.device.type)
@@ -65,11 +64,11 @@ def train_stacked(
             for step, batches in enumerate(zip(*(seed.epoch(epoch) for seed in seeds), strict=True)):
                 board.stop_if_asked()
                 share = one_cycle((epoch * steps + step + 1) / (epochs * steps + 1), settings.warm_up)
-                pictures = torch.stack([batch.images.flatten(1) for batch in batches] * len(rates)).to(dtype)
+                pixels = torch.stack([batch.images.flatten(1) for batch in batches] * len(rates)).to(dtype)
                 answers = torch.stack([targets.logits(batch.view, batch.index) for batch in batches])
 
                 with autocast(place.device, precision):
-                    logits = stack(pictures)
+                    logits = stack(pixels)
                 gradient = losses.add(logits.detach(), batches, answers)
                 steppers.step(torch.autograd.grad(logits, steppers.parameters, gradient), share)
                 board.advance(len(students) / steps)
@@ -93,7 +92,7 @@ def train_stacked(
 
 
 class _Steppers:
-    """One optimizer for each learning rate, over its slice of the stack's parameters."""
+    """Hold one optimizer per learning rate, over its slice of the stack's parameters."""
 
     def __init__(self, stack: StackedMLP, name: str, rates: Sequence[float], weight_decay: float) -> None:
         self.parameters = [*stack.weights, *stack.biases]
@@ -121,7 +120,7 @@ class _Steppers:
 
 @torch.no_grad()
 def evaluate_stack(stack: StackedMLP, data: Dataset, precision: str) -> list[tuple[float, float]]:
-    """Cross-entropy (nats, mean) and accuracy (0 to 1) of every student on the validation split."""
+    """Compute cross-entropy (nats, mean) and accuracy (0 to 1) of every student on the validation split."""
     weight = stack.weights[0]
     loss = torch.zeros(len(stack), dtype=torch.float64, device=weight.device)
     hits = torch.zeros(len(stack), dtype=torch.int64, device=weight.device)
@@ -129,9 +128,9 @@ def evaluate_stack(stack: StackedMLP, data: Dataset, precision: str) -> list[tup
     for images, labels in zip(
         split.images.split(_VALIDATED_AT_ONCE), split.labels.split(_VALIDATED_AT_ONCE), strict=True
     ):
-        pictures = data.normalise(images.to(weight.device)).flatten(1)[None].to(weight.dtype)
+        pixels = data.normalise(images.to(weight.device)).flatten(1)[None].to(weight.dtype)
         with autocast(weight.device, precision):
-            logits = stack(pictures)
+            logits = stack(pixels)
         logits = logits.to(weight.dtype)
         targets = labels.to(weight.device)[None].expand(len(stack), -1)
         loss += F.cross_entropy(logits, targets, reduction="none").sum(-1)

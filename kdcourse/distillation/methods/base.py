@@ -31,7 +31,7 @@ class Outputs:
 
 
 class Method(nn.Module):
-    """How a student learns from a teacher.
+    """Compute how far a student is from its teacher: the base class of all methods.
 
     A subclass in a file of its own in this folder is a method, named after the file: nothing else needs to know.
     The keyword arguments of its ``__init__`` are its settings, each with a default; it keeps them as attributes of

@@ -46,11 +46,11 @@ def pixelwise_loss(
     alpha: float,
     ignore_index: int = IGNORE,
 ) -> Tensor:
-    """Compute Hinton's objective at every pixel, averaged over the valid pixels of all pictures together.
+    """Compute Hinton's objective at every pixel, averaged over the valid pixels of all images together.
 
     ``alpha * T^2 * KL(softmax(v / T) || softmax(z / T)) + (1 - alpha) * cross_entropy(z, labels)``, the
-    softmax over the classes of a pixel. Pixels count alike, as if each were a picture of its own:
-    for one pixel a picture this is `hinton_loss`.
+    softmax over the classes of a pixel. Pixels count alike, as if each were an image of its own:
+    for one pixel per image this is `hinton_loss`.
 
     Args:
         student_logits: z, floating point [B, C, H, W]; gradients flow here.

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split, View
-from kdcourse.distillation.ensemble import spread
+from kdcourse.distillation.asking import spread
 from kdcourse.files import write_atomically
 
 SHIPPED = "soft-targets"  # the folder of those that come with the course, see kdcourse.files.shipped

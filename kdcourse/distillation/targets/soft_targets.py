@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split, View
-from kdcourse.distillation.ensemble import Asker, asking, spread
+from kdcourse.distillation.arguments import check_tensor
+from kdcourse.distillation.asking import Asker, asking, spread
 from kdcourse.distillation.targets.digest import teacher_digest
 from kdcourse.distillation.targets.files import (
     NUMPY_TYPES,
@@ -30,7 +31,7 @@ _DEVICE_COPY_BYTES = 1 << 30
 
 
 class SoftTargets:
-    """A teacher's logits for every image of a split, under one or more views; made by `soft_targets`.
+    """Hold a teacher's logits for every image of a split, under one or more views; made by `soft_targets`.
 
     Attributes:
         views: the views held, in the order asked for.
@@ -85,11 +86,12 @@ class SoftTargets:
             ArgumentError: a view that isn't held; positions that aren't int64 or, where reading them costs no
                 wait for a device, lie outside the split.
         """
+        check_tensor(index, "index")
         table = self._tables.get(view.key)
         if table is None:
             raise ArgumentError(
                 f"No soft targets are stored for the view {view.key!r}; found {_some(list(self._tables))}. "
-                "Compute them for every view that training shows, or pass the teacher itself to be asked every time."
+                "Compute them for every view that training shows, or pass the teacher itself in their place."
             )
         if index.dtype != torch.int64 or index.ndim != 1:
             raise ArgumentError(

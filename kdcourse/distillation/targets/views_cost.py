@@ -1,4 +1,4 @@
-"""When stored views of the pictures cost less than a teacher that is asked on the fly."""
+"""Compute when stored views of the images cost less than a teacher that is asked on the fly."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from kdcourse.errors import ArgumentError
 
 @dataclass(frozen=True)
 class ViewsCost:
-    """What both ways of training with augmentation cost, in seconds; made by `views_cost`."""
+    """Hold the seconds that both ways of training with augmentation take; made by `views_cost`."""
 
     stored: float
     on_the_fly: float
 
     @property
     def cheaper(self) -> Literal["stored", "on the fly"]:
-        """The way that takes less time; stored views where both take the same, since they can be used again."""
+        """Return the way that takes less time; stored views where both take the same, since they can be used again."""
         return "stored" if self.stored <= self.on_the_fly else "on the fly"
 
     @property
     def ratio(self) -> float:
-        """How many times the seconds of stored views the other way takes."""
+        """Return the seconds on the fly over those of stored views."""
         return self.on_the_fly / self.stored
 
 
@@ -37,7 +37,7 @@ def views_cost(
     storing: float = 0.0,
     asked_pass: float | None = None,
 ) -> ViewsCost:
-    """What K stored views cost, against a teacher asked about every batch.
+    """Compute the cost of K stored views, and of a teacher that is asked about every batch.
 
     K stored views cost K passes of the teacher, whatever follows; then each student's epochs. On the fly,
     every epoch of every student brings a pass of its own along::
@@ -47,13 +47,13 @@ def views_cost(
 
     So stored views win whenever some view is met twice: by another epoch (K < epochs) or another
     student (students > 1). With K = epochs, one student and nothing to pay for storing, both cost the same
-    and show the same pictures. The other way wins where keeping them costs more than they save, or where
+    and show the same images. The other way wins where keeping them costs more than they save, or where
     the teacher can be asked more cheaply during training (``asked_pass``, in bfloat16 say). What K does to
-    accuracy isn't in here: fewer views are fewer different pictures, and only a measurement tells
+    accuracy isn't in here: fewer views are fewer different images, and only a measurement tells
     (``python -m benchmarks stored_views``).
 
     Args:
-        teacher_pass: seconds that the teacher takes for one view of all pictures.
+        teacher_pass: seconds that the teacher takes for one view of all images.
         student_epoch: seconds of a student's epoch, its soft targets at hand.
         views: K, at least 1.
         epochs: of every student, at least 1; views beyond them are never shown and not computed.

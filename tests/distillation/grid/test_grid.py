@@ -243,7 +243,9 @@ def test_a_bar_counts_epochs_of_students(capsys: pytest.CaptureFixture[str]) -> 
         ({"augmentation": tiny.AUGMENTATION}, "views=4"),
         ({"augmentation": tiny.AUGMENTATION, "views": 2}, "lack 2 of the 2 views"),
         ({"precision": "float16"}, "float16"),
-        ({"teacher": tiny.Teacher(), "cache": False}, "untrained"),
+        ({"seed": 3}, r"seeds as an axis; found seed=3 beside them. Pass seeds=\[3\]"),
+        ({"learning_rate": 0.2}, r"found learning_rate=0\.2 beside them. Pass learning_rates=\[0\.2\]"),
+        ({"teacher": tiny.Teacher(classes=5), "cache": False}, "returns 5 logits, and there are 4 classes"),
     ],
 )
 def test_wrong_arguments_are_named(changes: dict[str, Any], message: str) -> None:

@@ -1,0 +1,66 @@
+"""Ask a network as a teacher, without copying it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from kdcourse.distillation.ensemble import Ensemble, Frozen, checked, logits_of
+from kdcourse.errors import ArgumentError
+from kdcourse.models.layout import arranged, suits_channels_last
+from kdcourse.models.mode import evaluating
+
+
+class Asker:
+    """Call a teacher with images brought to its device and type.
+
+    Convolutions take about half the time with kernels that lie channels last in memory, where the teacher takes them
+    so (`kdcourse.models.layout`). Its own stay as they are: it is called with copies in their place.
+    """
+
+    def __init__(self, teacher: nn.Module) -> None:
+        self._teacher = teacher
+        self._kernels: dict[str, Tensor] | None = None
+        parameter = next((p for p in teacher.parameters() if p.is_floating_point()), None)
+        self.device = torch.device("cpu") if parameter is None else parameter.device
+        self._dtype = torch.float32 if parameter is None else parameter.dtype
+
+    def __call__(self, images: Tensor) -> Tensor:
+        images = images.to(self.device, self._dtype)
+        if self._kernels is None:
+            self._kernels = self._kernels_for(images)
+        if not self._kernels:
+            return logits_of(self._teacher, images)
+        images = arranged(self._teacher, images)
+        return checked(functional_call(self._teacher, self._kernels, (images,)), self._teacher, images)
+
+    def _kernels_for(self, images: Tensor) -> dict[str, Tensor]:
+        # Frozen copies and ensembles arrange their own.
+        arranges_itself = isinstance(self._teacher, torch.jit.ScriptModule | Frozen | Ensemble)
+        if arranges_itself or images.ndim != 4 or not suits_channels_last(self._teacher, images):
+            return {}
+        last = torch.channels_last
+        return {
+            name: kernel.detach().contiguous(memory_format=last)
+            for name, kernel in self._teacher.named_parameters()
+            if kernel.ndim == 4 and not kernel.is_contiguous(memory_format=last)
+        }
+
+
+@contextmanager
+def asking(teacher: nn.Module) -> Iterator[Asker]:
+    """Let a network be asked as a teacher: eval mode and no gradient inside, its modes restored afterwards."""
+    if not isinstance(teacher, nn.Module):
+        raise ArgumentError(f"A teacher must be a torch.nn.Module; found {type(teacher).__name__}.")
+    with evaluating(teacher), torch.no_grad():
+        yield Asker(teacher)
+
+
+def spread(length: int, count: int) -> Tensor:
+    """Return ``count`` positions evenly spread over ``length`` (all of them when there are fewer), int64."""
+    count = min(count, length)
+    return torch.arange(count) * length // count

@@ -1,0 +1,133 @@
+"""Check a teacher before a student learns from it: refuse a broken one, warn of one that seems not to know its task."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split
+from kdcourse.distillation.asking import asking, spread
+from kdcourse.errors import ArgumentError, TeacherWarning
+from kdcourse.training import LABELS, task_of
+
+_MARGIN = 0.1  # of the way from chance to perfect
+
+
+def check_teacher(
+    teacher: nn.Module,
+    split: Split | MaskedSplit,
+    dataset: Dataset | SegmentationDataset,
+    *,
+    labels: bool = True,
+    images: int | None = None,
+    batch_size: int = 256,
+) -> float | None:
+    """Make sure that a teacher can teach: return its mean recall over the classes, 0 to 1.
+
+    What is certainly broken is refused. The rest is judged by the mean recall (the share of each class's images or
+    pixels that are named correctly, averaged over the classes that occur), in which rare classes count as much as
+    common ones. Always naming one class gives 1 / classes there. A teacher that isn't a tenth of the way from that to
+    1 is warned of, for its last layer may be untrained, or its classes in another order; nothing in a loss curve
+    would say so.
+
+    Args:
+        teacher: returns logits [B, C], for segmentation [B, C, H, W].
+        split: images with labels or masks, of which every pixel that counts is one of its own.
+        dataset: says how to normalise, and which classes there are.
+        labels: False reads no labels, for data that have none: nothing is judged then but the logits themselves.
+        images: how many, evenly spread, are looked at: 1000 unless told, 100 with masks.
+        batch_size: images per forward pass.
+
+    Returns:
+        The mean recall; ``None`` without labels, or where fewer than two classes occur.
+
+    Warns:
+        TeacherWarning: a mean recall that is hardly above chance.
+
+    Raises:
+        ArgumentError: NaN or infinite logits, another number of outputs than classes, a single one (a sigmoid's),
+            probabilities in place of logits, the same answer to different images; ``images`` or ``batch_size`` below 1.
+    """
+    task = task_of(dataset)
+    if images is None:
+        images = 1000 if task is LABELS else 100
+    if images < 1 or batch_size < 1:
+        raise ArgumentError(
+            f"images and batch_size must be at least 1; found images={images}, batch_size={batch_size}."
+        )
+    index, classes = spread(len(split), images).to(split.images.device), len(dataset.classes)
+    counts = torch.zeros(2, classes, dtype=torch.int64)  # right ones, and all
+    first: Tensor | None = None
+    varies = others = False
+    with asking(teacher) as ask:
+        for part in index.split(batch_size):
+            seen = split.images[part]
+            logits = ask(dataset.normalise(seen)).float().cpu()
+            _check_logits(logits, classes, type(teacher).__name__)
+            if first is None:
+                first, shown = logits[:1], seen[:1]
+            others |= bool((seen != shown).any())
+            varies |= bool((logits - first).nan_to_num().abs().max() > 1e-6 * (1 + _size(first)))
+            if labels:
+                truth = split.labels[part.to(split.labels.device)].long().cpu()
+                kept = task.scored(truth)
+                truth, named = truth[kept], logits.argmax(1)[kept]
+                counts += torch.stack(
+                    [chosen.bincount(minlength=classes) for chosen in (truth[truth == named], truth)]
+                )
+    if others and not varies:
+        raise ArgumentError(
+            f"The teacher ({type(teacher).__name__}) returns the same logits for all of {len(index)} different images "
+            f"of {dataset.name!r}: its last layer is untrained, or its weights weren't loaded. Load trained weights, "
+            "or train it first."
+        )
+    occurs = counts[1] > 0
+    if int(occurs.sum()) < 2:
+        return None
+    recall = float((counts[0][occurs] / counts[1][occurs]).double().mean())
+    chance = 1 / int(occurs.sum())
+    if recall < chance + _MARGIN * (1 - chance):
+        warnings.warn(
+            f"The teacher ({type(teacher).__name__}) finds {recall:.1%} of each class's {task.unit} on average, of "
+            f"{len(index)} images of {dataset.name!r}; always naming one of the {int(occurs.sum())} classes gives "
+            f"{chance:.1%}. Its last layer may be untrained, or its classes in another order. Load trained weights, or "
+            "train it first; if it is as it should be, silence this with warnings.filterwarnings('ignore', "
+            "category=kdcourse.errors.TeacherWarning).",
+            TeacherWarning,
+            stacklevel=3,
+        )
+    return recall
+
+
+def _check_logits(logits: Tensor, classes: int, name: str) -> None:
+    """Raise ArgumentError unless ``logits`` [B, C] or [B, C, H, W] can be those of so many classes."""
+    outputs = logits.shape[1]
+    if outputs == 1 and classes == 2:
+        raise ArgumentError(
+            f"The teacher ({name}) returns one logit per image, as networks that end in a sigmoid do, and there are 2 "
+            "classes. Wrap it in a module that returns both: torch.cat([torch.zeros_like(z), z], dim=1)."
+        )
+    if outputs != classes:
+        raise ArgumentError(
+            f"The teacher ({name}) returns {outputs} logits, and there are {classes} classes. Take one that was "
+            "trained for these classes, or wrap it in a module that returns their logits alone, in their order."
+        )
+    usable = (logits < torch.inf) & (logits.amax(1, keepdim=True) > -torch.inf)  # both False for NaN
+    if not bool(usable.all()):
+        wrong = int((~usable).flatten(1).any(1).sum())
+        raise ArgumentError(
+            f"The teacher ({name}) returns logits with NaN or infinity for {wrong} of {len(logits)} images. Check its "
+            "weights, and that it is trained in the precision it is asked in."
+        )
+    total = logits.sum(1)
+    if bool(((logits >= 0) & (logits <= 1)).all()) and float((total - 1).abs().max()) < 1e-3:
+        raise ArgumentError(
+            f"The teacher ({name}) returns probabilities (from 0 to 1, and each row sums to 1), where logits are "
+            "needed. Leave out its softmax, or wrap it in a module that returns their logarithm."
+        )
+
+
+def _size(logits: Tensor) -> float:
+    return float(logits.masked_fill(logits == -torch.inf, 0).abs().max())
