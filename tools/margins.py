@@ -248,7 +248,7 @@ class Margin:
 
     @property
     def spreads(self) -> float:
-        """How many spreads the bound lies from the nearest value."""
+        """Return how many spreads the bound lies from the nearest value."""
         if self.distance < 0:
             return -math.inf
         return self.distance / self.spread if self.spread > 0 else math.inf

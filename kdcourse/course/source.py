@@ -53,7 +53,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class ExerciseCell:
-    """What a learner is asked to write, and where.
+    """Hold what a learner is asked to write, and where.
 
     ``given`` is the code as learners find it, ``solution`` the complete code without markers. ``blanks`` counts
     the regions left to them; a worked example has none. ``place`` is the code cell's, ``check`` the check cell's.
@@ -100,7 +100,7 @@ class Lesson:
 
     @property
     def objectives(self) -> list[str]:
-        """What a learner can do afterwards, one entry per line of the section Objectives.
+        """Return what a learner can do afterwards, one entry per line of the section Objectives.
 
         Raises:
             LessonError: there is no such list.
@@ -166,7 +166,7 @@ def read(folder: Path, order: Sequence[str]) -> Lesson:
 
 
 def _label(path: Path) -> str:
-    """How messages name a file: with its folder, since every lesson's file has the same name."""
+    """Return the name of a file for messages: with its folder, since every lesson's file has the same name."""
     return f"{path.parent.name}/{path.name}"
 
 
@@ -279,7 +279,7 @@ def _check_code(path: Path, cell: Cell) -> None:
 
 
 def _check_prose(path: Path, cells: Sequence[Cell]) -> str:
-    """What every lesson must say somewhere; returns its title."""
+    """Check that a lesson says what every lesson must say; return its title."""
     first = cells[0]
     heading = re.match(r"# (?!Lesson \d)(\S.*)", first.text)
     if first.kind != "markdown" or heading is None:

@@ -1,4 +1,4 @@
-"""What losses on maps share: the pixels that count, and checks of maps and masks."""
+"""Select the pixels that count in losses on maps, and check maps and masks."""
 
 from __future__ import annotations
 

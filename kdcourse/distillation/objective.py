@@ -1,4 +1,4 @@
-"""What a student minimises: the labels, and the terms of one method or several."""
+"""Combine the loss that a student minimises: the labels' term and the terms of one method or several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run takes place: one CPU, a GPU, or several processes, through Hugging Face accelerate."""
+"""Place a run on one CPU, a GPU, or several processes, through Hugging Face accelerate."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class Spent:
-    """What running a lesson took.
+    """Record what running a lesson took.
 
     Attributes:
         seconds: wall time, or processor time where that is less.
@@ -301,7 +301,7 @@ def _kernel_manager() -> Any:
 
 
 def _environment(runs: Path) -> dict[str, str]:
-    """What the kernel sees: this package, no network, nobody's predictions, and that a lesson is being built."""
+    """Return the environment of the kernel: this package, no network, nobody's predictions, and that a lesson is being built."""
     closed = "http://127.0.0.1:9"  # the port of `discard`, where nothing listens
     paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
     own = {"PYTHONPATH": os.pathsep.join(paths), BUILDING: "1", "KDCOURSE_RUNS": str(runs)}

@@ -1,4 +1,4 @@
-"""Where the course is found on the web: every address is made from the one in pyproject.toml.
+"""Make the course's addresses on the web: every address is made from the one in pyproject.toml.
 
 Notebooks are opened as they were at the release whose package they use, so links name its tag and no branch.
 """
@@ -33,7 +33,7 @@ class Home:
 
     @property
     def website(self) -> str:
-        """Where GitHub serves the site that the workflow `site` publishes, with a slash at the end."""
+        """Return the address at which GitHub serves the site that the workflow `site` publishes, with a slash at the end."""
         return f"https://{self.owner.lower()}.github.io/{self.name}/"
 
     @property

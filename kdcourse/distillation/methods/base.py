@@ -1,4 +1,4 @@
-"""What a distillation method is: settings, what it needs of both networks, and its terms."""
+"""Define a distillation method: its settings, what it needs of both networks, and its loss terms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a batch's teacher outputs come from: stored ones looked up, or a frozen teacher's forward pass."""
+"""Find a teacher's outputs for a batch: stored ones looked up, or a frozen teacher's forward pass."""
 
 from __future__ import annotations
 
