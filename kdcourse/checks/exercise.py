@@ -17,7 +17,7 @@ class Probe:
 
     Args:
         inputs: positional arguments: tensors, numbers, words, and lists of those. Every call gets fresh copies.
-        where: names the test case in messages, such as "at T = 4" or "for a batch of one picture".
+        where: names the test case in messages, such as "at T = 4" or "for a batch of one image".
         extreme: an extreme case, which wrong answers may fail in different ways (by an overflow, say). An answer
             that is wrong on ordinary probes is classified by those alone.
         vary: as in `Exercise`, for this probe alone.

@@ -33,7 +33,7 @@ class Home:
 
     @property
     def website(self) -> str:
-        """Return the address at which GitHub serves the site that the workflow `site` publishes, with a slash at the end."""
+        """Return the address of the site that the workflow `site` publishes, with a slash at the end."""
         return f"https://{self.owner.lower()}.github.io/{self.name}/"
 
     @property
