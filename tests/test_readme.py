@@ -64,7 +64,7 @@ def test_the_ten_lines_for_a_model_of_ones_own_are_ten_and_run(
         for number in range(20):
             Image.new("RGB", (32, 32), (tone, number, number)).save(folder / f"{number}.png")
     monkeypatch.chdir(tmp_path)
-    # A smaller teacher and less of everything, but enough for it to tell dark from light: an untrained one is warned of.
+    # A smaller teacher and less of everything, but enough for it to tell dark from light: else a warning.
     smaller = {
         "torchvision:resnet18": "pocket_17k",
         "epochs=10": "epochs=3",

@@ -354,21 +354,26 @@ def _literal(node: ast.expr) -> float | None:
 def present(rows: Sequence[dict[str, Any]], lessons: dict[str, list[Stated]]) -> list[dict[str, Any]]:
     """Return what the runs say of the claims that lessons make now, with the bounds that these have now.
 
-    Claims are known by their sentence and the names of their numbers. So a run counts for as long as these stay,
-    however the code around them, or a bound, has changed since.
+    A claim is known by its sentence, or, where that was rewritten, by the names of its numbers. So a run counts for as
+    long as these stay, however the code around them, or a bound, has changed since.
     """
     kept = []
     for row in rows:
+        now = lessons.get(row["lesson"], [])
+        said = [claim["sentence"] for claim in row["claims"]]
+        rewritten = [new for new in now if not any(new.pattern.fullmatch(sentence) for sentence in said)]
         claims = []
         for claim in row["claims"]:
-            for now in lessons.get(row["lesson"], []):
-                if now.pattern.fullmatch(claim["sentence"]):
-                    evidence = {name: part for name, part in claim["evidence"].items() if name in now.bounds}
-                    for name, part in evidence.items():
-                        if (ends := now.bounds[name]) is not None:
-                            evidence[name] = part | {"low": ends[0], "high": ends[1]}
-                    claims.append(claim | {"evidence": evidence})
-                    break
+            same = [new for new in now if new.pattern.fullmatch(claim["sentence"])]
+            alike = [new for new in rewritten if new.bounds and new.bounds.keys() <= claim["evidence"].keys()]
+            if not same and len(alike) == 1:
+                same, claim = alike, claim | {"sentence": alike[0].sentence}
+            if same:
+                evidence = {name: part for name, part in claim["evidence"].items() if name in same[0].bounds}
+                for name, part in evidence.items():
+                    if (ends := same[0].bounds[name]) is not None:
+                        evidence[name] = part | {"low": ends[0], "high": ends[1]}
+                claims.append(claim | {"evidence": evidence})
         kept.append(row | {"claims": claims})
     return kept
 
@@ -441,9 +446,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             ]
         for margin in sorted(varying, key=lambda margin: margin.spreads):
             low, high = min(margin.values.values()), max(margin.values.values())
-            ends = [f">= {margin.low:g}"] * (margin.low is not None) + [f"<= {margin.high:g}"] * (
-                margin.high is not None
-            )
+            signs = ((">=", margin.low), ("<=", margin.high))
+            ends = [f"{sign} {bound:g}" for sign, bound in signs if bound is not None]
             name = margin.name.replace("|", "\\|")
             lines.append(
                 f"| {margin.sentence} | `{name}` | {', '.join(ends)} | {low:.4g} | {high:.4g} | {margin.spread:.2g} "

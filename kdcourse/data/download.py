@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import re
 import time
 import urllib.error
 import urllib.request
@@ -57,8 +58,9 @@ def download(
         urls: the same file at each mirror, the preferred one first (http or https).
         target: where the file is to be; its folder is made. A file that is already there and
             has the right digest is kept, any other is replaced.
-        sha256: expected digest in hexadecimal. At least one of ``sha256`` and ``md5`` is needed.
-        md5: expected digest in hexadecimal.
+        sha256: expected digest in hexadecimal, or its first digits, at least 8, as in the names of PyTorch's files.
+            At least one of ``sha256`` and ``md5`` is needed.
+        md5: as ``sha256``.
         size: expected length in bytes, where known.
         rounds: how often each mirror is tried while the file doesn't grow, at least 1.
         timeout: seconds to wait for a connection, and for the next bytes of an answer.
@@ -70,7 +72,7 @@ def download(
         ``target`` as a path.
 
     Raises:
-        ArgumentError: no address, an address that is not http(s), no digest, or no round.
+        ArgumentError: no address, an address that is not http(s), no digest, one that isn't hexadecimal, or no round.
         DataError: no mirror gave the file (each is listed with what happened there), or it
             could not be written.
     """
@@ -85,6 +87,12 @@ def download(
     if rounds < 1 or timeout <= 0:
         raise ArgumentError(f"download needs rounds >= 1 and timeout > 0; found {rounds} and {timeout}.")
     digests = {name: value.lower() for name, value in (("sha256", sha256), ("md5", md5)) if value is not None}
+
+    for name, digest in digests.items():
+        if not re.fullmatch("[0-9a-f]{8,}", digest):
+            raise ArgumentError(
+                f"{name} must be a hexadecimal digest, or at least 8 digits of it; found {digest!r}."
+            )
 
     target = Path(target)
     part = target.with_name(target.name + ".part")
@@ -274,7 +282,7 @@ def _mismatch(path: Path, digests: dict[str, str]) -> str | None:
     for algorithm, expected in digests.items():
         with path.open("rb") as file:
             found = hashlib.file_digest(file, algorithm).hexdigest()
-        if found != expected:
+        if not found.startswith(expected):
             return f"{algorithm} expected {expected}, found {found}"
     return None
 

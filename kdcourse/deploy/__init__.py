@@ -1,4 +1,4 @@
-"""Taking a student to where it is used: one file that other runtimes read."""
+"""Export a student to ONNX, for other runtimes."""
 
 from kdcourse.deploy.onnx_export import Exported, export_onnx
 

@@ -1,4 +1,4 @@
-"""A model as an ONNX file, compared with PyTorch before it is written."""
+"""Export a model to ONNX, and compare the file with PyTorch before it is written."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from kdcourse.errors import ArgumentError
 from kdcourse.files import write_atomically
@@ -34,7 +35,7 @@ _REPORTED = 300  # characters of another library's message
 
 @dataclass(frozen=True)
 class Exported:
-    """What `export_onnx` wrote.
+    """Describe the file that `export_onnx` wrote.
 
     ``input`` names the model's one input, ``pixels`` (uint8, 0 to 255) or ``images`` (float32,
     normalised). ``difference`` is the largest between PyTorch's logits and the file's, as a share of
@@ -63,7 +64,7 @@ def export_onnx(
 ) -> Exported:
     """Write ``model`` as one ONNX file (https://onnx.ai), after running it and comparing with PyTorch.
 
-    A student of your own in three lines; its file then takes raw pictures, uint8 [batch, C, H, W]::
+    A student of your own in three lines; its file then takes raw images, uint8 [batch, C, H, W]::
 
         from kdcourse.deploy import export_onnx
         data = kdcourse.data.fashion_mnist()
@@ -78,7 +79,7 @@ def export_onnx(
     as JSON, so it can be understood without the course.
 
     The file is exported from a copy in eval mode and float32; the model itself isn't touched. It is
-    run on noise, flat pictures and a ramp, in batches of different sizes, by onnxruntime where that is
+    run on noise, flat images and a ramp, in batches of different sizes, by onnxruntime where that is
     installed and by onnx's own reference evaluator elsewhere; only a file that agrees is written, whole.
     The same model gives the same bytes, as long as torch, onnxscript and onnx stay the same. No path and
     no line of source code gets into it.
@@ -86,9 +87,9 @@ def export_onnx(
     Args:
         model: float32 [B, C, H, W] -> logits.
         path: where the file goes, usually ``NAME.onnx``.
-        image_shape: C, H, W of one picture; `Dataset.image_shape`.
+        image_shape: C, H, W of one image; `Dataset.image_shape`.
         classes: their names in the order of the logits; `Dataset.classes`.
-        mean, std: one number a channel, on the 0..1 scale; `Dataset.mean` and `Dataset.std`.
+        mean, std: one number per channel, on the 0..1 scale; `Dataset.mean` and `Dataset.std`.
         opset: version of ONNX's set of operators, 18 to 23; older runtimes want a lower one.
         tolerance: how far the logits may be apart, as in `Exported.difference`.
 
@@ -103,7 +104,7 @@ def export_onnx(
     twin = _Exportable(_copy_of(model), mean, std).eval()
     batches = [_pictures(size, image_shape, seed) for seed, size in enumerate((2, 1, 5))]
     if not twin.takes_pixels:
-        batches = [batch / 64 - 2 for batch in batches]  # about what normalised pictures look like
+        batches = [batch / 64 - 2 for batch in batches]  # about what normalised images look like
     answers = [_ask(twin, batch, classes) for batch in batches]
 
     proto = _translated(twin, batches[0], opset)
@@ -129,7 +130,7 @@ def export_onnx(
 
 
 class _Exportable(nn.Module):
-    """The model with its normalisation before it, as arithmetic that ONNX has words for."""
+    """Put the normalisation before the model, as arithmetic that ONNX can express."""
 
     scale: Tensor
     shift: Tensor
@@ -198,17 +199,19 @@ def _check_packages() -> None:
 
 
 def _copy_of(model: nn.Module) -> nn.Module:
-    """A private copy in eval mode on the CPU, in float32."""
+    """Return a private copy in eval mode on the CPU, in float32."""
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"model must be a torch.nn.Module; found {type(model).__name__}.")
     tensors = [*model.parameters(), *model.buffers()]
-    size = 4 * sum(tensor.numel() for tensor in tensors)
+    size = 4 * sum(tensor.numel() for tensor in tensors if not is_lazy(tensor))
     if size > _MOST_BYTES:
         raise ArgumentError(
             f"The model's weights take {size / 1e9:.1f} GB; one ONNX file holds at most 2. Distil a smaller student."
         )
-    if any(tensor.is_meta for tensor in tensors):
-        raise ArgumentError("The model has shapes but no weights (device 'meta'). Load weights first.")
+    if any(tensor.is_meta or is_lazy(tensor) for tensor in tensors):
+        raise ArgumentError(
+            "The model has no weights yet (lazy layers, or device 'meta'). Train it or load its weights first."
+        )
     # A student that was just trained may still carry gradients, which a copy has no use for.
     twin = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
     if not all(torch.isfinite(tensor).all() for tensor in twin.state_dict().values()):
@@ -217,7 +220,7 @@ def _copy_of(model: nn.Module) -> nn.Module:
 
 
 def _pictures(count: int, image_shape: tuple[int, int, int], seed: int) -> Tensor:
-    """uint8 [count, C, H, W]: noise, and from the third on a ramp, black and white ones."""
+    """Return uint8 [count, C, H, W]: noise, and of five or more, a ramp, a black and a white image."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randint(0, 256, (count, *image_shape), generator=generator, dtype=torch.uint8)
     if count > 4:
@@ -227,13 +230,13 @@ def _pictures(count: int, image_shape: tuple[int, int, int], seed: int) -> Tenso
 
 
 def _ask(model: nn.Module, images: Tensor, classes: Sequence[str]) -> Tensor:
-    """PyTorch's logits, checked for what every later step relies on."""
+    """Return PyTorch's logits, checked for what every later step relies on."""
     try:
         with torch.no_grad():
             answer = model(images)
     except Exception as error:  # whatever a model of someone else's raises
         raise ArgumentError(
-            f"The model can't take a batch of {len(images)} pictures of shape {tuple(images.shape[1:])}: "
+            f"The model can't take a batch of {len(images)} images of shape {tuple(images.shape[1:])}: "
             f"{_brief(error)}. Pass the image_shape that it was built for."
         ) from error
     if not isinstance(answer, Tensor):
@@ -243,7 +246,7 @@ def _ask(model: nn.Module, images: Tensor, classes: Sequence[str]) -> Tensor:
         )
     if answer.ndim not in (2, 4) or answer.shape[:2] != (len(images), len(classes)):
         raise ArgumentError(
-            f"Logits for {len(images)} pictures and {len(classes)} classes must be [{len(images)}, {len(classes)}] "
+            f"Logits for {len(images)} images and {len(classes)} classes must be [{len(images)}, {len(classes)}] "
             f"or [{len(images)}, {len(classes)}, H, W]; found {list(answer.shape)}. Pass the classes of the model."
         )
     if not torch.isfinite(answer).all():
@@ -254,7 +257,7 @@ def _ask(model: nn.Module, images: Tensor, classes: Sequence[str]) -> Tensor:
 
 
 def _translated(model: _Exportable, images: Tensor, opset: int) -> ModelProto:
-    """The model in ONNX's terms, by torch's exporter.
+    """Translate the model to ONNX with torch's exporter.
 
     By the one that builds on ``torch.export`` (and needs onnxscript): the older one, on TorchScript, is
     deprecated and on its way out.
@@ -272,7 +275,7 @@ def _translated(model: _Exportable, images: Tensor, opset: int) -> ModelProto:
         cause = error.__cause__ or error
         raise ArgumentError(
             f"torch can't express this model in ONNX: {_brief(cause)}. Usual causes: an operator that ONNX lacks, "
-            "branches that depend on the pictures' values, a batch size written into the model."
+            "branches that depend on the images' values, a batch size written into the model."
         ) from error
     written = next(entry.version for entry in proto.opset_import if entry.domain == "")
     if written != opset:
@@ -282,14 +285,14 @@ def _translated(model: _Exportable, images: Tensor, opset: int) -> ModelProto:
     if not proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
         raise ArgumentError(
             f"The model works for batches of {len(images)} alone once it is exported: its forward pass looks at the "
-            "number of pictures. Use -1 in view and reshape, and don't branch on len(images)."
+            "number of images. Use -1 in view and reshape, and don't branch on len(images)."
         )
     return proto
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What exporters tell their own developers is nothing to a learner; errors still come."""
+    """Silence the exporters' messages to their own developers; errors are still raised."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -304,7 +307,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _remove_traces(proto: ModelProto) -> None:
-    """Take out what torch notes of the machine that exported: paths, source lines, its own version."""
+    """Remove what torch records of the exporting machine: paths, source lines, its own version."""
     from onnx import AttributeProto
 
     def clean(graph: Any) -> None:
@@ -344,7 +347,7 @@ def _describe(
 
 
 def _runner(content: bytes, name: str) -> tuple[Callable[[Tensor], Tensor], str]:
-    """What runs the file: a function of its input, and its name for the report."""
+    """Return a function that runs the file on its input, and the runtime's name for the report."""
     import onnx
     from onnx.reference import ReferenceEvaluator
 
@@ -372,7 +375,7 @@ def _difference(run: Callable[[Tensor], Tensor], images: Tensor, wanted: Tensor)
 
 
 def _brief(error: BaseException) -> str:
-    """The first line of a message, shortened, with the kind of the error."""
+    """Return the first line of a message, shortened, with the kind of the error."""
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {lines[0] if lines else ''}"
     return text if len(text) <= _REPORTED else f"{text[:_REPORTED]}..."

@@ -104,9 +104,12 @@ class Ensemble(nn.Module):
     @torch.no_grad()
     def member_logits(self, images: Tensor) -> Tensor:
         """Return every member's logits [M, B, classes (, H, W)], float32 or float64, of float [B, C, H, W]."""
-        if self._together is None or not self._together.is_of(self.members):
+        if not torch.compiler.is_compiling() and (
+            self._together is None or not self._together.is_of(self.members)
+        ):
             self._together = _Together(self.members)
-        if self._together.takes(images):
+        # What traces a network (an export) can hold neither versions nor addresses: there, one after another.
+        if self._together is not None and not torch.compiler.is_compiling() and self._together.takes(images):
             logits = self._together.logits(images)
             return logits.to(at_least_float32(logits))
         _stay_in_eval_mode(self)
@@ -269,7 +272,7 @@ def _trains(module: nn.Module) -> bool:
 
 def _arrange(networks: Iterable[nn.Module], images: Tensor) -> bool:
     """Lay the kernels of private copies out for images such as these; return whether that is done now."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return False
     with torch.inference_mode(False), torch.no_grad():
         for network in networks:

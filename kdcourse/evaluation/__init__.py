@@ -1,4 +1,4 @@
-"""How good a model is, what it costs, and whether the difference between two is real."""
+"""Measure how good a model is, what it costs, and whether the difference between two is real."""
 
 from kdcourse.evaluation.compare import (
     GapRecovered,

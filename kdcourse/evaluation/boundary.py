@@ -1,4 +1,4 @@
-"""Boundary IoU: whether masks are right where it is hardest, along their borders.
+"""Compute boundary IoU: whether masks are right where it is hardest, along their borders.
 
 For a class with true mask G and predicted mask P (Cheng et al. 2021, "Boundary IoU: Improving Object-Centric
 Image Segmentation Evaluation", https://arxiv.org/abs/2103.16562, section "Boundary IoU"):
@@ -6,9 +6,9 @@ Image Segmentation Evaluation", https://arxiv.org/abs/2103.16562, section "Bound
     boundary IoU = |(G_d and G) and (P_d and P)| / |(G_d and G) or (P_d and P)|
 
 G_d holds the pixels within d pixels of G's contour, so G_d and G is the band just inside it, d pixels wide. As in
-the authors' own code, distance counts a diagonal step as one, d is a share of the picture's diagonal, rounded and
-at least 1 pixel, and the edge of the picture is a contour too. Two things are ours, since that code scores single
-objects: intersections and unions are summed over all pictures before dividing, as mean IoU does, and ignored
+the authors' own code, distance counts a diagonal step as one, d is a share of the image's diagonal, rounded and
+at least 1 pixel, and the edge of the image is a contour too. Two things are ours, since that code scores single
+objects: intersections and unions are summed over all images before dividing, as mean IoU does, and ignored
 pixels neither count nor make a contour.
 """
 
@@ -23,25 +23,25 @@ from kdcourse.data import IGNORE
 from kdcourse.errors import ArgumentError
 
 SHARE = 0.02  # of the diagonal: what Cheng et al. use for COCO and LVIS; 2 pixels at 64x64
-_AT_ONCE = 1 << 20  # pixels: the working memory stays the same for any number of pictures
+_AT_ONCE = 1 << 20  # pixels: the working memory stays the same for any number of images
 
 
 def boundary_width(height: int, width: int, share: float = SHARE) -> int:
-    """Pixels from a contour that count as its boundary: ``share`` of the diagonal, at least 1.
+    """Return how many pixels from a contour count as its boundary: ``share`` of the diagonal, at least 1.
 
     Raises:
         ArgumentError: a share outside (0, 1].
     """
     if not 0 < share <= 1:
         raise ArgumentError(
-            f"The boundary's width is a share of the picture's diagonal, above 0 and at most 1; found {share}. "
+            f"The boundary's width is a share of the image's diagonal, above 0 and at most 1; found {share}. "
             "Cheng et al. use 0.02."
         )
     return max(1, round(share * math.hypot(height, width)))
 
 
 def boundary_counts(predictions: Tensor, masks: Tensor, classes: int, share: float = SHARE) -> Tensor:
-    """Pixels of the boundaries' intersection (row 0) and union (row 1) by class: int64 [2, C] on the CPU.
+    """Count pixels of the boundaries' intersection (row 0) and union (row 1) by class: int64 [2, C] on the CPU.
 
     predictions, masks: whole numbers [N, H, W]; where ``masks`` holds `kdcourse.data.IGNORE`, predictions don't
     matter.
@@ -68,7 +68,7 @@ def boundary_counts(predictions: Tensor, masks: Tensor, classes: int, share: flo
 
 
 def boundary(labels: Tensor, counted: Tensor, distance: int) -> Tensor:
-    """Pixels within ``distance`` of one of another class or of the picture's edge: bool [N, H, W].
+    """Find pixels within ``distance`` of one of another class or of the image's edge: bool [N, H, W].
 
     labels: int16 [N, H, W]. counted: bool [N, H, W], False where a pixel is ignored: such pixels belong
     to no boundary, and neighbours don't see them.
@@ -85,7 +85,7 @@ def boundary(labels: Tensor, counted: Tensor, distance: int) -> Tensor:
 
 
 def _largest_around(values: Tensor, distance: int) -> Tensor:
-    """Largest value within ``distance`` rows and columns, [N, H, W] -> [N, H, W]."""
+    """Return the largest value within ``distance`` rows and columns, [N, H, W] -> [N, H, W]."""
     for axis in (1, 2):
         inner = values.shape[axis] - 1
         for _ in range(distance):

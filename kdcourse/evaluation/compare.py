@@ -1,4 +1,4 @@
-"""Is the difference real? Intervals over seeds, the share of the gap recovered, paired tests.
+"""Judge whether a difference is real: intervals over seeds, share of the gap recovered, paired tests.
 
 The quantile of Student's t comes from its closed form for whole degrees of freedom, so that the
 package needs no SciPy to run.
@@ -19,7 +19,7 @@ from kdcourse.errors import ArgumentError
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its confidence interval, from ``n`` observations, in their own unit."""
+    """Hold an estimate with its confidence interval, from ``n`` observations, in their own unit."""
 
     mean: float
     low: float
@@ -29,7 +29,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class GapRecovered:
-    """Share of the gap between plain student and teacher that distillation closes.
+    """Hold the share of the gap between baseline student and teacher that distillation closes.
 
     ``value``, ``low`` and ``high`` are None unless ``reported``: a ratio over a gap that may be
     zero means nothing. ``reason`` then says why, in words; it is "" otherwise. ``gap`` is teacher
@@ -54,7 +54,7 @@ def _values(values: Sequence[float], name: str) -> np.ndarray:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or len(array) == 0:
         raise ArgumentError(
-            f"{name} must be a list of numbers, one a seed; found shape {list(array.shape)}. "
+            f"{name} must be a list of numbers, one per seed; found shape {list(array.shape)}. "
             "Give the result of every seed."
         )
     if not np.isfinite(array).all():
@@ -76,7 +76,7 @@ def _pairs(a: Sequence[float], b: Sequence[float], names: tuple[str, str]) -> tu
 
 
 def t_quantile(confidence: float, degrees: int) -> float:
-    """The t with P(-t < T < t) = confidence, for Student's T with ``degrees`` degrees of freedom.
+    """Return the t with P(-t < T < t) = confidence, for Student's T with ``degrees`` degrees of freedom.
 
     Bisection on the angle theta = atan(t / sqrt(degrees)), for which the probability is a finite
     sum of powers of its cosine (Abramowitz and Stegun 1964, 26.7.3 for odd and 26.7.4 for even
@@ -108,7 +108,7 @@ def t_quantile(confidence: float, degrees: int) -> float:
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Mean over seeds with its two-sided interval by Student's t.
+    """Compute the mean over seeds with its two-sided interval by Student's t.
 
     mean +- t * s / sqrt(n), s with n - 1 in the denominator, t at n - 1 degrees of freedom.
 
@@ -126,7 +126,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Mean of a - b over paired seeds, with its interval by Student's t.
+    """Compute the mean of a - b over paired seeds, with its interval by Student's t.
 
     ``a[i]`` and ``b[i]`` share seed i (initial weights, order of the batches): what the seed alone
     does to both cancels, so the interval is narrower than that of two separate means.
@@ -141,7 +141,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float 
 def gap_recovered(
     plain: Sequence[float], distilled: Sequence[float], teacher: float, confidence: float = 0.95
 ) -> GapRecovered:
-    """G = (mean distilled - mean plain) / (teacher - mean plain), paired by seed.
+    """Compute G = (mean distilled - mean plain) / (teacher - mean plain), paired by seed.
 
     All three are scores where more is better, in one unit (for errors or losses pass them negated).
     0: distillation adds nothing; 1: the student is as good as its teacher; below 0: it hurts.
@@ -192,9 +192,9 @@ def gap_recovered(
 
 
 def mcnemar(correct_a: Sequence[bool] | Tensor, correct_b: Sequence[bool] | Tensor) -> float:
-    """Exact two-sided p that two models, right or wrong on the same pictures, are equally accurate.
+    """Compute the exact two-sided p that two models, scored on the same images, are equally accurate.
 
-    correct_a, correct_b: bool [N]. Only pictures that one model alone gets right count; if the models
+    correct_a, correct_b: bool [N]. Only images that one model alone gets right count; if the models
     are equal, each falls to either with probability 1/2 (McNemar 1947; exact binomial form). It speaks
     of these two trained models, not of other seeds: for those, `paired_difference`.
 
@@ -206,19 +206,19 @@ def mcnemar(correct_a: Sequence[bool] | Tensor, correct_b: Sequence[bool] | Tens
         array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
         if array.ndim != 1 or len(array) == 0 or array.dtype != np.bool_:
             raise ArgumentError(
-                f"{name} must hold True or False for each picture; found {array.dtype} {list(array.shape)}. "
+                f"{name} must hold True or False for each image; found {array.dtype} {list(array.shape)}. "
                 "Pass logits.argmax(1) == labels."
             )
         flags.append(array)
     first, second = flags
     if len(first) != len(second):
         raise ArgumentError(
-            f"correct_a and correct_b must speak of the same pictures; found {len(first)} and {len(second)}. "
+            f"correct_a and correct_b must speak of the same images; found {len(first)} and {len(second)}. "
             "Predict the same split with both models."
         )
     only_a, only_b = int((first & ~second).sum()), int((~first & second).sum())
     n, fewer = only_a + only_b, min(only_a, only_b)
-    # Whole numbers throughout: no rounding, however many pictures there are.
+    # Whole numbers throughout: no rounding, however many images there are.
     term = total = 1
     for k in range(1, fewer + 1):
         term = term * (n - k + 1) // k
@@ -227,10 +227,10 @@ def mcnemar(correct_a: Sequence[bool] | Tensor, correct_b: Sequence[bool] | Tens
 
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """A rate such as the accuracy on ``n`` test pictures, with Wilson's score interval.
+    """Compute a rate, such as the accuracy on ``n`` test images, with Wilson's score interval.
 
     Wilson 1927; stays inside 0..1 and is sound at 0 and n successes too. It covers the draw of the
-    test pictures, not the seed of the training.
+    test images, not the seed of the training.
 
     Raises:
         ArgumentError: n below 1, successes outside 0..n, confidence outside (0, 1).

@@ -1,29 +1,32 @@
-"""What a model costs: weights, bytes, multiply-accumulates, milliseconds, pictures a second."""
+"""Measure what a model costs: weights, bytes, multiply-accumulates, milliseconds, images per second."""
 
 from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kdcourse.errors import ArgumentError
-from kdcourse.evaluation.metrics import placement
+from kdcourse.evaluation.metrics import check_not_lazy
+from kdcourse.models.inputs import placement
 from kdcourse.training.precision import Precision, autocast
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What `cost` measured.
+    """Hold what `cost` measured.
 
     ``parameters`` trainable or not; ``bytes`` of the stored weights; ``macs`` multiply-accumulates a
-    picture; ``latency_ms`` median milliseconds for one picture and ``latency_iqr_ms`` the range
-    between its quartiles, over blocks of calls; ``throughput`` pictures a second in batches of
+    image; ``latency_ms`` median milliseconds for one image and ``latency_iqr_ms`` the range
+    between its quartiles, over blocks of calls; ``throughput`` images per second in batches of
     ``batch_size``. The last three are None where they were not asked for. ``device``, ``precision``
     and ``threads`` (CPU threads of one operation) say under what conditions.
     """
@@ -42,9 +45,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class CostRatio:
-    """How many times cheaper the student is than the teacher; more is better for the student.
+    """Hold how many times cheaper the student is than the teacher; more is better for the student.
 
-    ``times_faster`` compares the latency of one picture, ``times_throughput`` the pictures a second;
+    ``times_faster`` compares the latency of one image, ``times_throughput`` the images per second;
     both are None where either model was not timed.
     """
 
@@ -56,18 +59,16 @@ class CostRatio:
 
 
 def weight_bytes(model: nn.Module, *, as_file: bool = False) -> int:
-    """Bytes of what a checkpoint holds: parameters and persistent buffers, each in its own type.
+    """Count the bytes of what a checkpoint holds: parameters and persistent buffers, each in its own type.
 
-    Shared weights count once. ``as_file`` gives the size of the safetensors file instead, which adds
+    The packed weights of quantized layers (``torch.ao``) count too, with their scales. Shared weights count once.
+    ``as_file`` gives the size of the safetensors file instead, which adds
     a header with names and shapes.
+
+    Raises:
+        ArgumentError: lazy layers that have no weights yet.
     """
-    kept = model.state_dict().keys()
-    # named_parameters and named_buffers leave out what was seen before; state_dict repeats it.
-    stored = {
-        name: tensor.detach()
-        for name, tensor in chain(model.named_parameters(), model.named_buffers())
-        if name in kept
-    }
+    stored = _stored(model)
     if as_file:
         from safetensors.torch import save
 
@@ -76,13 +77,75 @@ def weight_bytes(model: nn.Module, *, as_file: bool = False) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in stored.values())
 
 
+def _stored(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint by name, each once; quantized ones as whole numbers and scales."""
+    check_not_lazy(model)
+    kept = model.state_dict()
+    # named_parameters and named_buffers leave out what was seen before; state_dict repeats it.
+    stored = {
+        name: tensor.detach()
+        for name, tensor in chain(model.named_parameters(), model.named_buffers())
+        if name in kept
+    }
+    seen = {
+        name
+        for named in (model.named_parameters, model.named_buffers)
+        for name, _ in named(remove_duplicate=False)
+    }
+    for name, value in kept.items():
+        if name not in seen:
+            for place, tensor in enumerate(value if isinstance(value, tuple) else (value,)):
+                if isinstance(tensor, Tensor):
+                    stored |= _unpacked(f"{name}.{place}", tensor.detach())
+    return stored
+
+
+def _unpacked(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """Return a tensor by its name; a quantized one as its whole numbers, scales and zero points."""
+    if not tensor.is_quantized:
+        return {name: tensor}
+    if tensor.qscheme() in (torch.per_channel_affine, torch.per_channel_affine_float_qparams):
+        scale, zero = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
+    else:
+        scale, zero = torch.tensor(tensor.q_scale()), torch.tensor(tensor.q_zero_point())
+    return {name: tensor.int_repr(), f"{name}.scale": scale, f"{name}.zero_point": zero}
+
+
+def _parameters(model: nn.Module) -> int:
+    """Count parameters, those that quantized layers keep packed included."""
+    known = sum(parameter.numel() for parameter in model.parameters())
+    plain = {name for name, _ in chain(model.named_parameters(), model.named_buffers())}
+    packed = {
+        name: tensor
+        for name, tensor in _stored(model).items()
+        if name not in plain and not name.endswith(("scale", "zero_point", "scale.0", "zero_point.0"))
+    }
+    return known + sum(tensor.numel() for tensor in packed.values())
+
+
+def _quantized_flops() -> dict[Any, Callable[..., int]]:
+    """Return the work of ``torch.ao``'s quantized layers, which torch's counter doesn't know, by operator."""
+
+    def linear(images: Any, packed: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+        return 2 * math.prod(images) * int(out_shape[-1])
+
+    def convolution(images: Any, packed: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+        return 2 * math.prod(out_shape) * math.prod(packed.unpack()[0].shape[1:])
+
+    ops = torch.ops.quantized
+    return {
+        **dict.fromkeys((ops.linear_dynamic, ops.linear, ops.linear_relu, ops.linear_relu_dynamic), linear),
+        **dict.fromkeys((ops.conv2d, ops.conv2d_relu), convolution),
+    }
+
+
 def _macs(model: nn.Module, images: Tensor) -> int:
-    """Multiply-accumulates of the matrix products and convolutions of one forward pass."""
+    """Count multiply-accumulates of the matrix products and convolutions of one forward pass."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     fast = torch.backends.mha.get_fastpath_enabled()
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=_quantized_flops())
     # Fused attention would hide its products from the counter.
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -90,7 +153,7 @@ def _macs(model: nn.Module, images: Tensor) -> int:
             model(images)
     except RuntimeError as error:
         raise ArgumentError(
-            f"The model can't take a picture of shape {tuple(images.shape[1:])}: {error}. "
+            f"The model can't take an image of shape {tuple(images.shape[1:])}: {error}. "
             "Pass the image_shape that the model was built for."
         ) from error
     finally:
@@ -99,7 +162,7 @@ def _macs(model: nn.Module, images: Tensor) -> int:
 
 
 def _time(run: Callable[[], None], threads: int, seconds: float) -> tuple[float, float]:
-    """Median and interquartile range of one call, in seconds."""
+    """Return the median and interquartile range of one call, in seconds."""
     # On its way in, Timer's module looks for a compiler and warns where it finds CUDA's without a GPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     from torch.utils.benchmark import Timer
@@ -125,21 +188,21 @@ def cost(
     batch_size: int = 256,
     seconds: float = 0.5,
 ) -> Cost:
-    """Size, work and speed of a model, an `Ensemble` included; the model itself isn't touched.
+    """Measure size, work and speed of a model, an `Ensemble` included; the model itself isn't changed.
 
     Everything runs on a copy in eval mode. MACs are those of matrix products, convolutions and
-    attention for one picture (`torch.utils.flop_counter`, which counts a multiply and an add as two);
+    attention for one image (`torch.utils.flop_counter`, which counts a multiply and an add as two);
     biases, normalisation and activations are left out. Times come from
     `torch.utils.benchmark.Timer` with warm-up, on as many threads as torch uses, and include
-    neither normalising nor copying the pictures.
+    neither normalising nor copying the images.
 
     Args:
         model: takes float [B, C, H, W].
-        image_shape: C, H, W of one picture.
+        image_shape: C, H, W of one image.
         latency: False skips both timings.
         precision: "float32" or "bfloat16", through `torch.autocast` as in `predict`.
         device: where to time; by default where the model's weights are.
-        batch_size: pictures at a time for the throughput.
+        batch_size: images at a time for the throughput.
         seconds: roughly how long each of the two timings lasts; a single batch that takes longer
             is still run to its end a few times.
 
@@ -157,6 +220,7 @@ def cost(
             f"batch_size must be at least 1 and seconds above 0; found {batch_size} and {seconds}. "
             "Leave both out for the usual 256 and 0.5."
         )
+    check_not_lazy(model)
     place, dtype = placement(model)
     place = place if device is None else torch.device(device)
     context = autocast(place, precision)
@@ -182,8 +246,8 @@ def cost(
         many, _ = _time(forward(images), threads, seconds)
         timed = (one * 1e3, spread * 1e3, batch_size / many)
     return Cost(
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        bytes=weight_bytes(model),
+        parameters=_parameters(twin),
+        bytes=weight_bytes(twin),
         macs=macs,
         latency_ms=timed[0],
         latency_iqr_ms=timed[1],
@@ -196,7 +260,7 @@ def cost(
 
 
 def compare_cost(teacher: Cost, student: Cost) -> CostRatio:
-    """Teacher over student for every cost: 50 means fifty times cheaper.
+    """Divide the teacher's costs by the student's: 50 means fifty times cheaper.
 
     Raises:
         ArgumentError: timed under different conditions, or a student without weights or MACs.

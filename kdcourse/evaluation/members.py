@@ -1,4 +1,4 @@
-"""An ensemble of any of the members: how good, how well calibrated, how much they differ."""
+"""Score ensembles of any of the members: accuracy, calibration, disagreement."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ AVERAGES = ("logits", "probabilities")
 
 @dataclass(frozen=True, eq=False)
 class MemberScores:
-    """What `member_scores` found; rates are 0 to 1.
+    """Hold what `member_scores` found; rates are 0 to 1.
 
     ``chosen`` and ``average`` say which ensemble: ``accuracy`` and ``calibration_error`` are its own.
     ``member_accuracy`` and ``member_calibration_error`` belong to each of the M members, chosen or not;
-    ``disagreement`` float64 [M, M] is the share of pictures that two members name differently;
+    ``disagreement`` float64 [M, M] is the share of images that two members name differently;
     ``mean_disagreement`` averages it over the pairs of chosen members, None where one is alone.
     """
 
@@ -38,7 +38,7 @@ class MemberScores:
 def member_scores(
     member_logits: Tensor, labels: Tensor, chosen: Sequence[int] | None = None, average: str = "logits"
 ) -> MemberScores:
-    """Scores of the ensemble of the ``chosen`` members, of every member alone, and of their pairs.
+    """Score the ensemble of the ``chosen`` members, every member alone, and their pairs.
 
     Args:
         member_logits: floating [M, N, C].
@@ -73,7 +73,7 @@ def member_scores(
 
 
 def average_members(member_logits: Tensor, average: str = "logits") -> Tensor:
-    """Members' logits [M, N, C] -> the ensemble's [N, C], float64, as `kdcourse.distillation.Ensemble` has it.
+    """Combine members' logits [M, N, C] to float64 [N, C], as `kdcourse.distillation.Ensemble` does.
 
     Raises:
         ArgumentError: another shape or type, or another word for ``average``.
@@ -92,12 +92,12 @@ def check_members(member_logits: Tensor) -> None:
     if not isinstance(member_logits, Tensor) or not member_logits.is_floating_point():
         found = member_logits.dtype if isinstance(member_logits, Tensor) else type(member_logits).__name__
         raise ArgumentError(
-            f"member_logits must be a floating tensor [members, pictures, classes]; found {found}. "
+            f"member_logits must be a floating tensor [members, images, classes]; found {found}. "
             "Stack the members' logits with torch.stack."
         )
     if member_logits.ndim != 3 or 0 in member_logits.shape:
         raise ArgumentError(
-            "member_logits must be [members, pictures, classes], none of them 0; found "
+            "member_logits must be [members, images, classes], none of them 0; found "
             f"{list(member_logits.shape)}. For one model alone pass logits[None]."
         )
     if not bool(member_logits.isfinite().all()):

@@ -1,34 +1,40 @@
-"""How good a classifier is: accuracy, calibration, and how closely it follows its teacher.
+"""Score a classifier: accuracy, calibration, and how closely it follows its teacher.
 
 Every metric takes logits [N, C] (any floating type, any device) and works in float64 on the CPU:
 there a confidence is exactly 1 only at logit gaps above 36 (float32: 17), and a mean over
-10,000 pictures carries no rounding that a table would show.
+10,000 images carries no rounding that a table would show.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from kdcourse.data.splits import Dataset, Split
 from kdcourse.errors import ArgumentError
-from kdcourse.models.inputs import call_keeping_input
+from kdcourse.models.inputs import call_keeping_input, images_at_once, placement
 from kdcourse.models.mode import evaluating
 from kdcourse.training.precision import Precision, autocast
 
-# -- from pictures to logits --------------------------------------------------------------------
+# -- from images to logits --------------------------------------------------------------------
 
 
-def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Device and floating type of the model's weights; (cpu, float32) where it has none."""
-    for weight in (*model.parameters(), *model.buffers()):
-        if weight.is_floating_point():
-            return weight.device, weight.dtype
-    return torch.device("cpu"), torch.float32
+def check_not_lazy(model: nn.Module) -> None:
+    """Raise ArgumentError where lazy layers (``nn.LazyLinear``) have no weights yet: nobody has trained them."""
+    lazy = [
+        name for name, weight in chain(model.named_parameters(), model.named_buffers()) if is_lazy(weight)
+    ]
+    if lazy:
+        raise ArgumentError(
+            f"{type(model).__name__} has lazy layers without weights ({', '.join(lazy[:3])}). Train it or load its "
+            "weights first; a forward pass of one batch gives it random ones."
+        )
 
 
 def predict(
@@ -39,40 +45,43 @@ def predict(
     batch_size: int = 512,
     precision: Precision = "float32",
 ) -> Tensor:
-    """The model's logits for every picture, in order; the model is left exactly as it was.
+    """Compute the model's logits for every image, in order; the model is left exactly as it was.
 
     Runs where the model's weights are, in eval mode, without gradients.
 
     Args:
         model: takes float [B, C, H, W], returns logits [B, classes].
-        split: a `Split`, or its pictures alone: uint8 [N, C, H, W]. A floating tensor is taken
+        split: a `Split`, or its images alone: uint8 [N, C, H, W]. A floating tensor is taken
             as normalised already.
         dataset: gives ``normalise``; use the data set that the model was trained on.
-        batch_size: pictures at a time; the result doesn't depend on it beyond rounding.
+        batch_size: images of 28x28 pixels at a time, of larger ones fewer, so that memory stays the same; the
+            result doesn't depend on it beyond rounding.
         precision: "float32" or "bfloat16", through `torch.autocast`.
 
     Returns:
         float32 [N, classes] on the CPU, an ordinary tensor that later losses may use.
 
     Raises:
-        ArgumentError: no pictures, wrong shape or type, a bad ``batch_size`` or ``precision``, or a
-            model that returns something other than one row of logits a picture.
+        ArgumentError: no images, wrong shape or type, a bad ``batch_size`` or ``precision``, or a
+            model that returns something other than one logit per class for each image.
     """
     images = split.images if isinstance(split, Split) else split
     if not isinstance(images, Tensor) or images.ndim != 4 or len(images) == 0:
         found = f"{list(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise ArgumentError(
-            f"predict needs at least one picture in a tensor [N, C, H, W]; found {found}. "
+            f"predict needs at least one image in a tensor [N, C, H, W]; found {found}. "
             "Pass a Split such as dataset.test, or add the missing axes with images[None]."
         )
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise ArgumentError(
-            f"Pictures must be uint8 (0..255) or floating (normalised already); found {images.dtype}. "
+            f"Images must be uint8 (0..255) or floating (normalised already); found {images.dtype}. "
             "Convert with .to(torch.uint8)."
         )
     if batch_size < 1:
         raise ArgumentError(f"batch_size must be at least 1; found {batch_size}. 512 suits most machines.")
+    check_not_lazy(model)
     device, dtype = placement(model)
+    batch_size, classes = images_at_once(batch_size, images), len(dataset.classes)
     parts = []
     # no_grad rather than inference_mode: what a model keeps of a batch stays usable in training.
     with evaluating(model), torch.no_grad(), autocast(device, precision):
@@ -83,8 +92,13 @@ def predict(
             if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(batch):
                 found = f"{list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
                 raise ArgumentError(
-                    f"The model must return logits [{len(batch)}, classes] for {len(batch)} pictures; "
+                    f"The model must return logits [{len(batch)}, classes] for {len(batch)} images; "
                     f"found {found}. Wrap it in a module that returns the logits alone."
+                )
+            if logits.shape[1] != classes:
+                raise ArgumentError(
+                    f"The model returns {logits.shape[1]} logits per image, and {dataset.name!r} has {classes} "
+                    f"classes. Build it with num_classes={classes}, or select the classes' logits in a module."
                 )
             parts.append(logits.float().cpu())
     return torch.cat(parts)
@@ -94,7 +108,7 @@ def predict(
 
 
 def _logits(value: Tensor, name: str = "logits") -> Tensor:
-    """``value`` as float64 on the CPU, or an ArgumentError that says what is wrong with it."""
+    """Return ``value`` as float64 on the CPU, or raise ArgumentError that says what is wrong with it."""
     if not isinstance(value, Tensor) or not value.is_floating_point():
         found = value.dtype if isinstance(value, Tensor) else type(value).__name__
         raise ArgumentError(
@@ -103,8 +117,8 @@ def _logits(value: Tensor, name: str = "logits") -> Tensor:
         )
     if value.ndim != 2 or value.shape[0] == 0 or value.shape[1] < 2:
         raise ArgumentError(
-            f"{name} must have shape [N, C] with at least one picture and two classes; found "
-            f"{list(value.shape)}. One row a picture, one column a class."
+            f"{name} must have shape [N, C] with at least one image and two classes; found "
+            f"{list(value.shape)}. One row per image, one column per class."
         )
     # MPS has no float64, so the move comes first.
     value = value.detach().cpu().double()
@@ -136,7 +150,7 @@ def _logits_and_labels(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     if low < 0 or high >= classes:
         raise ArgumentError(
             f"labels must lie in 0..{classes - 1} ({classes} columns of logits); found {low} to {high}. "
-            "Number the classes from 0 and give the model one output a class."
+            "Number the classes from 0 and give the model one output per class."
         )
     return logits, labels
 
@@ -155,7 +169,7 @@ def _two_logits(first: Tensor, second: Tensor, names: tuple[str, str]) -> tuple[
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Share of pictures, 0 to 1, whose largest logit is that of the label.
+    """Compute the share of images, 0 to 1, whose largest logit is that of the label.
 
     logits [N, C], labels [N]. Where logits tie, the lowest class index is the prediction.
 
@@ -167,7 +181,7 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
 
 
 def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
-    """Mean of -log p(label), in nats (divide by log 2 for bits).
+    """Compute the mean of -log p(label), in nats (divide by log 2 for bits).
 
     logits [N, C], labels [N]. A proper score: only the true probabilities minimise it
     (Gneiting and Raftery 2007, section 4).
@@ -181,10 +195,10 @@ def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """What a reliability diagram shows, bin by bin; made by `reliability`.
+    """Hold what a reliability diagram shows, bin by bin; made by `reliability`.
 
     ``edges`` float64 [bins + 1]; ``confidence`` and ``accuracy`` float64 [bins], means over the
-    bin's pictures, NaN where it has none; ``count`` int64 [bins].
+    bin's images, NaN where it has none; ``count`` int64 [bins].
     """
 
     edges: Tensor
@@ -194,13 +208,13 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: |accuracy - confidence| averaged over the pictures."""
+        """Return the expected calibration error: |accuracy - confidence| averaged over the images."""
         gap = (self.accuracy - self.confidence).abs().nan_to_num(0.0)
         return float((gap * self.count).sum() / self.count.sum())
 
 
 def reliability(logits: Tensor, labels: Tensor, bins: int = 15) -> Reliability:
-    """Confidence and accuracy of the top prediction, in equal-width bins of confidence.
+    """Compute confidence and accuracy of the top prediction, in equal-width bins of confidence.
 
     logits [N, C], labels [N]. Bin m of M holds confidences in ((m - 1)/M, m/M], as in Guo et
     al. 2017 ("On Calibration of Modern Neural Networks", section 2).
@@ -228,9 +242,9 @@ def reliability(logits: Tensor, labels: Tensor, bins: int = 15) -> Reliability:
 
 
 def expected_calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
-    """How far confidence is from accuracy, 0 to 1, averaged over the pictures.
+    """Compute how far confidence is from accuracy, 0 to 1, averaged over the images.
 
-    ECE = sum over bins of (pictures in the bin / N) * |accuracy - confidence|, Guo et al. 2017,
+    ECE = sum over bins of (images in the bin / N) * |accuracy - confidence|, Guo et al. 2017,
     equation 3. torchmetrics closes its bins on the left and gives a confidence of exactly 1 a bin
     of its own, so its figure can differ where a confidence lies exactly on an edge.
 
@@ -241,7 +255,7 @@ def expected_calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -
 
 
 def confusion(logits: Tensor, labels: Tensor) -> Tensor:
-    """Pictures by label (row) and prediction (column), int64 [C, C] on the CPU.
+    """Count images by label (row) and prediction (column), int64 [C, C] on the CPU.
 
     Raises:
         ArgumentError: as `accuracy`.
@@ -256,7 +270,7 @@ def confusion(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def agreement(logits_a: Tensor, logits_b: Tensor) -> float:
-    """Share of pictures, 0 to 1, for which both models predict the same class, right or wrong.
+    """Compute the share of images, 0 to 1, for which both models predict the same class, right or wrong.
 
     logits_a, logits_b [N, C]. Top-1 agreement of Stanton et al. 2021 ("Does Knowledge
     Distillation Really Work?", section 3).
@@ -269,7 +283,7 @@ def agreement(logits_a: Tensor, logits_b: Tensor) -> float:
 
 
 def kl_to_teacher(student_logits: Tensor, teacher_logits: Tensor) -> float:
-    """Mean KL(teacher || student) in nats, at temperature 1; 0 where the student copies the teacher.
+    """Compute the mean KL(teacher || student) in nats, at temperature 1; 0 for equal predictions.
 
     student_logits, teacher_logits [N, C]. KL = sum over classes of p * (log p - log q), p the
     teacher's probability, q the student's, with 0 * log 0 = 0.
@@ -290,7 +304,7 @@ def kl_to_teacher(student_logits: Tensor, teacher_logits: Tensor) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Everything `evaluate` found: rates 0 to 1, likelihood and KL in nats.
+    """Hold everything `evaluate` found: rates 0 to 1, likelihood and KL in nats.
 
     ``agreement`` and ``kl_to_teacher`` are None without a teacher. ``confusion`` int64 [C, C] has a
     row a label and a column a prediction.
@@ -306,12 +320,12 @@ class Scores:
     confusion: Tensor
 
     def as_dict(self) -> dict[str, Any]:
-        """Numbers and lists alone, ready for JSON: NaN and infinity become None."""
+        """Return numbers and lists alone, ready for JSON: NaN and infinity become None."""
         return {name: plain(value) for name, value in vars(self).items()}
 
 
 def plain(value: Any) -> Any:
-    """A score as numbers and lists, which JSON can hold: NaN and infinity become None."""
+    """Convert a score to numbers and lists, which JSON can hold: NaN and infinity become None."""
     if isinstance(value, Tensor):
         return plain(value.tolist())
     if isinstance(value, Reliability):
@@ -324,9 +338,9 @@ def plain(value: Any) -> Any:
 def evaluate(
     logits: Tensor, labels: Tensor, teacher_logits: Tensor | None = None, *, bins: int = 15
 ) -> Scores:
-    """All metrics of one model on one split.
+    """Compute all metrics of one model on one split.
 
-    logits [N, C], labels [N], teacher_logits [N, C] for the same pictures.
+    logits [N, C], labels [N], teacher_logits [N, C] for the same images.
 
     Raises:
         ArgumentError: as `accuracy`, `reliability` and `agreement`.

@@ -1,4 +1,4 @@
-"""Which pictures which models get wrong, and for what they take them."""
+"""Find the images that models get wrong, and the classes they predict for them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def find_mistakes(
     right: Collection[str] = (),
     pair: tuple[int, int] | None = None,
 ) -> Tensor:
-    """Positions of the pictures that somebody gets wrong, in their order.
+    """Return positions of the images that at least one model gets wrong, in their order.
 
     Args:
         labels: whole numbers [N].
         logits_by_name: model -> floating [N, C].
         wrong: models that must all err; none named: at least one model errs.
         right: models that must all be right.
-        pair: (label, said): keeps the pictures of that label for which one of the models that err, of
+        pair: (label, said): keeps the images of that label for which one of the models that err, of
             those in ``wrong`` where there are any, names class ``said``.
 
     Returns:
@@ -57,9 +57,9 @@ def confused_pairs(
     wrong: Collection[str] = (),
     right: Collection[str] = (),
 ) -> list[tuple[int, int, int]]:
-    """(label, said, pictures) of what `find_mistakes` finds, the commonest first.
+    """Return (label, prediction, count) of what `find_mistakes` finds, the commonest first.
 
-    A picture that two models take for different classes counts for both pairs, one on which they agree once.
+    A image that two models take for different classes counts for both pairs, one on which they agree once.
 
     Raises:
         ArgumentError: as `find_mistakes`.
@@ -80,7 +80,7 @@ def confused_pairs(
 def _checked(
     labels: Tensor, logits_by_name: Mapping[str, Tensor], wrong: Collection[str], right: Collection[str]
 ) -> Tensor:
-    """``labels`` on the CPU, once everything fits."""
+    """Return ``labels`` on the CPU, checked."""
     if not logits_by_name:
         raise ArgumentError("Mistakes need at least one model's logits; found none. Pass {name: logits}.")
     unknown = ({*wrong} | {*right}) - {*logits_by_name}
@@ -99,6 +99,6 @@ def _checked(
             found = f"{list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
             raise ArgumentError(
                 f"The logits of {name!r} must be [{len(labels)}, classes], a row a label; found {found}. "
-                "Predict the very pictures that the labels belong to."
+                "Predict the very images that the labels belong to."
             )
     return labels.detach().cpu()

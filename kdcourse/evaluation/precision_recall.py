@@ -1,7 +1,7 @@
-"""Precision and recall at every threshold, counted as the pictures go by.
+"""Compute precision and recall at every threshold, batch by batch.
 
-A picture has thousands of pixels, and a curve over a whole split would need all their scores sorted.
-Here each score is only counted, in one of 20,481 cells a class: its log-odds log(p / (1 - p)), rounded to
+A image has thousands of pixels, and a curve over a whole split would need all their scores sorted.
+Here each score is only counted, in one of 20,481 cells per class: its log-odds log(p / (1 - p)), rounded to
 the nearest 1/512 between -20 and 20. In log-odds the cells lie closest where scores crowd, near 0 and 1.
 
 The curve is exact for the rounded scores. Scores that fall into one cell (0.0005 wide at p = 0.5, 0.000002
@@ -33,7 +33,7 @@ _AT_ONCE = 1 << 18
 
 @dataclass(frozen=True, eq=False)
 class PrecisionRecallCurve:
-    """One curve, its points in the order of scikit-learn's ``precision_recall_curve``.
+    """Hold one curve, its points in the order of scikit-learn's ``precision_recall_curve``.
 
     ``thresholds`` float64 [K], ascending probabilities; ``precision`` and ``recall`` float64 [K + 1] belong
     to calling positive whatever scores at least the threshold, and end with 1 and 0, the point at which
@@ -49,7 +49,7 @@ class PrecisionRecallCurve:
 
     @property
     def average_precision(self) -> float:
-        """AP = sum over thresholds of (recall_k - recall_k+1) * precision_k, 0 to 1; NaN without a positive.
+        """Return AP = sum over thresholds of (recall_k - recall_k+1) * precision_k, 0 to 1; NaN without a positive.
 
         Not interpolated, as scikit-learn's ``average_precision_score`` (Manning, Raghavan and Schütze 2008,
         "Introduction to Information Retrieval", section 8.4).
@@ -57,7 +57,7 @@ class PrecisionRecallCurve:
         return float(((self.recall[:-1] - self.recall[1:]) * self.precision[:-1]).sum())
 
     def at(self, threshold: float) -> tuple[float, float]:
-        """Precision and recall of calling positive whatever has at least this probability.
+        """Return precision and recall of calling positive whatever has at least this probability.
 
         Raises:
             ArgumentError: a threshold outside 0 to 1.
@@ -73,7 +73,7 @@ class PrecisionRecallCurve:
 
 @dataclass(frozen=True, eq=False)
 class PrecisionRecall:
-    """A curve for each class against all others, and ``micro``, which pools them.
+    """Hold a curve for each class against all others, and ``micro``, which pools them.
 
     In ``micro`` every pixel counts once for each class: is it of this class, and how likely did the model
     find that?
@@ -84,23 +84,23 @@ class PrecisionRecall:
 
     @property
     def average_precision(self) -> Tensor:
-        """Of each class, float64 [C]; NaN for a class that no pixel belongs to."""
+        """Return AP of each class, float64 [C]; NaN for a class that no pixel belongs to."""
         return torch.tensor([curve.average_precision for curve in self.per_class], dtype=torch.float64)
 
     @property
     def mean_average_precision(self) -> float:
-        """Mean over the classes that some pixel belongs to."""
+        """Return the mean AP over the classes that some pixel belongs to."""
         return float(self.average_precision.nanmean())
 
 
 def precision_recall(scores: Tensor, masks: Tensor, *, probabilities: bool = False) -> PrecisionRecall:
-    """Precision-recall curves of every class against the others, and of all of them pooled.
+    """Compute precision-recall curves of every class against the others, and of all of them pooled.
 
-    Memory doesn't grow with the pictures beyond those passed; for more than fit in memory, use
+    Memory doesn't grow with the images beyond those passed; for more than fit in memory, use
     `PrecisionRecallTally` batch by batch.
 
     Args:
-        scores: logits, floating [N, C, H, W] (or [N, C], one row a picture).
+        scores: logits, floating [N, C, H, W] (or [N, C], one row per image).
         masks: whole numbers [N, H, W] (or [N]), classes 0 to C - 1; `kdcourse.data.IGNORE` leaves a pixel out.
         probabilities: ``scores`` are probabilities already.
 
@@ -120,7 +120,7 @@ def precision_recall(scores: Tensor, masks: Tensor, *, probabilities: bool = Fal
 
 
 class PrecisionRecallTally:
-    """Counts scores batch by batch; `curves` may be asked for at any time.
+    """Count scores batch by batch; `curves` may be called at any time.
 
     Raises:
         ArgumentError: fewer than two classes.
@@ -157,7 +157,7 @@ class PrecisionRecallTally:
         self._own += torch.bincount(cells.gather(0, labels[None])[0], minlength=len(self._own))
 
     def curves(self) -> PrecisionRecall:
-        """The curves of all pixels counted so far.
+        """Return the curves of all pixels counted so far.
 
         Raises:
             ArgumentError: none were.
@@ -175,7 +175,7 @@ class PrecisionRecallTally:
 
 
 def _curve(everything: Tensor, own: Tensor) -> PrecisionRecallCurve:
-    """From counts of all scores and of those of the class, int64 [cells] each, cells ascending."""
+    """Return a curve from counts of all scores and of the class's, int64 [cells] each, cells ascending."""
     filled = everything.nonzero().flatten()
     # At a threshold, whatever lies in its cell or above is called positive.
     called = everything[filled].flip(0).cumsum(0).flip(0)
@@ -192,7 +192,7 @@ def _curve(everything: Tensor, own: Tensor) -> PrecisionRecallCurve:
 
 
 def log_odds(logits: Tensor) -> Tensor:
-    """log(p / (1 - p)) of the softmax over the classes, [C, M] -> float32 [C, M]; infinite at worst, never NaN.
+    """Compute log(p / (1 - p)) of the softmax over classes, [C, M] -> float32 [C, M]; may be infinite, never NaN.
 
     1 - p is added up from the other classes' shares, so that it keeps its digits where p is almost 1.
     """
@@ -207,7 +207,7 @@ def log_odds(logits: Tensor) -> Tensor:
 
 
 def in_chunks(scores: Tensor, masks: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Scores [B, C, ...] and masks [B, ...] a few pictures at a time, as float64 [C, M] and int64 [M] on the CPU.
+    """Yield scores [B, C, ...] and masks [B, ...] a few images at a time, float64 [C, M] and int64 [M] on the CPU.
 
     M pixels are those that are not ignored.
     """
@@ -240,15 +240,15 @@ def check_scores_and_masks(scores: Tensor, masks: Tensor, classes: int) -> None:
     _check_scores(scores)
     if scores.shape[1] != classes:
         raise ArgumentError(
-            f"The scores must have one channel a class, {classes}, along dimension 1; found {list(scores.shape)}. "
-            "Give the model one output a class."
+            f"The scores must have one channel per class, {classes}, along dimension 1; found {list(scores.shape)}. "
+            "Give the model one output per class."
         )
     check_masks(masks, classes)
     wanted = [len(scores), *scores.shape[2:]]
     if list(masks.shape) != wanted:
         raise ArgumentError(
             f"masks must have shape {wanted} to go with scores {list(scores.shape)}; found {list(masks.shape)}. "
-            "Predict the very pictures that the masks belong to, and bring the logits to the masks' height and "
+            "Predict the very images that the masks belong to, and bring the logits to the masks' height and "
             "width (torch.nn.functional.interpolate) if the model returns smaller ones."
         )
 
@@ -262,7 +262,7 @@ def _check_scores(scores: Tensor) -> None:
     if scores.ndim < 2 or scores.shape[1] < 2 or scores.numel() == 0:
         raise ArgumentError(
             "The scores must have shape [B, C, H, W] with at least one pixel and two classes; found "
-            f"{list(scores.shape)}. A single picture needs logits[None]."
+            f"{list(scores.shape)}. A single image needs logits[None]."
         )
     # A sum is quick and shows nearly always that there is nothing to look for.
     if bool(scores.detach().sum().isfinite()):
@@ -271,7 +271,7 @@ def _check_scores(scores: Tensor) -> None:
     if bad.any():
         picture = int(bad.flatten(1).any(dim=1).nonzero()[0])
         raise ArgumentError(
-            f"The scores must be finite; found {int(bad.sum())} NaN or infinite values, the first in picture "
+            f"The scores must be finite; found {int(bad.sum())} NaN or infinite values, the first in image "
             f"{picture}. Look for a training run that diverged, or a float16 overflow (try precision='bfloat16')."
         )
 
@@ -281,7 +281,7 @@ def check_masks(masks: Tensor, classes: int) -> None:
     if not isinstance(masks, Tensor) or masks.is_floating_point() or masks.dtype == torch.bool:
         found = masks.dtype if isinstance(masks, Tensor) else type(masks).__name__
         raise ArgumentError(
-            f"masks must be a tensor of whole numbers, one class index a pixel; found {found}. "
+            f"masks must be a tensor of whole numbers, one class index per pixel; found {found}. "
             "Take them from a split, such as dataset.test.masks."
         )
     strange = masks[(masks != IGNORE) & ((masks < 0) | (masks >= classes))]

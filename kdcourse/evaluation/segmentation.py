@@ -1,7 +1,7 @@
-"""How good predicted masks are: overlap, borders, ranking and calibration, pixel by pixel.
+"""Score predicted masks: overlap, borders, ranking and calibration, pixel by pixel.
 
-Masks hold a class index a pixel; `kdcourse.data.IGNORE` in the true mask leaves a pixel out of everything.
-Every rate is of all pixels of all pictures together, not a mean over pictures. A class that occurs neither in
+Masks hold one class index per pixel; `kdcourse.data.IGNORE` in the true mask leaves a pixel out of everything.
+Every rate is of all pixels of all images together, not a mean over images. A class that occurs neither in
 the truth nor in the predictions says nothing about a model: its own rate is NaN and means leave it out. A class
 that is predicted without being there scores 0.
 """
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kdcourse.data import IGNORE, MaskedSplit, SegmentationDataset
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation.boundary import SHARE, boundary_counts, boundary_width
-from kdcourse.evaluation.metrics import Reliability, placement, plain
+from kdcourse.evaluation.metrics import Reliability, check_not_lazy, plain
 from kdcourse.evaluation.precision_recall import (
     PrecisionRecall,
     PrecisionRecallTally,
@@ -28,19 +28,21 @@ from kdcourse.evaluation.precision_recall import (
     in_chunks,
     log_odds,
 )
-from kdcourse.models.inputs import call_keeping_input
+from kdcourse.models.inputs import call_keeping_input, images_at_once, placement
 from kdcourse.models.mode import evaluating
 from kdcourse.training import task
 from kdcourse.training.precision import Precision, autocast
+
+_SIDE = 64  # pixels, of the images that batch sizes here are meant for
 
 # -- masks against masks ------------------------------------------------------------------------
 
 
 def mean_iou(predictions: Tensor, masks: Tensor, classes: int) -> float:
-    """Mean over the classes of intersection over union, 0 to 1.
+    """Compute the mean over the classes of intersection over union, 0 to 1.
 
     IoU = true positives / (true positives + false positives + false negatives), counted over all pixels of all
-    pictures (Everingham et al. 2015, "The PASCAL Visual Object Classes Challenge: A Retrospective", section 4.2).
+    images (Everingham et al. 2015, "The PASCAL Visual Object Classes Challenge: A Retrospective", section 4.2).
 
     Args:
         predictions: whole numbers [N, H, W], classes 0 to C - 1; where ``masks`` is ignored, anything.
@@ -54,12 +56,12 @@ def mean_iou(predictions: Tensor, masks: Tensor, classes: int) -> float:
 
 
 def iou_per_class(predictions: Tensor, masks: Tensor, classes: int) -> Tensor:
-    """Intersection over union of each class, float64 [C]; arguments and errors as `mean_iou`."""
+    """Compute intersection over union of each class, float64 [C]; arguments and errors as `mean_iou`."""
     return task.iou_per_class(_confusion(predictions, masks, classes))
 
 
 def pixel_accuracy(predictions: Tensor, masks: Tensor) -> float:
-    """Share of pixels, 0 to 1, that are given their class; arguments and errors as `mean_iou`.
+    """Compute the share of pixels, 0 to 1, that are given their class; arguments and errors as `mean_iou`.
 
     Where most pixels are background, saying "background" everywhere scores high: read it beside mean IoU.
     """
@@ -68,12 +70,12 @@ def pixel_accuracy(predictions: Tensor, masks: Tensor) -> float:
 
 
 def dice(predictions: Tensor, masks: Tensor, classes: int) -> float:
-    """Mean over the classes of their Dice coefficient, 0 to 1; arguments and errors as `mean_iou`."""
+    """Compute the mean over the classes of their Dice coefficient, 0 to 1; arguments and errors as `mean_iou`."""
     return float(dice_per_class(predictions, masks, classes).nanmean())
 
 
 def dice_per_class(predictions: Tensor, masks: Tensor, classes: int) -> Tensor:
-    """Dice coefficient of each class, float64 [C]; arguments and errors as `mean_iou`.
+    """Compute the Dice coefficient of each class, float64 [C]; arguments and errors as `mean_iou`.
 
     Dice = 2 * |both| / (|true| + |predicted|) (Dice 1945). It is the F1 score of the class's pixels, and
     2 * IoU / (1 + IoU).
@@ -82,13 +84,13 @@ def dice_per_class(predictions: Tensor, masks: Tensor, classes: int) -> Tensor:
 
 
 def boundary_iou(predictions: Tensor, masks: Tensor, classes: int, *, share: float = SHARE) -> float:
-    """Mean over the classes of boundary IoU, 0 to 1; `kdcourse.evaluation.boundary` has the definition.
+    """Compute the mean over the classes of boundary IoU, 0 to 1; `kdcourse.evaluation.boundary` has the definition.
 
     Args:
         predictions: whole numbers [N, H, W], classes 0 to C - 1; where ``masks`` is ignored, anything.
         masks: whole numbers [N, H, W], the truth.
         classes: C.
-        share: width of the boundary as a share of the picture's diagonal; it is at least one pixel.
+        share: width of the boundary as a share of the image's diagonal; it is at least one pixel.
 
     Raises:
         ArgumentError: as `mean_iou`; a share outside (0, 1].
@@ -99,14 +101,14 @@ def boundary_iou(predictions: Tensor, masks: Tensor, classes: int, *, share: flo
 def boundary_iou_per_class(
     predictions: Tensor, masks: Tensor, classes: int, *, share: float = SHARE
 ) -> Tensor:
-    """Boundary IoU of each class, float64 [C]; arguments and errors as `boundary_iou`."""
+    """Compute boundary IoU of each class, float64 [C]; arguments and errors as `boundary_iou`."""
     _check_pair(predictions, masks, classes)
     both, either = boundary_counts(predictions, masks, classes, share)
     return both.double() / either
 
 
 def mask_agreement(predictions_a: Tensor, predictions_b: Tensor, masks: Tensor | None = None) -> float:
-    """Share of pixels, 0 to 1, to which two models give the same class, right or wrong.
+    """Compute the share of pixels, 0 to 1, to which two models give the same class, right or wrong.
 
     predictions_a, predictions_b: whole numbers [N, H, W]. Where ``masks`` [N, H, W], if given, is ignored, pixels
     are left out.
@@ -146,7 +148,7 @@ def _check_labels(labels: Tensor, name: str) -> None:
     if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.dtype == torch.bool:
         found = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
         raise ArgumentError(
-            f"{name} must be a tensor of whole numbers, one class index a pixel; found {found}. "
+            f"{name} must be a tensor of whole numbers, one class index per pixel; found {found}. "
             "Turn logits [N, C, H, W] into masks with .argmax(1), or use predict_masks."
         )
     if labels.ndim != 3:
@@ -159,7 +161,7 @@ def _check_shapes(one: Tensor, other: Tensor, names: tuple[str, str]) -> None:
     if one.shape != other.shape:
         raise ArgumentError(
             f"{names[0]} and {names[1]} must have one shape; found {list(one.shape)} and {list(other.shape)}. "
-            "Both must be of the very same pictures, at the same height and width."
+            "Both must be of the very same images, at the same height and width."
         )
 
 
@@ -176,7 +178,7 @@ def _check_pair(predictions: Tensor, masks: Tensor, classes: int) -> None:
     if low < 0 or high >= classes:
         raise ArgumentError(
             f"predictions must lie in 0..{classes - 1} ({classes} classes); found {low} to {high}. Use a model with "
-            "one output a class, numbered as the masks are."
+            "one output per class, numbered as the masks are."
         )
 
 
@@ -185,10 +187,10 @@ def _check_pair(predictions: Tensor, masks: Tensor, classes: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class SegmentationScores:
-    """Everything that `SegmentationTally` counted; rates 0 to 1, likelihood in nats a pixel.
+    """Hold everything that `SegmentationTally` counted; rates 0 to 1, likelihood in nats per pixel.
 
-    Tensors [C] have a value a class, NaN for one that occurs nowhere; ``confusion`` int64 [C, C] counts pixels,
-    a row a true class and a column a predicted one. ``pixels`` were scored, ignored ones are not among them.
+    Tensors [C] have one value per class, NaN for one that occurs nowhere; ``confusion`` int64 [C, C] counts pixels,
+    one row per true class, one column per predicted one. ``pixels`` were scored, ignored ones are not among them.
     """
 
     pictures: int
@@ -208,11 +210,11 @@ class SegmentationScores:
 
     @property
     def average_precision(self) -> float:
-        """Of all classes pooled, see `PrecisionRecall.micro`."""
+        """Return average precision of all classes pooled, see `PrecisionRecall.micro`."""
         return self.precision_recall.micro.average_precision
 
     def as_dict(self) -> dict[str, Any]:
-        """Numbers and lists alone, ready for JSON: NaN becomes None, of the curves only their average precision."""
+        """Return numbers and lists alone, for JSON: NaN becomes None, of the curves only average precision."""
         curves = self.precision_recall
         found = {name: value for name, value in vars(self).items() if name != "precision_recall"}
         found["average_precision"] = self.average_precision
@@ -222,14 +224,14 @@ class SegmentationScores:
 
 
 class SegmentationTally:
-    """Counts what `SegmentationScores` needs, batch by batch: memory doesn't grow with the pictures.
+    """Count what `SegmentationScores` needs, batch by batch: memory doesn't grow with the images.
 
     Confidence and calibration are those of every pixel's likeliest class (Guo et al. 2017, section 2), as in
     `kdcourse.evaluation.reliability`.
 
     Args:
         classes: how many there are.
-        share: width of boundaries as a share of the picture's diagonal, see `boundary_iou`.
+        share: width of boundaries as a share of the image's diagonal, see `boundary_iou`.
         bins: of confidence, for the calibration.
 
     Raises:
@@ -262,7 +264,7 @@ class SegmentationTally:
         """
         if isinstance(logits, Tensor) and logits.ndim != 4:
             raise ArgumentError(
-                f"logits must have shape [B, C, H, W]; found {list(logits.shape)}. A single picture needs logits[None]."
+                f"logits must have shape [B, C, H, W]; found {list(logits.shape)}. A single image needs logits[None]."
             )
         check_scores_and_masks(logits, masks, self.classes)
         said, truth = _masks(logits), masks.cpu()
@@ -288,7 +290,7 @@ class SegmentationTally:
         return torch.arange(self.bins + 1, dtype=torch.float64) / self.bins
 
     def scores(self) -> SegmentationScores:
-        """What all batches so far amount to.
+        """Convert the counts of all batches so far to metrics.
 
         Raises:
             ArgumentError: not a single pixel was counted.
@@ -318,7 +320,7 @@ class SegmentationTally:
         )
 
 
-# -- from pictures to masks ---------------------------------------------------------------------
+# -- from images to masks ---------------------------------------------------------------------
 
 
 def evaluate_segmentation(
@@ -331,7 +333,7 @@ def evaluate_segmentation(
     share: float = SHARE,
     bins: int = 15,
 ) -> SegmentationScores:
-    """All metrics of one model on one split; the model is left exactly as it was.
+    """Compute all metrics of one model on one split; the model is left exactly as it was.
 
     Runs where the model's weights are, in eval mode, without gradients; no more than a batch of logits is ever
     held. For the predicted masks as well, ask with `evaluate_with_masks`.
@@ -340,13 +342,14 @@ def evaluate_segmentation(
         model: takes float [B, 3, H, W], returns logits [B, C, H, W].
         split: such as ``dataset.test``.
         dataset: gives ``normalise`` and the classes; use the one that the model was trained on.
-        batch_size: pictures at a time; the result doesn't depend on it beyond rounding.
+        batch_size: images of 64x64 pixels at a time, of larger ones fewer, so that memory stays the same; the
+            result doesn't depend on it beyond rounding.
         precision: "float32" or "bfloat16", through `torch.autocast`.
         share: see `boundary_iou`.
         bins: of confidence, for the calibration.
 
     Raises:
-        ArgumentError: a model that returns something other than logits [B, C, H, W], one channel a class; NaN
+        ArgumentError: a model that returns something other than logits [B, C, H, W], one channel per class; NaN
             or infinity; a split without a pixel to score; a bad ``batch_size``, ``precision``, ``share``, ``bins``.
     """
     scores, _ = evaluate_with_masks(
@@ -365,7 +368,7 @@ def evaluate_with_masks(
     share: float = SHARE,
     bins: int = 15,
 ) -> tuple[SegmentationScores, Tensor]:
-    """What `evaluate_segmentation` and `predict_masks` find, the model being asked only once.
+    """Compute scores and masks with one forward pass per batch.
 
     Arguments and errors as `evaluate_segmentation`.
 
@@ -373,7 +376,8 @@ def evaluate_with_masks(
         The scores, and the predicted masks uint8 [N, H, W] on the CPU, a byte a pixel as the split's own.
     """
     counts = SegmentationTally(len(dataset.classes), share=share, bins=bins)
-    truth = split.masks.split(max(1, batch_size))
+    _check_pictures(split.images, batch_size)
+    truth = split.masks.split(images_at_once(batch_size, split.images, _SIDE))
     said = _each_batch(
         model, split, dataset, batch_size, precision, lambda n, logits: counts.update(logits, truth[n])
     )
@@ -388,7 +392,7 @@ def predict_masks(
     batch_size: int = 64,
     precision: Precision = "float32",
 ) -> Tensor:
-    """The likeliest class of every pixel, uint8 [N, H, W] on the CPU; the model is left exactly as it was.
+    """Predict the likeliest class of every pixel, uint8 [N, H, W] on the CPU; the model is left exactly as it was.
 
     Arguments and errors as `predict_logits`.
     """
@@ -403,18 +407,18 @@ def predict_logits(
     batch_size: int = 64,
     precision: Precision = "float32",
 ) -> Tensor:
-    """The model's logits, float32 [N, C, H, W] on the CPU, for pictures that are few: all of them are kept.
+    """Compute logits, float32 [N, C, H, W] on the CPU, of a few images: all logits are kept in memory.
 
     Args:
         model: takes float [B, 3, H, W], returns logits [B, C, H, W].
-        images: a `MaskedSplit`, or its pictures alone: uint8 [N, 3, H, W].
+        images: a `MaskedSplit`, or its images alone: uint8 [N, 3, H, W].
         dataset: gives ``normalise`` and the classes; use the one that the model was trained on.
-        batch_size: pictures at a time.
+        batch_size: images of 64x64 pixels at a time, of larger ones fewer.
         precision: "float32" or "bfloat16", through `torch.autocast`.
 
     Raises:
-        ArgumentError: no pictures, wrong shape or type, a bad ``batch_size`` or ``precision``, or a model
-            that returns something other than logits [B, C, H, W], one channel a class.
+        ArgumentError: no images, wrong shape or type, a bad ``batch_size`` or ``precision``, or a model
+            that returns something other than logits [B, C, H, W], one channel per class.
     """
     return _each_batch(model, images, dataset, batch_size, precision, lambda _, logits: logits.cpu())
 
@@ -427,10 +431,12 @@ def _each_batch(
     precision: Precision,
     use: Callable[[int, Tensor], Tensor],
 ) -> Tensor:
-    """What ``use`` makes of every batch's number and logits float32 [B, C, H, W], put together along dimension 0."""
+    """Apply ``use`` to each batch's number and logits float32 [B, C, H, W], and concatenate the results."""
     pictures = images.images if isinstance(images, MaskedSplit) else images
     _check_pictures(pictures, batch_size)
+    check_not_lazy(model)
     device, dtype = placement(model)
+    batch_size = images_at_once(batch_size, pictures, _SIDE)
     parts = []
     # no_grad rather than inference_mode: what a model keeps of a batch stays usable in training.
     with evaluating(model), torch.no_grad(), autocast(device, precision):
@@ -440,15 +446,15 @@ def _each_batch(
             if not isinstance(logits, Tensor) or list(logits.shape) != wanted:
                 found = f"{list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
                 raise ArgumentError(
-                    f"The model must return logits {wanted} (pictures, classes, height, width); found {found}. "
-                    "Wrap it in a module that returns the logits alone, at the pictures' own height and width."
+                    f"The model must return logits {wanted} (images, classes, height, width); found {found}. "
+                    "Wrap it in a module that returns the logits alone, at the images' own height and width."
                 )
             parts.append(use(number, logits.float()))
     return torch.cat(parts)
 
 
 def _masks(logits: Tensor) -> Tensor:
-    """Class of the largest logit, the lowest one where two tie: [B, C, H, W] -> uint8 [B, H, W] on the CPU."""
+    """Return the class of the largest logit (the lowest of equals): [B, C, H, W] -> uint8 [B, H, W] on the CPU."""
     # Several times as fast as argmax, which finds the same.
     return logits.max(dim=1).indices.to(torch.uint8).cpu()
 
@@ -457,12 +463,12 @@ def _check_pictures(images: Tensor, batch_size: int) -> None:
     if not isinstance(images, Tensor) or images.ndim != 4 or images.numel() == 0:
         found = f"{list(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise ArgumentError(
-            f"A prediction needs at least one picture in a tensor [N, 3, H, W]; found {found}. "
+            f"A prediction needs at least one image in a tensor [N, 3, H, W]; found {found}. "
             "Pass a split such as dataset.test, or add the missing axis with image[None]."
         )
     if images.dtype != torch.uint8:
         raise ArgumentError(
-            f"Pictures must be uint8 (0..255), before normalise; found {images.dtype}. Take them from a split."
+            f"Images must be uint8 (0..255), before normalise; found {images.dtype}. Take them from a split."
         )
     if batch_size < 1:
         raise ArgumentError(f"batch_size must be at least 1; found {batch_size}. 64 suits most machines.")

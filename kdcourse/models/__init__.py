@@ -1,7 +1,8 @@
-"""Teachers and students by name, and where their layers come from."""
+"""Build teachers and students by name."""
 
 from kdcourse.models.convolutional import DepthwiseCNN, PocketCNN, ResidualTeacher
 from kdcourse.models.mlp import MLP
+from kdcourse.models.preprocessed import Preprocessed
 from kdcourse.models.registry import build, names, torchvision_names
 from kdcourse.models.unet import UNet
 
@@ -9,6 +10,7 @@ __all__ = [
     "MLP",
     "DepthwiseCNN",
     "PocketCNN",
+    "Preprocessed",
     "ResidualTeacher",
     "UNet",
     "build",

@@ -1,4 +1,4 @@
-"""Convolutional teachers and students for small pictures (28x28 and thereabouts)."""
+"""Define convolutional teachers and students for small images (28x28 and thereabouts)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kdcourse.errors import ArgumentError
 
 
 class ResidualStage(nn.Module):
-    """Halve the picture, then refine it: conv-pool, then two 3x3 convolutions around a shortcut.
+    """Halve the image, then refine it: conv-pool, then two 3x3 convolutions around a shortcut.
 
     [B, inputs, H, W] -> [B, outputs, H // 2, W // 2]
     """
@@ -35,7 +35,7 @@ class ResidualStage(nn.Module):
 
 
 class ResidualTeacher(nn.Module):
-    """A residual network of, usually, three stages: 28 -> 14 -> 7 -> 3 pixels, then a global maximum.
+    """Build a residual network of, usually, three stages: 28 -> 14 -> 7 -> 3 pixels, then a global maximum.
 
     After the ResNet-9 shape of fast CIFAR-10 training (David Page, "How to Train Your ResNet",
     2018). Logits leave scaled by 1/8, which keeps them small at the start of training.
@@ -69,7 +69,7 @@ class ResidualTeacher(nn.Module):
 
 
 class PocketCNN(nn.Module):
-    """A small residual CNN: halve the picture, refine it, halve it again, refine it.
+    """Build a small residual CNN: halve the image, refine it, halve it again, refine it.
 
     Conv-pool to the first width, ``depths[0]`` 3x3 convolutions each around a shortcut, and so on
     for every further width; then a global maximum and one linear layer. Spending convolutions on
@@ -108,7 +108,7 @@ class PocketCNN(nn.Module):
 
 
 class PocketStage(nn.Module):
-    """Conv, max-pool, norm, ReLU; then ``depth`` convolutions, each around a shortcut.
+    """Apply conv, max-pool, norm, ReLU; then ``depth`` convolutions, each around a shortcut.
 
     [B, inputs, H, W] -> [B, outputs, H // 2, W // 2]
     """
@@ -130,10 +130,10 @@ class PocketStage(nn.Module):
 
 
 class DepthwiseCNN(nn.Module):
-    """Depthwise-separable blocks (MobileNet, Howard et al. 2017, https://arxiv.org/abs/1704.04861).
+    """Build depthwise-separable blocks (MobileNet, Howard et al. 2017, https://arxiv.org/abs/1704.04861).
 
     A strided 3x3 stem, then for every further width a depthwise 3x3 and a pointwise 1x1
-    convolution; the second stage halves the picture again.
+    convolution; the second stage halves the image again.
 
     float32 [B, in_channels, H, W], H and W at least 8 -> [B, num_classes].
     """
@@ -166,9 +166,9 @@ class DepthwiseCNN(nn.Module):
 
 
 def _check_size(x: Tensor, halvings: int) -> None:
-    """Raise ArgumentError where a picture [B, C, H, W] would be halved to nothing."""
+    """Raise ArgumentError where an image [B, C, H, W] would be halved to nothing."""
     if min(x.shape[-2:]) < 2**halvings:
         raise ArgumentError(
-            f"Pictures must be at least {2**halvings} pixels high and wide for {halvings} halvings; found "
-            f"{x.shape[-2]}x{x.shape[-1]}. Build the model with fewer widths, or enlarge the pictures."
+            f"Images must be at least {2**halvings} pixels high and wide for {halvings} halvings; found "
+            f"{x.shape[-2]}x{x.shape[-1]}. Build the model with fewer widths, or enlarge the images."
         )

@@ -1,4 +1,4 @@
-"""Call networks with images as they should lie in memory, and keep those that change their input from spoiling it."""
+"""Prepare batches for networks: of a size that fits into memory, on their device, in a suitable layout, unchanged."""
 
 from __future__ import annotations
 
@@ -39,3 +39,17 @@ def call_keeping_input(network: nn.Module, images: Tensor, called: nn.Module | N
     answer = call(own)
     known[network.training] = known.get(network.training, False) or own._version != before
     return answer
+
+
+def images_at_once(batch_size: int, images: Tensor, side: int = 28) -> int:
+    """Return how many images to take at a time: ``batch_size`` of ``side`` x ``side`` pixels, fewer of larger ones."""
+    height, width = images.shape[2:]
+    return max(1, min(batch_size, batch_size * side**2 // (height * width)))
+
+
+def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Return device and floating type of the model's weights; (cpu, float32) where it has none."""
+    for weight in (*model.parameters(), *model.buffers()):
+        if weight.is_floating_point():
+            return weight.device, weight.dtype
+    return torch.device("cpu"), torch.float32

@@ -40,7 +40,7 @@ def suits_channels_last(network: nn.Module, images: Tensor) -> bool:
 
 def arranged(network: nn.Module, images: Tensor) -> Tensor:
     """Return ``images`` [B, C, H, W] as they should lie in memory for ``network``; anything else as it is."""
-    if images.ndim != 4 or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if images.ndim != 4 or torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return images
     last = suits_channels_last(network, images)
     return images.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
@@ -49,7 +49,7 @@ def arranged(network: nn.Module, images: Tensor) -> Tensor:
 def arrange_kernels(network: nn.Module, images: Tensor) -> None:
     """Lay a network's kernels out for images such as these, in place; the values stay."""
     if images.ndim == 4 and suits_channels_last(network, images):
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
@@ -75,7 +75,7 @@ def _tried(network: nn.Module, images: Tensor) -> bool:
             twin = copy.deepcopy(network)
             with evaluating(twin):
                 usual = _answer(twin, images, torch.contiguous_format)
-                twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                twin.to(memory_format=torch.channels_last)
                 other = _answer(twin, images, torch.channels_last)
             if network.training:
                 _answer(twin, images, torch.channels_last)

@@ -1,4 +1,4 @@
-"""Fully connected students, as in Hinton, Vinyals, Dean 2015, section 3."""
+"""Define fully connected students, as in Hinton, Vinyals, Dean 2015, section 3."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kdcourse.errors import ArgumentError
 
 
 class MLP(nn.Module):
-    """Flatten, then linear layers with ReLU between them.
+    """Flatten, then apply linear layers with ReLU between them.
 
     float32 [B, in_channels, height, width] -> [B, num_classes].
 
     Args:
         hidden: width of each hidden layer.
-        size: height and width of the pictures, pixels; one number for square ones.
+        size: height and width of the images, pixels; one number for square ones.
         dropout: probability after every hidden layer.
     """
 
@@ -47,7 +47,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1:].numel() != self.inputs:
             raise ArgumentError(
-                f"This MLP was built for pictures of {self.inputs} numbers each; found {x.shape[1:].numel()} "
-                f"(shape {list(x.shape[1:])}). Build it with the size=... and in_channels=... of your pictures."
+                f"This MLP was built for images of {self.inputs} numbers each; found {x.shape[1:].numel()} "
+                f"(shape {list(x.shape[1:])}). Build it with the size=... and in_channels=... of your images."
             )
         return self.layers(x.flatten(1))

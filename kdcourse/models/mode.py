@@ -1,4 +1,4 @@
-"""Eval mode for a while, part by part."""
+"""Switch a network to eval mode for a while, module by module."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards every module has the mode it had, also after an error.
+    """Put a model into eval mode inside; afterwards every module has the mode it had, also after an error.
 
     Module by module, because ``model.train()`` would also wake what was frozen on purpose.
     """

@@ -1,4 +1,4 @@
-"""Teachers and students by name."""
+"""Build teachers and students by name."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import nn
 
+from kdcourse.data import Dataset, SegmentationDataset
 from kdcourse.errors import ArgumentError
 from kdcourse.models.convolutional import DepthwiseCNN, PocketCNN, ResidualTeacher
 from kdcourse.models.mlp import MLP
 from kdcourse.models.torchvision_zoo import build_segmenter
 from kdcourse.models.unet import UNet
 
-TORCHVISION = "torchvision:"
 Task = Literal["classification", "segmentation"]
 
 
@@ -51,10 +51,10 @@ _ENTRIES: Mapping[str, _Entry] = {
 
 
 def names(task: Task | None = None) -> dict[str, int]:
-    """Every built-in model with its number of parameters.
+    """List every built-in model with its number of parameters.
 
     Besides these, ``torchvision:NAME`` builds any torchvision classifier, its stem fitted to small
-    pictures; `torchvision_names` lists them.
+    images; `torchvision_names` lists them.
 
     Args:
         task: ``classification`` for those that return logits [B, C], ``segmentation`` for those that
@@ -83,7 +83,7 @@ def _count(name: str) -> int:
 
 
 def torchvision_names() -> list[str]:
-    """What may follow ``torchvision:``."""
+    """List the names that may follow ``torchvision:``."""
     from torchvision import models as zoo
 
     from kdcourse.models.torchvision_zoo import UNSUITED
@@ -94,18 +94,33 @@ def torchvision_names() -> list[str]:
 def build(
     name: str,
     *,
-    num_classes: int = 10,
-    in_channels: int = 1,
-    size: int | tuple[int, int] = 28,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    size: int | tuple[int, int] | None = None,
+    data: Dataset | SegmentationDataset | None = None,
+    weights: object = None,
     **options: Any,
 ) -> nn.Module:
-    """A freshly initialised model.
+    """Build a model by name, freshly initialised or with published weights.
+
+    A teacher that was trained on ImageNet, for the images of your own data set, in one line::
+
+        teacher = models.build("torchvision:resnet18", weights="IMAGENET1K_V1", data=mine)
 
     Args:
-        name: one of `names`, or ``torchvision:NAME`` (such as ``torchvision:resnet18``).
-        num_classes: length of the logits.
-        in_channels: channels of the pictures.
-        size: their height and width in pixels; matters to MLPs and vision transformers alone.
+        name: one of `names`, ``torchvision:NAME`` (such as ``torchvision:resnet18``), or, where timm is installed,
+            ``timm:NAME``.
+        num_classes: length of the logits; by default as many as ``data`` has classes, else as many as the weights
+            are for, else 10.
+        in_channels: channels of the images; by default those of ``data``, else 1.
+        size: their height and width in pixels, by default those of ``data``, else 28. Only MLPs and vision
+            transformers depend on it.
+        data: the data set that the model is for. A pretrained model needs it to be given normalised images, as
+            training, distillation and evaluation pass them.
+        weights: for torchvision and timm, the name of published weights, such as ``IMAGENET1K_V1`` or ``DEFAULT``.
+            The model then keeps its published architecture and is wrapped in a `Preprocessed`, which gives it
+            images of the size, channels and normalisation that it was trained with. The file is downloaded once,
+            into PyTorch's cache, and checked.
         options: passed on to the model's class, such as ``widths=(8, 16)``.
 
     Returns:
@@ -113,27 +128,51 @@ def build(
         [B, num_classes, H, W] from a model for segmentation.
 
     Raises:
-        ArgumentError: a name or an option that doesn't exist, or fewer than 2 classes.
+        ArgumentError: a name, weights or an option that doesn't exist, or fewer than 2 classes.
+        DataError: the weights can't be downloaded.
+
+    Warns:
+        UserWarning: weights for another number of classes; the last layer is then new.
     """
-    if num_classes < 2 or in_channels < 1:
+    if data is not None:
+        num_classes = len(data.classes) if num_classes is None else num_classes
+        in_channels = data.image_shape[0] if in_channels is None else in_channels
+        size = data.image_shape[1:] if size is None else size
+    if weights is None:
+        num_classes = 10 if num_classes is None else num_classes
+    in_channels, size = in_channels if in_channels is not None else 1, 28 if size is None else size
+    if (num_classes is not None and num_classes < 2) or in_channels < 1:
         raise ArgumentError(
             "A model needs num_classes of at least 2 and in_channels of at least 1; found "
             f"num_classes={num_classes}, in_channels={in_channels}."
         )
-    if name.startswith(TORCHVISION):
-        from kdcourse.models.torchvision_zoo import build_torchvision
+    library, _, short = name.partition(":")
+    if library == "torchvision" and short:
+        from kdcourse.models.torchvision_zoo import build_torchvision, check_torchvision_name
 
-        return build_torchvision(
-            name.removeprefix(TORCHVISION),
-            num_classes=num_classes,
-            in_channels=in_channels,
-            size=size,
-            **options,
+        if weights is None:
+            return build_torchvision(
+                short, num_classes=num_classes or 10, in_channels=in_channels, size=size, **options
+            )
+        check_torchvision_name(short)
+        from kdcourse.models.pretrained import pretrained_torchvision
+
+        return pretrained_torchvision(short, weights, num_classes=num_classes, data=data, **options)
+    if library == "timm" and short:
+        from kdcourse.models.pretrained import build_timm
+
+        return build_timm(
+            short, weights, num_classes=num_classes, in_channels=in_channels, data=data, **options
         )
     if name not in _ENTRIES:
         raise ArgumentError(
             f"There is no model {name!r}. Choose one of {', '.join(_ENTRIES)}, "
-            "or torchvision:NAME, such as torchvision:resnet18."
+            "or torchvision:NAME, such as torchvision:resnet18, or timm:NAME."
+        )
+    if weights is not None:
+        raise ArgumentError(
+            f"There are no published weights of model {name!r}; found weights={weights!r}. Only torchvision:NAME and "
+            "timm:NAME have some; kdcourse.training.load_weights loads a file of your own."
         )
     builder = _ENTRIES[name].builder
     known = inspect.signature(builder).parameters

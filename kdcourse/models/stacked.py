@@ -1,4 +1,4 @@
-"""Many MLPs of one shape, computed as one network."""
+"""Compute many MLPs of one shape as one network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kdcourse.models.mlp import MLP
 
 
 def can_stack(model: nn.Module) -> bool:
-    """Whether `StackedMLP` computes what ``model`` does: an `MLP` without dropout.
+    """Return whether `StackedMLP` computes what ``model`` does: an `MLP` without dropout.
 
     Dropout draws from one stream of random numbers, which students in a stack would have to share.
     """
@@ -21,13 +21,13 @@ def can_stack(model: nn.Module) -> bool:
 
 
 class StackedMLP(nn.Module):
-    """S MLPs of one shape as one: few large matrix products in the place of many small ones.
+    """Compute S MLPs of one shape as one: few large matrix products in place of many small ones.
 
-    The members lie in G groups of P, G first; a group's members see the same pictures. So the first
+    The members lie in G groups of P, G first; a group's members see the same images. So the first
     layer, where nearly all weights of a small MLP are, is a single product a group: P * hidden rows
-    against one batch. Later layers are batched products. Activations are kept [member, unit, picture]
-    (pictures last), so that no step has to transpose them and a softmax over the classes runs along
-    consecutive pictures.
+    against one batch. Later layers are batched products. Activations are kept [member, unit, image]
+    (images last), so that no step has to transpose them and a softmax over the classes runs along
+    consecutive images.
 
     Args:
         members: MLPs without dropout, S = G * P of them; their weights are copied.
@@ -63,26 +63,26 @@ class StackedMLP(nn.Module):
 
     @property
     def pixels(self) -> int:
-        """Numbers a picture."""
+        """Return how many numbers an image has."""
         return self.weights[0].shape[2]
 
     def __len__(self) -> int:
-        """S, the number of members."""
+        """Return S, the number of members."""
         return len(self.weights[0])
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Every member's logits.
+    def forward(self, images: Tensor) -> Tensor:
+        """Return every member's logits.
 
         Args:
-            pictures: floating point [G, B, pixels], each group's own, or [1, B, pixels] for all.
+            images: floating point [G, B, pixels], each group's own, or [1, B, pixels] for all.
 
         Returns:
-            [S, classes, B]: classes before pictures.
+            [S, classes, B]: classes before images.
         """
         first = self.weights[0]
         members, units, pixels = first.shape
-        groups = self.groups if len(pictures) == self.groups else 1
-        x = torch.bmm(first.view(groups, -1, pixels), pictures.transpose(1, 2)).view(members, units, -1)
+        groups = self.groups if len(images) == self.groups else 1
+        x = torch.bmm(first.view(groups, -1, pixels), images.transpose(1, 2)).view(members, units, -1)
         x = x + self.biases[0].to(x.dtype)
         for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
             x = torch.bmm(weight, F.relu(x))

@@ -1,7 +1,8 @@
-"""Any torchvision classifier and two of its segmenters, their first convolution fitted to small pictures."""
+"""Build torchvision classifiers and two of its segmenters, the first convolution fitted to small images."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,14 +10,14 @@ from torch import Tensor, nn
 
 from kdcourse.errors import ArgumentError
 
-PATCH = 4  # pixels a side of what a vision transformer takes as one word
+PATCH = 4  # pixels per side of what a vision transformer takes as one word
 UNSUITED = {
-    "maxvit_t": "its windows of 7x7 must divide the picture after five halvings, so it takes multiples of 224 pixels"
+    "maxvit_t": "its windows of 7x7 must divide the image after five halvings, so it takes multiples of 224 pixels"
 }
 
 
-class _LogitsOnly(nn.Module):
-    """Drops the auxiliary outputs that some torchvision models return while training."""
+class LogitsOnly(nn.Module):
+    """Drop the auxiliary outputs that some torchvision models return while training."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -30,35 +31,28 @@ class _LogitsOnly(nn.Module):
 def build_torchvision(
     name: str, *, num_classes: int, in_channels: int, size: int | tuple[int, int] = 28, **options: Any
 ) -> nn.Module:
-    """A torchvision classifier with random weights, for pictures of about 28 to 64 pixels.
+    """Build a torchvision classifier with random weights, for images of about 28 to 64 pixels.
 
-    The stems of the zoo are made for 224 pixels and would leave a 28-pixel picture less than one
+    The stems of the zoo are made for 224 pixels and would leave a 28-pixel image less than one
     pixel wide. So the first convolution takes ``in_channels`` and keeps the resolution, and a
     ResNet's first max-pooling goes (as He et al. 2016, section 4.2, do for CIFAR-10); so do the two
     of Inception v3, and VGG's five keep the odd last row and column. Vision transformers are built for
-    square pictures of ``size``, in patches of 4x4 pixels.
+    square images of ``size``, in patches of 4x4 pixels.
 
     Raises:
-        ArgumentError: no such model, one that small pictures don't suit, options or a size that it doesn't take.
+        ArgumentError: no such model, one that small images don't suit, options or a size that it doesn't take.
     """
     from torchvision import models as zoo
 
+    check_torchvision_name(name)
     if name in UNSUITED:
         raise ArgumentError(
             f"torchvision's {name} isn't offered: {UNSUITED[name]}. Choose another, such as torchvision:resnet18."
         )
-    if name not in zoo.list_models(module=zoo):
-        raise ArgumentError(
-            f"torchvision has no classifier {name!r}. kdcourse.models.torchvision_names() lists them; "
-            "resnet18 and mobilenet_v3_small are good first choices."
-        )
     if name in ("googlenet", "inception_v3"):
         options.setdefault("init_weights", True)
-        options.setdefault("aux_logits", False)  # the auxiliary heads need pictures of 75 pixels or more
-    try:
-        model = zoo.get_model(name, weights=None, num_classes=num_classes, **options)
-    except TypeError as error:
-        raise ArgumentError(f"torchvision's {name} doesn't take these options: {error}.") from error
+        options.setdefault("aux_logits", False)  # the auxiliary heads need images of 75 pixels or more
+    model: Any = take_options(name, zoo.get_model, name, weights=None, num_classes=num_classes, **options)
     if name.startswith("vit_"):
         _fit_patches(model, name, in_channels, size)
         return model
@@ -69,18 +63,18 @@ def build_torchvision(
                 module.ceil_mode = True
     if name == "inception_v3":
         model.maxpool1 = model.maxpool2 = nn.Identity()
-    return _LogitsOnly(model) if name in ("googlenet", "inception_v3") else model
+    return LogitsOnly(model) if name in ("googlenet", "inception_v3") else model
 
 
 class TorchvisionSegmenter(nn.Module):
-    """One of torchvision's segmentation networks, as a module that returns its logits alone.
+    """Wrap one of torchvision's segmentation networks so that it returns its logits alone.
 
     Maps float32 [B, C, H, W] to logits [B, classes, H, W]; torchvision itself returns them in a dict.
     ``network`` is torchvision's own module, so weights stored for it can be loaded there.
 
     Raises:
-        ArgumentError: when called in training mode with so little that BatchNorm is left one value a channel:
-            DeepLab, which pools a picture to one pixel, with a single picture.
+        ArgumentError: when called in training mode with so little that BatchNorm is left one value per channel:
+            DeepLab, which pools an image to one pixel, with a single image.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -88,30 +82,55 @@ class TorchvisionSegmenter(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """float32 [B, C, H, W] -> logits [B, classes, H, W], enlarged bilinearly from the coarse ones."""
+        """Return logits [B, classes, H, W] for float32 [B, C, H, W], enlarged bilinearly from the coarse ones."""
         try:
             logits: Tensor = self.network(images)["out"]
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
             raise ArgumentError(
-                f"{type(self.network).__name__} can't be trained on {list(images.shape)}: where a picture is down to "
-                "one pixel, BatchNorm needs at least two pictures. Take a batch_size of 2 or more."
+                f"{type(self.network).__name__} can't be trained on {list(images.shape)}: where an image is down to "
+                "one pixel, BatchNorm needs at least two images. Take a batch_size of 2 or more."
             ) from error
         return logits
 
 
-def build_segmenter(name: str, num_classes: int, in_channels: int, *, stem_stride: int = 1) -> nn.Module:
-    """torchvision's LR-ASPP (Howard et al. 2019) or DeepLab v3 (Chen et al. 2017) on MobileNet v3, untrained.
+def check_torchvision_name(name: str) -> None:
+    """Raise ArgumentError unless torchvision has a classifier of this name."""
+    from torchvision import models as zoo
 
-    Nothing is downloaded. The stem is made for pictures of about 520 pixels, of which features keep every
+    if name not in zoo.list_models(module=zoo):
+        raise ArgumentError(
+            f"torchvision has no classifier {name!r}. kdcourse.models.torchvision_names() lists them; "
+            "resnet18 and mobilenet_v3_small are good first choices."
+        )
+
+
+def take_options(name: str, build: Callable[..., nn.Module], *arguments: Any, **options: Any) -> nn.Module:
+    """Return what ``build`` makes of its arguments.
+
+    Raises:
+        ArgumentError: options that model ``name`` doesn't take.
+    """
+    try:
+        return build(*arguments, **options)
+    except TypeError as error:
+        raise ArgumentError(
+            f"{name} doesn't take these options: {error}. Leave them out, or correct them."
+        ) from error
+
+
+def build_segmenter(name: str, num_classes: int, in_channels: int, *, stem_stride: int = 1) -> nn.Module:
+    """Build torchvision's LR-ASPP (Howard et al. 2019) or DeepLab v3 (Chen et al. 2017), untrained.
+
+    Nothing is downloaded. The stem is made for images of about 520 pixels, of which features keep every
     sixteenth; small ones would be left with 4x4. So, as for classifiers, the first convolution keeps the
     resolution unless told otherwise, and features keep every eighth pixel.
 
     Args:
         name: ``lraspp_mobilenet_v3_large`` or ``deeplabv3_mobilenet_v3_large``.
-        num_classes, in_channels: of the logits and of the pictures.
-        stem_stride: 1 for small pictures, 2 as published: a quarter of the work.
+        num_classes, in_channels: of the logits and of the images.
+        stem_stride: 1 for small images, 2 as published: a quarter of the work.
 
     Raises:
         ArgumentError: another stride.
@@ -122,7 +141,7 @@ def build_segmenter(name: str, num_classes: int, in_channels: int, *, stem_strid
 
     if stem_stride not in (1, 2):
         raise ArgumentError(
-            f"stem_stride must be 1, for small pictures, or 2, as published; found {stem_stride!r}."
+            f"stem_stride must be 1, for small images, or 2, as published; found {stem_stride!r}."
         )
     network = getattr(zoo, name)(weights=None, weights_backbone=None, num_classes=num_classes)
     _fit_stem(network, name, in_channels, stem_stride)
@@ -130,14 +149,14 @@ def build_segmenter(name: str, num_classes: int, in_channels: int, *, stem_strid
 
 
 def _fit_patches(model: Any, name: str, in_channels: int, size: int | tuple[int, int]) -> None:
-    """Rebuild a vision transformer's first layer for small pictures.
+    """Rebuild a vision transformer's first layer for small images.
 
     It is done afterwards since the zoo's builders fix a patch of 14 to 32 pixels.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if height != width or height % PATCH:
         raise ArgumentError(
-            f"torchvision's {name} takes square pictures whose side is a multiple of {PATCH} pixels; found "
+            f"torchvision's {name} takes square images whose side is a multiple of {PATCH} pixels; found "
             f"size={height}x{width}. Resize them."
         )
     units = model.conv_proj.out_channels
@@ -153,7 +172,7 @@ def _fit_stem(model: nn.Module, name: str, in_channels: int, stride: int = 1) ->
     first = next(((p, m) for p, m in model.named_modules() if isinstance(m, nn.Conv2d)), None)
     if first is None:
         raise ArgumentError(
-            f"torchvision's {name} has no convolution to fit to small pictures; choose another."
+            f"torchvision's {name} has no convolution to fit to small images; choose another."
         )
     path, module = first
     big = module.kernel_size[0] > 3

@@ -1,4 +1,4 @@
-"""U-Nets: a class for every pixel, from what is seen far and near (Ronneberger, Fischer, Brox 2015)."""
+"""Define U-Nets: one class per pixel, from maps at several resolutions (Ronneberger, Fischer, Brox 2015)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kdcourse.errors import ArgumentError
 
 
 class UNet(nn.Module):
-    """Down by halves to a coarse view of the whole, and up again, beside each level what was seen on the way down.
+    """Halve the image to a coarse view, then enlarge it again, joining at each level the maps of the way down.
 
     After Ronneberger, Fischer and Brox 2015 (https://arxiv.org/abs/1505.04597), with batch norm, padded
     convolutions, so that the output has the input's size, and bilinear upsampling in place of transposed
@@ -58,8 +58,8 @@ class UNet(nn.Module):
         size, smallest = x.shape[2:], self.stride * 2 ** (len(self.down) - 1)
         if min(x.shape[2:]) < smallest:
             raise ArgumentError(
-                f"This UNet of {len(self.down)} levels needs pictures of at least {smallest}x{smallest} pixels; found "
-                f"{x.shape[2]}x{x.shape[3]}. Take larger pictures, or fewer widths."
+                f"This UNet of {len(self.down)} levels needs images of at least {smallest}x{smallest} pixels; found "
+                f"{x.shape[2]}x{x.shape[3]}. Take larger images, or fewer widths."
             )
         seen: list[Tensor] = []
         for level in self.down:
@@ -75,7 +75,7 @@ def _resized(x: Tensor, size: torch.Size) -> Tensor:
 
 
 def _level(inputs: int, outputs: int, depth: int, stride: int = 1) -> nn.Sequential:
-    """``depth`` times convolution (the first with ``stride``), norm, ReLU: [B, inputs, H, W] -> [B, outputs, H, W]."""
+    """Stack ``depth`` x convolution, norm, ReLU; ``stride`` in the first. [B, inputs, H, W] -> [B, outputs, ...]."""
     layers: list[nn.Module] = []
     for place in range(depth):
         layers += [

@@ -232,14 +232,14 @@ def method_settings(
     """
     names = names or [method.name for method in task_named(task).live.methods]
     known = {key: default for name in names for key, default in methods.settings_of(name).items()}
-    found = {} if temperature is None else {"temperature": temperature}
+    found: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
     for key, text in read_pairs("--set", pairs).items():
         if key not in known:
             raise ArgumentError(
                 f"--set {key}={text}: {' and '.join(names)} has no such setting; its settings are "
                 f"{', '.join(known) or 'none'}."
             )
-        kind = type(known[key])
+        kind: Any = type(known[key])
         try:
             found[key] = _BOOLEANS[text] if kind is bool else text if kind is str else kind(text)
         except (KeyError, TypeError, ValueError):
@@ -269,7 +269,7 @@ def read_pairs(option: str, pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         if not all(pair.partition("=")):
             raise ArgumentError(f"{option} takes KEY=VALUE; found {pair!r}.")
-    return dict(pair.split("=", 1) for pair in pairs)  # type: ignore[misc]
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def _check(options: RunOptions) -> None:
@@ -321,7 +321,7 @@ def _check_layers(recipe: StudentRecipe, task: Task, data: AnyDataset) -> None:
         )
     if recipe.compared:
         images = data.normalise(data.train.images[:2])
-        shape = {"num_classes": len(data.classes), "in_channels": data.image_shape[0]}
+        shape: dict[str, Any] = {"num_classes": len(data.classes), "in_channels": data.image_shape[0]}
         student = models.build(recipe.model, size=data.image_shape[1:], **shape)
         teacher = Ensemble([models.build(each.model, **shape) for each in task.teacher_recipes])
         for kind in recipe.compared:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split
-from kdcourse.models.inputs import call_keeping_input
+from kdcourse.models.inputs import call_keeping_input, images_at_once, placement
 from kdcourse.models.mode import evaluating
 from kdcourse.training.precision import autocast
 from kdcourse.training.task import Rates, task_of
@@ -36,19 +36,20 @@ def evaluate(
     batch_size: int = 1000,
 ) -> tuple[float, Rates]:
     """Compute cross-entropy (nats, mean over labels or scored pixels) and rates of ``model`` on ``split``."""
-    weight, task, classes = next(model.parameters()), task_of(data), len(data.classes)
-    device, loss, scored = weight.device, 0.0, 0
+    (device, dtype), task, classes = placement(model), task_of(data), len(data.classes)
+    loss, scored = 0.0, 0
     counts = torch.zeros(task.size(classes), dtype=torch.int64)
-    height, width = split.images.shape[2:]
-    batch_size = max(1, min(batch_size, batch_size * 28 * 28 // (height * width)))
+    batch_size = images_at_once(batch_size, split.images)
     with evaluating(model):
         for images, labels in zip(
             split.images.split(batch_size), split.labels.split(batch_size), strict=True
         ):
             images, labels = images.to(device), labels.to(device).long()
             with autocast(device, precision):
-                logits = call_keeping_input(model, data.normalise(images).to(weight.dtype))
-            loss += task.cross_entropy(logits.to(weight.dtype), labels, "sum").item()
+                logits = call_keeping_input(model, data.normalise(images).to(dtype))
+            loss += task.cross_entropy(
+                logits.to(torch.promote_types(dtype, torch.float32)), labels, "sum"
+            ).item()
             scored += int(task.scored(labels).sum())
             counts += task.count(logits, labels, classes)
     return loss / scored, task.rates(counts)

@@ -51,11 +51,7 @@ def check_model(model: nn.Module, data: Dataset | SegmentationDataset, device: t
             f"{type(logits).__name__}. Wrap it in a module that returns its logits alone."
         )
     found = list(logits.shape)
-    if (
-        len(found) != len(wanted)
-        or found[1] < wanted[1]
-        or [found[0], *found[2:]] != [wanted[0], *wanted[2:]]
-    ):
+    if found != wanted:
         raise ArgumentError(
             f"{type(model).__name__} must return logits {wanted} for {len(images)} images of {len(data.classes)} "
             f"classes; found {found}. Build it with num_classes={len(data.classes)}."

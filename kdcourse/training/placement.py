@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,6 +16,20 @@ from kdcourse.errors import ArgumentError
 _WORLD_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
+def parse_device(device: str) -> tuple[str, int | None]:
+    """Return kind and number (``None`` where there is none) of ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises:
+        ArgumentError: anything else.
+    """
+    found = re.fullmatch(r"(auto|cpu|cuda|mps)|(cuda):([0-9]{1,3})", device, re.ASCII)
+    if found is None:
+        raise ArgumentError(
+            f"device must be auto, cpu, cuda, cuda:N (such as cuda:1) or mps; found {device!r}."
+        )
+    return (found[1], None) if found[1] else (found[2], int(found[3]))
+
+
 class Placement:
     """Hold the device of this process and its part in the work.
 
@@ -22,18 +37,23 @@ class Placement:
     import, and a process on its own has nothing to share.
 
     Args:
-        device: ``auto`` (the accelerator that PyTorch finds, or the CPU), ``cpu``, ``cuda`` or ``mps``.
+        device: ``auto`` (the accelerator that PyTorch finds, or the CPU), ``cpu``, ``cuda``, ``cuda:N``
+            (the GPU of number N, from 0) or ``mps``. Where several processes were launched, each takes its own GPU.
 
     Raises:
-        ArgumentError: a device that is unknown or not there.
+        ArgumentError: a device that is unknown or not there; ``cuda:N`` with several processes.
     """
 
     def __init__(self, device: str = "auto") -> None:
-        if device not in ("auto", "cpu", "cuda", "mps"):
-            raise ArgumentError(f"device must be auto, cpu, cuda or mps; found {device!r}.")
-        if device == "cuda" and not torch.cuda.is_available():
+        kind, number = parse_device(device)
+        if kind == "cuda" and not torch.cuda.is_available():
             raise ArgumentError(
-                "device='cuda' was asked for and PyTorch finds no CUDA GPU here. Take device='auto'."
+                f"device={device!r} was asked for and PyTorch finds no CUDA GPU here. Take device='auto'."
+            )
+        if number is not None and number >= torch.cuda.device_count():
+            raise ArgumentError(
+                f"device={device!r} was asked for and PyTorch finds {torch.cuda.device_count()} CUDA GPU(s) here, "
+                "numbered from 0. Take a lower number."
             )
         if device == "mps" and not torch.backends.mps.is_available():
             raise ArgumentError(
@@ -41,6 +61,11 @@ class Placement:
             )
         self.rank, self.world, self.is_main = 0, 1, True
         if any(int(os.environ.get(name) or 1) > 1 for name in _WORLD_SIZES):
+            if number is not None:
+                raise ArgumentError(
+                    f"device={device!r} names one GPU for several processes, which need one each. Take device='cuda', "
+                    "and choose the GPUs with CUDA_VISIBLE_DEVICES."
+                )
             from accelerate import Accelerator
 
             self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from kdcourse.data import Batch, Batches, Dataset, SegmentationDataset
@@ -70,6 +71,8 @@ class Run:
             world=place.world,
         )  # fmt: skip
         model.to(place.device)
+        if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+            check_model(model, data, place.device)  # which gives lazy layers their weights
         own = objective if isinstance(objective, nn.Module) else None
         double = settings.precision == "float64"
         self.dtype = torch.float64 if double else torch.float32
@@ -142,11 +145,12 @@ class Run:
         """Return the model's logits for a batch, whose images stay as they are.
 
         Raises:
-            ArgumentError: too small a batch for BatchNorm; on several processes, parameters that get no gradient.
+            ArgumentError: no logits in training mode; too small a batch for BatchNorm; on several processes, parameters
+                that get no gradient.
         """
         try:
             with autocast(self.place.device, self.precision):
-                logits: Tensor = call_keeping_input(self.model, batch.images.to(self.dtype), self._wrapped)
+                logits = call_keeping_input(self.model, batch.images.to(self.dtype), self._wrapped)
         except (RuntimeError, ValueError) as error:
             if "more than 1 value per channel" in str(error):
                 raise ArgumentError(
@@ -159,6 +163,12 @@ class Run:
                     "wait for each other's. Leave unused layers out, or freeze them with requires_grad_(False)."
                 ) from error
             raise
+        if not isinstance(logits, Tensor):
+            raise ArgumentError(
+                f"{type(self.model).__name__} returns logits in eval mode and a {type(logits).__name__} in training "
+                "mode, as networks with auxiliary outputs do. Build it without them (aux_logits=False), or wrap it in "
+                "a module that returns its logits alone."
+            )
         return logits.to(self.dtype)
 
     def set_learning_rate(self) -> None:

@@ -113,9 +113,7 @@ class Masks:
         return classes**2
 
     def count(self, logits: Tensor, labels: Tensor, classes: int) -> Tensor:
-        # A network may have more outputs than there are classes; only those of a class can be right.
-        prediction = logits[:, :classes].argmax(1)
-        return confusion_counts(prediction, labels, classes).flatten().cpu()
+        return confusion_counts(logits.argmax(1), labels, classes).flatten().cpu()
 
     def rates(self, counts: Tensor) -> Rates:
         confusion = counts.view(isqrt(len(counts)), -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from kdcourse.errors import ArgumentError, CheckpointError
 from kdcourse.files import write_atomically
@@ -100,6 +102,9 @@ def save_weights(
 def load_weights(model: nn.Module, path: Path | str) -> dict[str, Any]:
     """Load weights into ``model`` (converted to its own types) and return the notes kept with them.
 
+    The prefixes that ``torch.compile`` (``_orig_mod.``) and ``DataParallel`` (``module.``) put before names don't
+    matter, in the file or in the model.
+
     Raises:
         CheckpointError: see `read_tensors`; also weights of another architecture, or not finite.
     """
@@ -110,9 +115,26 @@ def load_weights(model: nn.Module, path: Path | str) -> dict[str, Any]:
             f"{path} is the checkpoint of a training under way, not a finished model. Pass it to "
             "kdcourse.training.fit as checkpoint=... with the settings of that run to complete it."
         )
+    tensors = _named_as_in(model, tensors)
     check_weights(model, tensors, path)
     model.load_state_dict(tensors)
     return notes
+
+
+def _named_as_in(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under the model's own names, where those differ by a wrapper's prefix alone."""
+    own = model.state_dict().keys()
+    if tensors.keys() == own:
+        return tensors
+    names = {_bare(name): name for name in own}
+    if len(names) < len(own) or len({_bare(name) for name in tensors}) < len(tensors):
+        return tensors
+    return {names.get(_bare(name), name): tensor for name, tensor in tensors.items()}
+
+
+def _bare(name: str) -> str:
+    """Return a weight's name without what ``torch.compile`` and ``DataParallel`` add to it."""
+    return re.sub(r"^(module\.)+", "", re.sub(r"(?:^|(?<=\.))_orig_mod\.", "", name))
 
 
 def check_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
@@ -123,7 +145,8 @@ def check_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
     shapes = [
         f"{name} {list(tensors[name].shape)} in the file, {list(own[name].shape)} in the model"
         for name in own.keys() & tensors.keys()
-        if own[name].shape != tensors[name].shape
+        # A lazy layer takes the shape of what is loaded.
+        if not is_lazy(own[name]) and own[name].shape != tensors[name].shape
     ]
     if missing or extra or shapes:
         details = "; ".join(

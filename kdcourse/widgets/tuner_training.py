@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -82,7 +82,7 @@ def train_run(
             distil(
                 student, teacher, data, how, method=settings.method,
                 alpha=1.0 if settings.learns_from == "teacher" else settings.alpha,
-                **settings.method_settings, **options,
+                **cast(dict[str, Any], settings.method_settings), **options,
             )  # fmt: skip
     except BaseException as error:
         curve.end_point()

@@ -399,7 +399,7 @@ def test_a_gradient_that_is_wrong_where_the_value_is_right() -> None:
         return z.logsumexp(1).mean() - z.detach()[torch.arange(len(y)), y].mean()
 
     found = verdict("cross_entropy_by_hand", half_cut)
-    assert found.mistake is None and "but for 5 pictures of 3 classes, its gradient is not" in found.message
+    assert found.mistake is None and "but for 5 images of 3 classes, its gradient is not" in found.message
 
 
 # -- printing and grading -----------------------------------------------------------------------

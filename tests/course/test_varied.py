@@ -128,15 +128,15 @@ def test_what_a_try_says_of_itself_still_holds() -> None:
         assert found
         return found
 
-    assert set(expected("fraction_correct", "every picture is right")) == {1.0}
-    assert all(gain < 0 for gain in expected("points_gained", "does harm"))
+    assert set(expected("fraction_correct", "every prediction is right")) == {1.0}
+    assert all(gain < 0 for gain in expected("points_gained", "distilled student is worse"))
     assert set(expected("points_gained", "nothing changes")) == {0.0}
     assert set(expected("pairwise_disagreement", "all members agree")) == {0.0}
-    assert all(share > 1 for share in expected("recovered", "passes its teacher"))
+    assert all(share > 1 for share in expected("recovered", "better than its teacher"))
     assert all(mean < 0 for mean, _, _ in expected("paired_interval", "does harm"))
     assert set(expected("agreement_with_teacher", "both always agree")) == {1.0}
     assert all(only == 0 for _, only in expected("discordant_pairs", "never right alone"))
-    assert set(expected("discordant_pairs", "same pictures")) == {(0, 0)}
+    assert set(expected("discordant_pairs", "same images")) == {(0, 0)}
     assert set(expected("class_iou", "perfect prediction")) == {1.0}
     assert all(score != score for score in expected("class_iou", "in neither mask"))
     assert set(expected("iou_over_classes", "perfect prediction")) == {1.0}

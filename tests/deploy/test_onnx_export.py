@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import onnx
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from kdcourse import models
 from kdcourse.data import Dataset, Split
 from kdcourse.deploy import Exported, export_onnx, onnx_export
+from kdcourse.distillation import Ensemble
 from kdcourse.errors import ArgumentError
 
 CLASSES = ("cat", "dog", "gnu")
@@ -197,7 +198,7 @@ class Noisy(nn.Module):
 
 
 class Deciding(nn.Module):
-    """Looks at the values of its pictures to decide what to do."""
+    """Looks at the values of its images to decide what to do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -247,7 +248,7 @@ class OnlyInTorch(nn.Module):
     [
         (lambda: "student.pt", {}, "must be a torch.nn.Module; found str"),
         (small, {"image_shape": (6, 8)}, r"image_shape must be .*found \(6, 8\)"),
-        (small, {"image_shape": (2, 28, 28)}, r"can't take a batch of 2 pictures of shape \(2, 28, 28\)"),
+        (small, {"image_shape": (2, 28, 28)}, r"can't take a batch of 2 images of shape \(2, 28, 28\)"),
         (small, {"classes": ("cat", "dog")}, r"must be \[2, 2\].*found \[2, 3\]"),
         (small, {"classes": "cat"}, "at least two classes"),
         (small, {"std": None}, "mean and std go together"),
@@ -258,6 +259,7 @@ class OnlyInTorch(nn.Module):
         (infinite, {}, "weights that are not finite"),
         (overflowing, {}, "logits are not finite"),
         (lambda: small().to("meta"), {}, "no weights"),
+        (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), {}, "no weights yet.*lazy layers"),
         (lambda: nn.Linear(2**15, 2**15, device="meta"), {}, "take 4.3 GB"),
         (Noisy, {}, "answers otherwise than the model.*random numbers"),
         (Deciding, {}, "torch can't express this model in ONNX"),
@@ -316,3 +318,33 @@ def test_room_is_entered_without_its_packages() -> None:
     program = "import sys, kdcourse.deploy; print({'onnx', 'onnxscript', 'onnxruntime'} & sys.modules.keys())"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("average", ["logits", "probabilities"])
+def test_an_ensemble_can_be_exported(average: Any, tmp_path: Path) -> None:
+    for members in (
+        [small(0), small(1)],
+        [models.build("mlp_25k", num_classes=3, in_channels=2, size=(6, 8)) for _ in "ab"],
+    ):
+        ensemble = Ensemble(members, average)
+        export(ensemble, tmp_path / "e.onnx")
+        raw = pictures(4)
+        wanted = ensemble(normalised(raw))
+        torch.testing.assert_close(answer(tmp_path / "e.onnx", pixels=raw), wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_networks_in_other_precisions_are_exported(dtype: torch.dtype, tmp_path: Path) -> None:
+    assert export(small().to(dtype), tmp_path / "m.onnx").difference < 1e-4
+
+
+def test_a_teacher_with_preprocessing_of_its_own_is_exported_with_it(tmp_path: Path) -> None:
+    teacher = models.Preprocessed(
+        models.build("pocket_2k", num_classes=3, in_channels=2), size=24, mean=(0.5, 0.4), std=(0.2, 0.3),
+        data=SimpleNamespace(mean=MEAN, std=STD),
+    ).eval()  # fmt: skip
+    export(teacher, tmp_path / "t.onnx")
+    raw = pictures(3)
+    with torch.no_grad():
+        wanted = teacher(normalised(raw))
+    torch.testing.assert_close(answer(tmp_path / "t.onnx", pixels=raw), wanted, rtol=1e-3, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Boundary IoU against erosion by SciPy, one class and one picture at a time."""
+"""Boundary IoU against erosion by SciPy, one class and one image at a time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def blobs(seed: int, n: int, size: tuple[int, int], classes: int, ignored: float
 
 
 def reference(predictions: Tensor, masks: Tensor, classes: int, share: float) -> list[float]:
-    """Erosion by a 3x3 square, d times, with nothing outside the picture; ignored pixels are no contour."""
+    """Erosion by a 3x3 square, d times, with nothing outside the image; ignored pixels are no contour."""
     height, width = masks.shape[1:]
     distance = max(1, round(share * math.sqrt(height**2 + width**2)))
 
@@ -74,8 +74,8 @@ def test_against_erosion_by_scipy(
 
 
 def test_by_hand() -> None:
-    # A 7x7 picture of background with a 3x3 square: with a distance of 1 the band inside the square is its ring of
-    # 8; the background's is the ring of 16 around the square and the 24 pixels along the picture's edge.
+    # A 7x7 image of background with a 3x3 square: with a distance of 1 the band inside the square is its ring of
+    # 8; the background's is the ring of 16 around the square and the 24 pixels along the image's edge.
     masks = torch.zeros(1, 7, 7, dtype=torch.uint8)
     masks[0, 2:5, 2:5] = 1
     hollow = masks.clone()

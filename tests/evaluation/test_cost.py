@@ -131,7 +131,7 @@ def test_times_are_measured_and_the_model_is_left_alone() -> None:
 
 
 class Slow(nn.Module):
-    """Takes 10 ms for one picture, 20 ms for more, and notes how it was called."""
+    """Takes 10 ms for one image, 20 ms for more, and notes how it was called."""
 
     calls: ClassVar[list[tuple[int, bool, bool, bool, int]]] = []
 
@@ -197,7 +197,7 @@ def test_bad_arguments_are_named() -> None:
     for arguments, words in [
         ({"image_shape": (28, 28)}, r"found \(28, 28\)"),
         ({"image_shape": (1, 0, 8)}, r"found \(1, 0, 8\)"),
-        ({"image_shape": (3, 8, 8)}, r"can't take a picture of shape \(3, 8, 8\)"),
+        ({"image_shape": (3, 8, 8)}, r"can't take an image of shape \(3, 8, 8\)"),
         ({"image_shape": (1, 8, 8), "precision": "int8"}, "precision must be one of"),
         ({"image_shape": (1, 8, 8), "batch_size": 0}, "batch_size must be at least 1"),
         ({"image_shape": (1, 8, 8), "seconds": 0}, "seconds above 0"),
@@ -219,3 +219,59 @@ def test_importing_the_room_stays_light() -> None:
 def test_every_public_name_is_there() -> None:
     assert sorted(kdcourse.evaluation.__all__) == kdcourse.evaluation.__all__
     assert all(hasattr(kdcourse.evaluation, name) for name in kdcourse.evaluation.__all__)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+def test_a_dynamically_quantized_network_counts() -> None:
+    from torch.ao.quantization import quantize_dynamic
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)).eval()
+    found = cost(quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8), (1, 8, 8), latency=False)
+    plain = cost(model, (1, 8, 8), latency=False)
+    assert (
+        (found.parameters, found.macs) == (plain.parameters, plain.macs) == (2048 + 32 + 320 + 10, 2048 + 320)
+    )
+    # A byte per weight, four per bias, and what scales the weights and the outputs.
+    assert 2368 + 42 * 4 < found.bytes <= 2368 + 42 * 4 + 2 * 2 * (8 + 8)
+    assert compare_cost(plain, found).times_smaller > 3
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+def test_a_statically_quantized_network_counts() -> None:
+    from torch.ao import quantization
+
+    model = nn.Sequential(
+        quantization.QuantStub(),
+        nn.Conv2d(1, 4, 3),
+        nn.Flatten(),
+        nn.Linear(4 * 36, 10),
+        quantization.DeQuantStub(),
+    ).eval()
+    plain = cost(model, (1, 8, 8), latency=False)
+    model.qconfig = quantization.get_default_qconfig("x86")
+    prepared = quantization.prepare(model)
+    prepared(torch.randn(8, 1, 8, 8))
+    whole = quantization.convert(prepared)
+    found = cost(whole, (1, 8, 8), latency=False)
+    assert (found.parameters, found.macs) == (plain.parameters, plain.macs)
+    assert plain.parameters < found.bytes < plain.bytes / 2
+    assert weight_bytes(whole, as_file=True) > found.bytes
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_costs_in_other_precisions(dtype: torch.dtype) -> None:
+    found = cost(small().to(dtype), (1, 8, 8), batch_size=2, seconds=0.01)
+    plain = cost(small(), (1, 8, 8), latency=False)
+    assert (found.parameters, found.macs) == (plain.parameters, plain.macs)
+    assert found.latency_ms is not None and found.latency_ms > 0
+
+
+def test_lazy_layers_without_weights_are_named() -> None:
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
+    for ask in (lambda: cost(lazy, (1, 8, 8)), lambda: weight_bytes(lazy)):
+        with pytest.raises(
+            ArgumentError, match=r"Sequential has lazy layers without weights \(1.weight, 1.bias\)"
+        ):
+            ask()
+    lazy(torch.zeros(1, 1, 8, 8))
+    assert cost(lazy, (1, 8, 8), latency=False).parameters == 64 * 3 + 3

@@ -20,7 +20,7 @@ from kdcourse.evaluation import (
 )
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
-# What three models name, picture by picture.
+# What three models name, image by image.
 SAID = {"a": [0, 1, 2, 1, 1, 2], "b": [0, 2, 2, 1, 1, 0], "c": [0, 2, 1, 0, 1, 0]}
 
 

@@ -32,6 +32,7 @@ from kdcourse.evaluation import (
     predict,
     reliability,
 )
+from kdcourse.training import evaluate_split
 
 
 def cases(seed: int, n: int = 200, classes: int = 10, scale: float = 3.0) -> tuple[Tensor, Tensor]:
@@ -128,7 +129,7 @@ def test_a_confidence_of_one_shares_the_last_bin() -> None:
 
 
 def test_perfect_calibration_and_its_opposites() -> None:
-    # Four pictures at confidence 0.75, three right: nothing to blame.
+    # Four images at confidence 0.75, three right: nothing to blame.
     logits = of_confidence(0.75, 0.75, 0.75, 0.75)
     assert expected_calibration_error(logits, torch.tensor([0, 0, 0, 1])) == pytest.approx(0, abs=1e-15)
     assert expected_calibration_error(logits, torch.tensor([1, 1, 1, 1])) == pytest.approx(0.75)
@@ -260,7 +261,7 @@ GOOD, TARGET = torch.zeros(4, 3), torch.tensor([0, 1, 2, 0])
     [
         (torch.zeros(4), TARGET, r"\[N, C\].*found \[4\]"),
         (torch.zeros(4, 1), TARGET, r"two classes; found \[4, 1\]"),
-        (torch.zeros(0, 3), TARGET[:0], r"at least one picture.*found \[0, 3\]"),
+        (torch.zeros(0, 3), TARGET[:0], r"at least one image.*found \[0, 3\]"),
         (torch.zeros(4, 3, dtype=torch.int64), TARGET, "floating.*found torch.int64"),
         ([[0.0, 1.0]], TARGET, "found list"),
         (torch.tensor([[0.0, 1.0], [float("nan"), 0.0]]), TARGET[:2] % 2, "found 1 NaN.*row 1"),
@@ -377,7 +378,7 @@ def test_predict_in_bfloat16(dataset: Dataset) -> None:
     assert half.dtype == torch.float32
     assert torch.equal(half, half.bfloat16().float()) and not torch.equal(full, full.bfloat16().float())
     torch.testing.assert_close(half, full, atol=0.05, rtol=0.05)
-    # Weights that are stored in bfloat16 need their pictures in bfloat16.
+    # Weights that are stored in bfloat16 need their images in bfloat16.
     torch.testing.assert_close(predict(Recorder().bfloat16(), dataset.test, dataset).shape, full.shape)
 
 
@@ -416,3 +417,97 @@ def test_predict_names_what_it_cannot_use(dataset: Dataset) -> None:
     ]:
         with pytest.raises(ArgumentError, match=words):
             predict(Odd(answer), images, dataset)
+
+
+class Watching(nn.Module):
+    """Notes how many images it is given at a time."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+        self.layer = nn.Linear(1, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(len(x))
+        return self.layer(x.mean((1, 2, 3))[:, None])
+
+
+def squares(side: int, n: int = 20) -> Dataset:
+    images = torch.randint(0, 256, (n, 1, side, side), generator=torch.Generator().manual_seed(0)).to(
+        torch.uint8
+    )
+    split = Split(images, torch.arange(n) % 3)
+    return Dataset("squares", ("a", "b", "c"), split, split, split)
+
+
+@pytest.mark.parametrize(
+    ("side", "batch_size", "first"), [(28, 16, 16), (28, 512, 20), (56, 16, 4), (224, 512, 8), (300, 4, 1)]
+)
+def test_batches_of_large_images_are_smaller(side: int, batch_size: int, first: int) -> None:
+    model, data = Watching(), squares(side)
+    found = predict(model, data.test, data, batch_size=batch_size)
+    assert model.seen[0] == first and sum(model.seen) == 20
+    assert torch.allclose(found, predict(model, data.test, data, batch_size=10**6), atol=1e-5)
+
+
+@pytest.mark.parametrize("outputs", [2, 5])
+def test_another_number_of_outputs_than_classes_is_refused_with_both_numbers(outputs: int) -> None:
+    data = squares(8)
+    with pytest.raises(
+        ArgumentError, match=f"{outputs} logits per image, and 'squares' has 3 classes.*num_classes=3"
+    ):
+        predict(Watching(outputs), data.test, data)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_networks_in_other_precisions_predict(dtype: torch.dtype) -> None:
+    data, model = squares(8), Watching()
+    wanted = predict(model, data.test, data)
+    found = predict(model.to(dtype), data.test, data)
+    assert found.dtype == torch.float32 and torch.allclose(found, wanted, atol=0.02)
+
+
+def test_lazy_layers_without_weights_do_not_predict() -> None:
+    data = squares(8)
+    with pytest.raises(ArgumentError, match=r"lazy layers without weights.*Train it or load its weights"):
+        predict(nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), data.test, data)
+
+
+def test_a_network_with_auxiliary_outputs_in_training_mode_predicts() -> None:
+    class Auxiliary(Watching):
+        def forward(self, x: Tensor) -> Tensor:
+            return (super().forward(x),) * 2 if self.training else super().forward(x)  # type: ignore[return-value]
+
+    data = squares(8)
+    assert predict(Auxiliary().train(), data.test, data).shape == (20, 3)
+
+
+def test_a_network_without_parameters_is_evaluated() -> None:
+    """As quantized and frozen networks are."""
+
+    class Fixed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([x.mean((1, 2, 3)) * k for k in (-1, 0, 1)], 1)
+
+    data = squares(8)
+    loss, rate = evaluate_split(Fixed(), data.test, data)
+    logits = predict(Fixed(), data.test, data)
+    assert rate == accuracy(logits, data.test.labels)
+    assert loss == pytest.approx(negative_log_likelihood(logits, data.test.labels), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_loss_of_a_network_in_half_precision_is_summed_in_full(dtype: torch.dtype) -> None:
+    class Wrong(nn.Module):
+        """Sure of the wrong class: 100 nats per image, more than float16 holds for a thousand of them."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.size = nn.Parameter(torch.full((1,), 100.0))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.size * torch.tensor([0.0, 0.0, 1.0], dtype=self.size.dtype).expand(len(x), 3)
+
+    data = squares(8, n=1000)
+    first = Split(data.test.images, torch.zeros(1000, dtype=torch.long))
+    assert evaluate_split(Wrong().to(dtype), first, data) == (pytest.approx(100.0), 0.0)

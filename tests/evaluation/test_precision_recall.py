@@ -236,7 +236,7 @@ def broken(value: float) -> Tensor:
         ([[0.0]], MASKS, "found list"),
         (GOOD[:, :1], MASKS, r"two classes; found \[2, 1, 4, 4\]"),
         (GOOD[:0], MASKS[:0], r"at least one pixel.*found \[0, 3, 4, 4\]"),
-        (broken(math.nan), MASKS, "found 1 NaN.*in picture 1"),
+        (broken(math.nan), MASKS, "found 1 NaN.*in image 1"),
         (broken(-math.inf), MASKS, "found 1 NaN or infinite"),
         (GOOD, MASKS[:1], r"\[2, 4, 4\] to go with.*found \[1, 4, 4\]"),
         (GOOD, MASKS[:, ::2, ::2], r"found \[2, 2, 2\].*interpolate"),
@@ -261,7 +261,7 @@ def test_probabilities_and_classes_are_checked() -> None:
     for bad in (1, 0, 256, True, 2.5, "ab"):
         with pytest.raises(ArgumentError, match="classes must be a whole number from 2 to 255; found"):
             PrecisionRecallTally(bad)
-    with pytest.raises(ArgumentError, match=r"one channel a class, 5.*found \[2, 3, 4, 4\]"):
+    with pytest.raises(ArgumentError, match=r"one channel per class, 5.*found \[2, 3, 4, 4\]"):
         PrecisionRecallTally(5).update(GOOD, MASKS)
     # Huge but finite logits are not mistaken for infinite ones, though their sum overflows.
     assert precision_recall(torch.full((2, 3, 4, 4), 3e38), MASKS).per_class[0].average_precision == 1.0

@@ -55,7 +55,7 @@ def scene(
 
 
 def flat(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """The pixels that count as if they were pictures: logits [M, C] and labels [M]."""
+    """The pixels that count as if they were images: logits [M, C] and labels [M]."""
     labels = masks.flatten().long()
     counted = labels != IGNORE
     return logits.movedim(1, -1).reshape(-1, logits.shape[1])[counted], labels[counted]
@@ -124,7 +124,7 @@ def test_by_hand() -> None:
     assert mean_iou(said, masks, 3) == pytest.approx((1 / 4 + 3 / 5) / 3)
     assert dice_per_class(said, masks, 3).tolist() == [2 / 5, 6 / 8, 0]
     assert pixel_accuracy(said, masks) == 4 / 7
-    # All pictures together, not the mean of each picture's own: that would be another number.
+    # All images together, not the mean of each image's own: that would be another number.
     assert mean_iou(said, masks, 3) != pytest.approx(
         np.mean([mean_iou(said[n : n + 1], masks[n : n + 1], 3) for n in range(2)])
     )
@@ -208,7 +208,7 @@ def test_the_tally_gathers_the_single_metrics(
         np.testing.assert_array_equal(found, wanted)
     table = confusion_matrix(labels, rows.argmax(1), labels=range(classes))
     assert scores.confusion.tolist() == table.tolist()
-    # Per pixel, exactly what the classifiers' metrics say of the pixels as pictures.
+    # Per pixel, exactly what the classifiers' metrics say of the pixels as images.
     assert scores.negative_log_likelihood == pytest.approx(negative_log_likelihood(rows, labels), rel=1e-9)
     assert scores.expected_calibration_error == pytest.approx(
         expected_calibration_error(rows, labels, bins), abs=1e-12
@@ -298,14 +298,14 @@ def test_bad_batches_are_named() -> None:
     broken[2, 1, 0, 0] = math.nan
     for arguments, words in [
         ((logits[0], masks[:1]), r"logits must have shape \[B, C, H, W\]; found \[5, 9, 9\]"),
-        ((logits[:, :4], masks), r"one channel a class, 5.*found \[4, 4, 9, 9\]"),
+        ((logits[:, :4], masks), r"one channel per class, 5.*found \[4, 4, 9, 9\]"),
         ((logits, masks[:3]), r"\[4, 9, 9\] to go with"),
         ((logits[..., ::2, ::2], masks), "interpolate"),
         ((logits, masks + 5), r"masks must hold 0\.\.4"),
         ((logits, masks.double()), "masks must be a tensor of whole numbers"),
         ((logits.argmax(1), masks), "logits must have shape"),
         (({"out": logits}, masks), "found dict"),
-        ((broken, masks), "found 1 NaN.*picture 2"),
+        ((broken, masks), "found 1 NaN.*image 2"),
     ]:
         tally = SegmentationTally(5)
         with pytest.raises(ArgumentError, match=words):
@@ -472,7 +472,7 @@ def test_cost_of_a_model_that_answers_with_maps() -> None:
     assert found.parameters == 6 * 27 + 6 + 2 * 6 + 6 * 3 * 4 + 3
     timed = cost(Recorder().eval(), (3, 64, 64), seconds=0.01, batch_size=4)
     assert timed.latency_ms is not None and timed.throughput is not None
-    with pytest.raises(ArgumentError, match=r"can't take a picture of shape \(1, 64, 64\)"):
+    with pytest.raises(ArgumentError, match=r"can't take an image of shape \(1, 64, 64\)"):
         cost(Recorder(), (1, 64, 64), latency=False)
 
 
@@ -492,3 +492,23 @@ def test_same_on_the_gpu(dataset: SegmentationDataset) -> None:
     assert evaluate_segmentation(model.cuda(), dataset.test, dataset).mean_iou == pytest.approx(
         wanted.mean_iou, abs=0.02
     )
+
+
+@pytest.mark.parametrize(("side", "batch_size", "first"), [(64, 4, 4), (128, 8, 2), (256, 8, 1)])
+def test_batches_of_large_images_are_smaller(side: int, batch_size: int, first: int) -> None:
+    class Watching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[int] = []
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen.append(len(x))
+            return torch.stack([x.mean(1), -x.mean(1)], 1)
+
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (5, 3, side, side), generator=generator).to(torch.uint8)
+    split = MaskedSplit(images, (images[:, 0] > 127).to(torch.uint8))
+    data, model = SegmentationDataset("noise", ("a", "b"), split, split, split), Watching()
+    scores, masks = evaluate_with_masks(model, split, data, batch_size=batch_size)
+    assert model.seen[0] == first and sum(model.seen) == scores.pictures == len(masks) == 5
+    assert torch.equal(predict_masks(model, split, data, batch_size=10**4), masks)

@@ -22,7 +22,7 @@ def count(model: nn.Module) -> int:
 
 
 def trains(model: nn.Module, channels: int, height: int, width: int, classes: int) -> None:
-    """Forward and backward on two pictures; every parameter gets a finite gradient."""
+    """Forward and backward on two images; every parameter gets a finite gradient."""
     assert model.training
     torch.manual_seed(0)
     logits = model(torch.randn(2, channels, height, width))
@@ -117,7 +117,7 @@ def test_options_reach_the_model() -> None:
         ("torchvision:resnet18", {"colour": 1}, "resnet18 doesn't take these options: .*colour"),
         ("torchvision:maxvit_t", {}, "maxvit_t isn't offered: .*Choose another"),
         ("torchvision:vit_b_16", {"size": 30}, "multiple of 4 pixels; found size=30x30"),
-        ("torchvision:vit_b_16", {"size": (28, 32)}, "square pictures.*28x32"),
+        ("torchvision:vit_b_16", {"size": (28, 32)}, "square images.*28x32"),
     ],
 )
 def test_names_and_options_that_do_not_exist(name: str, options: dict[str, Any], message: str) -> None:

@@ -30,7 +30,7 @@ def test_every_level_is_used() -> None:
 
 
 def test_a_pixel_sees_its_neighbourhood_and_its_own_place() -> None:
-    """Moving a picture by the coarsest stride moves the logits, away from the border."""
+    """Moving an image by the coarsest stride moves the logits, away from the border."""
     torch.manual_seed(0)
     model = UNet(3, 1, widths=(4, 6, 8), depth=1).eval()
     picture = torch.zeros(1, 1, 64, 64)

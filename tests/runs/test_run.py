@@ -196,7 +196,7 @@ def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
         ("--alpha 1.5", "found 1.5"),
         ("--student pocket", "There is no model 'pocket'"),
         ("--data nowhere", "nowhere"),
-        ("--device tpu", "device must be auto, cpu, cuda or mps; found 'tpu'"),
+        ("--device tpu", "device must be auto, cpu, cuda, cuda:N (such as cuda:1) or mps; found 'tpu'"),
         ("--teachers nowhere", "no trained teachers in nowhere"),
         ("--average median", "average must be"),
         ("--task poetry", "--task must be one of classification, segmentation; found 'poetry'"),

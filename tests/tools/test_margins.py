@@ -80,6 +80,17 @@ def test_each_kind_of_fault_is_found() -> None:
         assert words in found
 
 
+def test_the_table_gives_bound_values_spread_and_distance() -> None:
+    rows = [_row("1 thread", 1.5), _row("2 threads", 2.0)]
+    at_most = rows[1]["claims"][0]["evidence"] | {"gain": {"value": 2.0, "low": None, "high": 3.0}}
+    rows[1]["claims"] = [rows[1]["claims"][0] | {"evidence": at_most}]
+    text = margins.table(rows)
+    assert "| It gains | `gain` | <= 3 | 1.5 | 2 | 0.35 | 2.8 |" in text
+    assert "1 further numbers are the same" in text
+    assert "not under 4 threads, 2 threads, bfloat16" in text and "**1 thread** `OMP_NUM_THREADS=1" in text
+    assert "- tiny under 1 thread stopped: ValueError" in margins.table([rows[0] | {"error": "ValueError"}])
+
+
 def test_of_each_lesson_and_setting_the_last_run_counts(tmp_path: Path) -> None:
     path = tmp_path / "runs.jsonl"
     assert margins.stored(path) == []
@@ -120,10 +131,13 @@ def test_a_run_counts_for_the_claims_that_a_lesson_makes_now() -> None:
     }
     assert margins.unmeasured(now, [kept]) == []
     assert margins.unmeasured(now, [kept], least=2) == ["It gains"]
+    rewritten = margins.stated("claim('It wins', a > b, gain=at_least(gain, 1))")
+    (kept,) = margins.present([row], {"tiny": rewritten})
+    assert kept["claims"][0]["sentence"] == "It wins" and margins.unmeasured(rewritten, [kept]) == []
     for code in (
         "claim('It gains', c > b)",
         "claim('It gains', True, more=at_most(gain, 2))",
-        "claim('So', a > b)",
+        "claim('So', a > c)",
     ):
         now = margins.stated(code)
         assert margins.unmeasured(now, margins.present([row], {"tiny": now})) == [now[0].sentence]

@@ -223,7 +223,7 @@ def test_the_caller_keeps_generator_and_progress_bar_says_what_it_is(
         ({"seed": -1}, ArgumentError, "seed .* found -1"),
         ({"seed": "one"}, ArgumentError, "seed .* found 'one'"),
         ({"seed": 2**70}, ArgumentError, "seed .* found"),
-        ({"device": "gpu"}, ArgumentError, "device must be auto, cpu, cuda or mps; found 'gpu'"),
+        ({"device": "gpu"}, ArgumentError, "device must be auto, cpu, cuda, cuda:N .* or mps; found 'gpu'"),
     ],
 )
 def test_settings_that_make_no_sense(change: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -237,6 +237,37 @@ def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     for device in ("cuda", "mps"):
         with pytest.raises(ArgumentError, match=f"device='{device}' was asked for and .* Take device='auto'"):
             fit(net(), tiny.dataset(), **(FIT | {"device": device}))
+
+
+class Auxiliary(nn.Module):
+    """Returns a pair in training mode alone, as GoogLeNet does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 4)
+
+    def forward(self, x: Tensor) -> object:
+        logits = self.layer(x.flatten(1))
+        return (logits, logits) if self.training else logits
+
+
+def test_auxiliary_outputs_of_training_mode_are_named() -> None:
+    with pytest.raises(
+        ArgumentError, match=r"Auxiliary returns logits in eval mode and a tuple in training.*aux_logits"
+    ):
+        fit(Auxiliary(), tiny.dataset(), **FIT)
+
+
+def test_lazy_layers_take_their_shapes_from_the_images() -> None:
+    def trained() -> nn.Module:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4))
+        fit(model, tiny.dataset(), **FIT)
+        return model
+
+    first, second = trained(), trained()
+    assert first[3].weight.shape == (4, 4 * 6 * 6)
+    assert tiny.same_state(first, tiny.state(second))
 
 
 class Returning(nn.Module):
@@ -256,6 +287,7 @@ class Returning(nn.Module):
             r"Net can't take the images of 'quarters', float32 \[2, 1, 8, 8\].*channels",
         ),
         (lambda: models.build("mlp_25k", num_classes=4), "784 numbers each; found 64"),
+        (lambda: net(classes=6), r"return logits \[2, 4\] .* of 4 classes; found \[2, 6\]"),  # none to spare
         (lambda: net(classes=3), r"return logits \[2, 4\] .* found \[2, 3\]. Build it with num_classes=4"),
         (lambda: Returning(lambda z: (z, z)), r"return logits \[2, 4\] .* found a tuple"),
         (lambda: Returning(lambda z: z[:, :, None]), r"found \[2, 4, 1\]"),

@@ -274,3 +274,63 @@ def test_a_checkpoint_with_garbled_notes(tmp_path: Path, note: str, value: objec
     write_tensors(path, tensors, notes)
     with pytest.raises(CheckpointError, match=r"run.safetensors .*Delete it to start afresh"):
         fit(net(), tiny.dataset(), checkpoint=path, **FIT)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_prefixes_of_compiled_and_parallel_networks_do_not_matter(prefix: str, tmp_path: Path) -> None:
+    model, path = net(1), tmp_path / "model.safetensors"
+    write_tensors(path, {prefix + name: tensor for name, tensor in model.state_dict().items()}, {})
+    other = net(2)
+    load_weights(other, path)
+    assert tiny.same_state(other, tiny.state(model))
+
+
+def test_a_parallel_network_takes_weights_of_a_plain_one_and_the_reverse(tmp_path: Path) -> None:
+    model, plain, parallel = net(1), tmp_path / "plain.safetensors", tmp_path / "parallel.safetensors"
+    save_weights(model, plain)
+    wrapped = nn.DataParallel(net(2))
+    load_weights(wrapped, plain)
+    assert tiny.same_state(wrapped.module, tiny.state(model))
+    save_weights(wrapped, parallel)
+    other = net(3)
+    load_weights(other, parallel)
+    assert tiny.same_state(other, tiny.state(model))
+
+
+def test_one_compiled_layer_inside_a_network(tmp_path: Path) -> None:
+    model, path = net(1), tmp_path / "model.safetensors"
+    tensors = {name.replace("head.", "head._orig_mod."): value for name, value in model.state_dict().items()}
+    assert tensors.keys() != model.state_dict().keys()
+    write_tensors(path, tensors, {})
+    other = net(2)
+    load_weights(other, path)
+    assert tiny.same_state(other, tiny.state(model))
+
+
+def test_a_layer_that_is_called_module_keeps_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    model, other = (nn.ModuleDict({"module": nn.Linear(2, 3), "weight": nn.Linear(3, 2)}) for _ in range(2))
+    save_weights(model, path)
+    load_weights(other, path)
+    assert tiny.same_state(other, tiny.state(model))
+
+
+def test_prefixes_do_not_make_another_architecture_fit(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    write_tensors(
+        path,
+        {f"module.{name}": value for name, value in net(1).state_dict().items()}
+        | {"module.x": torch.zeros(1)},
+        {},
+    )
+    with pytest.raises(CheckpointError, match=r"unknown to the model: module\.x"):
+        load_weights(net(2), path)
+
+
+def test_lazy_layers_take_the_shapes_of_the_weights(tmp_path: Path) -> None:
+    path, model = tmp_path / "model.safetensors", nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    save_weights(model, path)
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
+    load_weights(lazy, path)
+    images = torch.randn(2, 3, 2, 2)
+    assert torch.equal(lazy(images), model(images))

@@ -1,4 +1,4 @@
-"""The exercises of Distil."""
+"""Define the exercises of Distil."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ DISTILLATION_TERM = Exercise(
         Probe((numbers(1, 4, 3), numbers(2, 4, 3), 4.0), "at T = 4"),
         Probe((numbers(3, 3, 3), numbers(4, 3, 3), 0.5), "at T = 0.5"),
         Probe((numbers(5, 2, 5), numbers(6, 2, 5), 1.0), "at T = 1"),
-        Probe((numbers(7, 1, 4), numbers(8, 1, 4), 2.0), "for a batch of one picture"),
+        Probe((numbers(7, 1, 4), numbers(8, 1, 4), 2.0), "for a batch of one image"),
         Probe(
             (huge([1, 0, 0], [0, -1, 1]), huge([0, 1, 0], [0, -1, 1]), 2.0),
             "for logits of 10,000",
@@ -71,7 +71,8 @@ DISTILLATION_TERM = Exercise(
         Mistake(
             "T squared missing",
             example=lambda z, v, t: _kl(_logs(z, t), _logs(v, t)),
-            hint="softening makes the gradients smaller, by about 1 / T in two places. Which factor makes up for it?",
+            hint="softening makes the gradients smaller, by about 1 / T in two places. Which factor compensates for "
+            "it?",
         ),
         Mistake(
             "T for T squared",
@@ -81,34 +82,34 @@ DISTILLATION_TERM = Exercise(
         Mistake(
             "divided by T squared",
             example=lambda z, v, t: _kl(_logs(z, t), _logs(v, t)) / t**2,
-            hint="softening has made the gradients small already: make up for it, don't do it again.",
+            hint="softening already makes the gradients smaller. The factor must undo that.",
         ),
         Mistake(
             "mean for batchmean",
             example=lambda z, v, t: t**2 * _kl(_logs(z, t), _logs(v, t)).mul(len(z) / z.numel()),
             hint='kl_div\'s "mean" divides by the number of classes too; the divergence sums over the classes and '
-            "averages over the pictures.",
+            "averages over the images.",
         ),
         Mistake(
             "sum for mean",
             example=lambda z, v, t: t**2 * _kl(_logs(z, t), _logs(v, t), "sum"),
-            hint="average over the pictures, so that the loss doesn't grow with the batch.",
+            hint="average over the images, so that the loss doesn't grow with the batch.",
         ),
         Mistake(
             "KL sides swapped",
             example=lambda z, v, t: t**2 * _kl(_logs(v, t), _logs(z, t)),
-            hint="KL isn't symmetric. Whose probabilities weigh the logarithms? kl_div takes them second.",
+            hint="KL isn't symmetric. Whose probabilities are the weights? kl_div takes them second.",
         ),
         Mistake(
             "KL on raw logits",
             example=lambda z, v, t: t**2 * F.kl_div(z / t, (v / t).softmax(1), reduction="batchmean"),
-            hint="kl_div takes log-probabilities first, and trusts you: nothing has turned the student's logits "
-            "into any.",
+            hint="kl_div takes log-probabilities first and doesn't check them. The student's logits aren't "
+            "log-probabilities yet.",
         ),
         Mistake(
             "KL of raw logits on both sides",
             example=lambda z, v, t: t**2 * _kl(z / t, v / t),
-            hint="kl_div takes log-probabilities and trusts you: dividing logits by T doesn't make them any.",
+            hint="kl_div takes log-probabilities and doesn't check them. Logits divided by T aren't log-probabilities.",
         ),
         Mistake(
             "probabilities where logs belong",
@@ -120,27 +121,27 @@ DISTILLATION_TERM = Exercise(
         Mistake(
             "logs for a target of probabilities",
             example=lambda z, v, t: t**2 * (_logs(v, t) * (_logs(v, t) - _logs(z, t))).sum(1).mean(),
-            hint="the divergence is weighed by the teacher's probabilities, not by their logarithms.",
+            hint="the weights of the divergence are the teacher's probabilities, not their logarithms.",
         ),
         Mistake(
             "logs for a target of probabilities, in kl_div",
             example=lambda z, v, t: t**2 * F.kl_div(_logs(z, t), _logs(v, t), reduction="batchmean"),
-            hint="kl_div takes the target as probabilities, unless it is told log_target=True.",
+            hint="kl_div takes the target as probabilities, unless log_target=True.",
         ),
         Mistake(
             "softmax over the wrong axis",
             example=lambda z, v, t: t**2 * _kl(_logs(z, t, 0), _logs(v, t, 0)),
-            hint="logits are [pictures, classes], and each picture's probabilities are to sum to 1.",
+            hint="logits are [images, classes], and each image's probabilities must sum to 1.",
         ),
         Mistake(
             "teacher not softened",
             example=lambda z, v, t: t**2 * _kl(_logs(z, t), _logs(v, 1)),
-            hint="both sides are softened, by one and the same temperature.",
+            hint="both sides are softened with the same temperature.",
         ),
         Mistake(
             "student not softened",
             example=lambda z, v, t: t**2 * _kl(_logs(z, 1), _logs(v, t)),
-            hint="both sides are softened, by one and the same temperature.",
+            hint="both sides are softened with the same temperature.",
         ),
         Mistake(
             "nobody softened",
@@ -165,7 +166,7 @@ DISTILLATION_TERM = Exercise(
         Mistake(
             "squared distance of logits",
             example=lambda z, v, t: F.mse_loss(z, v),
-            hint="matching logits is what becomes of it at high T; here probabilities are compared.",
+            hint="matching logits is the limit at high T. Here, compare probabilities.",
         ),
         Mistake(
             "log of a probability that is 0",
@@ -222,13 +223,13 @@ OBJECTIVE = Exercise(
         _objective_probe(20, 3, 3, 0.5, 0.9),
         _objective_probe(30, 5, 4, 3.0, 1.0),
         _objective_probe(40, 5, 4, 3.0, 0.0),
-        _objective_probe(50, 1, 4, 2.0, 0.6, "for a batch of one picture"),
+        _objective_probe(50, 1, 4, 2.0, 0.6, "for a batch of one image"),
     ),
     mistakes=(
         Mistake(
             "weights swapped",
             example=lambda z, v, y, t, a: objective(z, v, y, t, 1 - a),
-            hint="alpha weighs the teacher: at alpha = 0 the labels alone count.",
+            hint="alpha is the teacher's weight: at alpha = 0 only the labels count.",
         ),
         Mistake(
             "labels not weighed",
@@ -243,7 +244,7 @@ OBJECTIVE = Exercise(
         Mistake(
             "alpha ignored",
             example=lambda z, v, y, t, a: distillation_term(z, v, t) + _HARD(z, y),
-            hint="how much the teacher counts against the labels, alpha says.",
+            hint="alpha says how much the teacher counts and how much the labels count.",
         ),
         Mistake(
             "T squared dropped at alpha = 1",
@@ -253,7 +254,7 @@ OBJECTIVE = Exercise(
         Mistake(
             "T squared missing",
             example=lambda z, v, y, t, a: _mix(distillation_term(z, v, t) / t**2, _HARD(z, y), a),
-            hint="without a factor that makes up for the softening, the teacher fades as T grows.",
+            hint="without a factor that compensates for the softening, the teacher's term shrinks as T grows.",
         ),
         Mistake(
             "T for T squared",
@@ -263,7 +264,7 @@ OBJECTIVE = Exercise(
         Mistake(
             "T squared twice",
             example=lambda z, v, y, t, a: _mix(t**2 * distillation_term(z, v, t), _HARD(z, y), a),
-            hint="the distillation term has its factor T squared already.",
+            hint="the distillation term already includes T squared.",
         ),
         Mistake(
             "softmax before the cross-entropy",
@@ -273,7 +274,7 @@ OBJECTIVE = Exercise(
         Mistake(
             "T squared on both parts",
             example=lambda z, v, y, t, a: _mix(distillation_term(z, v, t), t**2 * _HARD(z, y), a),
-            hint="only the softened part needs a factor that makes up for the softening.",
+            hint="only the softened term needs a factor that compensates for the softening.",
         ),
         Mistake(
             "labels' part softened",
@@ -283,7 +284,7 @@ OBJECTIVE = Exercise(
         Mistake(
             "labels against the teacher",
             example=lambda z, v, y, t, a: _mix(distillation_term(z, v, t), _HARD(v, y), a),
-            hint="it is the student who has to name the labels; the teacher isn't trained.",
+            hint="the student must predict the labels; the teacher isn't trained.",
         ),
         Mistake(
             "mean for batchmean",
@@ -293,22 +294,22 @@ OBJECTIVE = Exercise(
         Mistake(
             "KL sides swapped",
             example=lambda z, v, y, t, a: _mix(distillation_term(v, z, t), _HARD(z, y), a),
-            hint="KL isn't symmetric: the teacher's probabilities weigh the logarithms.",
+            hint="KL isn't symmetric: the teacher's probabilities are the weights of the logarithms.",
         ),
         Mistake(
             "labels' sum for mean",
             example=lambda z, v, y, t, a: _mix(distillation_term(z, v, t), _HARD(z, y, reduction="sum"), a),
-            hint="both parts are means over the batch, or their balance changes with its size.",
+            hint="both terms must be means over the batch, or their balance changes with its size.",
         ),
         Mistake(
             "teacher left out",
             example=lambda z, v, y, t, a: (1 - a) * _HARD(z, y),
-            hint="only the labels' part is there; where does the teacher come in?",
+            hint="only the labels' term is there; where is the teacher's?",
         ),
         Mistake(
             "labels left out",
             example=lambda z, v, y, t, a: a * distillation_term(z, v, t),
-            hint="only the teacher's part is there; where do the labels come in?",
+            hint="only the teacher's term is there; where is the labels' one?",
         ),
     ),
 )
@@ -337,19 +338,19 @@ TARGETS_FOR_BATCH = Exercise(
     probes=(
         Probe((numbers(1, 7, 3), _ORDER, 2, 3), "for a batch in the middle of an epoch"),
         Probe((numbers(2, 7, 7), _ORDER, 0, 4), "for the first batch"),
-        Probe((numbers(3, 7, 4), _ORDER, 6, 3), "for the last batch, of one picture"),
+        Probe((numbers(3, 7, 4), _ORDER, 6, 3), "for the last batch, of one image"),
         Probe((numbers(4, 7, 2), _ORDER, 4, 2), "for the third batch of two"),
     ),
     mistakes=(
         Mistake(
             "labels and soft targets misaligned after a shuffle",
             example=lambda stored, order, start, size: stored[start : start + size],
-            hint="those are the targets of the pictures as they are stored; the epoch shows them in another order.",
+            hint="those are the targets of the images as they are stored; the epoch shows them in another order.",
         ),
         Mistake(
             "order read backwards",
             example=lambda stored, order, start, size: stored[order.argsort()[start : start + size]],
-            hint="order[k] is the picture shown at place k; you used the place at which picture k is shown.",
+            hint="order[k] is the image shown at place k; you used the place at which image k is shown.",
         ),
         Mistake(
             "order reversed",
@@ -361,27 +362,27 @@ TARGETS_FOR_BATCH = Exercise(
             example=lambda stored, order, start, size: stored[start : start + size][
                 order[start : start + size].argsort().argsort()
             ],
-            hint="which pictures are in the batch depends on order too, not only their order within it.",
+            hint="which images are in the batch depends on order too, not only their order within it.",
         ),
         Mistake(
             "sorted",
             example=lambda stored, order, start, size: stored[order[start : start + size].sort().values],
-            hint="the right pictures, but in the order in which they are stored: the batch shows them as order has it.",
+            hint="the right images, but in the order in which they are stored. Return them in the order of the batch.",
         ),
         Mistake(
             "size for end",
             example=lambda stored, order, start, size: stored[order[start:size]],
-            hint="a slice takes where it begins and where it ends; size is how many.",
+            hint="a slice needs its start and its end; size is the number of images.",
         ),
         Mistake(
             "start counted in batches",
             example=lambda stored, order, start, size: stored[order[start * size : (start + 1) * size]],
-            hint="start is the place of the batch's first picture, not the number of the batch.",
+            hint="start is the place of the batch's first image, not the number of the batch.",
         ),
         Mistake(
             "one short",
             example=lambda stored, order, start, size: stored[order[start : start + size - 1]],
-            hint="the end of a slice isn't part of it already.",
+            hint="a slice already leaves out its end.",
         ),
         Mistake(
             "one too many",
@@ -391,7 +392,7 @@ TARGETS_FOR_BATCH = Exercise(
         Mistake(
             "places for logits",
             example=lambda stored, order, start, size: order[start : start + size],
-            hint="those are the numbers of the pictures; their logits are stored.",
+            hint="those are the numbers of the images; their logits are stored.",
         ),
         Mistake(
             "shuffled twice",
@@ -401,7 +402,7 @@ TARGETS_FOR_BATCH = Exercise(
         Mistake(
             "probabilities for logits",
             example=lambda stored, order, start, size: stored[order[start : start + size]].softmax(1),
-            hint="logits are asked for: the loss softens them itself.",
+            hint="return logits: the loss softens them itself.",
         ),
     ),
 )
@@ -518,7 +519,7 @@ DISTIL_STEP = Exercise(
             "teacher in train mode",
             sign=lambda parts: "train" in parts["the mode in which it called the teacher"],
             example=_wrong_step(teacher_training=True),
-            hint="the teacher was called in train mode: its dropout makes it guess, and its BatchNorm statistics move.",
+            hint="the teacher ran in train mode: dropout makes its logits random, and its BatchNorm statistics change.",
         ),
         Mistake(
             "gradient into the teacher",
@@ -535,20 +536,20 @@ DISTIL_STEP = Exercise(
             "teacher's pass recorded",
             sign=lambda parts: parts["whether the teacher's pass was recorded"] is True,
             example=_wrong_step(record_teacher=True),
-            hint="torch kept all that the teacher computed, for a gradient that nobody wants: memory and time for "
-            "nothing. What keeps it from recording?",
+            hint="torch stored all that the teacher computed, for a gradient that isn't needed. That wastes memory and "
+            "time. What keeps torch from recording?",
         ),
         Mistake(
             "no way back to the student",
             example=_student_unrecorded,
-            hint="torch finds no way from the loss back to the student's weights. Was the student asked under no_grad "
-            "too, or do its logits stand where the teacher's belong?",
+            hint="torch can't compute the gradient of the loss for the student's weights. Did the student run under "
+            "no_grad too, or are its logits in the teacher's place?",
         ),
         Mistake(
             "teacher trained too",
             sign=lambda parts: parts["the teacher's weights changed"] is True,
             example=_wrong_step(copy_student=True),
-            hint="the teacher's weights changed: it is to hold still.",
+            hint="the teacher's weights changed: only the student is trained.",
         ),
         Mistake(
             "student in eval mode",
@@ -560,40 +561,40 @@ DISTIL_STEP = Exercise(
             "student never called",
             sign=lambda parts: parts["the mode in which it called the student"] == "never",
             example=_wrong_step(call_student=False, backward=False),
-            hint="the loss needs what the student makes of the pictures.",
+            hint="the loss needs the student's logits for the images.",
         ),
         Mistake(
             "teacher never called",
             sign=lambda parts: parts["the mode in which it called the teacher"] == "never",
             example=_wrong_step(call_teacher=False),
-            hint="the loss needs what the teacher makes of the pictures.",
+            hint="the loss needs the teacher's logits for the images.",
         ),
         Mistake(
             "old gradients kept",
             example=_wrong_step(clear=False),
-            hint="gradients add up until they are cleared: those of the step before are still in when this one "
-            "begins its backward pass.",
+            hint="gradients add up until they are cleared: those of the previous step are still there when the "
+            "backward pass begins.",
         ),
         Mistake(
             "gradients cleared too late",
             example=_cleared_between,
-            hint="cleared between backward and step, the gradients are gone when the optimizer wants them.",
+            hint="cleared between backward and step, the gradients are gone when the optimizer needs them.",
         ),
         Mistake(
             "no step",
             example=_wrong_step(steps=0),
-            hint="the student's weights didn't change: who moves them, once the gradients are there?",
+            hint="the student's weights didn't change: which call changes them, once the gradients are computed?",
         ),
         Mistake(
             "no backward pass",
             example=_wrong_step(clear=False, backward=False),
-            hint="the optimizer moved the weights by old gradients: who computes those of this loss?",
+            hint="the optimizer used old gradients: which call computes those of this loss?",
         ),
         Mistake(
             "step before the backward pass",
             example=_wrong_step(step_first=True, steps=0, clear=False),
             # torch itself notices weights that moved before their gradients were computed.
-            hint="the optimizer moved the weights by old gradients: the backward pass comes before the step.",
+            hint="the optimizer used old gradients: the backward pass comes before the step.",
         ),
         Mistake(
             "two steps",
@@ -603,34 +604,34 @@ DISTIL_STEP = Exercise(
         Mistake(
             "loss after the step",
             example=_wrong_step(loss_after=True),
-            hint="the loss that the step began with is asked for, the one whose gradients were used.",
+            hint="return the loss before the step, the one whose gradients were used.",
         ),
         Mistake(
             "student as its own teacher",
             example=_wrong_step(own_logits=True),
-            hint="the student's own logits stand where the teacher's belong, so there is nothing to imitate.",
+            hint="the student's own logits are in the teacher's place, so there is nothing to learn.",
         ),
         Mistake(
             "weights swapped",
             example=_wrong_step(lambda z, v, y, t, a: objective(z, v, y, t, 1 - a)),
-            hint="alpha weighs the teacher: at alpha = 1 the labels don't count.",
+            hint="alpha is the teacher's weight: at alpha = 1 the labels don't count.",
         ),
         Mistake(
             "T squared missing",
             example=_wrong_step(
                 lambda z, v, y, t, a: _mix(distillation_term(z, v, t) / t**2, _HARD(z, y), a)
             ),
-            hint="the step is right, its loss isn't yet: what makes up for the softening?",
+            hint="the step is right, but its loss isn't: which factor compensates for the softening?",
         ),
         Mistake(
             "KL sides swapped",
             example=_wrong_step(lambda z, v, y, t, a: _mix(distillation_term(v, z, t), _HARD(z, y), a)),
-            hint="the step is right, its loss isn't yet: whose logits come first?",
+            hint="the step is right, but its loss isn't: whose logits come first?",
         ),
         Mistake(
             "teacher left out of the loss",
             example=_wrong_step(lambda z, v, y, t, a: _HARD(z, y)),
-            hint="that trains a plain student: the teacher was called, but its answer isn't in the loss.",
+            hint="that trains a plain student: the teacher ran, but its logits aren't in the loss.",
         ),
     ),
 )

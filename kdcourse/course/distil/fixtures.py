@@ -1,6 +1,6 @@
-"""The tiny student, teacher and optimizer that answers of this lesson are given.
+"""Build the tiny student, teacher and optimizer for the answers of this lesson.
 
-This file knows no solution, since it runs beside answers that nobody trusts.
+This file contains no solution, because it runs together with untrusted answers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kdcourse.checks.outcomes import ANSWER
 class Descent:
     """Descend the gradient, and count the steps.
 
-    Not torch.optim's, whose first use imports torch's compiler: seconds that would count as the answer's.
+    This replaces torch.optim: its first use imports torch's compiler, which takes seconds of the answer's time.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -41,7 +41,7 @@ def step(
     answer: Answer, mode: str, images: Tensor, labels: Tensor, temperature: float, alpha: float
 ) -> dict[str, Any]:
     """Return the loss, how student and teacher changed, and in which state they were called."""
-    # No dropout in the student, so that answers don't depend on how often it was asked.
+    # No dropout in the student, so that answers don't depend on how often it was called.
     student, teacher = Remembering(seed=1, dropout=0.0), Remembering(seed=2)
     student.train(mode == "train")
     for parameter in student.parameters():

@@ -13,17 +13,17 @@
 # %% [markdown]
 # # Distil
 #
-# You know what soft targets say and what the temperature does to them. Now you build the objective that a student
-# learns from, step by step, and find out by yourself when it helps, when it does nothing, and when it does harm.
+# You know what soft targets contain and what the temperature changes. Now you write the objective that a student learns
+# from, step by step. Then you find out when it helps, when it changes nothing, and when it harms.
 #
 # ## Objectives
 #
 # By the end of this lesson you can
 #
-# - write the distillation objective and one step of distillation, and avoid their classic mistakes;
-# - compare a distilled student with its plain twin over paired seeds;
+# - write the distillation objective and one step of distillation, and avoid the most common mistakes;
+# - compare a distilled student with a baseline student, its plain twin, over paired seeds;
 # - choose temperature and alpha on a grid without fooling yourself;
-# - say when a student can do without labels, and which pictures its teacher should be asked about.
+# - say when a student needs no labels, and which views its teacher should see.
 #
 # **Builds on:** {{lesson train_a_teacher}} (the training loop),
 # {{lesson soft_targets}} (soft targets, temperature, why T squared).
@@ -49,8 +49,8 @@ from kdcourse.runs import recorded
 # %% [markdown]
 # ## Teacher, pictures, student
 #
-# The teacher is the ensemble of five. What it says of all training pictures came with the course: its logits, one
-# row a picture, so that nobody has to ask it again. The student is a network with one small hidden layer.
+# The teacher is the ensemble of five. Its logits for all training images came with the course, one row per image, so
+# the teacher doesn't have to run again. The student is a network with one small hidden layer.
 
 # %%
 data = fashion_mnist()
@@ -61,8 +61,8 @@ student = models.build("mlp_25k")
 print(answers)
 
 # %% [markdown]
-# Here are both of them before any training, asked about one shirt at temperature 4. The student knows nothing yet,
-# so its bars are about equally high. Distillation is to close the distance between the two sets of bars.
+# Here are the predictions of both for one shirt at temperature 4, before any training of the student. The student knows
+# nothing yet, so its bars are about equally high. Distillation will make the two sets of bars more alike.
 
 # %%
 place = int((data.train.labels == data.classes.index("Shirt")).nonzero()[0])
@@ -85,9 +85,9 @@ show(
 # %% [markdown]
 # ## The distance between two answers
 #
-# The **Kullback-Leibler divergence** (KL) measures it: for every class the teacher's probability p, times how much
-# more likely (in logarithms) the teacher finds that class than the student does, all summed up. Worked by hand for
-# three classes:
+# The **Kullback-Leibler divergence** (KL) measures how far the student's probabilities are from the teacher's. For each
+# class, take the log of the teacher's probability p minus the log of the student's probability q, and multiply by p.
+# Then add up all classes. Here it is, computed for three classes:
 
 # %%
 p = torch.tensor([0.7, 0.2, 0.1])
@@ -101,7 +101,7 @@ for name, q in (("the same answer", p), ("nearly the same", torch.tensor([0.6, 0
 #
 # $$T^2 \, \frac{1}{B} \sum_{b=1}^{B} \mathrm{KL}\big(\mathrm{softmax}(v_b / T) \,\|\, \mathrm{softmax}(z_b / T)\big)$$
 #
-# with v the teacher's logits, z the student's and B pictures. Hinton, Vinyals and Dean (2015) put T squared there
+# with v the teacher's logits, z the student's and B images. Hinton, Vinyals and Dean (2015) put T squared there
 # because softening makes gradients about T squared times smaller, as you saw in
 # {{lesson soft_targets}}.
 #
@@ -112,14 +112,14 @@ for name, q in (("the same answer", p), ("nearly the same", torch.tensor([0.6, 0
 #
 # <details><summary>Hint 1</summary>
 #
-# Going through probabilities and taking their logarithm breaks where one rounds to 0. `F.log_softmax(..., dim=1)`
-# stays in log space from the start.
+# If you compute probabilities first and then their logarithm, it fails where a probability rounds to 0.
+# `F.log_softmax(..., dim=1)` computes log-probabilities directly.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# The teacher's probabilities do the weighing, so the teacher is the target: the second argument of `kl_div`.
+# The teacher's probabilities are the weights, so the teacher is the target: the second argument of `kl_div`.
 #
 # </details>
 
@@ -133,17 +133,17 @@ check("distillation_term", distillation_term)
 # %% [markdown]
 # ## Teacher and labels together
 #
-# The **objective** adds what the labels say. `alpha` is the teacher's weight, `1 - alpha` the labels', and the
-# labels' part is the ordinary cross-entropy at temperature 1.
+# The **objective** adds a term for the labels. `alpha` is the teacher's weight and `1 - alpha` the labels' weight. The
+# labels' term is the ordinary cross-entropy at temperature 1.
 #
 # ### Exercise: the objective (easy, 4 minutes)
 #
-# `kd_divergence` is the package's own distillation term, so that this works whether or not you did the exercise
-# above. Write the whole body.
+# `kd_divergence` is the package's own distillation term, so this exercise works even if you skipped the one above.
+# Write the whole body.
 #
 # <details><summary>Hint 1</summary>
 #
-# `kd_divergence(student_logits, teacher_logits, temperature)` has T squared in it already.
+# `kd_divergence(student_logits, teacher_logits, temperature)` already includes T squared.
 #
 # </details>
 #
@@ -161,7 +161,7 @@ from kdcourse.course.distil.exercises import objective
 check("objective", objective)
 
 # %% [markdown]
-# Both ends of alpha are old friends. At 0 the teacher is not heard, at 1 the labels are not.
+# You know two cases already. At alpha = 0 the teacher has no weight, and at alpha = 1 the labels have none.
 
 # %%
 some = torch.arange(256)
@@ -180,18 +180,18 @@ claim(
 # %% [markdown]
 # ## The right answer for the right picture
 #
-# Training shows the pictures in a new order every epoch, while the teacher's logits lie on disk in the order of the
-# training set. Each batch has to look its own rows up. Get this wrong and nothing crashes: the student simply
-# learns other pictures' answers.
+# Training shows the images in a new order every epoch, but the teacher's logits are stored in the order of the
+# training set. So you must look up the rows that belong to each batch. If you get this wrong, there is no error: the
+# student simply learns the predictions for other images.
 #
 # ### Exercise: soft targets after a shuffle (easy, 5 minutes)
 #
-# `order` says which picture is shown first, second, and so on. A batch begins at place `start` of that order and
-# has up to `size` pictures. Return the teacher's logits for them, in the batch's own order.
+# `order` says which image is shown first, second, and so on. A batch begins at place `start` of that order and
+# has up to `size` images. Return the teacher's logits for them, in the order of the batch.
 #
 # <details><summary>Hint 1</summary>
 #
-# First find out which pictures are in the batch: they are a slice of `order`.
+# First find out which images are in the batch: they are a slice of `order`.
 #
 # </details>
 #
@@ -209,8 +209,8 @@ from kdcourse.course.distil.exercises import targets_for_batch
 check("targets_for_batch", targets_for_batch)
 
 # %% [markdown]
-# How would one notice such a mistake? The teacher almost always agrees with the labels of its own training
-# pictures. So compare, before training: what does the teacher say of this batch, and what do its labels say?
+# How could you notice such a mistake? The teacher almost always agrees with the labels of its own training images. So
+# compare before training: does the teacher's prediction for each image of this batch match its label?
 
 # %%
 order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(1))[:2000]
@@ -239,20 +239,20 @@ claim(
 #
 # ### Exercise: one step of distillation (hard, 10 minutes)
 #
-# Now with a teacher that is asked on the spot. It has to hold still: eval mode (no dropout, BatchNorm statistics
-# fixed), and nothing recorded for a gradient (`detach` comes too late: it forgets what torch has already stored).
-# Use the package's
-# `hinton_loss(student_logits, teacher_logits, labels, temperature=..., alpha=...)` and return the loss as a number.
+# Now add a teacher that runs on the batch. It must stay unchanged: use eval mode (no dropout, BatchNorm statistics
+# fixed), and let torch record nothing for a gradient (`detach` is too late: by then torch has already stored
+# everything). Use the package's `hinton_loss(student_logits, teacher_logits, labels, temperature=..., alpha=...)` and
+# return the loss as a number.
 #
 # <details><summary>Hint 1</summary>
 #
-# `teacher.eval()` sets its mode; `with torch.no_grad():` keeps torch from recording what it computes.
+# `teacher.eval()` sets its mode. Inside `with torch.no_grad():`, torch records nothing.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# The student may come in eval mode, if it was just evaluated. Then clear old gradients, go backward, step.
+# The student may be in eval mode, if it was just evaluated. After the loss: clear old gradients, backward pass, step.
 # `loss.item()` turns a scalar tensor into a number.
 #
 # </details>
@@ -265,21 +265,22 @@ from kdcourse.course.distil.exercises import distil_step
 check("distil_step", distil_step)
 
 # %% [markdown]
-# The package's `distil` is this step in a loop, with the teacher's answers looked up instead of asked for again. For
-# a student of your own it is one call:
+# The package's `distil` runs this step in a loop. It looks up the teacher's predictions and doesn't compute them again.
+# For a student of your own it is one call:
 #
 # ```python
 # history = distil(student, ensemble, data, temperature=2, alpha=0.9, epochs=2, seed=0)
 # ```
 #
-# `distil_grid` goes further: it trains many small students at once, each as if it were alone. You will use it for
-# everything that follows.
+# `distil_grid` trains many small students at once, with the same result as if each were trained alone. You will use it
+# for everything that follows.
 #
 # ## Does it help?
 #
-# First a case with few pictures: one in a hundred of the training set. That is where a small network overfits, and
-# where Hinton, Vinyals and Dean (2015, section 6) had soft targets save a network that labels alone let overfit. The
-# teacher has learned from all the pictures, so it can tell the student more than those few labels do.
+# First a case with few images: one in a hundred of the training set. With so few, a small network overfits. Hinton,
+# Vinyals and Dean (2015, section 6) had such a case: with labels alone their network overfitted, and soft targets
+# prevented it. The teacher has learned from all the images, so it can give the student more information than those few
+# labels do.
 
 
 # %%
@@ -295,9 +296,10 @@ few, few_answers = first_pictures(len(data.train) // 100)
 print(f"{len(few.train)} pictures, {len(few.validation):,} to judge students on")
 
 # %% [markdown]
-# **Predict:** ten students learn from those pictures' labels alone (alpha 0), ten from teacher and labels (T = 4,
-# alpha 0.9). Each pair shares its seed: the same first weights, the same order of pictures, the same number of steps.
-# In how many of the ten pairs does the distilled student name more validation pictures correctly?
+# **Predict:** ten students learn from the labels of those images alone (alpha 0): these are the *plain* students, our
+# baseline. Ten learn from teacher and labels (T = 4, alpha 0.9). Each pair shares its seed: the same first weights, the
+# same order of images, the same number of steps. In how many of the ten pairs does the distilled student classify more
+# validation images correctly?
 
 # %%
 widgets.predict(
@@ -339,10 +341,10 @@ show(
 )
 
 # %% [markdown]
-# The dashed losses can't be compared: each is of the student's own objective, and the distilled one has T squared in
-# it. The accuracies can, but the two solid lines lie close together. So look at the pairs: the difference within each
-# pair, the mean of these differences, and a 95 % interval for that mean. An interval above 0 makes luck an unlikely
-# explanation ({{lesson evaluate}} has more of it).
+# Don't compare the dashed losses: each one is the student's own objective, and the distilled one contains T squared.
+# You can compare the accuracies, but the two solid lines lie close together. So look at the difference within each
+# pair, the mean of these differences, and a 95 % interval for that mean. If the interval lies above 0, luck
+# is an unlikely explanation ({{lesson evaluate}} explains this in detail).
 
 # %%
 plain, distilled = accuracies(pairs, 0.0), accuracies(pairs, 0.9)
@@ -363,10 +365,11 @@ widgets.reveal("05-pairs-won", won, unit="of 10")
 # %% [markdown]
 # ## And with all the pictures?
 #
-# Now the whole training set, the same temperature and alpha, two epochs. That is not many more steps than before, but
-# nearly every step shows pictures that the student hasn't met. Batches and learning rate are larger, alike for both.
+# Now take the whole training set, with the same temperature and alpha, for two epochs. That is not many more steps than
+# before, but nearly every step shows images that the student hasn't seen yet. Batches and learning rate are larger, and
+# the same for both students.
 #
-# **Predict:** what will the teacher be worth now?
+# **Predict:** how much will the teacher help now?
 
 # %%
 with_all = [
@@ -411,22 +414,22 @@ widgets.reveal(
 )
 
 # %% [markdown]
-# So the same recipe helps in one place and harms in another. Two likely reasons:
+# So the same recipe helps in one case and harms in another. There are two likely reasons:
 #
-# - **Labels became plentiful.** With few of them, the teacher's answer to each picture stands in for many labels
-#   that the student never saw. With all of them, there is little left to stand in for.
-# - **The student is too small.** At T = 4 most of the distillation term is about how the teacher ranks classes that are
-#   far from the answer. A network this small can't follow all that, and what it spends there is missing where
-#   classes meet. Cho and Hariharan (2019) call it a mismatched capacity.
+# - **There are many labels.** With few of them, the teacher's prediction for each image replaces many labels
+#   that the student never saw. With all of them, there is little left to replace.
+# - **The student is too small.** At T = 4 most of the distillation term is about how the teacher ranks unlikely
+#   classes. A network this small can't learn all that, and the capacity that it uses there is missing at the borders
+#   between classes. Cho and Hariharan (2019) call it a mismatched capacity.
 #
-# A lower temperature asks less of the student. Which one, and which alpha? That is what a grid is for.
+# A lower temperature is easier for the student. Which temperature is best, and which alpha? A grid can tell you.
 
 # %% [markdown]
 # ## Temperature by alpha
 #
-# Back to the few pictures. Every cell below is the mean of five students with one temperature and one alpha. In the
-# bottom row alpha is 0: no teacher, so temperature can't matter there, and it had better show. Before you look: which
-# corner of the map do you expect to be the best?
+# Now use the few images again. Every cell below is the mean of five students with one temperature and one alpha. In the
+# bottom row alpha is 0. There is no teacher, so the temperature has no effect, and the row must be constant. Before you
+# look: which corner of the map do you expect to be the best?
 
 # %%
 grid = distil_grid(
@@ -452,8 +455,8 @@ claim(
 )
 
 # %% [markdown]
-# Now train such a map yourself, this time with all pictures. Until you press **Train** it shows the one above; then
-# it fills in epoch by epoch, and **Stop** keeps what was found. Is its best cell where it was with few?
+# Now train such a map yourself, with all images. Until you press **Train**, it shows the map above. Then it fills in
+# epoch by epoch. **Stop** keeps the results so far. Is the best cell the same as with few images?
 
 # %%
 widgets.live_heat_map(
@@ -464,9 +467,9 @@ widgets.live_heat_map(
 # %% [markdown]
 # ## Choosing without fooling yourself
 #
-# The best of many cells is best partly by luck: its five seeds were kind to it. So its number in the map flatters it.
-# The cure costs little: choose on some seeds, then measure on others that had no part in the choice, against plain
-# students of those same seeds.
+# The best of many cells is best partly by luck: its five seeds happened to be good ones. So its number in the map is
+# probably too high. The solution costs little: choose on some seeds, then measure on other seeds that had no part in
+# the choice, against plain students of those same seeds.
 
 # %%
 best_temperature, best_alpha = max(cells, key=lambda cell: cells[cell])
@@ -492,16 +495,16 @@ claim(
 )
 
 # %% [markdown]
-# Note what was left alone: the test split. Every choice so far was made on validation pictures; the test pictures are
-# asked once, in {{lesson evaluate}}.
+# We haven't used the test split. Every choice so far was made on validation images. The test images are used only once,
+# in {{lesson evaluate}}.
 
 # %% [markdown]
 # ## Pictures without labels
 #
-# At alpha = 1 the labels don't count. So nobody needs to have written any: pictures alone will do, and the teacher
-# answers them. Pictures that a teacher answers for its student are a **transfer set**. (Buciluă, Caruana and
-# Niculescu-Mizil made theirs up in 2006, without a single label.) Let a student learn from ten times as many pictures,
-# none of them labelled, in the same number of steps.
+# At alpha = 1 the labels have no weight, so you don't need any: images and the teacher's predictions are enough. The
+# images on which the student learns from the teacher are a **transfer set**. (In 2006 Buciluă, Caruana and
+# Niculescu-Mizil generated theirs synthetically, without a single label.) Let a student learn from ten times as many
+# images, none of them labelled, in the same number of steps.
 
 # %%
 more, more_answers = first_pictures(10 * len(few.train))
@@ -517,17 +520,18 @@ claim(
 )
 
 # %% [markdown]
-# That is often the strongest reason to distil: pictures are cheap, labels are not, and a teacher never tires.
+# This is often the strongest reason to distil: images are cheap, labels are expensive, and a teacher can make
+# predictions for any number of images.
 #
-# In all fairness: our teacher once learned from these very pictures *with* their labels, so its answers to them are
-# better than its answers to new ones would be. With pictures that it hasn't met, expect somewhat less.
+# There is one limit. Our teacher was trained on these same images *with* their labels, so its predictions for them are
+# better than for new ones. With images that it hasn't seen, expect a smaller gain.
 
 # %% [markdown]
 # ## The very view that the student sees
 #
-# Augmentation shifts, mirrors and covers pictures, so that a student never sees one twice. What should the teacher be
-# asked about then: the picture as it was, or the view that the student sees? Here is one picture, as it is and in
-# two views, with the teacher's answers.
+# Augmentation shifts, mirrors and covers images, so that the student sees a new view of an image each time. Which one
+# should the teacher see: the original image, or the augmented view that the student sees? Here is one image
+# and two views of it, with the teacher's predictions.
 
 # %%
 strong = Augmentation(shift=3, flip=True, erase=1.0, erase_sides=(8, 14))
@@ -544,12 +548,13 @@ show(
 )
 
 # %% [markdown]
-# Beyer and colleagues (2022) say: about the view. The student then copies one function on as many inputs as you like,
-# which they call **function matching**, and gets better the longer it trains. An answer to the plain picture, pasted
-# onto its views, tells the student that it sees what it can't see any more.
+# Beyer and colleagues (2022) use the view. The student then copies one function on as many inputs as you like. They
+# call this **function matching**, and the student gets better the longer it trains. A prediction for the original
+# image, paired with its views, describes what the augmentation removed.
 #
-# **Predict:** eight students learn from two strong views of the few pictures, with the teacher's answers to those very
-# views. Eight twins get the same views with the answers to the plain pictures pasted on.
+# **Predict:** eight students learn from two strong views of the few images, with the teacher's predictions for exactly
+# these views. Eight twins get the same views, paired with the predictions for the original images (the *plain pictures*
+# below).
 
 # %%
 either = ["those with answers to the views", "those with answers to the plain pictures", "neither"]
@@ -584,8 +589,8 @@ claim(
 widgets.reveal("05-views", either[0 if better.low > 0 else 1 if better.high < 0 else 2])
 
 # %% [markdown]
-# Why? The teacher mostly names the same class for a covered picture, but it is less sure, and it shows what the view
-# has come to resemble. Pasted answers keep that from the student.
+# Why? The teacher mostly predicts the same class for a covered image, but it is less sure. Its probabilities show which
+# other classes the view resembles. The predictions for the original images don't contain this information.
 
 # %%
 of_view = matching.logits(views[0], every)
@@ -600,15 +605,16 @@ claim(
 )
 
 # %% [markdown]
-# `distil` offers both consistent ways:
+# `distil` offers two consistent ways:
 #
-# | call | the teacher is asked | its work |
+# | call | the teacher sees | its work |
 # |---|---|---|
-# | `distil(..., augmentation=a)` | about every batch, anew | in every epoch |
-# | `distil(..., augmentation=a, views=4)` | about four stored views | four times, for all students |
+# | `distil(..., augmentation=a)` | every batch, each time | in every epoch |
+# | `distil(..., augmentation=a, views=4)` | four stored views | four times, for all students |
 #
-# Stored views stay on disk, by sample and view, so a grid or a second seed asks nobody. Pasting had to be forced
-# above; ask stored targets about a view that the teacher never saw, and they refuse:
+# Stored views are kept on disk, by sample and view, so a grid or a second seed needs no further forward pass of the
+# teacher. To mix them up, the cell above had to build the targets by hand. Ask stored targets for a view that the
+# teacher never saw, and you get an error:
 
 # %%
 try:
@@ -617,8 +623,8 @@ except ArgumentError as error:
     print(str(error).split(";")[0])
 
 # %% [markdown]
-# Views are no gift for every student. A network of one small layer, without convolutions, sees a shifted picture as a
-# wholly new one, so strong augmentation costs this one dearly, consistent or not.
+# Augmentation doesn't help every student. This network has one small layer and no convolutions, so a shifted image is
+# a completely new one to it. Strong augmentation costs it many points, with consistent targets or not.
 
 # %%
 claim(
@@ -628,23 +634,23 @@ claim(
 )
 
 # %% [markdown]
-# The recorded students of {{lesson evaluate}} have convolutions and longer trainings. They learned from
+# The recorded students of {{lesson evaluate}} have convolutions and were trained for longer. They learned from
 # four stored views.
 
 # %% [markdown]
 # ## Your own student
 #
-# Now it is your turn at the knobs. Set temperature, alpha, student, epochs and learning rate, and press **Train**. The
-# first run here takes seconds. Every run is kept: choose two or more to compare them, also after a restart.
+# Now it is your turn. Set temperature, alpha, student, epochs and learning rate, and press **Train**. The first run
+# takes seconds. Every run is kept: choose two or more to compare them, even after a restart.
 #
-# A run whose loss runs away is kept as well, marked *diverged*: it tells you where the learning rate is too large.
+# A run whose loss diverges is kept as well, marked *diverged*: it shows you which learning rate is too large.
 #
-# Try to find out, with all the pictures:
+# Try to find out, with all the images:
 #
-# 1. Does T = 1 or T = 2 repair what T = 4 broke?
+# 1. Are the students better at T = 1 or T = 2 than at T = 4?
 # 2. Is there an alpha at which the teacher helps this student? Compare with *labels alone* and the same seed.
 # 3. What changes with a student four times as large, or one with convolutions?
-# 4. At T = 8, what has to become of the learning rate?
+# 4. How must you change the learning rate at T = 8?
 
 # %%
 widgets.distillation_tuner(
@@ -660,7 +666,7 @@ widgets.distillation_tuner(
 )
 
 # %% [markdown]
-# Whatever you find with one seed is a guess. Turn the seed and look again before you believe it.
+# A result from one seed is only a guess. Change the seed and look again before you believe it.
 
 # %% [markdown]
 # ## Quiz
@@ -753,11 +759,11 @@ widgets.quiz(
 #
 # - The **objective** is alpha times the distillation term (T squared times KL, averaged over the batch) plus 1 - alpha
 #   times the labels' cross-entropy.
-# - The teacher is asked in eval mode, without gradient, and its answers are looked up **by picture and view**.
-# - With few labelled pictures this small student gained accuracy; with all of them, T = 4 harmed it. Distillation is a
-#   tool with a place, not a spell.
+# - The teacher runs in eval mode, without gradient, and its predictions are looked up **by image and view**.
+# - With few labelled images this small student gained accuracy. With all of them, T = 4 harmed it. Distillation is a
+#   useful tool, not magic.
 # - Compare **paired seeds** at the same budget, choose on validation, confirm on fresh seeds.
-# - At alpha = 1 pictures need **no labels**. With augmentation, the teacher is asked on **the view the student sees**.
+# - At alpha = 1 images need **no labels**. With augmentation, the teacher sees **the same view as the student**.
 #
 # Next: {{lesson evaluate}}, how to judge students honestly.
 #

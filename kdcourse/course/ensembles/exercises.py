@@ -14,9 +14,9 @@ from kdcourse.checks.exercise import Exercise, Mistake, Probe
 from kdcourse.checks.probes import numbers, share, softmax_rows
 
 _MEMBERS = (
-    Probe((numbers(1, 3, 4, 5),), "for 3 members, 4 pictures and 5 classes"),
-    Probe((numbers(2, 3, 3, 3),), "for 3 members, 3 pictures and 3 classes"),
-    Probe((numbers(3, 5, 1, 2),), "for 5 members and a single picture"),
+    Probe((numbers(1, 3, 4, 5),), "for 3 members, 4 images and 5 classes"),
+    Probe((numbers(2, 3, 3, 3),), "for 3 members, 3 images and 3 classes"),
+    Probe((numbers(3, 5, 1, 2),), "for 5 members and a single image"),
     Probe((numbers(4, 1, 2, 4),), "for an ensemble of one"),
     Probe((1e4 * torch.tensor([[[1.0, 0, 0]], [[0, 1.0, -1.0]]]),), "for logits of 10,000", extreme=True),
 )
@@ -41,27 +41,27 @@ MEAN_OF_LOGITS = Exercise(
         Mistake(
             "sum for mean",
             example=lambda z: z.sum(0),
-            hint="a sum grows with the number of members, and a softmax of it grows ever more certain.",
+            hint="a sum grows with the number of members, which makes its softmax more and more confident.",
         ),
         Mistake(
             "mean over the pictures",
             example=lambda z: z.mean(1),
-            hint="member_logits are [members, pictures, classes]: which axis is to disappear?",
+            hint="member_logits are [members, images, classes]. Which axis must disappear?",
         ),
         Mistake(
             "mean over the classes",
             example=lambda z: z.mean(2),
-            hint="member_logits are [members, pictures, classes]: which axis is to disappear?",
+            hint="member_logits are [members, images, classes]. Which axis must disappear?",
         ),
         Mistake(
             "probabilities averaged",
             example=lambda z: z.softmax(2).mean(0),
-            hint="that is the other ensemble, the mean of probabilities; this one averages the logits as they are.",
+            hint="that is the other ensemble, the mean of probabilities. Here you average the logits themselves.",
         ),
         Mistake(
             "softmax at the end",
             example=lambda z: z.mean(0).softmax(1),
-            hint="the mean is right, but logits are asked for: leave the softmax to whoever needs probabilities.",
+            hint="the mean is right, but return logits, without a softmax.",
         ),
         Mistake(
             "log of averaged probabilities",
@@ -71,22 +71,22 @@ MEAN_OF_LOGITS = Exercise(
         Mistake(
             "first member only",
             example=lambda z: z[0],
-            hint="four fifths of what the ensemble of five knows get lost: all members count.",
+            hint="that uses one member and ignores the others. Average all members.",
         ),
         Mistake(
             "most certain member",
             example=lambda z: z.max(0).values,
-            hint="that takes the largest logit of any member; their mean is asked for.",
+            hint="that takes the largest logit of any member. Return the mean of their logits.",
         ),
         Mistake(
             "median for mean",
             example=lambda z: z.median(0).values,
-            hint="that is the member in the middle; the mean is asked for.",
+            hint="that is the member in the middle. Return the mean.",
         ),
         Mistake(
             "log-probabilities averaged",
             example=lambda z: z.log_softmax(2).mean(0),
-            hint="its softmax is the same, but the logits themselves were to be averaged: nothing needs normalising.",
+            hint="its softmax is the same, but average the logits themselves: nothing needs normalising.",
         ),
     ),
 )
@@ -112,57 +112,57 @@ MEAN_OF_PROBABILITIES = Exercise(
         Mistake(
             "logits averaged first",
             example=lambda z: z.mean(0).softmax(1),
-            hint="the softmax of a mean isn't the mean of softmaxes. Which comes first?",
+            hint="the softmax of a mean isn't the mean of softmaxes. Which one comes first here?",
         ),
         Mistake(
             "softmax over the members",
             example=lambda z: z.softmax(0).mean(0),
-            hint="each member's probabilities for one picture sum to 1: over which axis?",
+            hint="each member's probabilities for one image sum to 1. Over which axis?",
         ),
         Mistake(
             "softmax over the pictures",
             example=lambda z: z.softmax(1).mean(0),
-            hint="each member's probabilities for one picture sum to 1: over which axis?",
+            hint="each member's probabilities for one image sum to 1. Over which axis?",
         ),
         Mistake(
             "softmax left out",
             example=lambda z: z.mean(0),
-            hint="those are mean logits; where do probabilities come from?",
+            hint="those are mean logits. What turns logits into probabilities?",
         ),
         Mistake(
             "sum for mean",
             example=lambda z: z.softmax(2).sum(0),
-            hint="each member's probabilities sum to 1, so those of the sum don't any more.",
+            hint="each member's probabilities sum to 1, so their sum over the members doesn't.",
         ),
         Mistake(
             "mean over the pictures",
             example=lambda z: z.softmax(2).mean(1),
-            hint="the softmax is right; which axis of [members, pictures, classes] is to disappear?",
+            hint="the softmax is right. Which axis of [members, images, classes] must disappear?",
         ),
         Mistake(
             "log at the end",
             example=lambda z: z.softmax(2).mean(0).log(),
-            hint="probabilities are asked for, not their logarithms.",
+            hint="return probabilities, not their logarithms.",
         ),
         Mistake(
             "probabilities multiplied",
             example=lambda z: z.softmax(2).log().mean(0).exp(),
-            hint="that is the geometric mean, which doesn't even sum to 1; the arithmetic one is asked for.",
+            hint="that is the geometric mean, which doesn't sum to 1. Return the arithmetic mean.",
         ),
         Mistake(
             "votes counted",
             example=lambda z: F.one_hot(z.argmax(2), z.shape[2]).double().mean(0),
-            hint="a vote forgets how certain its member was: average the probabilities themselves.",
+            hint="a vote ignores how confident the member was. Average the probabilities themselves.",
         ),
         Mistake(
             "softmax twice",
             example=lambda z: z.softmax(2).mean(0).softmax(1),
-            hint="the mean of probabilities sums to 1 already.",
+            hint="the mean of probabilities already sums to 1, so it needs no second softmax.",
         ),
         Mistake(
             "overflow",
             example=lambda z: (z.exp() / z.exp().sum(2, keepdim=True)).mean(0),
-            hint="right for ordinary logits, but exp(10,000) is infinite: torch's own softmax knows a way round.",
+            hint="right for ordinary logits, but exp(10,000) is infinite. torch's own softmax avoids that.",
         ),
     ),
 )
@@ -193,7 +193,7 @@ def _neighbours(predictions: Tensor) -> float:
 
 
 def _pictures_paired(predictions: Tensor) -> float:
-    # Of a single picture there are no pairs: 0.0 / 0 fails in the words in which a learner's sum of shares does.
+    # A single image makes no pairs: 0.0 / 0 fails with the same message as a learner's sum of shares.
     pairs = list(itertools.combinations(predictions.T, 2))
     return sum(((one != other).double().mean().item() for one, other in pairs), 0.0) / len(pairs)
 
@@ -207,36 +207,36 @@ PAIRWISE_DISAGREEMENT = Exercise(
     probes=(
         Probe(
             (torch.tensor([[0, 1, 2, 2, 1], [0, 2, 2, 1, 1], [0, 1, 1, 0, 2]]),),
-            "for 3 members and 5 pictures",
+            "for 3 members and 5 images",
         ),
-        Probe((torch.tensor([[0, 1, 1, 2], [0, 1, 2, 2]]),), "for 2 members and 4 pictures"),
+        Probe((torch.tensor([[0, 1, 1, 2], [0, 1, 2, 2]]),), "for 2 members and 4 images"),
         Probe(
             (torch.tensor([[3, 1, 0, 0], [3, 1, 1, 2], [3, 1, 0, 1], [3, 0, 0, 2]]),),
-            "for 4 members and 4 pictures",
+            "for 4 members and 4 images",
         ),
-        Probe((torch.tensor([[1], [1], [2], [1], [0]]),), "for 5 members and a single picture"),
+        Probe((torch.tensor([[1], [1], [2], [1], [0]]),), "for 5 members and a single image"),
         Probe((torch.tensor([[4, 7, 1]]).repeat(3, 1),), "where all members agree"),
     ),
     mistakes=(
         Mistake(
             "pairs of a member with itself",
             example=lambda p: _pairs(p).mean().item(),
-            hint="nobody disagrees with themselves: those pairs pull the mean down.",
+            hint="a member always agrees with itself, so those pairs make the mean too small.",
         ),
         Mistake(
             "agreement for disagreement",
             example=lambda p: 1 - pairwise_disagreement(p),
-            hint="that is how often they agree.",
+            hint="that is how often they agree. How often do they differ?",
         ),
         Mistake(
             "sum over the pairs",
             example=lambda p: _pairs(p).sum().item() / 2,
-            hint="the mean over the pairs is asked for: how many are there?",
+            hint="return the mean over the pairs. How many pairs are there?",
         ),
         Mistake(
             "every pair twice",
             example=lambda p: 2 * pairwise_disagreement(p),
-            hint="the pair (2, 1) is the pair (1, 2): count both and divide by both, or count one and divide by one.",
+            hint="(2, 1) and (1, 2) are the same pair: count both and divide by both, or count each pair once.",
         ),
         Mistake(
             "neighbours only",
@@ -251,27 +251,27 @@ PAIRWISE_DISAGREEMENT = Exercise(
         Mistake(
             "any disagreement",
             example=lambda p: (p != p[0]).any(0).double().mean().item(),
-            hint="that is the share of pictures on which not all agree; pairs are asked about.",
+            hint="that is the share of images on which not all members agree. Compare pairs of members.",
         ),
         Mistake(
             "count for share",
             example=lambda p: pairwise_disagreement(p) * p.shape[1],
-            hint="that counts pictures; which share of them is it?",
+            hint="that is a number of images. Which share of the images is it?",
         ),
         Mistake(
             "pictures paired",
             example=_pictures_paired,
-            hint="predictions are [members, pictures]: pairs of members are asked for, not pairs of pictures.",
+            hint="predictions are [members, images]. Use pairs of members, not pairs of images.",
         ),
         Mistake(
             "last pair only",
             example=lambda p: _pairs(p)[-2, -1].item() / math.comb(len(p), 2),
-            hint="each pair's share is to be added to the total; yours takes the total's place.",
+            hint="add each pair's share to the total; yours replaces the total.",
         ),
         Mistake(
             "divided by the members",
             example=lambda p: _pairs(p).sum().item() / 2 / len(p),
-            hint="M members make more than M pairs, as soon as there are four: divide by the number of pairs.",
+            hint="four or more members make more pairs than members: divide by the number of pairs.",
         ),
     ),
 )
@@ -296,7 +296,10 @@ def calibration_error(confidence: torch.Tensor, correct: torch.Tensor, bins: int
 def _calibration_wrong(
     combine: Callable[[Tensor, Tensor, int], Tensor], fixed_bins: int | None = None, drop_one: bool = False
 ) -> Callable[..., float]:
-    """Make an answer; ``combine`` takes each full bin's share of the images, accuracy minus confidence, and bins."""
+    """Return a wrong answer made of ``combine``, a function of three values.
+
+    These are the full bins' shares of all images, their accuracies minus their confidences, and the number of all bins.
+    """
 
     def wrong(confidence: Tensor, correct: Tensor, bins: int = 10) -> float:
         bins = fixed_bins or bins
@@ -340,17 +343,17 @@ CALIBRATION_ERROR = Exercise(
     solution=calibration_error,
     tell=share,
     probes=(
-        Probe((0.4 + 0.59 * numbers(1, 40).sigmoid(), _correctness(2, 40)), "for 40 pictures and 10 bins"),
-        Probe((0.15 + 0.84 * numbers(3, 30).sigmoid(), _correctness(4, 30), 4), "for 30 pictures and 4 bins"),
+        Probe((0.4 + 0.59 * numbers(1, 40).sigmoid(), _correctness(2, 40)), "for 40 images and 10 bins"),
+        Probe((0.15 + 0.84 * numbers(3, 30).sigmoid(), _correctness(4, 30), 4), "for 30 images and 4 bins"),
         Probe(
             (torch.tensor([0.97, 0.93, 0.99, 0.55]), torch.tensor([True, True, False, True])),
-            "for 4 pictures",
+            "for 4 images",
         ),
-        Probe((torch.tensor([0.83]), torch.tensor([True])), "for a single picture"),
+        Probe((torch.tensor([0.83]), torch.tensor([True])), "for a single image"),
         Probe(
             (torch.tensor([1.0, 1.0, 0.72]), torch.tensor([True, False, True])),
             "for a confidence of exactly 1",
-            # Not all of them are right, or leaving them out would cost nothing.
+            # One of them must be wrong, or leaving them out would change nothing.
             vary=lambda draw, confidence, correct: (confidence ** draw.between(0.7, 1.4), correct),
         ),
     ),
@@ -358,62 +361,62 @@ CALIBRATION_ERROR = Exercise(
         Mistake(
             "bins not weighted",
             example=_calibration_wrong(lambda shares, gaps, bins: gaps.abs().mean()),
-            hint="a bin of three pictures counts like one of three thousand. What share of the pictures is in it?",
+            hint="you count a bin of three images like one of three thousand. Which share of the images is in it?",
         ),
         Mistake(
             "empty bins counted",
             example=_calibration_wrong(lambda shares, gaps, bins: gaps.abs().sum() / bins),
-            hint="each bin counts the same, empty ones too, with an error of 0. What share of the pictures is in it?",
+            hint="each bin counts the same, even an empty one with its error of 0. Which share of the images is in it?",
         ),
         Mistake(
             "gaps cancel",
             example=_calibration_wrong(lambda shares, gaps, bins: (shares * gaps).sum()),
-            hint="too sure in one bin and too modest in another is twice wrong, not right on average.",
+            hint="too confident in one bin and too unsure in another are two errors: they must not cancel.",
         ),
         Mistake(
             "one bin",
             example=_calibration_wrong(lambda shares, gaps, bins: gaps.abs().sum(), fixed_bins=1),
-            hint="mean confidence against accuracy over all pictures lets errors cancel. Go bin by bin.",
+            hint="if you compare mean confidence and accuracy over all images, errors cancel. Go bin by bin.",
         ),
         Mistake(
             "picture by picture",
             example=lambda confidence, correct, bins=10: (confidence - correct.float()).abs().mean().item(),
-            hint="one picture is right or wrong, 0 or 1: only the accuracy of a whole bin compares with a confidence.",
+            hint="one image is right or wrong, 0 or 1. Compare the confidence with the accuracy of a whole bin.",
         ),
         Mistake(
             "squared gaps",
             example=_calibration_wrong(lambda shares, gaps, bins: (shares * gaps**2).sum()),
-            hint="the absolute value of each gap is asked for, not its square.",
+            hint="use the absolute value of each gap, not its square.",
         ),
         Mistake(
             "largest gap",
             example=_calibration_wrong(lambda shares, gaps, bins: gaps.abs().max()),
-            hint="that is the maximum calibration error; the expected one averages over the bins.",
+            hint="that is the maximum calibration error. The expected one averages over the bins.",
         ),
         Mistake(
             "sum of gaps",
             example=_calibration_wrong(lambda shares, gaps, bins: gaps.abs().sum()),
-            hint="each bin's gap is to be weighed by its share of the pictures.",
+            hint="weight each bin's gap by its share of the images.",
         ),
         Mistake(
             "middle of the bin for its confidence",
             example=_middles,
-            hint="a bin's pictures may crowd at one of its ends: the mean of their confidences is asked for.",
+            hint="a bin's images may all lie near one of its ends: use the mean of their confidences.",
         ),
         Mistake(
             "number of bins ignored",
             example=_calibration_wrong(lambda shares, gaps, bins: (shares * gaps.abs()).sum(), fixed_bins=10),
-            hint="right for ten bins; how many there are, bins says.",
+            hint="right for ten bins, but the argument bins gives their number.",
         ),
         Mistake(
             "confidence 1 left out",
             example=_calibration_wrong(lambda shares, gaps, bins: (shares * gaps.abs()).sum(), drop_one=True),
-            hint="a confidence of exactly 1 falls behind the last bin: the pictures that the model is surest of.",
+            hint="a confidence of exactly 1 falls outside the last bin, so the most confident predictions are lost.",
         ),
         Mistake(
             "bins of equal count",
             example=_equal_counts,
-            hint="these bins hold equally many pictures; bins of equal width from 0 to 1 are asked for.",
+            hint="these bins hold equally many images. Use bins of equal width from 0 to 1.",
         ),
         Mistake(
             "percent for share",

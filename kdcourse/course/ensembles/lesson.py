@@ -13,26 +13,26 @@
 # %% [markdown]
 # # Ensembles
 #
-# Ask five people who each err now and then, and their common answer is better than that of most of them, provided
-# that they err on different things. It's the same with networks. In this lesson you find out how much better, why,
-# and what it costs. The cost is the reason for the rest of the course.
+# Ask five people who each make a mistake now and then. Their joint answer is better than that of most of them, if
+# they make different mistakes. The same is true of networks. In this lesson you find out how much better, why, and
+# what it costs. This cost is the reason for the rest of the course.
 #
 # ## Objectives
 #
 # By the end of this lesson you can
 #
-# - average networks in two ways, and say how the two answers differ;
+# - average networks in two ways, and say how the two results differ;
 # - measure how often members disagree, and say why an ensemble needs that;
-# - tell whether a network is as often right as it is sure: its calibration;
-# - weigh what each further member brings against what it costs.
+# - tell whether a network's confidence matches its accuracy: its calibration;
+# - compare what each further member adds with what it costs.
 #
-# **Builds on:** {{lesson train_a_teacher}} (how a teacher is trained, cross-entropy);
-# {{lesson why_compress}} (what the ensemble costs).
+# **Builds on:** {{lesson train_a_teacher}} (how a teacher is trained, cross-entropy); {{lesson why_compress}} (what
+# the ensemble costs).
 #
-# **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works
-# for {{machine_seconds}}.
+# **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works for
+# {{machine_seconds}}.
 #
-# Words that are new to you are in the [glossary](glossary.md).
+# The [glossary](glossary.md) explains words that are new to you.
 
 # %%
 import itertools
@@ -49,9 +49,9 @@ from kdcourse.runs import recorded, teachers
 # %% [markdown]
 # ## Five teachers
 #
-# They saw the same training pictures, but each began at other random weights, and they differ in width (a
-# `teacher_wide` is wider than a `teacher`) and in how the pictures were shifted, mirrored or partly erased while they
-# learned. All that is on purpose, as you will see.
+# They learned from the same training images, but each started from other random weights. They also differ in width (a
+# `teacher_wide` is wider than a `teacher`), and in how their training images were shifted, mirrored or partly erased.
+# All this is on purpose, as you will see.
 
 # %%
 data = fashion_mnist()
@@ -66,10 +66,10 @@ for recipe in teachers.RECIPES:
 # %% [markdown]
 # ## One picture, five opinions
 #
-# Mostly they agree. Among the first three hundred validation pictures, here is the one on which they are furthest
-# apart (by the Kullback-Leibler divergence, which says how different two sets of probabilities are; {{lesson soft_targets}} comes
-# to it). The last panel is their ensemble. Beside each answer stands its entropy in nats: near 0 for a teacher who is
-# sure, larger the more it hesitates.
+# Mostly the teachers agree. Here is the one of the first three hundred validation images on which they differ most.
+# The measure is the Kullback-Leibler divergence, which says how different two sets of probabilities are
+# ({{lesson soft_targets}} explains it). The last panel is the ensemble. Each panel also states the entropy in nats:
+# it is near 0 for a confident prediction, and larger for an uncertain one.
 
 # %%
 first = data.validation.images[:300]
@@ -101,8 +101,8 @@ claim(
 # %% [markdown]
 # ## The ensemble's answer
 #
-# The simplest ensemble: take all members' logits for a picture, and average them class by class. Here is a worked
-# example, two members and three classes.
+# The simplest ensemble averages all members' logits for an image, class by class. Here is a worked example with two
+# members and three classes.
 
 # %%
 one, other = torch.tensor([4.0, 1.0, 0.0]), torch.tensor([1.0, 2.0, 0.0])
@@ -112,21 +112,23 @@ print("second member:", other.tolist(), "names class", int(other.argmax()))
 print("their average:", average.tolist(), "names class", int(average.argmax()))
 
 # %% [markdown]
-# The one who is surer has more say. That is the difference from a vote, in which each member counts the same.
-#
+# The more confident member has more influence. A vote is different: there each member counts the same.
+
+# %% [markdown]
 # ### Exercise: the mean of logits (easy, 3 minutes)
 #
-# `member_logits` holds everything: [members, pictures, classes]. Return the ensemble's logits, [pictures, classes].
+# `member_logits` holds the logits of all members: [members, images, classes]. Return the ensemble's logits, [images,
+# classes].
 #
 # <details><summary>Hint 1</summary>
 #
-# Which of the three axes is to disappear?
+# Which of the three axes must disappear?
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# `tensor.mean(dim=...)` averages along an axis; the members lie along axis 0.
+# `tensor.mean(dim=...)` averages along an axis; the members are axis 0.
 #
 # </details>
 
@@ -140,8 +142,8 @@ check("mean_of_logits", mean_of_logits)
 # %% [markdown]
 # ## Is it better?
 #
-# **Predict:** all five are asked about the 5,000 validation pictures, one by one and together. How often is the
-# ensemble right?
+# **Predict:** all five classify the 5,000 validation images, one by one and together. How often is the ensemble
+# right?
 
 # %%
 widgets.predict(
@@ -156,7 +158,7 @@ widgets.predict(
 )
 
 # %% [markdown]
-# Five networks, five thousand pictures: this takes the machine a few seconds, more than all the rest of the lesson.
+# Five networks and five thousand images take your machine a few seconds, more than all the rest of the lesson.
 
 # %%
 labels = data.validation.labels
@@ -181,13 +183,15 @@ widgets.reveal(
 )
 
 # %% [markdown]
-# Is that luck? A fair question. A difference of a few pictures among thousands may turn round on other pictures, and
-# against the best member it is not safe: a test ({{lesson evaluate}} has it) doesn't rule out chance there.
-# So look at a finer measure than right or wrong: the **negative log-likelihood**, which is the cross-entropy of lesson
-# 02, asked about pictures that were not learned from. It sees every change of mind, not only those that tip the answer.
+# Is that luck? A fair question. A difference of a few images among thousands may be reversed on other images. Against
+# the best member it is not safe: a test (see {{lesson evaluate}}) doesn't rule out chance. So use a finer measure
+# than right or wrong: the **negative log-likelihood**. It is the cross-entropy of {{lesson train_a_teacher}}, on
+# images that were not learned from. It changes with every change of the label's probability, not only with the
+# prediction.
 #
-# For each member, take its loss less the ensemble's, picture by picture. The mean of these differences comes with a
-# 95 % interval, the range in which other such pictures would probably leave it. Does any of the five intervals reach 0?
+# For each member, subtract the ensemble's loss from the member's, image by image. The mean of these differences has a
+# 95 % interval, the range in which the mean would probably lie for other such images. Does any of the five intervals
+# reach 0?
 
 
 # %%
@@ -209,16 +213,15 @@ claim(
 # %% [markdown]
 # ## Half of it is certain
 #
-# Part of this gain is no discovery but a theorem. For **every picture**, the loss of the averaged logits is at most
-# the *mean* of the members' losses.
+# Part of this gain follows from a theorem. For **every image**, the loss of the averaged logits is at most the *mean*
+# of the members' losses.
 #
-# Why: softmax of mean logits is the members' *geometric* mean probability, divided by what these means sum to over
+# Why? The softmax of mean logits is the members' *geometric* mean probability, divided by the sum of these means over
 # the classes, $Z$. So the ensemble's loss is the mean of the members' losses plus $\log Z$. A geometric mean is never
-# above an arithmetic one, and arithmetic means of probabilities sum to 1; so $Z \le 1$ and $\log Z \le 0$. It is
-# 0 only where all members say the same: **the more they differ, the more is gained**.
+# above an arithmetic one, and arithmetic means of probabilities sum to 1. So $Z \le 1$ and $\log Z \le 0$. It is 0
+# only if all members give the same probabilities: **the more they differ, the more is gained**.
 #
-# The theorem speaks of the mean, though, not of the best member, and of losses, not of right answers. Those you have
-# to measure.
+# But the theorem is about the mean, not the best member, and about losses, not accuracy. Those you must measure.
 
 # %%
 excess = losses(logits) - member_losses.mean(dim=0)
@@ -231,10 +234,10 @@ claim(
 # %% [markdown]
 # ## Disagreement
 #
-# So an ensemble lives on differences. Five copies of one network would be no better than one.
+# So an ensemble needs differences. Five copies of one network would be no better than one.
 #
-# **Predict:** each of these teachers is right on roughly 95 of a hundred pictures. On how many of a hundred do two of
-# them give different answers?
+# **Predict:** each of these teachers is right on roughly 95 of a hundred images. On how many of a hundred do two of
+# them give different predictions?
 
 # %%
 accuracies = member_right.double().mean(dim=1)
@@ -249,9 +252,9 @@ widgets.predict(
 # %% [markdown]
 # ### Exercise: how often do two members differ? (medium, 7 minutes)
 #
-# `predictions` holds the class that each member names for each picture: [members, pictures]. For every pair of
-# *different* members, take the share of pictures on which they differ; return the mean over the pairs, 0 to 1. Two
-# gaps: the list of all pairs (i, j), and what each of them adds to the total.
+# `predictions` holds the class that each member predicts for each image: [members, images]. For every pair of
+# *different* members, compute the share of images on which they differ. Return the mean over the pairs, 0 to 1. Fill
+# the two gaps: the list of all pairs (i, j), and what each pair adds to the total.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -261,8 +264,8 @@ widgets.predict(
 #
 # <details><summary>Hint 2</summary>
 #
-# `list(itertools.combinations(range(3), 2))` is [(0, 1), (0, 2), (1, 2)]: every pair once, none with itself. Without
-# `list` the pairs could not be counted.
+# `list(itertools.combinations(range(3), 2))` is [(0, 1), (0, 2), (1, 2)]: every pair once, and no member with itself.
+# Without `list` you couldn't count the pairs.
 #
 # </details>
 
@@ -285,9 +288,9 @@ claim(
 widgets.reveal("03-disagreement", 100 * scores.mean_disagreement, unit="of 100")
 
 # %% [markdown]
-# If their errors fell on different pictures, two teachers would differ on nearly twice as many pictures as one of
-# them errs on. They differ on far fewer: **much of what one gets wrong, the others get wrong as well.** Some
-# pictures are hard for everybody, and some labels are simply doubtful. That is what limits an ensemble.
+# If their errors were on different images, two teachers would differ on nearly twice as many images as one of them
+# gets wrong. They differ on far fewer: **much of what one gets wrong, the others get wrong as well.** Some images are
+# hard for every network, and some labels are doubtful. That limits an ensemble.
 
 # %%
 unanimous = (member_logits.argmax(dim=2) == logits.argmax(dim=1)).all(dim=0)
@@ -309,23 +312,24 @@ claim(
 # %% [markdown]
 # ## Logits or probabilities?
 #
-# There is another ensemble: turn each member's logits into probabilities first, then average those. The mean of
-# logits becomes a *geometric* mean of probabilities, as said above; this one is the *arithmetic* mean. In the
-# geometric one a single member can veto a class by giving it next to nothing. In the arithmetic one, it can't.
-#
+# There is another ensemble: first turn each member's logits into probabilities, then average those. As said above,
+# the mean of logits is a *geometric* mean of probabilities. This one is the *arithmetic* mean. In the geometric mean,
+# a single member can rule out a class with a tiny probability. In the arithmetic mean, it can't.
+
+# %% [markdown]
 # ### Exercise: the mean of probabilities (easy, 3 minutes)
 #
-# From [members, pictures, classes] logits to [pictures, classes] probabilities.
+# Compute [images, classes] probabilities from [members, images, classes] logits.
 #
 # <details><summary>Hint 1</summary>
 #
-# Two operations, and the order matters: the softmax of a mean is not the mean of softmaxes.
+# You need two operations, and the order matters: the softmax of a mean is not the mean of softmaxes.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# Each member's probabilities for a picture sum to 1 over the classes: `softmax(dim=2)`.
+# Each member's probabilities for an image sum to 1 over the classes: `softmax(dim=2)`.
 #
 # </details>
 
@@ -354,16 +358,16 @@ claim(
 # %% [markdown]
 # ## Three ways to be soft
 #
-# In the next lesson the teacher's answers are softened by a **temperature** T: logits are divided by it before the
-# softmax. With an ensemble one has to say *when*. There are three answers:
+# The next lesson softens the teacher's probabilities by a **temperature** T: it divides logits by T before the
+# softmax. For an ensemble you must also say *when*. There are three ways:
 #
 # 1. average the logits, then soften;
 # 2. average the probabilities, then soften (their logarithms serve as logits);
 # 3. soften each member, then average.
 #
-# **Softening the mean is not the mean of the softened.** At T = 1 the second and third are one and the same; at any
-# other T all three differ. By how much? Take half the sum of absolute differences of the ten probabilities: 0 where
-# two ways say the same, 0.1 where a tenth of the probability has moved to other classes.
+# **Softening the mean is not the mean of the softened.** At T = 1 the second and third are the same; at any other T
+# all three differ. By how much? Measure half the sum of absolute differences of the ten probabilities. It is 0 if two
+# ways agree, and 0.1 if a tenth of the probability has moved to other classes.
 
 
 # %%
@@ -407,18 +411,18 @@ claim(
 )
 
 # %% [markdown]
-# Why do ways 1 and 3 meet? At a high temperature all logits become small, and the softmax of small numbers is nearly a
-# straight line: then it doesn't matter whether one averages before or after. Way 2 averages probabilities at T = 1,
-# where the softmax is anything but straight.
+# Why do ways 1 and 3 become equal? At a high temperature all scaled logits are small, and the softmax of small
+# numbers is nearly linear. Then you can average before or after it. Way 2 averages probabilities at T = 1, where the
+# softmax is far from linear.
 #
-# This course distils from the first, the mean of logits: one row of numbers a picture is kept, and may be softened by
-# any temperature later.
+# This course distils from the first way, the mean of logits. It stores one row of numbers per image, which you can
+# soften by any temperature later.
 
 # %% [markdown]
 # ## Put your own together
 #
-# Tick who votes, and choose the average. What does leaving one out cost? Which two teachers make the best pair: the
-# two best, or the two that differ most?
+# Tick the members, and choose the average. How much accuracy do you lose without one of them? Which two teachers make
+# the best pair: the two best, or the two that differ most?
 
 # %%
 widgets.ensemble_explorer(member_logits, labels, data.classes)
@@ -426,11 +430,11 @@ widgets.ensemble_explorer(member_logits, labels, data.classes)
 # %% [markdown]
 # ## Calibration
 #
-# The middle panel of the explorer is about honesty. A network's **confidence** is the probability that it gives its
-# own answer. If it says 0.9 a thousand times, nine hundred of those answers should be right. Then it is
-# **calibrated**.
+# The middle panel of the explorer compares confidence with accuracy. A network's **confidence** is the probability
+# that it gives to its own prediction. If it says 0.9 a thousand times, nine hundred of those predictions should be
+# right. Then it is **calibrated**.
 #
-# **Predict:** on pictures that they haven't learned from, what are these teachers?
+# **Predict:** on images that they haven't learned from, what are these teachers?
 
 # %%
 widgets.predict(
@@ -442,22 +446,22 @@ widgets.predict(
 # %% [markdown]
 # ### Exercise: the expected calibration error (hard, 10 minutes)
 #
-# Sort the pictures by confidence into `bins` bins of equal width from 0 to 1. In each bin, compare the share of right
-# answers with the mean confidence. The error is the mean of these gaps without their sign, each bin weighing as much
-# as the **share of all pictures** that it holds. An empty bin adds nothing; a confidence of exactly 1 belongs to the
-# last bin. Write the whole function.
+# Sort the images by confidence into `bins` bins of equal width from 0 to 1. In each bin, the gap is the absolute
+# difference between the share of right predictions and the mean confidence. The error is the weighted mean of the
+# gaps; the weight of a bin is its **share of all images**. An empty bin adds nothing, and a confidence of exactly 1
+# belongs to the last bin. Write the whole function.
 #
 # <details><summary>Hint 1</summary>
 #
-# `(confidence * bins).long()` is the number of a picture's bin, from 0. For a confidence of exactly 1 it is `bins`,
-# one too many: `.clamp(max=bins - 1)` mends that.
+# `(confidence * bins).long()` is the number of an image's bin, from 0. For a confidence of exactly 1 it is `bins`,
+# one too many: `.clamp(max=bins - 1)` fixes that.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# For each bin: `inside = where == number`, and if `inside.any()`, the gap is between `correct[inside]`, as numbers,
-# and `confidence[inside]`, both averaged.
+# For each bin: `inside = where == number`, and if `inside.any()`, the gap is between the mean of `correct[inside]`,
+# as numbers, and the mean of `confidence[inside]`.
 #
 # </details>
 #
@@ -475,10 +479,10 @@ from kdcourse.course.ensembles.exercises import calibration_error
 check("calibration_error", calibration_error)
 
 # %% [markdown]
-# A **reliability diagram** shows the same thing. Bars are how often a bin is right; the hatched part is the gap to how
-# sure it was. Don't read much into the bins on the left: the lower row says that they hold a handful of pictures, and
-# the error weighs them accordingly. Here are the teacher with the largest error and both ensembles. (The course's own
-# function uses 15 bins, as Guo and others did.)
+# A **reliability diagram** shows the same thing. Each bar is the accuracy in one bin. The hatched part is the gap to
+# the bin's confidence. Don't read much into the bins on the left: the lower row shows that they hold only a few
+# images, so they have little weight in the error. Here are the teacher with the largest error and both ensembles.
+# (The course's own function uses 15 bins, like Guo and others.)
 
 # %%
 worst = max(range(5), key=lambda n: scores.member_calibration_error[n])
@@ -516,9 +520,9 @@ widgets.reveal(
 )
 
 # %% [markdown]
-# Two different things happen here. Where members differ, the mean of probabilities spreads its answer out, and those
-# are the pictures on which being sure was a mistake. The mean of logits is *not* less sure than its members; it is
-# better calibrated because it is more often right.
+# Two different things happen here. Where members differ, the mean of probabilities spreads its probability over more
+# classes, and on those images high confidence was a mistake. The mean of logits is *not* less confident than its
+# members. It is better calibrated because it is right more often.
 
 # %%
 claim(
@@ -533,9 +537,9 @@ claim(
 # %% [markdown]
 # ## The bill
 #
-# Now the price. Five networks are five times the weights, five times the memory, five times the work, for every
-# picture, every day. What does each further member bring? Here is every ensemble that can be made of these five, from
-# single teachers to all of them.
+# Now look at the cost. Five networks need five times the weights, five times the memory and five times the work, for
+# every image. What does each further member add? Here is every ensemble that you can make of these five, from single
+# teachers to all of them.
 
 # %%
 by_size = {
@@ -573,11 +577,10 @@ claim(
 )
 
 # %% [markdown]
-# What that means in work and in milliseconds on your machine, you measured in
-# {{lesson why_compress}}.
+# You measured in {{lesson why_compress}} what that means in work, and in milliseconds on your machine.
 #
-# Here is the plan, then: let the five work **once**, on the training pictures, and pass on what they say to a single
-# small network. What exactly they have to say beside the right answer, the next lesson looks at.
+# So here is the plan: run the five **once**, on the training images, and train a single small network on their
+# outputs. What do these outputs say beyond the right class? The next lesson shows it.
 
 # %% [markdown]
 # ## Quiz
@@ -672,17 +675,16 @@ widgets.quiz(
 # %% [markdown]
 # ## Recap
 #
-# - An **ensemble** averages its members. Its loss on a picture is at most its members' mean loss, and the more they
-#   **disagree**, the more is gained. Beating the best member has to be measured.
-# - What all members get wrong, the ensemble gets wrong: errors are far from independent.
-# - The mean of **logits** and the mean of **probabilities** are different answers, and **softening the mean is not
+# - An **ensemble** averages its members. Its loss on an image is at most its members' mean loss, and the more they
+#   **disagree**, the more is gained. Whether it beats the best member must be measured.
+# - The ensemble gets wrong what all members get wrong: their errors are far from independent.
+# - The mean of **logits** and the mean of **probabilities** are different ensembles, and **softening the mean is not
 #   the mean of the softened**. State which one you mean.
-# - A network is **calibrated** if it is right as often as it is sure. These teachers are too sure, their ensembles
-#   less so.
-# - Each member costs a whole network and brings less than the one before. That is the bill that distillation is
-#   meant to cut.
+# - A network is **calibrated** if its confidence matches its accuracy. These teachers are too confident, their
+#   ensembles less so.
+# - Each member costs a whole network and adds less than the one before. Distillation is meant to cut this cost.
 #
-# Next: {{lesson soft_targets}}, what the ensemble knows about a picture beside its label.
+# Next: {{lesson soft_targets}}, what the ensemble knows about an image beside its label.
 #
 # ## References
 #

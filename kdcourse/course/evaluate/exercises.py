@@ -1,4 +1,4 @@
-"""The exercises of Evaluate honestly."""
+"""Define the exercises of Evaluate honestly."""
 
 from __future__ import annotations
 
@@ -31,19 +31,20 @@ RECOVERED = Exercise(
         Probe((0.80, 0.83, 0.90), "for 0.80 plain, 0.83 distilled, 0.90 teacher"),
         Probe((0.50, 0.75, 0.95), "for 0.50 plain, 0.75 distilled, 0.95 teacher"),
         Probe((0.85, 0.83, 0.92), "where distillation does harm"),
-        Probe((0.85, 0.93, 0.91), "where the student passes its teacher"),
+        Probe((0.85, 0.93, 0.91), "where the student is better than its teacher"),
         Probe((0.70, 0.70, 0.90), "where nothing is gained"),
     ),
     mistakes=(
         Mistake(
             "share of the teacher's accuracy",
             example=lambda plain, distilled, teacher: distilled / teacher,
-            hint="a plain student has most of the teacher's accuracy already: the gap between the two is to be closed.",
+            hint="a plain student already has most of the teacher's accuracy. Compare the gain with the gap between "
+            "them.",
         ),
         Mistake(
             "gain alone",
             example=lambda plain, distilled, teacher: distilled - plain,
-            hint="that is the gain; how much could there have been to gain?",
+            hint="that is the gain; how much was there to gain?",
         ),
         Mistake(
             "gap still open",
@@ -53,7 +54,7 @@ RECOVERED = Exercise(
         Mistake(
             "divided by the gap still open",
             example=lambda plain, distilled, teacher: (distilled - plain) / (teacher - distilled),
-            hint="the whole gap, before distillation, is the measure.",
+            hint="divide by the whole gap, before distillation.",
         ),
         Mistake(
             "upside down",
@@ -68,7 +69,7 @@ RECOVERED = Exercise(
         Mistake(
             "gain as a share of the teacher's accuracy",
             example=lambda plain, distilled, teacher: (distilled - plain) / teacher,
-            hint="a plain student has most of that accuracy already: divide by what was left to gain.",
+            hint="a plain student already has most of that accuracy: divide by what was left to gain.",
         ),
         Mistake(
             "brackets missing",
@@ -85,17 +86,17 @@ RECOVERED = Exercise(
             example=lambda plain, distilled, teacher: min(
                 1.0, max(0.0, (distilled - plain) / (teacher - plain))
             ),
-            hint="a student may fall behind its plain twin or pass its teacher: that should show.",
+            hint="a student may be worse than its plain twin or better than its teacher: return the share as it is.",
         ),
         Mistake(
             "harm hidden",
             example=lambda plain, distilled, teacher: max(0.0, (distilled - plain) / (teacher - plain)),
-            hint="where distillation does harm, the share is below 0, and should show.",
+            hint="where distillation harms, the share is below 0: return it as it is.",
         ),
         Mistake(
             "sign lost",
             example=lambda plain, distilled, teacher: abs(distilled - plain) / abs(teacher - plain),
-            hint="where distillation does harm, the share is below 0, and should show.",
+            hint="where distillation harms, the share is below 0: return it as it is.",
         ),
         Mistake(
             "gain the wrong way round",
@@ -179,12 +180,12 @@ PAIRED_INTERVAL = Exercise(
         Mistake(
             "normal for t",
             example=lambda plain, distilled: _interval(plain, distilled, quantile=lambda n: 1.959964),
-            hint="1.96 is for a known spread; a spread guessed from a few seeds makes the interval wider.",
+            hint="1.96 is for a known spread; a spread estimated from a few seeds makes the interval wider.",
         ),
         Mistake(
             "one standard error",
             example=lambda plain, distilled: _interval(plain, distilled, quantile=lambda n: 1.0),
-            hint="that covers the true mean too rarely. Student's t says how many standard errors 95 % takes.",
+            hint="that covers the true mean too rarely. Student's t says how many standard errors 95 % needs.",
         ),
         Mistake(
             "two for t",
@@ -200,17 +201,17 @@ PAIRED_INTERVAL = Exercise(
         Mistake(
             "spreads added",
             example=_unpaired_few_degrees,
-            hint="the spread of the differences is asked for, not that of both sides together: subtract seed by seed.",
+            hint="use the spread of the differences, not that of both sides together: subtract seed by seed.",
         ),
         Mistake(
             "n for n - 1 in the spread",
             example=lambda plain, distilled: _interval(plain, distilled, deviation=pstdev),
-            hint="the spread of a sample divides by n - 1; NumPy's std divides by n unless it is told ddof=1.",
+            hint="the spread of a sample divides by n - 1; NumPy's std divides by n unless ddof=1.",
         ),
         Mistake(
             "root of n missing",
             example=lambda plain, distilled: _interval(plain, distilled, root=lambda n: 1.0),
-            hint="that is the spread of single seeds; their mean is known better, by the square root of n.",
+            hint="that is the spread of single seeds. Divide it by the square root of n to get the standard error.",
         ),
         Mistake(
             "n for its root",
@@ -220,33 +221,33 @@ PAIRED_INTERVAL = Exercise(
         Mistake(
             "variance for deviation",
             example=lambda plain, distilled: _interval(plain, distilled, deviation=lambda d: stdev(d) ** 2),
-            hint="the variance has squared units; its root goes in.",
+            hint="the variance has squared units: use its square root.",
         ),
         Mistake(
             "one degree too many",
             example=lambda plain, distilled: _interval(
                 plain, distilled, quantile=lambda n: evaluation.t_quantile(0.95, n)
             ),
-            hint="n differences have n - 1 degrees of freedom, since their mean is taken from them.",
+            hint="n differences have n - 1 degrees of freedom, because their mean is computed from them.",
         ),
         Mistake(
             "0.975 for 0.95",
             example=lambda plain, distilled: _interval(
                 plain, distilled, quantile=lambda n: evaluation.t_quantile(0.975, n - 1)
             ),
-            hint="tables and SciPy count from one end, hence 0.975; t_quantile is told the confidence itself.",
+            hint="tables and SciPy count from one end, hence 0.975; t_quantile takes the confidence itself.",
         ),
         Mistake(
             "one-sided",
             example=lambda plain, distilled: _interval(
                 plain, distilled, quantile=lambda n: evaluation.t_quantile(0.90, n - 1)
             ),
-            hint="5 % are left over on both sides together, 2.5 % on each.",
+            hint="5 % remain on both sides together, 2.5 % on each.",
         ),
         Mistake(
             "points for shares",
             example=lambda plain, distilled: tuple(100 * end for end in paired_interval(plain, distilled)),
-            hint="accuracies come in as shares, and their difference is to go out as one, not in percentage points.",
+            hint="the accuracies are shares: return their difference as a share too, not in percentage points.",
         ),
         Mistake(
             "sides swapped",
@@ -256,7 +257,7 @@ PAIRED_INTERVAL = Exercise(
         Mistake(
             "mean in the middle",
             example=lambda plain, distilled: tuple(sorted(paired_interval(plain, distilled))),
-            hint="the mean is to come first, then the lower and the upper end.",
+            hint="return the mean first, then the lower and the upper end.",
         ),
         Mistake(
             "ends swapped",
@@ -302,9 +303,9 @@ AGREEMENT_WITH_TEACHER = Exercise(
     vary=_other_pair,
     tell=share,
     probes=(
-        Probe(_alike(1, 12, 4), "for 12 pictures of 4 classes"),
-        Probe(_alike(2, 5, 5), "for 5 pictures of 5 classes"),
-        Probe(_alike(5, 9, 3), "for 9 pictures of 3 classes"),
+        Probe(_alike(1, 12, 4), "for 12 images of 4 classes"),
+        Probe(_alike(2, 5, 5), "for 5 images of 5 classes"),
+        Probe(_alike(5, 9, 3), "for 9 images of 3 classes"),
         Probe((numbers(4, 6, 3), 3 * numbers(4, 6, 3) + 1), "where both always agree, with other logits"),
         Probe(
             (
@@ -313,23 +314,23 @@ AGREEMENT_WITH_TEACHER = Exercise(
             ),
             "where some logits are equal",
         ),
-        Probe((torch.tensor([[0.1, 0.2]]), torch.tensor([[2.0, 1.0]])), "for a single picture"),
+        Probe((torch.tensor([[0.1, 0.2]]), torch.tensor([[2.0, 1.0]])), "for a single image"),
     ),
     mistakes=(
         Mistake(
             "largest over the wrong axis",
             example=lambda z, v: (z.argmax(0) == v.argmax(0)).double().mean().item(),
-            hint="logits are [pictures, classes]; which axis does argmax have to look along?",
+            hint="logits are [images, classes]; which axis does argmax have to look along?",
         ),
         Mistake(
             "largest of the whole batch",
             example=lambda z, v: float(z.argmax() == v.argmax()),
-            hint="argmax without an axis looks through the whole batch; each picture has a prediction of its own.",
+            hint="argmax without an axis uses the whole batch; each image has its own prediction.",
         ),
         Mistake(
             "count for share",
             example=lambda z, v: float((z.argmax(1) == v.argmax(1)).sum()),
-            hint="that is how often they agree; on which share of the pictures?",
+            hint="that is how often they agree; on which share of the images?",
         ),
         Mistake(
             "percent for share",
@@ -344,12 +345,12 @@ AGREEMENT_WITH_TEACHER = Exercise(
         Mistake(
             "logits compared",
             example=lambda z, v: (z == v).double().mean().item(),
-            hint="two models never give the very same logits; their predicted classes are compared.",
+            hint="two models never give exactly the same logits; compare their predicted classes.",
         ),
         Mistake(
             "largest logits compared",
             example=lambda z, v: (z.max(1).values == v.max(1).values).double().mean().item(),
-            hint="max gives the logit itself; the class is the place where it stands.",
+            hint="max gives the logit itself; the class is its place in the row.",
         ),
         Mistake(
             "least likely class",
@@ -359,12 +360,12 @@ AGREEMENT_WITH_TEACHER = Exercise(
         Mistake(
             "whole ranking compared",
             example=lambda z, v: (z.argsort(1) == v.argsort(1)).all(1).double().mean().item(),
-            hint="only the first place counts, whatever the order of the others.",
+            hint="only the first place counts, not the order of the others.",
         ),
         Mistake(
             "divided by the classes",
             example=lambda z, v: float((z.argmax(1) == v.argmax(1)).sum()) / z.shape[1],
-            hint="a share of the pictures is divided by the number of pictures.",
+            hint="a share of the images is divided by the number of images.",
         ),
     ),
 )
@@ -393,71 +394,71 @@ DISCORDANT_PAIRS = Exercise(
     solution=discordant_pairs,
     vary=lambda draw, *flags: draw.columns(*flags),
     probes=(
-        Probe((_flags("+++++---+-"), _flags("++---+-+-+")), "for 10 pictures"),
+        Probe((_flags("+++++---+-"), _flags("++---+-+-+")), "for 10 images"),
         Probe((_flags("++++++--"), _flags("+-+--+--")), "where the second is never right alone"),
-        Probe((_flags("+-+-"), _flags("+-+-")), "where both are right on the same pictures"),
-        Probe((_flags("-"), _flags("+")), "for a single picture"),
+        Probe((_flags("+-+-"), _flags("+-+-")), "where both are right on the same images"),
+        Probe((_flags("-"), _flags("+")), "for a single image"),
     ),
     mistakes=(
         Mistake(
             "order swapped",
             example=lambda a, b: discordant_pairs(b, a),
-            hint="first those that only the first model gets right.",
+            hint="return first the number that only the first model gets right.",
         ),
         Mistake(
             "all that each gets right",
             example=lambda a, b: (int(a.sum()), int(b.sum())),
-            hint="those that both get right are in it twice, and say nothing about who is better.",
+            hint="that counts images that both get right twice, and these don't show which model is better.",
         ),
         Mistake(
             "all that each gets wrong",
             example=lambda a, b: (int((~b).sum()), int((~a).sum())),
-            hint="a picture that the other gets wrong counts only if this one gets it right.",
+            hint="an image that the other gets wrong counts only if this one gets it right.",
         ),
         Mistake(
             "where they agree",
             example=lambda a, b: (int((a & b).sum()), int((~a & ~b).sum())),
-            hint="both right and both wrong: that is where they agree. Where do they part?",
+            hint="both right and both wrong: that is where they agree. Where do they disagree?",
         ),
         Mistake(
             "both right on both sides",
             example=lambda a, b: (int((a & b).sum()),) * 2,
-            hint="that counts pictures that both get right. The other one has to be wrong: ~ turns right to wrong.",
+            hint="that counts images that both get right. The other one has to be wrong: ~ turns right to wrong.",
         ),
         Mistake(
             "or for and",
             example=lambda a, b: (int((a | ~b).sum()), int((b | ~a).sum())),
-            hint="| is 'or': it keeps a picture of which either is true. Both must be.",
+            hint="| is 'or': it keeps an image where either is true. Both must be.",
         ),
         Mistake(
             "won minus lost",
             example=lambda a, b: (int(a.sum()) - int(b.sum()), int(b.sum()) - int(a.sum())),
-            hint="in a sum of differences, pictures won and pictures lost cancel. Count them apart.",
+            hint="in a difference of sums, images won and images lost cancel. Count them separately.",
         ),
         Mistake(
             "shares for counts",
             example=lambda a, b: tuple(count / len(a) for count in discordant_pairs(a, b)),
-            hint="counts are asked for: the test needs to know how many pictures there were.",
+            hint="return counts: the test needs the number of images.",
         ),
         Mistake(
             "both directions together",
             example=lambda a, b: (int((a != b).sum()), int((a != b).sum())),
-            hint="that counts every picture on which they part; who is right there?",
+            hint="that counts every image on which they disagree; which model is right there?",
         ),
         Mistake(
             "net difference",
             example=lambda a, b: (max(0, int(a.sum()) - int(b.sum())), max(0, int(b.sum()) - int(a.sum()))),
-            hint="in a difference of totals, pictures won and pictures lost cancel. Go picture by picture.",
+            hint="in a difference of totals, images won and images lost cancel. Go image by image.",
         ),
         Mistake(
             "either right",
             example=lambda a, b: (int((a | b).sum() - b.sum()), int((a | b).sum())),
-            hint="| is 'or', which both right fulfils too.",
+            hint="| is 'or': it also holds where both are right.",
         ),
         Mistake(
             "one against both",
             example=lambda a, b: (discordant_pairs(a, b)[0], int((a & b).sum())),
-            hint="the second number is of those that the second model alone gets right.",
+            hint="the second number counts those that only the second model gets right.",
         ),
     ),
 )

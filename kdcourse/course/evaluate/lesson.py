@@ -13,18 +13,18 @@
 # %% [markdown]
 # # Evaluate honestly
 #
-# Five plain students and five distilled ones are waiting to be judged. You will find out how much better the distilled
-# ones are, how sure one can be of that, what they paid for it, and where distillation wasn't worth the trouble.
+# Here are five plain students and five distilled ones for you to judge. You will find out how much better the distilled
+# ones are, how sure you can be of that, what they cost, and when distillation didn't help.
 #
 # ## Objectives
 #
 # By the end of this lesson you can
 #
-# - state an accuracy with an interval, and know which luck the interval covers;
-# - compare two models on the same pictures, and two methods over paired seeds;
-# - say which share of the gap to the teacher was recovered, and when not to;
-# - judge calibration, agreement and cost beside accuracy;
-# - report the tries in which distillation didn't pay.
+# - state an accuracy with an interval, and know which kind of luck the interval covers;
+# - compare two models on the same images, and two methods over paired seeds;
+# - say which share of the gap to the teacher was recovered, and when not to report it;
+# - judge calibration, agreement and cost in addition to accuracy;
+# - report the trials in which distillation didn't help.
 #
 # **Builds on:** {{lesson ensembles}} (calibration), {{lesson distil}} (paired seeds, choosing on
 # validation).
@@ -53,10 +53,11 @@ from kdcourse.training import History
 # %% [markdown]
 # ## What was trained
 #
-# The ten students are small convolutional networks, trained by `kdcourse students record`. Plain and distilled ones
-# of a seed began with the same weights and saw the same views in the same order, for the same number of epochs. Only
-# the objective differs: at alpha = 0 the teacher isn't heard. Settings were chosen on validation pictures; the last
-# part of this lesson shows all that was tried. The test pictures were asked once, after the last epoch.
+# The ten students are small convolutional networks, trained by `kdcourse students record`. The plain and the
+# distilled student of a seed began with the same weights and saw the same views in the same order, for the same
+# number of epochs. Only the objective differs: for the plain ones alpha is 0, so the teacher has no weight. Settings
+# were chosen on validation images; the last part of this lesson shows every trial. The test images were used once,
+# after the last epoch.
 
 # %%
 data = fashion_mnist()
@@ -94,8 +95,8 @@ show(
 # %% [markdown]
 # ## From the weights, not from a table
 #
-# A table is easily out of date, or of something else. The students' weights came with the course, so ask them.
-# `predict` gives one row of logits for each test picture.
+# A table may be out of date, or describe something else. The students' weights came with the course, so run them again.
+# `predict` gives one row of logits for each test image.
 
 # %%
 labels = data.test.labels
@@ -123,16 +124,16 @@ claim(
 # %% [markdown]
 # ## One accuracy, one interval
 #
-# A student gets a certain share of these test pictures right. As many other pictures of the same kind would give a
-# slightly different share. Wilson's interval (1927) says how different: in 95 of 100 draws it covers the share that
-# endless pictures would show.
+# A student classifies a certain share of these test images correctly. With other images of the same kind, as many of
+# them, the share would be slightly different. Wilson's interval (1927) says how different: in 95 of 100 draws of test
+# images, it contains the true accuracy.
 #
 # **Predict:** how wide is that interval for one of our students, from end to end?
 #
 # <details><summary>A way to work it out</summary>
 #
-# A share p of n pictures strays by about $\sqrt{p (1 - p) / n}$, its standard error. The interval reaches about two of
-# them to either side. (Wilson's is more careful where n is small, or p near 0 or 1.)
+# A share p of n images has a standard error of about $\sqrt{p (1 - p) / n}$. The interval reaches about two standard
+# errors to either side. (Wilson's interval is more exact where n is small, or p is near 0 or 1.)
 #
 # </details>
 
@@ -158,20 +159,20 @@ claim(
 widgets.reveal("06-wilson", round(width, 1), unit="points")
 
 # %% [markdown]
-# Does overlap mean that neither is better? No. Both were asked about the **same** pictures, most of which are easy for
-# both or hard for both. What tells them apart is only where they part.
+# Do overlapping intervals mean that neither student is better? No. Both were tested on the **same** images, and most of
+# these are easy for both or hard for both. Only the images on which they disagree can show which one is better.
 
 # %% [markdown]
 # ## Two models on the same pictures
 #
 # ### Exercise: where two models part ways (easy, 5 minutes)
 #
-# `first_correct` and `second_correct` say for each picture whether a model was right. Count the pictures that only the
-# first gets right, and those that only the second does.
+# `first_correct` and `second_correct` say for each image whether a model was right. Count the images that only the
+# first gets right, and those that only the second gets right.
 #
 # <details><summary>Hint 1</summary>
 #
-# For tensors of True and False, `&` is 'and' and `~` is 'not', picture by picture.
+# For tensors of True and False, `&` is 'and' and `~` is 'not', image by image.
 #
 # </details>
 #
@@ -189,9 +190,9 @@ from kdcourse.course.evaluate.exercises import discordant_pairs
 check("discordant_pairs", discordant_pairs)
 
 # %% [markdown]
-# **McNemar's test** (1947) looks at these pictures alone. If both models were equally good, each such picture would
-# fall to one or the other like a tossed coin. The **p-value** says how often coins would come out at least as unequal;
-# below 0.05 the difference is commonly called significant. Here it is for each of the five pairs:
+# **McNemar's test** (1947) uses only the images that you counted. If both models were equally good, a toss of a coin
+# could decide which of them is right on such an image. The **p-value** says how often coins would give a difference at
+# least as large. If it is below 0.05, the difference is commonly called significant. Here are the five pairs:
 
 # %%
 p_values = [
@@ -218,8 +219,8 @@ claim(
 )
 
 # %% [markdown]
-# So is a small p the proof we want? Try it on two plain students, which differ in nothing but their seed. Five of them
-# make ten pairs.
+# So does a small p prove what we want to know? Try it on two plain students, which differ only in their seed. Five of
+# them make ten pairs.
 
 # %%
 p_of_twins = [evaluation.mcnemar(one, other) for one, other in itertools.combinations(right["plain"], 2)]
@@ -232,20 +233,20 @@ claim(
 )
 
 # %% [markdown]
-# The test isn't wrong: one of two such networks really is a little better than the other, because its seed was kind
-# to it. But the test speaks of two trained networks and of no others. It can't say whether distilling again would
-# help again, since another seed is another network. For a **method**, seeds are what counts.
+# The test isn't wrong: one of two such networks really is a little better than the other, because its seed was a
+# lucky one. But the test is about these two trained networks only. It can't say whether distillation would help
+# again, because another seed gives another network. To judge a **method**, you need several seeds.
 
 # %% [markdown]
 # ## Two methods over paired seeds
 #
-# As in {{lesson distil}}: one difference for each seed, their mean, and an interval by Student's t. Here is the recipe for one
-# list of n numbers, worked:
+# As in {{lesson distil}}, take one difference for each seed, their mean, and an interval by Student's t. Here is a
+# worked example for one list of n numbers:
 #
-# 1. their mean, and their spread (standard deviation, divided by n - 1);
-# 2. the standard error of the mean, which is the spread divided by the root of n;
-# 3. how many standard errors the interval needs on either side. `t_quantile(0.95, n - 1)` says so: about two for many
-#    numbers, and more for few, since their spread is itself a guess.
+# 1. Compute their mean, and their spread (standard deviation, divided by n - 1).
+# 2. Compute the standard error of the mean: the spread divided by the root of n.
+# 3. Find how many standard errors the interval needs on either side: `t_quantile(0.95, n - 1)`. That is about two for
+#    many numbers. It is more for few numbers, because their spread is itself an estimate.
 
 # %%
 values = [2.0, 3.0, 7.0]
@@ -259,12 +260,12 @@ print(f"interval from {mean - half:.1f} to {mean + half:.1f}: three values say l
 # %% [markdown]
 # ### Exercise: is the difference real? (medium, 8 minutes)
 #
-# Now for two lists of accuracies, from 0 to 1, paired by seed. Return the mean of distilled - plain and both ends of
-# its 95 % interval, on that same scale.
+# Now do it for two lists of accuracies, from 0 to 1, paired by seed. Return the mean of distilled - plain and both ends
+# of its 95 % interval, on that same scale.
 #
 # <details><summary>Hint 1</summary>
 #
-# Take the differences first, seed by seed, then treat them as the one list of the worked example.
+# Take the differences first, seed by seed. Then treat them as the one list of the worked example.
 #
 # </details>
 #
@@ -282,8 +283,8 @@ from kdcourse.course.evaluate.exercises import paired_interval
 check("paired_interval", paired_interval)
 
 # %% [markdown]
-# Now for the ten students. Here are their five differences on test pictures, and below them, for comparison, five
-# differences between plain students alone: each one's accuracy taken from the next one's.
+# Now the ten students. Here are their five differences on test images. Below them, for comparison, are five differences
+# between plain students: the accuracy of each one minus that of the next.
 
 # %%
 accuracy = {kind: [score.accuracy for score in scores[kind]] for kind in scores}
@@ -312,23 +313,23 @@ claim(
 widgets.reveal("06-gain", round(100 * gain.mean, 1), unit="points")
 
 # %% [markdown]
-# The lower row is worth having in any report: the same comparison between things that don't differ. Don't read its
-# mean or its interval here: each plain student stands once on either side, so the mean is 0 whatever the accuracies.
-# Read how far single rings lie from 0. That is what nothing but luck looks like, and one seed of the upper row could
-# have been luck. Five that all lie on one side hardly are.
+# A row like the lower one is useful in any report: it compares students of the same kind. Ignore its mean and its
+# interval: each plain student occurs once on either side, so the mean is always 0. Look at how far the single rings
+# lie from 0. This spread comes from luck alone, and a single seed of the upper row could have been luck, too. But it is
+# unlikely that luck alone puts all five on one side.
 
 # %% [markdown]
 # ## The share of the gap
 #
-# Is that little a lot? It depends on how much there was to gain: the way from the plain student to its teacher.
+# Is this small gain a lot? It depends on how much there was to gain: the gap between the plain student and its teacher.
 #
 # ### Exercise: gap recovered (easy, 3 minutes)
 #
-# Return which share of that way distillation covers: 0 for nothing, 1 for the teacher's own accuracy.
+# Return the share of the gap that distillation closes: 0 for nothing, 1 for the teacher's own accuracy.
 #
 # <details><summary>Hint 1</summary>
 #
-# What was gained, divided by what there was to gain. It may come out below 0 or above 1.
+# Divide the gain by the gap. The result may be below 0 or above 1.
 #
 # </details>
 
@@ -340,8 +341,8 @@ from kdcourse.course.evaluate.exercises import recovered
 check("recovered", recovered)
 
 # %% [markdown]
-# Now with all seeds. The teacher is the ensemble of five. It takes long over all test pictures, so here its recorded
-# accuracy has to do; whoever doubts it may ask `recorded.ensemble(data)`.
+# Now use all seeds. The teacher is the ensemble of five. It takes long to run on all test images, so we use its
+# recorded accuracy here. You can check it with `recorded.ensemble(data)`.
 
 # %%
 teacher_accuracy = record["models"]["ensemble"]["mean"]["accuracy"]
@@ -354,9 +355,9 @@ claim(
 )
 
 # %% [markdown]
-# The interval of such a share needs care: the gain and the gap are both uncertain, and not apart from each other,
-# since the plain student is part of both. `gap_recovered` uses Fieller's interval (1954). Where the gap itself might
-# be nothing, any share of it would be noise, and `gap_recovered` refuses:
+# The interval of such a share needs care. The gain and the gap are both uncertain, and they are not independent,
+# because the plain student is part of both. `gap_recovered` uses Fieller's interval (1954). If the gap itself might
+# be 0, any share of it would be noise, and `gap_recovered` doesn't report it:
 
 # %%
 unsure = evaluation.gap_recovered([0.80, 0.82, 0.81], [0.81, 0.82, 0.82], teacher=0.815)
@@ -364,15 +365,15 @@ print(f"reported: {unsure.reported}\n{unsure.reason}")
 
 # %% [markdown]
 # Hinton, Vinyals and Dean (2015) recovered nearly the whole gap on handwritten digits, with a student far larger than
-# ours. Don't expect their share elsewhere: it depends on how large the student is, how hard the pictures are, and how
-# well the plain student was trained. A badly trained plain student makes any distillation look good.
+# ours. Don't expect the same share elsewhere. It depends on how large the student is, how hard the images are, and how
+# well the plain student was trained. Any distillation looks good against a badly trained plain student.
 
 # %% [markdown]
 # ## Right as often as confident?
 #
-# A student copies its teacher's confidence, too. But the teacher is right more often than the student, so the copy may
-# be surer than it should be. Accuracy doesn't show that; the reliability diagram of {{lesson ensembles}} does, and its one number,
-# the expected calibration error (ECE).
+# A student copies its teacher's confidence, too. But the teacher is right more often than the student, so the student
+# may be too confident. Accuracy doesn't show that. The reliability diagram of {{lesson ensembles}} shows it, and its
+# summary in one number, the expected calibration error (ECE).
 
 # %%
 show(
@@ -396,9 +397,9 @@ claim(
 )
 
 # %% [markdown]
-# So distillation gave with one hand and took with the other. A report that shows only accuracy would hide it.
-# Here it is easily mended: divide the student's logits by one temperature, chosen on validation pictures (Guo and
-# colleagues 2017), and no answer changes.
+# So distillation improved one measure and harmed another. A report with accuracy alone would hide that. Here it is easy
+# to fix: divide the student's logits by one temperature, chosen on validation images (Guo and colleagues 2017). No
+# predicted class changes.
 
 # %%
 student, _ = recorded.load(folder, "distilled_seed0", data)
@@ -419,11 +420,11 @@ claim(
 #
 # ### Exercise: agreement (easy, 4 minutes)
 #
-# Return the share of pictures for which student and teacher name the same class, right or wrong.
+# Return the share of images for which student and teacher predict the same class, right or wrong.
 #
 # <details><summary>Hint 1</summary>
 #
-# Each picture is a row of logits; the class named is where its largest one stands.
+# Each image is a row of logits. The predicted class is the place of the largest one.
 #
 # </details>
 
@@ -448,13 +449,14 @@ claim(
 
 # %% [markdown]
 # Stanton and colleagues (2021) found the same in larger networks: a student may gain accuracy without becoming a copy
-# of its teacher, and one shouldn't claim the one from the other.
+# of its teacher. So don't conclude one from the other.
 
 # %% [markdown]
 # ## Where they differ
 #
-# Numbers say how often, pictures say what. Ask the ensemble about the first test pictures, and browse: who is wrong
-# where, and what did they take it for? Beside each answer stands its entropy in nats ({{lesson soft_targets}}): how undecided it is.
+# So far you know how often the models are wrong. Now look at the images. Run the ensemble on the first test images, and
+# browse: which model is wrong on which image, and which class did it predict? Next to each prediction you see its
+# entropy in nats ({{lesson soft_targets}}): how uncertain it is.
 
 # %%
 few = 1500
@@ -476,7 +478,7 @@ show(
 
 
 # %% [markdown]
-# Where the plain student is wrong and the teacher right, there was something to be learned. How much of it did the
+# Where the plain student is wrong and the teacher is right, there was something to learn. How much of it did the
 # distilled student of the same seed learn?
 
 
@@ -507,13 +509,13 @@ claim(
 )
 
 # %% [markdown]
-# Some of these pictures no one could name from a thumbnail, and some labels look wrong. That is a ceiling for teacher
-# and student alike.
+# Nobody could classify some of these images from a thumbnail, and some labels look wrong. This limits teacher and
+# student alike.
 
 # %% [markdown]
 # ## What it costs
 #
-# The point of distilling was a small network. How much smaller is it than the ensemble?
+# The purpose of distillation was a small network. How much smaller is it than the ensemble?
 
 # %%
 big, small = (
@@ -558,17 +560,17 @@ show(
 )
 
 # %% [markdown]
-# The bars are 95 % intervals: over the seeds for the students, over the pictures for the ensemble.
+# The bars are 95 % intervals: over the seeds for the students, over the images for the ensemble.
 #
-# Plain and distilled students cost the same to run, so what distillation adds is free from then on. It is paid for
-# in training: somebody has to train five teachers and ask them. Where a good teacher is at hand anyway, that is cheap.
+# Plain and distilled students cost the same to run, so the gain costs nothing at that point. You pay for it in
+# training: someone has to train five teachers and compute their predictions. If you have a good teacher already, that
+# is cheap.
 
 # %% [markdown]
 # ## When it didn't pay
 #
-# Reports tend to show the settings that worked. Here is everything that was tried before the ten students were
-# trained: one seed each, judged on validation pictures. Points are distilled minus plain, for the same network, views
-# and epochs.
+# Reports tend to show the settings that worked. Here is every trial from before the ten students were trained: one seed
+# each, judged on validation images. Points are distilled minus plain, for the same network, views and epochs.
 
 # %%
 tries = json.loads((folder / recorded.SEARCH).read_text())["rows"]
@@ -602,12 +604,11 @@ claim(
 
 # %% [markdown]
 # The convolutional students gained or stayed level; most MLPs lost. {{Lesson distil}} named a likely reason: at high
-# temperatures the distillation term asks how the teacher ranks classes far from the answer, and a network this small
-# has nothing to spare for that. A likely reason is not a proven one: all of these MLPs also did without labels
-# (alpha = 1).
+# temperatures the distillation term is about how the teacher ranks unlikely classes, and a network this small has no
+# capacity left for that. But this isn't proven: all of these MLPs were also trained without labels (alpha = 1).
 #
-# One more thing deserves a look. Some of these tries had the network, temperature and alpha of the recorded students,
-# with fewer or more epochs. What did they promise?
+# Look at one more thing. Some of these trials had the network, temperature and alpha of the recorded students, with
+# fewer or more epochs. How large was the gain in those?
 
 # %%
 recipe = record["recipes"]["distilled"]
@@ -622,16 +623,17 @@ claim(
 )
 
 # %% [markdown]
-# Some of that is chance: every try is a single seed, and you saw how far single seeds stray. But some of it is no
-# accident. Temperature and alpha were chosen **because** one of these tries came out highest of all, and the luck in
-# it doesn't come again with new seeds and new pictures. Results on which a choice was made flatter that choice.
+# Part of this is chance: every trial is a single seed, and you saw how much single seeds differ. But part of it is
+# systematic. Temperature and alpha were chosen **because** one of these trials had the highest result of all. It was
+# partly lucky, and with new seeds and new images this luck doesn't repeat. The results on which you base a choice are
+# too good on average.
 
 # %% [markdown]
 # ## One learning rate for all?
 #
-# Here is another way to be wrong, this time in favour of the plain student. Few pictures, five small MLPs of either
-# kind, the distilled ones at T = 8 without labels (alpha = 1). A learning rate is chosen at which the plain ones do
-# well, and all are trained with that. It sounds fair: the same for both.
+# Here is another way to be wrong, this time in favour of the plain student. Take few images and five small MLPs of
+# either kind, the distilled ones at T = 8 without labels (alpha = 1). Choose a learning rate at which the plain ones
+# do well, and train all of them with it. It sounds fair: it is the same for both.
 #
 # **Predict:** where will the distilled students end?
 
@@ -644,7 +646,7 @@ widgets.predict(
 )
 
 # %% [markdown]
-# As in {{lesson distil}}, take one training picture in a hundred, and the teacher's stored answers to them.
+# As in {{lesson distil}}, take one training image in a hundred, and the teacher's stored predictions for them.
 
 # %%
 keep = torch.arange(len(data.train) // 100)
@@ -679,7 +681,7 @@ claim(
 widgets.reveal("06-learning-rate", outcomes[sum(behind > bound for bound in (-2, 2, 20))])
 
 # %% [markdown]
-# At a high temperature the objective asks for the teacher's logits, which are large, so its steps are larger than
+# At a high temperature the student learns to match the teacher's logits, which are large. So its steps are larger than
 # those of cross-entropy. And at the lower rate?
 
 # %%
@@ -692,19 +694,19 @@ claim(
 )
 
 # %% [markdown]
-# One number, chosen for one side, has turned the verdict round. A fair comparison gives each side the same **effort of
-# tuning**, not the same settings. It cuts both ways: a distilled student tuned for weeks against a plain one with
-# default settings proves nothing either.
+# One number, chosen for one side, has reversed the verdict. A fair comparison gives each side the same **effort of
+# tuning**, not the same settings. The opposite is unfair, too: a distilled student that was tuned for weeks proves
+# nothing against a plain one with default settings.
 
 # %% [markdown]
 # ## A list to keep
 #
-# 1. Same network, seeds, pictures and steps for plain and distilled; each with its own tuning, by the same effort.
-# 2. Choose on validation. Ask the test pictures once, at the last epoch.
-# 3. At least five paired seeds. The mean difference and its interval, not the best run.
-# 4. The teacher's own accuracy, and the gap recovered only where there is a gap.
-# 5. Calibration, agreement and cost beside accuracy.
-# 6. What was tried and didn't help.
+# 1. Use the same network, seeds, images and steps for plain and distilled. Tune each of them, with the same effort.
+# 2. Choose on validation. Use the test images once, at the last epoch.
+# 3. Train at least five paired seeds. Report the mean difference and its interval, not the best run.
+# 4. Report the teacher's own accuracy, and the gap recovered only where there is a gap.
+# 5. Report calibration, agreement and cost in addition to accuracy.
+# 6. Report what you tried and what didn't help.
 
 # %% [markdown]
 # ## Quiz
@@ -781,17 +783,17 @@ widgets.quiz(
 # %% [markdown]
 # ## Recap
 #
-# - An accuracy comes with an interval, **Wilson's** for the draw of pictures, **Student's t** for the draw of seeds.
-# - Two networks are compared on the pictures where they **part** (McNemar), two methods over **paired seeds**.
-# - The recorded students **gained a little** and recovered a small share of the gap; their calibration suffered, and
-#   one temperature mended it.
+# - An accuracy comes with an interval: **Wilson's** for the draw of images, **Student's t** for the draw of seeds.
+# - Compare two networks on the images where they **disagree** (McNemar), and two methods over **paired seeds**.
+# - The recorded students **gained a little** and recovered a small share of the gap. Their calibration got worse, and
+#   one temperature fixed it.
 # - Distilled students **agree** somewhat more with their teacher and are far from copies of it.
 # - Distillation **failed** for the small MLP at high temperature and at a learning rate tuned for others. That belongs
 #   in the report.
-# - A result on which a choice was made **flatters** that choice. Measure again where nothing was chosen.
+# - A result on which a choice was made is **too good** on average. Measure again where nothing was chosen.
 #
-# That was the last lesson. Take `kdcourse` to pictures of your own: `kdcourse.data.image_folder` reads them, `distil`
-# works on them as on these.
+# Next: {{lesson segmentation}}, where every pixel gets a class. To distil on your own images, read them with
+# `kdcourse.data.image_folder`, and call `distil` as you did here.
 #
 # ## References
 #

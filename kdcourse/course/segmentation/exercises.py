@@ -1,4 +1,4 @@
-"""The exercises of A class for every pixel."""
+"""Define the exercises of A class for every pixel."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _ground_cut(prediction: Tensor, truth: Tensor, label: int) -> float:
 
 def _nan_or_share(expected: float, found: float) -> str | None:
     if math.isnan(expected):
-        return "gives a number where there is nothing to divide: NaN, float('nan'), is asked for."
+        return "gives a number where the union is 0; it should give NaN, float('nan')."
     return share(expected, found)
 
 
@@ -129,7 +129,7 @@ CLASS_IOU = Exercise(
     vary=lambda draw, prediction, truth, label: (*draw.columns(prediction, truth), label),
     tell=_nan_or_share,
     probes=(
-        Probe((*_masks(1, 3, 2, 4, 5), 1), "for two pictures, class 1"),
+        Probe((*_masks(1, 3, 2, 4, 5), 1), "for two images, class 1"),
         Probe((*_masks(2, 4, 3, 4, 4, ignored=0.4), 2), "with pixels to be left out"),
         Probe((*_masks(3, 3, 1, 5, 4, ignored=0.3), 0), "for class 0"),
         Probe((_mask("0110", "0110"), _mask("0110", "0110"), 1), "for a perfect prediction"),
@@ -156,22 +156,22 @@ CLASS_IOU = Exercise(
         Mistake(
             "recall for IoU",
             example=_pixels(lambda p, t: _over(p & t, t) if t.any() else 0.0),
-            hint="that is the share of the true pixels that were found. False alarms cost nothing there, and should.",
+            hint="that is the share of the true pixels that were found. False alarms must lower the score, too.",
         ),
         Mistake(
             "precision for IoU",
             example=_pixels(lambda p, t: _over(p & t, p) if p.any() else 0.0),
-            hint="that is the share of the predicted pixels that are true. Misses cost nothing there, and should.",
+            hint="that is the share of the predicted pixels that are true. Misses must lower the score, too.",
         ),
         Mistake(
             "pixel accuracy for IoU",
             example=_right_share,
-            hint="that counts right pixels of every class, ground included. Only those of this class are asked about.",
+            hint="that counts right pixels of every class, background included. Count only those of this class.",
         ),
         Mistake(
             "accuracy of one class for IoU",
             example=_pixels(lambda p, t: _over(p == t, torch.ones_like(t)), absent=None),
-            hint="pixels that rightly lack the class are in it, and there are many: they make any mask look good.",
+            hint="that also counts the many pixels that rightly lack the class. They make any mask look good.",
         ),
         Mistake(
             "right pixels of any class",
@@ -181,17 +181,17 @@ CLASS_IOU = Exercise(
         Mistake(
             "ignored pixels counted",
             example=_pixels(_iou, ignored=True),
-            hint="where truth is IGNORE, a prediction is neither right nor wrong: cut these pixels from both masks.",
+            hint="where truth is IGNORE, a prediction is neither right nor wrong: remove these pixels from both masks.",
         ),
         Mistake(
             "absent class counted as 0",
             example=_pixels(_iou, absent=0.0),
-            hint="a class in neither mask is no failure of the prediction. What is 0 divided by 0?",
+            hint="a class in neither mask isn't a failure of the prediction. What is 0 divided by 0?",
         ),
         Mistake(
             "absent class counted as 1",
             example=_pixels(_iou, absent=1.0),
-            hint="a class in neither mask is no success of the prediction either. What is 0 divided by 0?",
+            hint="a class in neither mask isn't a success of the prediction either. What is 0 divided by 0?",
         ),
         Mistake(
             "NaN where truth lacks the class",
@@ -207,14 +207,13 @@ CLASS_IOU = Exercise(
         Mistake(
             "label not compared with",
             example=_bits,
-            hint="& and | of class numbers work on their bits. Make True and False of both masks first: where is the "
+            hint="& and | of class numbers work on their bits. Turn both masks into True and False first: where is the "
             "class label?",
         ),
         Mistake(
             "ignored pixels made background",
             example=_times_counts,
-            hint="multiplied by 0, the pixels to be left out are still there, as class 0. Cut them away instead: "
-            "mask[counts].",
+            hint="multiplied by 0, the pixels to leave out become class 0 and still count. Remove them: mask[counts].",
         ),
         Mistake(
             "background left out",
@@ -224,12 +223,12 @@ CLASS_IOU = Exercise(
         Mistake(
             "rounded down",
             example=_pixels(lambda p, t: float((p & t).sum() // (p | t).sum())),
-            hint="// drops whatever follows the point, of a share nearly everything: / divides.",
+            hint="// drops everything after the decimal point. Use / to divide.",
         ),
         Mistake(
             "mean over the pictures",
             example=_picture_by_picture,
-            hint="pixels are counted over all pictures together, and divided once.",
+            hint="count pixels over all images together, and divide once.",
         ),
         Mistake(
             "divided by all pixels",
@@ -249,7 +248,7 @@ CLASS_IOU = Exercise(
         Mistake(
             "upside down",
             example=_pixels(lambda p, t: _over(p | t, p & t)),
-            hint="intersection over union: the smaller one stands on top.",
+            hint="intersection over union: the smaller one is the numerator.",
         ),
         Mistake(
             "count for share",
@@ -264,12 +263,12 @@ CLASS_IOU = Exercise(
         Mistake(
             "any class but 0",
             example=_anything_but_0,
-            hint="one class is asked for: compare both masks with label.",
+            hint="return the IoU of one class: compare both masks with label.",
         ),
         Mistake(
             "mean over all classes",
             example=_mean_of_all,
-            hint="that is the mean IoU; here the one class that label names is asked for.",
+            hint="that is the mean IoU; return the IoU of the one class that label names.",
         ),
     ),
 )
@@ -403,22 +402,22 @@ IOU_OVER_CLASSES = Exercise(
         Mistake(
             "recall for IoU",
             example=_mean_over(lambda r, t, c: (r / t).nan_to_num(0.0)),
-            hint="that divides by the row, the true pixels, alone. What was falsely given the class is in its column.",
+            hint="that divides by the row, the true pixels, alone. False alarms of the class are in its column.",
         ),
         Mistake(
             "precision for IoU",
             example=_mean_over(lambda r, t, c: (r / c).nan_to_num(0.0)),
-            hint="that divides by the column, the predicted pixels, alone. What was missed is in the class's row.",
+            hint="that divides by the column, the predicted pixels, alone. Missed pixels of the class are in its row.",
         ),
         Mistake(
             "recall of the classes that are there",
             example=_mean_over(lambda r, t, c: r / t, lambda true, called: true > 0),
-            hint="that divides by the row, the true pixels, alone. What was falsely given the class is in its column.",
+            hint="that divides by the row, the true pixels, alone. False alarms of the class are in its column.",
         ),
         Mistake(
             "precision of the classes predicted",
             example=_mean_over(lambda r, t, c: r / c, lambda true, called: called > 0),
-            hint="that divides by the column, the predicted pixels, alone. What was missed is in the class's row.",
+            hint="that divides by the column, the predicted pixels, alone. Missed pixels of the class are in its row.",
         ),
         Mistake(
             "intersection counted twice",
@@ -433,27 +432,27 @@ IOU_OVER_CLASSES = Exercise(
         Mistake(
             "wrong pixels for the union",
             example=_mean_over(lambda r, t, c: r / (t + c - 2 * r)),
-            hint="the right pixels are in the union too: take them away once, not twice.",
+            hint="the right pixels are in the union too: subtract them once, not twice.",
         ),
         Mistake(
             "pixel accuracy for mean IoU",
             example=lambda confusion: (confusion.trace().double() / confusion.sum()).item(),
-            hint="that is the share of right pixels, and a large class rules it. Every class counts alike here.",
+            hint="that is the share of right pixels, and large classes dominate it. Here every class counts the same.",
         ),
         Mistake(
             "divided by all pixels",
             example=_mean_over(lambda r, t, c: r / t.sum()),
-            hint="every class has a union of its own to be divided by.",
+            hint="divide each class by its own union.",
         ),
         Mistake(
             "one division for all classes",
             example=_pooled,
-            hint="in pooled counts large classes rule. Divide class by class, then take the mean.",
+            hint="large classes dominate pooled counts. Divide class by class, then take the mean.",
         ),
         Mistake(
             "weighted by the pixels",
             example=_by_size,
-            hint="every class counts alike in a mean IoU, however many pixels it has.",
+            hint="every class counts the same in a mean IoU, however many pixels it has.",
         ),
         Mistake(
             "rows made shares first",
@@ -484,12 +483,12 @@ IOU_OVER_CLASSES = Exercise(
         Mistake(
             "no mean",
             example=lambda confusion: _ious(*_counts(confusion)),
-            hint="that is one IoU a class, where a class may be NaN; their mean, one number, is asked for.",
+            hint="that is one IoU per class, and a class may be NaN; return their mean, one number.",
         ),
         Mistake(
             "no mean, absent classes left out",
             example=lambda confusion: _ious(*_counts(confusion))[confusion.sum(0) + confusion.sum(1) > 0],
-            hint="that is one IoU a class; their mean, one number, is asked for.",
+            hint="that is one IoU per class; return their mean, one number.",
         ),
     ),
 )
@@ -602,8 +601,8 @@ PIXEL_TERM = Exercise(
     probes=(
         Probe((*_scenes(10, 2, 3, 4, 5, ignored=0.4), 4.0), "at T = 4, with pixels to be left out"),
         Probe((*_scenes(20, 3, 4, 3, 2, ignored=0.0), 0.5), "at T = 0.5, where every pixel counts"),
-        Probe((*_scenes(30, 1, 5, 2, 3, ignored=0.3), 2.0), "for a batch of one picture"),
-        Probe((*_UNEVEN, 3.0), "where few pixels of a picture count"),
+        Probe((*_scenes(30, 1, 5, 2, 3, ignored=0.3), 2.0), "for a batch of one image"),
+        Probe((*_UNEVEN, 3.0), "where few pixels of an image count"),
         Probe(
             (
                 _at_places([1, 0, 0], [0, -1, 1], [1, 1, 0]),
@@ -625,7 +624,8 @@ PIXEL_TERM = Exercise(
         Mistake(
             "T squared missing",
             example=_term(factor=lambda t: 1.0),
-            hint="softening makes the gradients smaller, by about 1 / T in two places. Which factor makes up for it?",
+            hint="softening makes the gradients smaller, by about 1 / T in two places. Which factor compensates for "
+            "it?",
         ),
         Mistake(
             "T for T squared",
@@ -635,37 +635,38 @@ PIXEL_TERM = Exercise(
         Mistake(
             "divided by T squared",
             example=_term(factor=lambda t: 1 / t**2),
-            hint="softening has made the gradients small already: make up for it, don't do it again.",
+            hint="softening already makes the gradients smaller. The factor must undo that.",
         ),
         Mistake(
             "divided by the pictures alone",
             example=_term(mean=lambda kl, counts: kl[counts].sum() / len(kl)),
-            hint="divided by B, the loss grows with the size of the pictures. Each pixel is a picture of its own here.",
+            hint="divided by B, the loss grows with the size of the images. Here each pixel counts like an image of "
+            "its own.",
         ),
         Mistake(
             "divided by the pictures alone, ignored pixels inside",
             example=_term(mean=lambda kl, counts: kl.sum() / len(kl)),
-            hint='kl_div\'s "batchmean" divides by B alone, and knows nothing of masks: ask it for reduction="none".',
+            hint='kl_div\'s "batchmean" divides by B alone, and ignores masks: use reduction="none".',
         ),
         Mistake(
             "divided by all pixels",
             example=_term(mean=lambda kl, counts: kl[counts].sum() / kl.numel()),
-            hint="pixels left out of the sum are to be left out of the count as well, or they pull the loss to 0.",
+            hint="pixels left out of the sum must be left out of the count as well, or the loss becomes too small.",
         ),
         Mistake(
             "ignored pixels inside",
             example=_term(mean=lambda kl, counts: kl.mean()),
-            hint="nobody can name the pixels whose mask is IGNORE: leave them out of the mean.",
+            hint="the class of the pixels whose mask is IGNORE is unclear: leave them out of the mean.",
         ),
         Mistake(
             "ignored pixels in the sum",
             example=_term(mean=lambda kl, counts: kl.sum() / counts.sum()),
-            hint="the count has only the pixels that count; the sum has all of them still.",
+            hint="you divide by the pixels that count, but the sum still contains all pixels.",
         ),
         Mistake(
             "ignored pixels alone",
             example=_term(mean=lambda kl, counts: kl[~counts].mean()),
-            hint="it is the pixels whose mask is IGNORE that are to be left out, and all others to be kept.",
+            hint="leave out the pixels whose mask is IGNORE, and keep all others.",
         ),
         Mistake(
             "divided by the classes too",
@@ -675,19 +676,17 @@ PIXEL_TERM = Exercise(
         Mistake(
             "divided by the classes too, ignored pixels inside",
             example=_over_classes(lambda kl, counts: kl.mean()),
-            hint='kl_div\'s "mean" divides by classes and pixels alike, and knows nothing of masks: ask it for '
-            'reduction="none".',
+            hint='kl_div\'s "mean" divides by classes and pixels, and ignores masks: use reduction="none".',
         ),
         Mistake(
             "sum for mean",
             example=_term(mean=lambda kl, counts: kl[counts].sum()),
-            hint="average over the pixels, so that the loss doesn't grow with the pictures.",
+            hint="average over the pixels, so that the loss doesn't grow with the images.",
         ),
         Mistake(
             "sum for mean, ignored pixels inside",
             example=_term(mean=lambda kl, counts: kl.sum()),
-            hint='kl_div\'s "sum" adds up all pixels, and knows nothing of masks: ask it for reduction="none", choose, '
-            "and average.",
+            hint='kl_div\'s "sum" adds up all pixels, and ignores masks: use reduction="none", select, and average.',
         ),
         Mistake(
             "reshaped before the classes were moved",
@@ -703,7 +702,7 @@ PIXEL_TERM = Exercise(
         Mistake(
             "labels' term added",
             example=_with_labels,
-            hint="only the teacher's half of the objective is asked for; the masks say which pixels count.",
+            hint="return only the teacher's term of the objective; the masks say which pixels count.",
         ),
         Mistake(
             "background left out",
@@ -713,46 +712,46 @@ PIXEL_TERM = Exercise(
         Mistake(
             "mean of the pictures' means",
             example=_term(mean=_each_picture),
-            hint="pixels of all pictures count alike: a picture of which few count mustn't weigh as much as others.",
+            hint="pixels of all images count the same: an image with few such pixels must have less weight.",
         ),
         Mistake(
             "KL sides swapped",
             example=_term(lambda z, v, t: _kl(v, z, t)),
-            hint="KL isn't symmetric. Whose probabilities weigh the logarithms? kl_div takes them second.",
+            hint="KL isn't symmetric. Whose probabilities are the weights? kl_div takes them second.",
         ),
         Mistake(
             "softmax along the width",
             example=_term(lambda z, v, t: _kl(z, v, t, 3)),
-            hint="logits are [B, C, H, W], and each pixel's probabilities are to sum to 1 over the classes. Which "
+            hint="logits are [B, C, H, W], and each pixel's probabilities must sum to 1 over the classes. Which "
             "dimension is that?",
         ),
         Mistake(
             "softmax along the height",
             example=_term(lambda z, v, t: _kl(z, v, t, 2)),
-            hint="logits are [B, C, H, W], and each pixel's probabilities are to sum to 1 over the classes. Which "
+            hint="logits are [B, C, H, W], and each pixel's probabilities must sum to 1 over the classes. Which "
             "dimension is that?",
         ),
         Mistake(
             "softmax along the pictures",
             example=_term(lambda z, v, t: _kl(z, v, t, 0)),
-            hint="logits are [B, C, H, W], and each pixel's probabilities are to sum to 1 over the classes. Which "
+            hint="logits are [B, C, H, W], and each pixel's probabilities must sum to 1 over the classes. Which "
             "dimension is that?",
         ),
         Mistake(
             "softmax over the places",
             example=_term(_over_places),
             hint="that compares where a class is strongest, as channelwise_loss does. Here each pixel's probabilities "
-            "are to sum to 1 over the classes.",
+            "must sum to 1 over the classes.",
         ),
         Mistake(
             "teacher not softened",
             example=_term(lambda z, v, t: _kl(z, t * v, t)),
-            hint="both sides are softened, by one and the same temperature.",
+            hint="both sides are softened with the same temperature.",
         ),
         Mistake(
             "student not softened",
             example=_term(lambda z, v, t: _kl(t * z, v, t)),
-            hint="both sides are softened, by one and the same temperature.",
+            hint="both sides are softened with the same temperature.",
         ),
         Mistake(
             "nobody softened",
@@ -777,8 +776,8 @@ PIXEL_TERM = Exercise(
         Mistake(
             "KL on raw logits",
             example=_term(lambda z, v, t: F.kl_div(z / t, (v / t).softmax(1), reduction="none").sum(1)),
-            hint="kl_div takes log-probabilities first, and trusts you: nothing has turned the student's logits "
-            "into any.",
+            hint="kl_div takes log-probabilities first and doesn't check them. The student's logits aren't "
+            "log-probabilities yet.",
         ),
         Mistake(
             "probabilities where logs belong",
@@ -794,7 +793,7 @@ PIXEL_TERM = Exercise(
                     (z / t).log_softmax(1), (v / t).log_softmax(1), reduction="none"
                 ).sum(1)
             ),
-            hint="kl_div takes the target as probabilities, unless it is told log_target=True.",
+            hint="kl_div takes the target as probabilities, unless log_target=True.",
         ),
         Mistake(
             "probabilities for a target of logs",
@@ -803,18 +802,17 @@ PIXEL_TERM = Exercise(
                     (z / t).log_softmax(1), (v / t).softmax(1), reduction="none", log_target=True
                 ).sum(1)
             ),
-            hint="log_target=True tells kl_div that the target is log-probabilities: these are probabilities.",
+            hint="log_target=True means that the target is log-probabilities, but these are probabilities.",
         ),
         Mistake(
             "squared distance of logits",
             example=_term(lambda z, v, t: (z - v).square().mean(1), factor=lambda t: 1.0),
-            hint="matching logits is what becomes of it at high T; here probabilities are compared.",
+            hint="matching logits is the limit at high T. Here, compare probabilities.",
         ),
         Mistake(
             "masks for the teacher",
             example=lambda z, v, masks, t: F.cross_entropy(z, masks, ignore_index=IGNORE),
-            hint="that is the other half of the objective. The masks only say here which pixels count; the teacher "
-            "says what is right.",
+            hint="that is the labels' term. Here the masks only say which pixels count; the teacher gives the targets.",
         ),
         Mistake(
             "log of a probability that is 0",
@@ -827,8 +825,8 @@ PIXEL_TERM = Exercise(
             sign=_trains_the_teacher,
             example=lambda z, v, masks, t: t**2 * _kl(z, v, t)[masks != IGNORE].mean(),
             only_if_right=True,
-            hint="the value is right, but a gradient flows to the teacher too, which would learn to please its "
-            "student. Cut it off: which method of a tensor does that?",
+            hint="the value is right, but a gradient flows to the teacher too, and would train it. Which method of a "
+            "tensor stops the gradient?",
         ),
     ),
 )
@@ -936,7 +934,7 @@ PRECISION_RECALL_AT = Exercise(
         ),
         Probe(
             (_sixteenths(3, 12, 5, 10, 1), _flags("+-+--"), 0.5),
-            "where whatever is called positive isn't",
+            "where no pixel called positive is positive",
             vary=_together,
         ),
         Probe(
@@ -947,7 +945,7 @@ PRECISION_RECALL_AT = Exercise(
         Mistake(
             "> for >=",
             example=lambda p, y, t: _shares(p > t, y),
-            hint="a pixel whose probability is just the threshold is called positive too.",
+            hint="a pixel whose probability equals the threshold is called positive too.",
         ),
         Mistake(
             "below the threshold",
@@ -957,12 +955,12 @@ PRECISION_RECALL_AT = Exercise(
         Mistake(
             "at most the threshold",
             example=lambda p, y, t: _shares(p <= t, y),
-            hint="pixels are called positive from the threshold on upwards.",
+            hint="pixels are called positive at the threshold and above.",
         ),
         Mistake(
             "threshold ignored",
             example=lambda p, y, t: _shares(p >= 0.5, y),
-            hint="a half is one threshold of many: threshold says which one is meant.",
+            hint="0.5 is one threshold of many: use the argument threshold.",
         ),
         Mistake(
             "precision and recall swapped",
@@ -972,19 +970,19 @@ PRECISION_RECALL_AT = Exercise(
         Mistake(
             "recall for precision",
             example=_called(lambda c, y: (_shares(c, y)[1],) * 2),
-            hint="false alarms are called positive without being so: ~ belongs before the truth, not the call. Both "
+            hint="false alarms are called positive and aren't: ~ belongs before positive, not before called. Both "
             "numbers are the recall now.",
         ),
         Mistake(
             "precision for recall",
             example=_called(lambda c, y: (_shares(c, y)[0],) * 2),
-            hint="misses are positive without being called so: ~ belongs before the call, not the truth. Both "
-            "numbers are the precision now.",
+            hint="misses are positive and aren't called so: ~ belongs before called, not before positive. Both numbers "
+            "are the precision now.",
         ),
         Mistake(
             "precision 0 where nothing is called",
             example=_called(lambda c, y: _shares(c, y, nothing=0.0)),
-            hint="where nothing is called positive, nothing called so is wrong: precision is then 1.",
+            hint="where nothing is called positive, no such call is wrong: precision is then 1.",
         ),
         Mistake(
             "0 / 0 where nothing is called",
@@ -1004,12 +1002,13 @@ PRECISION_RECALL_AT = Exercise(
         Mistake(
             "all that were called for recall",
             example=_called(lambda c, y: (_shares(c, y)[0], _over(c, y))),
-            hint="recall counts only called pixels that are positive; false alarms find nothing.",
+            hint="recall counts only called pixels that are positive, no false alarms.",
         ),
         Mistake(
             "rightly left pixels counted too",
             example=_called(lambda c, y: (_over(c == y, c) if c.any() else 1.0, _over(c == y, y))),
-            hint="== also holds where a pixel is neither called nor positive. On top stand those that are both.",
+            hint="== also holds where a pixel is neither called nor positive. The numerator counts those that are "
+            "both.",
         ),
         Mistake(
             "accuracy for precision",
@@ -1024,7 +1023,7 @@ PRECISION_RECALL_AT = Exercise(
         Mistake(
             "false alarms and misses",
             example=_called(_complement),
-            hint="those are the shares that went wrong; the shares that are right are asked for.",
+            hint="those are the shares that are wrong; return the shares that are right.",
         ),
         Mistake(
             "false alarms of the negatives for precision",
@@ -1034,17 +1033,18 @@ PRECISION_RECALL_AT = Exercise(
         Mistake(
             "divided by all pixels",
             example=_called(lambda c, y: (_over(c & y, torch.ones_like(y)),) * 2),
-            hint="below precision stand the pixels called positive, below recall the positive ones.",
+            hint="precision divides by the pixels called positive, recall by the positive ones.",
         ),
         Mistake(
             "shares called and positive",
             example=_called(lambda c, y: (c.double().mean().item(), y.double().mean().item())),
-            hint="both shares have the pixels on top that are called positive and are so.",
+            hint="the numerator of both shares counts the pixels that are called positive and are so.",
         ),
         Mistake(
             "IoU for both",
             example=_called(lambda c, y: (_over(c & y, c | y),) * 2),
-            hint="the union stands below in an IoU. Precision and recall divide by one of both sides each.",
+            hint="IoU divides by the union. Precision divides by the pixels called positive, recall by the positive "
+            "ones.",
         ),
         Mistake(
             "counts for shares",

@@ -1,6 +1,6 @@
-"""The call of an answer that has two gradients to look at.
+"""Call an answer, and look at two gradients.
 
-This file knows no solution, since it runs beside answers that nobody trusts.
+This file contains no solution, because it runs together with untrusted answers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def watch_the_teacher(
 ) -> dict[str, Any]:
     """Return the result, the student's gradient, and whether one flows to the teacher too."""
     student, teacher = (logits.clone().requires_grad_() for logits in (student_logits, teacher_logits))
-    # Copied back, so that the answer gets the very tensors that are looked at for changes afterwards.
+    # Copied back, so that the answer gets the same tensors that are checked for changes afterwards.
     result = answer(student_logits.copy_(student), teacher_logits.copy_(teacher), masks, temperature)
     if not isinstance(result, Tensor) or not result.requires_grad:
         return {ANSWER: result, GRADIENT: None}

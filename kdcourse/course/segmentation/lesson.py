@@ -15,16 +15,16 @@
 # %% [markdown]
 # # A class for every pixel
 #
-# So far one picture had one label. Now every pixel gets one: which garment, or none? Three U-Nets answer well
-# together. You will distil them into a student that is forty times smaller than one of them, and look, pixel by pixel,
-# at what it learned and where it fails.
+# So far one image had one label. Now every pixel gets a label: which garment is it, or none? Three U-Nets predict well
+# together. You will distil them into a student that is forty times smaller than one of them. Then you look, pixel by
+# pixel, at what it learned and where it fails.
 #
 # ## Objectives
 #
 # By the end of this lesson you can
 #
-# - say why pixel accuracy flatters, and compute intersection over union (IoU), absent classes included;
-# - write Hinton's objective for pixels, averaged as it should be;
+# - say why pixel accuracy flatters a model, and compute intersection over union (IoU), absent classes included;
+# - write Hinton's objective for pixels, with the correct average;
 # - read loss and IoU curves, a precision-recall curve, and masks side by side;
 # - say where a small student fails, and how much of the gap to its teachers it recovered.
 #
@@ -54,9 +54,9 @@ from kdcourse.training import fit
 # ## Scenes of garments
 #
 # Real photographs with a class for every pixel are large to download. So the course makes its own scenes: two to five
-# garments of Fashion-MNIST, coloured, scaled, turned, one over the other, on a cluttered ground, in uneven light and
-# with noise. Training, validation and test scenes are made of different garments. The **mask** says for each pixel
-# which class is in sight.
+# garments of Fashion-MNIST, coloured, scaled and turned, one partly covering another, on a cluttered background, in
+# uneven light and with noise. Training, validation and test scenes are made of different garments. The **mask** says
+# for each pixel which class is visible there.
 
 # %%
 data = garment_scenes(scenes=(2000, 500, 500))
@@ -72,15 +72,16 @@ print(
 print(f"{len(data.classes)} classes: {', '.join(data.classes)}")
 
 # %% [markdown]
-# For pictures of your own there is `kdcourse.data.segmentation_folder`, and with a network `oxford_pets` fetches real
-# photographs of cats and dogs. Both return what `garment_scenes` returns, so that everything below works on them too.
+# For your own images there is `kdcourse.data.segmentation_folder`. With a network connection, `oxford_pets` downloads
+# real photographs of cats and dogs. Both return the same type as `garment_scenes`, so everything below works on them
+# too.
 
 # %% [markdown]
 # ## What is a good mask?
 #
-# The first idea is accuracy, over pixels: the share of pixels that get their class.
+# The first idea is pixel accuracy: the share of pixels that get the right class.
 #
-# **Predict:** what pixel accuracy does a "model" reach that calls every pixel of every test scene background?
+# **Predict:** what pixel accuracy does a "model" reach that predicts background for every pixel of every test scene?
 
 # %%
 widgets.predict(
@@ -102,29 +103,30 @@ claim(
 widgets.reveal("07-lazy", round(100 * lazy_accuracy), unit="%")
 
 # %% [markdown]
-# **Intersection over union** (IoU, also the Jaccard index) doesn't fall for this. The PASCAL VOC challenge judged masks
-# by it (Everingham et al. 2015). For one class, take the pixels that truly have it and those that were given it:
+# **Intersection over union** (IoU, also the Jaccard index) gives such a mask a low score. The PASCAL VOC challenge
+# judged masks by it (Everingham et al. 2015). For one class, take the pixels that truly have it and the pixels for
+# which it was predicted:
 #
 # $$\text{IoU} = \frac{|\text{both}|}{|\text{either}|}$$
 #
-# Misses and false alarms both make it smaller. Pixels are counted over all pictures together; **mean IoU** is the mean
-# over the classes. A pixel that nobody can name, such as the border of a pet's fur, is marked 255 in the true mask
-# (`IGNORE` in code), and left out of everything.
+# Missed pixels and false alarms both make it smaller. Pixels are counted over all images together. **Mean IoU** is
+# the mean over the classes. A pixel whose class is unclear, such as the border of a pet's fur, is marked 255 in the
+# true mask (`IGNORE` in code), and left out of every count.
 #
 # ### Exercise: IoU of one class (easy, 6 minutes)
 #
 # Both masks hold whole numbers, of any shape; `label` is the number of the class. Leave out the pixels where `truth` is
-# `IGNORE`. Where a class is in neither mask, there is nothing to divide: the answer is NaN, `float("nan")`.
+# `IGNORE`. If the class is in neither mask, the union is 0: return NaN, `float("nan")`.
 #
 # <details><summary>Hint 1</summary>
 #
-# `predicted & true` is where both hold, `predicted | true` where either does.
+# `predicted & true` is True where both are, `predicted | true` where at least one is.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# First cut both masks to the pixels that count: `counts = truth != IGNORE`, then `truth[counts]`.
+# First keep only the pixels that count, in both masks: `counts = truth != IGNORE`, then `truth[counts]`.
 #
 # </details>
 
@@ -136,25 +138,26 @@ from kdcourse.course.segmentation.exercises import class_iou
 check("class_iou", class_iou)
 
 # %% [markdown]
-# Now the mean. A **confusion matrix** counts pixels: its row is the true class, its column the predicted one. All IoUs
-# can be read off it.
+# Now the mean. A **confusion matrix** counts pixels: its row is the true class, its column the predicted one. You can
+# compute all IoUs from it.
 #
-# What about a class that occurs neither in the truth nor in the prediction? It says nothing about the model. Counting
-# it as 0 would punish a perfect prediction, and counting it as 1 would reward a poor one. So it is left out.
+# What about a class that occurs neither in the truth nor in the prediction? It says nothing about the model. If it
+# counted as 0, it would punish a perfect prediction. If it counted as 1, it would reward a poor one. So it is left out.
 #
 # ### Exercise: mean IoU (medium, 8 minutes)
 #
-# From a confusion matrix to the mean IoU over the classes that occur.
+# Compute the mean IoU over the classes that occur, from a confusion matrix.
 #
 # <details><summary>Hint 1</summary>
 #
-# Right pixels lie on the diagonal. A class's row sums to its true pixels, its column to its predicted ones.
+# Correct pixels lie on the diagonal. The sum of a class's row is its true pixels, the sum of its column its predicted
+# pixels.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# The right ones are in both sums, so subtract them once to get the union.
+# The correct pixels are in both sums, so subtract them once to get the union.
 #
 # </details>
 
@@ -176,9 +179,9 @@ claim(
 # %% [markdown]
 # ## The teachers
 #
-# Three **U-Nets** (Ronneberger et al. 2015). On the way down they halve the picture four times, to see the whole; on
-# the way up they return to its full size, with the detail of each level handed across. They were trained by
-# `kdcourse teachers --task segmentation`, and came with the course.
+# The teachers are three **U-Nets** (Ronneberger et al. 2015). A U-Net first halves the image four times, so that it
+# sees the whole scene. Then it returns to the full size, and adds the details that each size had on the way down. The
+# teachers were trained by `kdcourse teachers --task segmentation`, and came with the course.
 
 # %%
 ensemble = recorded.ensemble(data)
@@ -192,8 +195,8 @@ claim(
 )
 
 # %% [markdown]
-# An ensemble averages logits pixel by pixel, as it did for whole pictures. These three aren't alike: each began from
-# weights of its own, one is wider, and one met its scenes shifted further than the others.
+# The ensemble averages logits pixel by pixel, as it did for whole images. The three are different: each began from
+# its own random weights, one is wider, and one was trained on scenes with larger shifts than the others.
 
 # %%
 some = data.test.subset(torch.arange(200))
@@ -214,28 +217,28 @@ claim(
 # %% [markdown]
 # ## The objective, pixel by pixel
 #
-# Every pixel is a small picture of its own: it has a label, and the teacher has logits for it. So take Hinton's
-# objective at each pixel, and average. Over what? The loss must not change its scale with the size of a picture or
-# with how many pixels are left out, or a learning rate that suits one batch would not suit the next. So: over the
-# pixels that count, of all pictures of the batch together.
+# Treat every pixel like a small image: it has a label, and the teacher has logits for it. So compute Hinton's objective
+# at each pixel, and average. Over what? The scale of the loss must not depend on the size of an image or on how many
+# pixels are left out. Otherwise a learning rate that works for one batch would not work for the next. So average over
+# the pixels that count, of all images of the batch together.
 #
 # ### Exercise: the distillation term for pixels (hard, 12 minutes)
 #
-# $T^2 \, \text{KL}(p \,\|\, q)$ at every pixel with a mask other than `IGNORE`, averaged over these pixels. Logits are
-# `[B, C, H, W]`: the classes lie along dimension 1. The teacher is asked, not trained: no gradient may flow to it, so
-# `.detach()` its logits.
+# Compute $T^2 \, \text{KL}(p \,\|\, q)$ at every pixel with a mask other than `IGNORE`, averaged over these pixels.
+# Logits are `[B, C, H, W]`: the classes lie along dimension 1. The teacher isn't trained: no gradient may flow to it,
+# so `.detach()` its logits.
 #
 # <details><summary>Hint 1</summary>
 #
-# `log_softmax(..., dim=1)` of both, after dividing by T. KL at a pixel is the sum over classes of
+# Use `log_softmax(..., dim=1)` of both, after dividing by T. KL at a pixel is the sum over classes of
 # `p * (log p - log q)`.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# `F.kl_div(log_q, log_p, reduction="none", log_target=True)` has the terms; `.sum(dim=1)` gives one number a pixel,
-# `[B, H, W]`, which `masks != IGNORE` can choose from.
+# `F.kl_div(log_q, log_p, reduction="none", log_target=True)` gives the terms. `.sum(dim=1)` gives one number per pixel,
+# `[B, H, W]`. Select from it with `masks != IGNORE`.
 #
 # </details>
 
@@ -247,8 +250,8 @@ from kdcourse.course.segmentation.exercises import pixel_term
 check("pixel_term", pixel_term)
 
 # %% [markdown]
-# In the package this is `pixelwise_loss`, with the labels' share added. Does the scale hold? Here is the same batch as
-# it is, and cut to a quarter of its area:
+# In the package this is `pixelwise_loss`, which also adds the term for the labels. Does the scale stay the same? Here
+# is one batch as it is, and the same batch cut to a quarter of its area:
 
 # %%
 from kdcourse.distillation import pixelwise_loss
@@ -264,15 +267,16 @@ claim(
 )
 
 # %% [markdown]
-# Two further objectives look at more than one pixel at a time. `pairwise_loss` (Liu et al. 2019) asks which places of
-# a picture look alike to the teacher. `channelwise_loss` (Shu et al. 2021) takes the softmax the other way: not over
-# the classes of a pixel, but over the places of a picture, one class at a time. It asks **where** a class is strongest.
+# Two other objectives use more than one pixel at a time. `pairwise_loss` (Liu et al. 2019) compares which places of an
+# image are similar for the teacher and for the student. `channelwise_loss` (Shu et al. 2021) takes the softmax over the
+# places of an image, one class at a time, not over the classes of a pixel. It compares **where** a class is strongest.
 
 # %% [markdown]
 # ## Train both students
 #
-# The same network twice, from the same weights, over the same scenes in the same order: once on the masks alone, once
-# on the teachers' answers too. All settings were chosen on validation scenes; you will see the tries below.
+# You train the same network twice, from the same weights, on the same scenes in the same order: once on the masks
+# alone, once on the teachers' predictions too. All settings were chosen on validation scenes; you will see the trials
+# below.
 #
 # **Predict** before you start: which will have the higher validation IoU after ten epochs, and by how much?
 
@@ -285,16 +289,16 @@ outcomes = [
 widgets.predict("07-gain", "Validation IoU after ten epochs (1 point is 0.01):", choices=outcomes)
 
 # %% [markdown]
-# First the teachers answer for every pixel of the training scenes, once.
+# First the teachers run on all training scenes, once, and give logits for every pixel.
 
 # %%
 targets = soft_targets(ensemble, data.train, data, progress=False)
 print(f"{targets}, {targets.nbytes / 1e6:.0f} MB in memory")
 
 # %% [markdown]
-# Then the students learn: first the plain one. It takes about a minute each; a star beside the cell says that it is
-# working. Both learn in float32 and not in what this machine is fastest in, so that the comparison comes out alike on
-# every machine.
+# Then you train the students, the plain one first. Each takes about a minute; a star beside the cell means that it is
+# running. Both are trained in float32, not in the fastest type of this machine, so that the comparison has the same
+# result on every machine.
 
 # %%
 recipe = recorded.summary(data)["recipes"]["distilled"]
@@ -314,8 +318,8 @@ plain = fresh_student()
 plain_history = fit(plain, data, seed=0, progress=False, **settings)
 
 # %% [markdown]
-# Now its twin. It learns from the same masks, and from a channel-wise term beside them. Its `alpha` is 0, so the term
-# that you wrote has no weight here. Why? The tries after the training will tell.
+# Now train its twin. It learns from the same masks, and from a channel-wise term in addition. Its `alpha` is 0, so the
+# term that you wrote has no weight here. Why? The trials after the training show it.
 
 # %%
 distilled = fresh_student()
@@ -340,8 +344,8 @@ ahead = 100 * (distilled_history.last.validation_iou - plain_history.last.valida
 widgets.reveal("07-gain", outcomes[0 if ahead < 0 else 1 if ahead < 2 else 2])
 
 # %% [markdown]
-# Now read the plots. First the dashed and the solid lines on the right: what do they say about each student's training
-# scenes and new ones?
+# Now read the plots. First the dashed and the solid lines on the right: what do they say about each student on its
+# training scenes and on new ones?
 
 # %%
 for name, history in histories.items():
@@ -354,9 +358,9 @@ for name, history in histories.items():
     )
 
 # %% [markdown]
-# So both have begun to know their own scenes by heart, small as they are. Now the solid lines on the left: validation
-# loss is cross-entropy for both, and can be compared. One pair may be luck, though. Five pairs, trained just as you
-# trained yours, came with the course, and their curves with them. How do these end?
+# So both have begun to overfit, although they are small. Now the solid lines on the left: validation loss is
+# cross-entropy for both, so you can compare it. But one pair may be luck. Five pairs, trained exactly as you trained
+# yours, came with the course, together with their curves. How do these end?
 
 # %%
 record = recorded.summary(data)
@@ -379,14 +383,14 @@ claim(
 )
 
 # %% [markdown]
-# Better masks and a worse loss? Loss also asks how sure a student is. Keep that in mind until the section on precision
-# and recall.
+# The masks are better, but the loss is worse? The loss also depends on how sure a student is. Remember this question
+# until the section on precision and recall.
 
 # %% [markdown]
 # ## Which objective?
 #
 # Your distilled student has learned from the term printed above its training. Which of the terms helps this student?
-# Here is all that `kdcourse students search --task segmentation` tried, on validation scenes, one seed each:
+# Here are all trials of `kdcourse students search --task segmentation`, on validation scenes, one seed each:
 
 # %%
 tries = json.loads((task_of(data).students / "search.json").read_text())["rows"]
@@ -420,25 +424,25 @@ claim(
 )
 
 # %% [markdown]
-# At alpha = 0 and channel-wise 0 the student is plain, whatever T says. Pixel by pixel at T = 1, distillation made no
-# difference that one seed could show. At T = 4 it did harm. {{Lesson distil}} met this too, and guessed at a reason: a small
-# student has nothing to spare for the teacher's fine distinctions.
+# At alpha = 0 and channel-wise 0 the student is plain, so T has no effect. Pixel by pixel at T = 1, distillation made
+# no difference that one seed could show. At T = 4 it harmed. You saw the same in {{lesson distil}}, with a likely
+# reason: a small student has no capacity left for the teacher's fine distinctions.
 #
-# Scenes mirrored left to right (the column "flips") made little difference and cost a second round of questions to
-# the teachers, so you trained without.
+# Scenes mirrored left to right (the column "flips") made little difference, and the teachers had to run on every scene
+# a second time. So you trained without them.
 #
-# Close settings can't be told apart by one seed, and the choice between them is partly luck; of the five seeds at the
+# One seed can't separate settings that are close, and the choice between them is partly luck. Of the five seeds at the
 # end of this lesson, four are new.
 
 # %% [markdown]
 # ## Look at masks
 #
-# Numbers hide what a model does. So ask each model for its masks of the test scenes; its scores come along, for
-# further down. Here are ten of the pictures, the first ten and not the best ones: truth, the teachers' ensemble, plain
-# student, distilled student. Black lines are the true borders.
+# Numbers don't show what a model does. So compute the masks of each model for the test scenes, and its scores for
+# later. Here are the first ten images, not the best ten: truth, the teachers' ensemble, plain student, distilled
+# student. Black lines are the true borders.
 #
-# Below each mask stands its own mean IoU. It is a harsh judge of one picture: a few stray pixels of a class that isn't
-# there put a 0 into the mean. So it is mostly lower than the mask looks.
+# Below each mask stands its own mean IoU. For a single image it is a strict measure: a few wrong pixels of a class that
+# isn't there add a 0 to the mean. So it is mostly lower than the mask looks.
 
 # %%
 ten = slice(0, 10)
@@ -460,7 +464,7 @@ show(
 )
 
 # %% [markdown]
-# Where there is a garment, even the students see. **Which** garment it is, is the harder part.
+# Even the students find **where** a garment is. **Which** garment it is, is harder.
 
 # %%
 named = {name: (masks > 0) == (truth > 0) for name, masks in predicted.items()}
@@ -479,25 +483,26 @@ claim(
 # A mask needs a decision at each pixel, but a model gives probabilities. Take one class, and call a pixel positive
 # where its probability is at least some **threshold**:
 #
-# - **precision**: of the pixels called positive, the share that is;
-# - **recall**: of the pixels that are, the share called positive.
+# - **precision**: of the pixels called positive, the share that truly is;
+# - **recall**: of the pixels that truly are positive, the share called so.
 #
-# A high threshold is cautious: precise, and it misses much. A low one finds nearly all, and more besides. The curve of
-# all thresholds shows what a model knows whichever one you will need; the area below it is the **average precision**.
+# A high threshold is cautious: the precision is high, but many pixels are missed. A low one finds nearly all, and more
+# false alarms with them. The curve over all thresholds shows how good a model is at every threshold. The area below it
+# is the **average precision**.
 #
 # ### Exercise: one point of the curve (medium, 6 minutes)
 #
-# Where nothing is called positive, nothing called so is wrong: precision is then 1.
+# If no pixel is called positive, none is called so wrongly: the precision is then 1.
 #
 # <details><summary>Hint 1</summary>
 #
-# `called = probability >= threshold`. Then count where `called` and `positive` both hold.
+# `called = probability >= threshold`. Then count where both `called` and `positive` are True.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# Both shares have that count on top. Below it stand all that were called, or all that are positive.
+# Both shares have that count as numerator. The denominator is the number called, or the number that is positive.
 #
 # </details>
 
@@ -509,10 +514,10 @@ from kdcourse.course.segmentation.exercises import precision_recall_at
 check("precision_recall_at", precision_recall_at)
 
 # %% [markdown]
-# Now the curves of all three, all classes **pooled**: each pixel asks one yes-or-no question a class, and all answers
-# go into one heap. Faint lines join points of equal F1, the harmonic mean of precision and recall.
+# Here are the curves of all three models, with all classes **pooled**: each pixel gives one yes-or-no question per
+# class, and all answers are pooled. Faint lines join points of equal F1, the harmonic mean of precision and recall.
 #
-# **Predict:** the distilled student has the better masks. Has it the better curve, too?
+# **Predict:** the distilled student has the better masks. Is its curve better too?
 
 # %%
 curve_outcomes = ["clearly better", "about the same", "clearly worse"]
@@ -535,8 +540,8 @@ apart = precision["distilled"] - precision["plain"]
 widgets.reveal("07-curve", curve_outcomes[0 if apart > 0.01 else 1 if apart > -0.01 else 2])
 
 # %% [markdown]
-# Is that all? Remember the lazy mask: background rules a heap of pixels. So take the average precision class by class,
-# and the mean over the classes:
+# Is that all? Remember the lazy mask: most of the pooled pixels are background. So take the average precision class by
+# class, and the mean over the classes:
 
 # %%
 by_class = {name: found.precision_recall.mean_average_precision for name, found in scores.items()}
@@ -547,8 +552,8 @@ claim(
 )
 
 # %% [markdown]
-# Which student is ahead, class by class? In one pair luck decides about a point, so look at the five that came with
-# the course, on the test scenes:
+# Which student is ahead, class by class? With one pair, luck can make a difference of about a point. So look at the
+# five pairs that came with the course, on the test scenes:
 
 
 # %%
@@ -569,10 +574,10 @@ claim(
 )
 
 # %% [markdown]
-# So pooling hid what sets them apart. Ask of every mean what it is a mean **over**.
+# So pooling hid the difference between them. For every mean, check what it is a mean **over**.
 #
-# Precision and recall only need an order: which pixels are more likely? Is the distilled student also as sure as it
-# should be?
+# Precision and recall depend only on an order: which pixels are more likely? But does the distilled student's
+# confidence match its accuracy?
 
 # %%
 claim(
@@ -583,14 +588,14 @@ claim(
 )
 
 # %% [markdown]
-# That goes with the higher loss. A likely reason: the channel-wise term asks **where** a class is strongest. Add one
-# number to a class's logits at all places, and its softmax over places stays as it was. Only the masks say how
-# sure to be, and the other term, with its larger weight, doesn't listen.
+# This fits the higher loss. A likely reason: the channel-wise term is about **where** a class is strongest. Add one
+# number to a class's logits at all places, and its softmax over places stays the same. So this term, which has the
+# larger weight, ignores such shifts. Only the masks determine how sure the student should be.
 
 # %% [markdown]
-# Choose a threshold yourself. Slide it, and watch the mask, its IoU and the point on the curve move together. It opens
-# on a pullover of which the ensemble, at a half, finds nothing. Does it see it at all? Which threshold has the best
-# IoU?
+# Choose a threshold yourself. Move the slider, and watch the mask, its IoU and the point on the curve. It starts with a
+# pullover of which the ensemble finds nothing at a threshold of 0.5. Does it give the pullover any probability? Which
+# threshold has the best IoU?
 
 # %%
 few = slice(0, 20)
@@ -602,7 +607,7 @@ widgets.threshold_explorer(
 )
 
 # %% [markdown]
-# Now garment by garment, for the distilled student and over all test scenes: how often is a half too late?
+# Now garment by garment, for the distilled student and over all test scenes: how often is 0.5 too high?
 
 
 # %%
@@ -623,12 +628,12 @@ claim(
 )
 
 # %% [markdown]
-# A student that wavers between three garments may give none of them a half. Whoever waits for a half misses them all.
+# If a student is unsure between three garments, none of them may reach 0.5. Then a threshold of 0.5 misses all three.
 
 # %% [markdown]
 # ## Where does the student fail?
 #
-# Class by class:
+# Here is the IoU class by class:
 
 # %%
 show(
@@ -645,7 +650,7 @@ claim(
 )
 
 # %% [markdown]
-# What is a shirt taken for? Its row of the confusion matrix says:
+# Which classes are predicted for a shirt? The shirt's row of the confusion matrix shows it:
 
 # %%
 alike = [data.classes.index(name) for name in ("T-shirt/top", "Pullover", "Coat")]
@@ -660,8 +665,8 @@ claim(
 )
 
 # %% [markdown]
-# Classes that look alike are hard, as in every lesson before: a shirt, a coat and a pullover differ in a collar and a
-# row of buttons, which at this size is a handful of pixels. But there is a second way to fail:
+# Classes that look alike are hard, as in every lesson before. A shirt, a coat and a pullover differ in a collar and a
+# row of buttons, and at this size that is a handful of pixels. But there is a second way to fail:
 
 # %%
 lost = {name: pixels[sandal].clone() for name, pixels in students.items()}
@@ -673,10 +678,10 @@ claim(
 )
 
 # %% [markdown]
-# A sandal is thin and small, and is lost in the ground.
+# A sandal is thin and small, and the students mistake it for background.
 #
-# And where in the picture? **Boundary IoU** (Cheng et al. 2021) asks the same question of the pixels near borders
-# alone.
+# And where in the image are the mistakes? **Boundary IoU** (Cheng et al. 2021) is the same measure for the pixels near
+# borders alone.
 
 # %%
 drops = [100 * (found.mean_iou - found.boundary_iou) for found in scores.values()]
@@ -690,7 +695,7 @@ claim(
 # ## Five seeds
 #
 # One pair of students proves nothing, as you know. `kdcourse students record --task segmentation` has trained five
-# pairs just as you trained one, and asked the test scenes once, at the end.
+# pairs exactly as you trained one, and used the test scenes once, at the end.
 
 # %%
 iou = {kind: [run["test"]["iou"] for run in runs[kind]] for kind in runs}
@@ -716,29 +721,29 @@ claim(
 )
 
 # %% [markdown]
-# Real, and small. Why so small? Two likely reasons:
+# The gain is real, and small. Why so small? There are two likely reasons:
 #
-# - A label for a picture is one fact. A mask is thousands, and these are exact: our program drew them. The less labels
-#   leave to be guessed, the less there is for soft targets to tell.
-# - The students had begun to know their scenes by heart, as the curves showed. Perhaps what they lack first is scenes.
+# - A label for an image is one fact. A mask holds thousands of facts, and these are exact, because a program drew them.
+#   The more the labels say, the less the soft targets can add.
+# - The students had begun to overfit, as the curves showed. Perhaps they need more scenes first.
 #
-# Test them, over seeds:
+# Test these reasons, over seeds:
 #
-# 1. Give both students fewer scenes, with `data.train.subset`. With few labels, {{lesson distil}}'s students gained more.
-#    Do these?
+# 1. Give both students fewer scenes, with `data.train.subset`. With few labels, the students of {{lesson distil}}
+#    gained more. Do these?
 # 2. Train the plain student on `garment_scenes(scenes=(4000, 500, 500))`. Which helps more: the teachers, or twice the
-#    scenes? Here more scenes cost nothing. Where a person has to draw each mask, the answer decides what to pay for.
+#    scenes? Here more scenes cost nothing. If a person has to draw each mask, the result tells you what to pay for.
 
 # %% [markdown]
 # ## Recap
 #
-# - Segmentation asks for a class at every pixel. Accuracy over pixels flatters whoever likes the background; mean IoU
-#   counts misses and false alarms of every class that occurs.
-# - Hinton's objective can be asked of every pixel, averaged over those that count. Here it didn't help; asking where in
-#   a picture a class is strongest did.
-# - A precision-recall curve shows a model at every threshold; a mask shows it at one. Pooled over classes, it flatters.
-# - A small student takes look-alikes for one another, and loses what is thin.
-# - Where labels are exact and plentiful, soft targets have less to add. Say how much, with an interval.
+# - Segmentation predicts a class at every pixel. Pixel accuracy flatters a model that prefers the background. Mean IoU
+#   counts missed pixels and false alarms of every class that occurs.
+# - Hinton's objective works for every pixel, averaged over those that count. Here it didn't help. Comparing where in an
+#   image a class is strongest did.
+# - A precision-recall curve shows a model at every threshold, a mask at one. Pooled over classes, the curve flatters.
+# - A small student confuses classes that look alike, and misses thin objects.
+# - Where labels are exact and plentiful, soft targets can add less. Report how much, with an interval.
 #
 # ## Quiz
 

@@ -1,4 +1,4 @@
-"""The exercises of Soft targets and temperature."""
+"""Define the exercises of Soft targets and temperature."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ SOFTENED_PROBABILITIES = Exercise(
         Probe((numbers(1, 4, 3), 4.0), "at T = 4"),
         Probe((numbers(2, 3, 3), 1.0), "at T = 1"),
         Probe((numbers(3, 2, 5), 0.5), "at T = 0.5"),
-        Probe((numbers(4, 1, 4), 2.0), "for a batch of one picture"),
+        Probe((numbers(4, 1, 4), 2.0), "for a batch of one image"),
         Probe((huge([1, 0, 0], [0, -1, 1]), 2.0), "for logits of 10,000", extreme=True),
     ),
     mistakes=(
         Mistake(
             "softmax over the wrong axis",
             example=lambda z, t: (z / t).softmax(0),
-            hint="logits are [pictures, classes], and each picture's probabilities are to sum to 1.",
+            hint="logits are [images, classes], and each image's probabilities must sum to 1.",
         ),
         Mistake(
             "softmax over everything",
             example=lambda z, t: (z / t).flatten().softmax(0).view_as(z),
-            hint="each picture's probabilities are to sum to 1, not those of the whole batch.",
+            hint="each image's probabilities must sum to 1, not those of the whole batch.",
         ),
         Mistake(
             "multiplied by the temperature",
@@ -52,12 +52,12 @@ SOFTENED_PROBABILITIES = Exercise(
         Mistake(
             "temperature ignored",
             example=lambda z, t: z.softmax(1),
-            hint="that is the plain softmax, T = 1. Where does the temperature come in?",
+            hint="that is the ordinary softmax, T = 1. Where is the temperature used?",
         ),
         Mistake(
             "divided after the softmax",
             example=lambda z, t: z.softmax(1) / t,
-            hint="dividing probabilities makes them sum to 1 / T; it's the logits that are divided.",
+            hint="dividing probabilities makes them sum to 1 / T; divide the logits.",
         ),
         Mistake(
             "power of probabilities, not normalised",
@@ -72,12 +72,12 @@ SOFTENED_PROBABILITIES = Exercise(
         Mistake(
             "log-probabilities",
             example=lambda z, t: (z / t).log_softmax(1),
-            hint="those are the logarithms; the probabilities themselves are asked for.",
+            hint="those are the logarithms; return the probabilities themselves.",
         ),
         Mistake(
             "only the numerator",
             example=lambda z, t: (z / t).exp(),
-            hint="exp(z / T) is the numerator; by what is it divided, so that a row sums to 1?",
+            hint="exp(z / T) is the numerator; what is it divided by, so that a row sums to 1?",
         ),
         Mistake(
             "denominator not softened",
@@ -121,10 +121,10 @@ ENTROPY_NATS = Exercise(
     title="The entropy of soft targets",
     solution=entropy_nats,
     probes=(
-        Probe((numbers(1, 4, 3).softmax(1),), "for 4 pictures of 3 classes"),
-        Probe((numbers(2, 3, 3).softmax(1),), "for 3 pictures of 3 classes"),
+        Probe((numbers(1, 4, 3).softmax(1),), "for 4 images of 3 classes"),
+        Probe((numbers(2, 3, 3).softmax(1),), "for 3 images of 3 classes"),
         Probe((torch.full((2, 8), 1 / 8),), "for evenly spread probabilities"),
-        Probe((numbers(3, 1, 5).softmax(1),), "for a batch of one picture"),
+        Probe((numbers(3, 1, 5).softmax(1),), "for a batch of one image"),
         Probe(
             (torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5]]),),
             "for probabilities of exactly 0",
@@ -135,12 +135,12 @@ ENTROPY_NATS = Exercise(
         Mistake(
             "0 log 0",
             example=_plain_entropy,
-            hint="right as long as no probability is 0: then 0 times minus infinity gives NaN, where 0 is meant.",
+            hint="right if no probability is 0. But 0 times minus infinity gives NaN, and it must count as 0.",
         ),
         Mistake(
             "rows with a 0 lost",
             example=lambda p: _plain_entropy(p).nan_to_num(0.0),
-            hint="the NaN is gone, but with it the entropy of the whole row: mend the term, not the sum.",
+            hint="the NaN is gone, but the entropy of the whole row is gone too: fix the term, not the sum.",
         ),
         Mistake(
             "bits for nats",
@@ -160,27 +160,27 @@ ENTROPY_NATS = Exercise(
         Mistake(
             "mean for sum",
             example=lambda p: torch.special.entr(p).mean(1),
-            hint="entropy sums over the classes; dividing by their number makes it something else.",
+            hint="entropy is a sum over the classes; don't divide by their number.",
         ),
         Mistake(
             "summed over the pictures",
             example=lambda p: torch.special.entr(p).sum(0),
-            hint="one entropy a picture: which axis of [pictures, classes] is to disappear?",
+            hint="one entropy per image: which axis of [images, classes] must disappear?",
         ),
         Mistake(
             "averaged over the batch",
             example=lambda p: torch.special.entr(p).sum(1).mean(),
-            hint="one entropy a picture is asked for, [B], not one for all.",
+            hint="return one entropy per image, [B], not one for all.",
         ),
         Mistake(
             "probabilities left out",
             example=lambda p: -p.log().sum(1),
-            hint="each -log p is weighed by p itself: entropy is the surprise to be expected.",
+            hint="each -log p is multiplied by p: entropy is the mean of -log p under p.",
         ),
         Mistake(
             "taken for logits",
             example=lambda p: torch.special.entr(p.softmax(1)).sum(1),
-            hint="they are probabilities already: no softmax is needed.",
+            hint="these are probabilities already: no softmax is needed.",
         ),
         Mistake(
             "scaled to 0..1",
@@ -217,7 +217,7 @@ _TWO_SIDES = (
     Probe((numbers(1, 4, 3), numbers(2, 4, 3), 4.0), "at T = 4"),
     Probe((numbers(3, 3, 3), numbers(4, 3, 3), 0.5), "at T = 0.5"),
     Probe((numbers(5, 2, 5), numbers(6, 2, 5), 1.0), "at T = 1"),
-    Probe((numbers(7, 1, 4), numbers(8, 1, 4), 2.0), "for a batch of one picture"),
+    Probe((numbers(7, 1, 4), numbers(8, 1, 4), 2.0), "for a batch of one image"),
 )
 _HUGE_SIDES = Probe(
     (huge([1, 0, 0], [0, -1, 1]), huge([0, 1, 0], [1, 0, -1]), 2.0), "for logits of 10,000", extreme=True
@@ -227,7 +227,7 @@ _HUGE_SIDES = Probe(
 def _zero_sum(expected: Tensor, found: Tensor) -> str | None:
     if not torch.allclose(found.double().sum(1), torch.zeros(len(found)).double(), atol=1e-5):
         return (
-            "gives rows that don't sum to 0: adding a constant to a picture's logits changes no probability."
+            "gives rows that don't sum to 0: adding a constant to an image's logits changes no probability."
         )
     return None
 
@@ -246,22 +246,22 @@ SOFT_GRADIENT = Exercise(
         Mistake(
             "sides swapped",
             example=lambda z, v, t: -_q_minus_p(z, v, t, t) / (t * len(z)),
-            hint="where the student gives a class too much, a step against the gradient must take some away.",
+            hint="if the student gives a class too much probability, a step against the gradient must lower it.",
         ),
         Mistake(
             "1 / T missing",
             example=lambda z, v, t: _q_minus_p(z, v, t, t) / len(z),
-            hint="the student's logits are divided by T on the way in: what does the chain rule make of that?",
+            hint="the student's logits are divided by T before the softmax: which factor does the chain rule give?",
         ),
         Mistake(
             "batch mean missing",
             example=lambda z, v, t: _q_minus_p(z, v, t, t) / t,
-            hint="the loss is a mean over the batch: how much does one picture count in it?",
+            hint="the loss is a mean over the batch: how much does one image count in it?",
         ),
         Mistake(
             "1 / T and batch mean missing",
             example=lambda z, v, t: _q_minus_p(z, v, t, t),
-            hint="q - p is the heart of it; two factors are missing, one from the chain rule, one from the mean.",
+            hint="q - p is right; two factors are missing, one from the chain rule, one from the mean.",
         ),
         Mistake(
             "T squared inside",
@@ -276,7 +276,7 @@ SOFT_GRADIENT = Exercise(
         Mistake(
             "divided by the classes too",
             example=lambda z, v, t: _q_minus_p(z, v, t, t) / (t * z.numel()),
-            hint="the mean is over the pictures; over the classes the cross-entropy is a sum.",
+            hint="the mean is over the images; over the classes the cross-entropy is a sum.",
         ),
         Mistake(
             "not softened",
@@ -293,17 +293,17 @@ SOFT_GRADIENT = Exercise(
             example=lambda z, v, t: (
                 ((z / t).softmax(1) - (v == v.amax(1, keepdim=True)).float()) / (t * len(z))
             ),
-            hint="the teacher's best class alone is a hard target: the soft ones are all of its probabilities.",
+            hint="the teacher's best class alone is a hard target. Soft targets are all its probabilities.",
         ),
         Mistake(
             "softmax over the wrong axis",
             example=lambda z, v, t: _q_minus_p(z, v, t, t, dim=0) / (t * len(z)),
-            hint="logits are [pictures, classes], and each picture's probabilities are to sum to 1.",
+            hint="logits are [images, classes], and each image's probabilities must sum to 1.",
         ),
         Mistake(
             "logits for probabilities",
             example=lambda z, v, t: (z - v) / (t * len(z)),
-            hint="that is what becomes of it when T is very high; at this T probabilities are subtracted.",
+            hint="that is the limit for a very high T; at this T, subtract probabilities.",
         ),
     ),
 )
@@ -341,7 +341,7 @@ MATCHING_LOGITS_GRADIENT = Exercise(
         Probe((_shifted(numbers(1, 4, 3)), numbers(2, 4, 3), 20.0), "at T = 20"),
         Probe((_shifted(numbers(3, 3, 3)), numbers(4, 3, 3), 100.0), "at T = 100"),
         Probe((_shifted(numbers(5, 2, 5)), numbers(6, 2, 5), 1.0), "at T = 1"),
-        Probe((_shifted(numbers(7, 1, 4)), numbers(8, 1, 4), 2.0), "for a batch of one picture"),
+        Probe((_shifted(numbers(7, 1, 4)), numbers(8, 1, 4), 2.0), "for a batch of one image"),
     ),
     mistakes=(
         Mistake(
@@ -352,22 +352,22 @@ MATCHING_LOGITS_GRADIENT = Exercise(
         Mistake(
             "means left in",
             example=lambda z, v, t: (z - v) / z.numel(),
-            hint="a constant added to all logits of a picture changes nothing: its mean has to go.",
+            hint="a constant added to all logits of an image changes no probability: subtract the image's mean.",
         ),
         Mistake(
             "mean over the batch",
             example=lambda z, v, t: _centred(z, v, 0) / z.numel(),
-            hint="each picture's own mean, over its classes, is subtracted. Which axis is that?",
+            hint="subtract each image's own mean, over its classes. Which axis is that?",
         ),
         Mistake(
             "one mean for all",
             example=lambda z, v, t: _centred(z, v, None) / z.numel(),
-            hint="each picture has a mean of its own, over its classes.",
+            hint="each image has its own mean, over its classes.",
         ),
         Mistake(
             "batch mean missing",
             example=lambda z, v, t: _centred(z, v) / z.shape[1],
-            hint="the loss is a mean over the batch: how much does one picture count in it?",
+            hint="the loss is a mean over the batch: how much does one image count in it?",
         ),
         Mistake(
             "number of classes missing",
@@ -377,12 +377,12 @@ MATCHING_LOGITS_GRADIENT = Exercise(
         Mistake(
             "both numbers missing",
             example=lambda z, v, t: _centred(z, v),
-            hint="the direction is right; divide by the number of pictures and by the number of classes.",
+            hint="the direction is right; divide by the number of images and by the number of classes.",
         ),
         Mistake(
             "T squared left in",
             example=lambda z, v, t: _centred(z, v) / (z.numel() * t**2),
-            hint="the loss is multiplied by T squared here, which cancels what the gradient loses.",
+            hint="the loss is multiplied by T squared here, which cancels the 1 / T squared of the gradient.",
         ),
         Mistake(
             "one T left in",
@@ -392,7 +392,7 @@ MATCHING_LOGITS_GRADIENT = Exercise(
         Mistake(
             "exact gradient for the limit",
             example=lambda z, v, t: t * _q_minus_p(z, v, t, t) / len(z),
-            hint="that is the exact gradient at this T; the limit has no softmax in it any more, and no T.",
+            hint="that is the exact gradient at this T; the limit contains no softmax and no T.",
         ),
         Mistake(
             "student's mean left in",

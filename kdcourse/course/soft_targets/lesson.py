@@ -13,21 +13,21 @@
 # %% [markdown]
 # # Soft targets and temperature
 #
-# A label says *shirt*. The ensemble says *shirt, though it could nearly be a T-shirt, and it's certainly no shoe*.
-# That longer answer is what a student learns from. Here you see it, measure it, and find out why everybody who
-# uses it multiplies by T squared.
+# A label says *shirt*. The ensemble says *shirt, but almost a T-shirt, and certainly not a shoe*. A student learns
+# from this longer prediction. In this lesson you look at it, measure it, and find out why its loss is multiplied by T
+# squared.
 #
 # ## Objectives
 #
 # By the end of this lesson you can
 #
-# - read soft targets, and say what they know that a label doesn't;
+# - read soft targets, and say what they contain that a label doesn't;
 # - soften probabilities with a temperature, and measure with the entropy how soft they are;
-# - derive the gradient that soft targets send to a student, and what becomes of it when the temperature is high;
+# - derive the gradient that soft targets send to a student, and its limit when the temperature is high;
 # - show, on paper and in numbers, why the distillation term is multiplied by T squared.
 #
 # **Builds on:** {{lesson train_a_teacher}} (softmax, cross-entropy and its gradient) and
-# {{lesson ensembles}} (the ensemble). A derivative or two, taken slowly: have paper and pencil ready.
+# {{lesson ensembles}} (the ensemble). You will need a few derivatives, one step at a time: have paper and pencil ready.
 #
 # **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works
 # for {{machine_seconds}}.
@@ -50,8 +50,8 @@ from kdcourse.runs import recorded
 # %% [markdown]
 # ## Ask the teachers
 #
-# The ensemble was asked about every training picture, once; its logits came with the course. A row holds ten
-# numbers, one a class. Everything in this lesson is made from them.
+# The ensemble made one prediction for every training image, and these logits came with the course. A row holds ten
+# numbers, one per class. This whole lesson is computed from them.
 
 # %%
 data = fashion_mnist()
@@ -65,10 +65,10 @@ print(f"logits of {teacher_logits.shape[0]:,} pictures, {teacher_logits.shape[1]
 # %% [markdown]
 # ## Three shirts
 #
-# Here are three training pictures with one and the same label. The ensemble calls each of them a shirt, too. They
-# were picked because its *second* thought is strong: one resembles a T-shirt, one a coat, one a dress. The label
-# can't tell them apart. The soft targets can. (*T = 1* above the bars means the ordinary softmax; what T is comes
-# in a moment.)
+# Here are three training images with the same label. The ensemble calls each of them a shirt, too. They were chosen
+# because the ensemble gives a large probability to a *second* class: T-shirt for one, coat for another, dress for the
+# third. The label is the same for all three. The soft targets are different. (*T = 1* above the bars means the ordinary
+# softmax. What T is follows below.)
 
 # %%
 probabilities = softened(teacher_logits, 1)  # the ordinary softmax
@@ -93,10 +93,10 @@ claim(
 )
 
 # %% [markdown]
-# In a talk of 2014, Hinton, Vinyals and Dean named what the wrong classes' probabilities tell **dark knowledge**: it
-# was always inside the network, but its answer, one class, doesn't show it.
+# In a talk of 2014, Hinton, Vinyals and Dean called the information in the wrong classes' probabilities **dark
+# knowledge**. The network always had it, but its answer, one class, doesn't show it.
 #
-# **Predict:** now all training pictures labelled *Shirt* together. Which other class gets the largest share of the
+# **Predict:** now take all training images labelled *Shirt* together. Which other class gets the largest share of the
 # ensemble's probability?
 
 # %%
@@ -116,16 +116,16 @@ for name, other, share in zip(data.classes, nearest, of_nearest, strict=True):
 widgets.reveal("04-like-a-shirt", data.classes[nearest[shirt]])
 
 # %% [markdown]
-# Read the list once more. Shoes are near shoes, tops near tops, and nobody told the teachers that there are such
-# groups: they found them because it helps. (*But hardly*: less than a thousandth on average. Nothing is much like
-# a trouser or a bag.) This is what a student gets beside the label.
+# Read the list once more. Shoes resemble shoes, and tops resemble tops. Nobody told the teachers that there are such
+# groups: they learned them from images and labels. (*But hardly* means less than a thousandth on average. Nothing
+# resembles a trouser or a bag much.) A student gets this information in addition to the label.
 
 # %% [markdown]
 # ## Too sure to be useful
 #
-# There is a catch. The teachers are good, and on pictures that they were trained on they are very sure.
+# There is a problem. The teachers are good, and they are very sure on the images that they were trained on.
 #
-# **Predict:** on how many of a hundred training pictures does the ensemble give more than 99 % to a single class?
+# **Predict:** for how many of a hundred training images does the ensemble give more than 99 % to a single class?
 
 # %%
 widgets.predict(
@@ -145,8 +145,8 @@ claim(
 widgets.reveal("04-nearly-certain", 100 * nearly_certain, unit="of 100")
 
 # %% [markdown]
-# So the knowledge is there, but far behind the decimal point. The remedy is to turn down the teacher's certainty before
-# the student looks, and that is what the temperature is for.
+# So the information is there, but in very small probabilities. The solution is to make the teacher less certain before
+# the student learns from it. The temperature does that.
 #
 # ## Temperature
 #
@@ -165,25 +165,24 @@ for temperature in (0.5, 1, 3, 10, 1000):
 
 # %% [markdown]
 # - $T = 1$ is the ordinary softmax.
-# - Below 1, the largest logit takes everything: at $T \to 0$ only the answer is left, a label.
-# - Above 1, the others rise; at $T \to \infty$ all classes get the same share.
-# - The **order** of the classes never changes, whatever $T > 0$ is.
+# - Below 1, the largest logit gets more and more; at $T \to 0$ only one class is left, as in a label.
+# - Above 1, the other classes get more; at $T \to \infty$ all classes get the same share.
+# - The **order** of the classes never changes, for any $T > 0$.
 #
 # ### Exercise: soften (easy, 4 minutes)
 #
-# Now for a whole batch, logits [B, C], and for any logits, large ones too. Each picture's probabilities are to sum
+# Do this for a whole batch, logits [B, C], and for any logits, large ones too. Each image's probabilities must sum
 # to 1.
 #
 # <details><summary>Hint 1</summary>
 #
-# `torch.softmax(something, dim=...)` does the exponentials and the division, and doesn't overflow where a plain
-# `exp` would.
+# `torch.softmax(something, dim=...)` computes the exponentials and the division. It doesn't overflow where `exp` would.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# The classes lie along axis 1. What is divided by the temperature: the logits or the probabilities?
+# The classes lie along axis 1. Which of the two is divided by the temperature: the logits or the probabilities?
 #
 # </details>
 
@@ -197,8 +196,8 @@ check("softened_probabilities", softened_probabilities)
 # %% [markdown]
 # ## Behind the decimal point
 #
-# Three pictures on which the ensemble is more than 99.9 % sure. At T = 1 their soft targets say no more than labels.
-# Warmed up, they tell what the ensemble knew all along.
+# Here are three images on which the ensemble is more than 99.9 % sure. At T = 1 their soft targets say no more than
+# their labels. At higher temperatures you can see which other classes each image resembles.
 
 # %%
 sure = probabilities.max(dim=1).values > 0.999
@@ -228,15 +227,15 @@ claim(
 )
 
 # %% [markdown]
-# Not every picture has as much to tell. The sneaker leans clearly towards the other shoes; for the trouser and
-# the bag the others are nearly alike, so their soft targets say little more than their labels, at any temperature.
+# Some images have more to show than others. The sneaker clearly resembles the other shoes. For the trouser and the bag,
+# the other classes get nearly equal shares. Their soft targets say little more than their labels, at any temperature.
 #
 # ## Turn the knob yourself
 #
-# Ten pictures that the teachers have *not* been trained on, the first of each class in the validation split, and
-# all five teachers with their ensemble. Drag T from one end to the other (or press Tab until the slider has the
-# focus, then the arrow keys). The hatched bar is the class of the label. Watch for a picture on which the teachers
-# agree at T = 1 and differ in their second thoughts.
+# Here are ten images that the teachers were *not* trained on: the first of each class in the validation split. You see
+# the predictions of all five teachers and of their ensemble. Drag T from one end to the other (or press Tab until the
+# slider has the focus, then use the arrow keys). The hatched bar is the class of the label. Can you find an image on
+# which the teachers agree at T = 1, but have different second classes?
 
 # %%
 first = torch.stack([(data.validation.labels == k).nonzero()[0, 0] for k in range(10)])
@@ -247,13 +246,13 @@ widgets.temperature_explorer(images, member_logits, data.validation.labels[first
 # %% [markdown]
 # ## How soft? Entropy
 #
-# Each panel of the explorer shows a number of **nats**: the **entropy** of the probabilities,
+# Each panel of the explorer shows a number of **nats**. It is the **entropy** of the probabilities,
 #
 # $$H(q) = -\sum_i q_i \log q_i$$
 #
-# It is 0 when one class has everything, and $\log C$ when all $C$ classes are alike. In between it tells how much
-# the answer leaves open. A class with probability 0 adds nothing: $0 \log 0$ counts as 0, though a computer says
-# NaN.
+# The entropy measures how spread out the probabilities are. It is 0 when one class has everything, and $\log C$ when
+# all $C$ classes have the same share. A class with probability 0 adds nothing: $0 \log 0$ counts as 0. A computer
+# returns NaN for it.
 
 # %%
 for shares in ([1.0, 0.0], [0.9, 0.1], [0.5, 0.5]):
@@ -263,19 +262,19 @@ for shares in ([1.0, 0.0], [0.9, 0.1], [0.5, 0.5]):
 # %% [markdown]
 # ### Exercise: entropy (medium, 5 minutes)
 #
-# For a batch of probabilities [B, C], return one entropy a picture, [B]. Two gaps: the logarithms, such that no NaN
-# arises where a probability is 0, and the sum.
+# For a batch of probabilities [B, C], return one entropy per image, [B]. Fill two gaps: the logarithms, without a NaN
+# where a probability is 0, and the sum.
 #
 # <details><summary>Hint 1</summary>
 #
-# `torch.where(condition, a, b)` takes from `a` where the condition is true, from `b` elsewhere. What may stand in for
-# a probability of 0, if it's multiplied by 0 afterwards anyway?
+# `torch.where(condition, a, b)` takes from `a` where the condition is true, and from `b` elsewhere. Which number can
+# replace a probability of 0, if its logarithm is multiplied by 0 afterwards?
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# The logarithm of 1 is 0: `torch.where(probabilities > 0, probabilities, 1.0)` is safe to take the logarithm of.
+# The logarithm of 1 is 0. You can safely take the logarithm of `torch.where(probabilities > 0, probabilities, 1.0)`.
 #
 # </details>
 
@@ -287,7 +286,7 @@ from kdcourse.course.soft_targets.exercises import entropy_nats
 check("entropy_nats", entropy_nats)
 
 # %% [markdown]
-# Now all training pictures, over a range of temperatures. The dashed line is the entropy of knowing nothing.
+# Now take all training images, at several temperatures. The dashed line is the largest possible entropy.
 
 # %%
 temperatures = (0.5, 1, 2, 4, 8, 16)
@@ -316,33 +315,34 @@ claim(
 )
 
 # %% [markdown]
-# That is no accident of these pictures: the derivative of the entropy by $T$ is the variance of the logits under
-# $q$, divided by $T^3$, and a variance can't be negative.
+# This is true for all images, not only for these: the derivative of the entropy with respect to $T$ is the variance of
+# the logits under $q$, divided by $T^3$, and a variance can't be negative.
 #
-# A good temperature lies somewhere between the ends. Which one, no formula says: in {{lesson distil}} you
-# search for it.
+# A good temperature lies between the two ends. No formula says which one: you search for it in {{lesson distil}}.
 
 # %% [markdown]
 # ## What the student feels: the gradient
 #
-# A student with logits $z$ is shown the teacher's softened probabilities $p$, made from logits $v$ at the same $T$.
-# Its own are $q$. Its loss for one picture is the cross-entropy $L = -\sum_k p_k \log q_k$.
+# A student has logits $z$. It learns from the teacher's softened probabilities $p$, computed from logits $v$ at the
+# same $T$. The student's own probabilities are $q$. Its loss for one image is the cross-entropy $L = -\sum_k p_k \log
+# q_k$.
 #
 # You will also meet the **Kullback-Leibler divergence**, $\mathrm{KL}(p \,\|\, q) = L - H(p)$: the cross-entropy
-# less the teacher's own entropy. It is 0 when the student says just what the teacher says. The student can't change
-# $H(p)$, so both have the same gradient.
+# minus the teacher's own entropy. It is 0 when the student's probabilities equal the teacher's. The student can't
+# change $H(p)$, so both losses have the same gradient.
 #
-# How does $L$ change with one logit $z_i$? Two steps:
+# How does $L$ change with one logit $z_i$? There are two steps:
 #
 # 1. $\log q_k = \dfrac{z_k}{T} - \log \sum_j e^{z_j / T}$, so
 #    $\dfrac{\partial \log q_k}{\partial z_i} = \dfrac{1}{T}\big([k = i] - q_i\big)$, where $[k = i]$ is 1 if the
 #    two are the same class and 0 otherwise.
-# 2. Weigh by $-p_k$ and add up. The $p_k$ sum to 1, so
+# 2. Multiply by $-p_k$ and add up. The $p_k$ sum to 1, so
 #
 # $$\frac{\partial L}{\partial z_i} = \frac{1}{T}\,(q_i - p_i)$$
 #
-# That is the paper's equation 2. Where the student gives a class too much, its logit is pushed down; too little, up;
-# and every class takes part, not just the label's. A worked example compares it with what `autograd` finds.
+# This is equation 2 of the paper. If the student gives a class too much probability, a step lowers its logit. If it
+# gives too little, a step raises it. Every class contributes, not only the label's. A worked example compares this
+# formula with the gradient from `autograd`.
 
 # %%
 torch.manual_seed(0)
@@ -364,8 +364,8 @@ claim(
 # %% [markdown]
 # ### Exercise: the gradient of soft targets (medium, 6 minutes)
 #
-# Write it for a batch: the gradient, with respect to the student's logits [B, C], of the cross-entropy with soft
-# targets, **averaged over the batch**. No T squared yet.
+# Write it for a batch: the gradient of the cross-entropy with soft targets with respect to the student's logits [B, C],
+# **averaged over the batch**. Leave out T squared for now.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -375,7 +375,7 @@ claim(
 #
 # <details><summary>Hint 2</summary>
 #
-# The mean over B pictures gives each of them a weight of 1 / B. `len(student_logits)` is B.
+# The mean over B images gives each of them a weight of 1 / B. `len(student_logits)` is B.
 #
 # </details>
 
@@ -394,26 +394,25 @@ check("soft_gradient", soft_gradient)
 # $$\frac{\partial L}{\partial z_i} \approx \frac{1}{T}
 # \left(\frac{1 + z_i / T}{C + \sum_j z_j / T} - \frac{1 + v_i / T}{C + \sum_j v_j / T}\right)$$
 #
-# (equation 3). Adding a constant to all logits of a picture changes no probability, so we may move each network's
-# logits to have a mean of 0. Both sums vanish, and so do the two ones:
+# (equation 3). Adding a constant to all logits of an image changes no probability. So we may shift each network's
+# logits to have a mean of 0. Then both sums are 0, and the two 1s cancel:
 #
 # $$\frac{\partial L}{\partial z_i} \approx \frac{1}{C\,T^2}\,(z_i - v_i)$$
 #
-# (equation 4). No softmax is left. It is the gradient of $\frac{1}{2CT^2}\sum_i (z_i - v_i)^2$: at a high temperature
-# the student simply learns to **match the teacher's logits**, as Ba and Caruana had shallow networks do in 2014.
-# (The paper credits the idea to Buciluă, Caruana and Niculescu-Mizil, 2006.)
+# (equation 4). There is no softmax any more. This is the gradient of $\frac{1}{2CT^2}\sum_i (z_i - v_i)^2$. So at a
+# high temperature the student learns to **match the teacher's logits**. Ba and Caruana trained shallow networks in
+# this way in 2014. (The paper credits the idea to Buciluă, Caruana and Niculescu-Mizil, 2006.)
 #
-# And look at the front: **one over T squared**. One $T$ comes from the chain rule, because $z$ is divided by it on
-# the way in. The other comes from the probabilities, which draw together as $T$ grows, so that less is left of
-# their difference.
+# Now look at the factor **1 / T²**. One $1/T$ comes from the chain rule, because $z$ is divided by $T$. The other comes
+# from the probabilities: they become more equal as $T$ grows, so their difference becomes smaller.
 
 # %% [markdown]
 # ### Exercise: the gradient when logits are matched (hard, 8 minutes)
 #
-# Multiply the loss by T squared, and the gradient tends to something that doesn't depend on T. Write this limit,
-# for a batch and averaged over it: [B, C]. The logits that you are given need *not* have a mean of 0: subtract each
-# picture's own mean first. Whole function this time. It gets the temperature as well, so that it can take the place
-# of the last one; should it use it?
+# If the loss is multiplied by T squared, the gradient has a limit that doesn't depend on T. Write this limit for a
+# batch, averaged over it: [B, C]. The logits that you are given need *not* have a mean of 0: subtract each image's own
+# mean first. You write the whole function this time. It also gets the temperature, so that it has the same arguments as
+# the last one. Should it use it?
 #
 # <details><summary>Hint 1</summary>
 #
@@ -423,7 +422,7 @@ check("soft_gradient", soft_gradient)
 #
 # <details><summary>Hint 2</summary>
 #
-# Equation 4 times T squared has 1 / C in front, and the mean over the batch brings 1 / B.
+# Equation 4 times T squared has a factor 1 / C, and the mean over the batch gives a factor 1 / B.
 # `student_logits.numel()` is B times C.
 #
 # </details>
@@ -436,10 +435,10 @@ from kdcourse.course.soft_targets.exercises import matching_logits_gradient
 check("matching_logits_gradient", matching_logits_gradient)
 
 # %% [markdown]
-# How high is high? Take an untrained student, two thousand pictures, and the true gradient at each temperature
+# How high is high? Take an untrained student, two thousand images, and the true gradient at each temperature
 # (by autograd, of the course's own `hinton_loss`, which has the factor T squared). Two numbers compare it with the
-# limit. Their *distance*, in lengths of the limit: 0 when they are equal, 1 when they are as far apart as the limit is
-# long. And the *cosine* of the angle between them: 1 when they point in the same direction.
+# limit. The *distance* is relative to the norm of the limit: 0 when the two are equal, 1 when they are as far apart as
+# the limit is long. The *cosine* of the angle between them is 1 when they have the same direction.
 
 # %%
 some = slice(0, 2000)
@@ -482,21 +481,22 @@ claim(
 )
 
 # %% [markdown]
-# So "high" means high beside the logits, and on the way there the distance even grows for a while: the true gradient
-# becomes too long before it settles. At the temperatures that people use, 1 to 10 or so, equation 4 is a rough guide
-# rather than the truth.
+# So "high" means high compared with the logits. On the way there, the distance even grows at first: the true gradient
+# becomes too long before it approaches the limit. At the temperatures that people use, about 1 to 10, equation 4 is
+# only a rough guide.
 #
-# The difference matters. At a lower temperature the student hardly feels whether a hopeless class has a logit a
-# little or very much below the others. That may be a blessing, since training never pinned such logits down and they
-# can be noise; or a loss, if they know something. The paper finds middling temperatures best for students too small
-# to copy everything, and takes it as a sign that ignoring such logits helps.
+# The difference matters. At a lower temperature, the gradient hardly depends on whether a very unlikely class has a
+# logit a little or far below the others. This may help, because training didn't determine such logits well and they can
+# be noise. It may also harm, if these logits contain information. The paper finds that intermediate temperatures work
+# best for students that are too small to copy everything. Its authors take this as a sign that ignoring such logits
+# helps.
 
 # %% [markdown]
 # ## Why T squared
 #
-# Now the term without the factor: the plain cross-entropy with soft targets.
+# Now take the term without the factor: the cross-entropy with soft targets.
 #
-# **Predict:** the temperature doubles, from 16 to 32. What becomes of the size of its gradient? (Equation 4 helps,
+# **Predict:** the temperature doubles, from 16 to 32. How does the size of the gradient change? (Equation 4 helps,
 # if 16 is high enough.)
 
 # %%
@@ -545,7 +545,7 @@ nearest_choice = min(choices, key=lambda choice: abs(math.log(shrunk[4] / shrunk
 widgets.reveal("04-without-t-squared", nearest_choice)
 
 # %% [markdown]
-# And the two are the same but for the factor, exactly, at every temperature:
+# The two gradients differ only by this factor, exactly, at every temperature:
 
 # %%
 claim(
@@ -559,13 +559,13 @@ claim(
 # %% [markdown]
 # ## Does it matter?
 #
-# A factor in front of a loss looks like a different learning rate. If soft targets were all there is, it would be
-# little more: plain gradient descent would take smaller steps, and you could turn the learning rate up.
+# A factor in front of a loss acts like a different learning rate. If the loss had only the soft targets, that would be
+# nearly all: gradient descent would take smaller steps, and you could raise the learning rate.
 #
-# But the usual objective adds **two** terms, soft targets with weight alpha and labels with weight 1 - alpha.
-# Without T squared their balance tips whenever you touch the temperature, and you would never know whether it was
-# the temperature that helped, or that the labels now counted for more. Here is how much of the pull comes from the
-# soft targets when alpha is 0.5, going by the sizes of the two gradients.
+# But the usual objective adds **two** terms, soft targets with weight alpha and labels with weight 1 - alpha. Without
+# T squared, every change of the temperature also changes their balance. Then you can't tell whether the temperature
+# helped, or whether the labels counted for more. The next cell computes how much of the total gradient comes from the
+# soft targets when alpha is 0.5, from the sizes of the two gradients.
 
 # %%
 at_16 = temperatures.index(16)
@@ -586,8 +586,8 @@ claim(
 #
 # $$T^2 \cdot \mathrm{KL}(p \,\|\, q) \quad \text{averaged over the batch,}$$
 #
-# at every alpha and every T. It keeps the *size* of the soft gradient. Its *content*, which classes it speaks
-# about, still changes with T, and that is what you tune.
+# at every alpha and every T. The factor keeps the *size* of the soft gradient. Its *content*, the classes that it
+# changes, still depends on T. You tune T for this content.
 
 # %% [markdown]
 # ## Quiz
@@ -683,16 +683,16 @@ widgets.quiz(
 # %% [markdown]
 # ## Recap
 #
-# - **Soft targets** tell how much a picture resembles each class. Three shirts with one label can have three
-#   different second answers: **dark knowledge**.
-# - A good teacher is nearly certain on what it was trained on. A **temperature** above 1 brings the small
-#   probabilities out; the order of the classes stays, and the **entropy** rises.
-# - The gradient of soft targets is $(q - p) / T$: every class takes part.
-# - At a temperature high beside the logits it becomes $(z - v) / (C\,T^2)$, with logits of mean 0: the student
-#   **matches logits**.
-# - **T squared** makes up for what the gradient loses, so that temperature and alpha can be tuned apart.
+# - **Soft targets** show how much an image resembles each class. Three shirts with one label can have three
+#   different second classes: **dark knowledge**.
+# - A good teacher is nearly certain on its training images. A **temperature** above 1 makes the small
+#   probabilities larger. The order of the classes stays the same, and the **entropy** rises.
+# - The gradient of soft targets is $(q - p) / T$: every class contributes.
+# - At a temperature that is high compared with the logits it becomes $(z - v) / (C\,T^2)$, with logits of mean 0: the
+#   student **matches logits**.
+# - **T squared** keeps the size of the gradient, so that you can tune temperature and alpha separately.
 #
-# Next: {{lesson distil}}, where you put the objective together and distil students by the dozen.
+# Next: {{lesson distil}}, where you write the objective and distil many students.
 #
 # ## References
 #

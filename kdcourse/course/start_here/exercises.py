@@ -37,12 +37,12 @@ COUNT_PARAMETERS = Exercise(
         Mistake(
             "tensors counted",
             example=lambda model: len(list(model.parameters())),
-            hint="a parameter is a whole tensor of weights here; how many numbers does each tensor hold?",
+            hint="each parameter here is a whole tensor of weights. How many numbers does each tensor hold?",
         ),
         Mistake(
             "rows counted",
             example=lambda model: sum(len(p) for p in model.parameters()),
-            hint="len of a tensor is the length of its first axis alone. Which method counts all its numbers?",
+            hint="len returns the length of a tensor's first axis only. Which method counts all its numbers?",
         ),
         Mistake(
             "buffers counted",
@@ -52,17 +52,17 @@ COUNT_PARAMETERS = Exercise(
         Mistake(
             "frozen ones left out",
             example=lambda model: sum(p.numel() for p in model.parameters() if p.requires_grad),
-            hint="a frozen weight is stored and multiplied like any other, so it counts too.",
+            hint="a frozen weight is stored and multiplied like any other weight, so count it too.",
         ),
         Mistake(
             "biases left out",
             example=lambda model: sum(p.numel() for p in model.parameters() if p.ndim > 1),
-            hint="biases and the scales of BatchNorm have one axis only, and are parameters all the same.",
+            hint="biases and the scales of BatchNorm have only one axis, but they are parameters too.",
         ),
         Mistake(
             "bytes for numbers",
             example=lambda model: sum(p.numel() * p.element_size() for p in model.parameters()),
-            hint="that is their size in bytes; how many numbers are they?",
+            hint="that is their size in bytes. How many numbers are there?",
         ),
         Mistake(
             "first tensor only",
@@ -74,12 +74,12 @@ COUNT_PARAMETERS = Exercise(
             example=lambda model: sum(
                 p.numel() for part in model.children() for p in part.parameters(recurse=False)
             ),
-            hint="a layer may hold layers itself. Which method of a module walks through all of them?",
+            hint="a layer may contain other layers. Which method of a module goes through all of them?",
         ),
         Mistake(
             "shared layer counted twice",
             example=lambda model: sum(p.numel() for _, p in model.named_parameters(remove_duplicate=False)),
-            hint="a layer that is used twice stores its weights once.",
+            hint="a layer that is used twice stores its weights only once.",
         ),
     ),
 )
@@ -99,7 +99,7 @@ def fraction_correct(logits: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 def _other_share(draw: Draw, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw other logits, of which another share is right; where all were right, all are."""
+    """Return other logits with another share of right predictions; if all were right, all still are."""
     right = bool((logits.argmax(1) == labels).all())
     logits = logits + draw.noise(logits)
     best = logits.argmax(1)
@@ -109,48 +109,48 @@ def _other_share(draw: Draw, logits: Tensor, labels: Tensor) -> tuple[Tensor, Te
 
 FRACTION_CORRECT = Exercise(
     id="fraction_correct",
-    title="The share of pictures that a model gets right",
+    title="The share of images that a model classifies correctly",
     solution=fraction_correct,
     vary=_other_share,
     probes=(
-        Probe((numbers(1, 7, 3), torch.tensor([0, 1, 2, 2, 1, 0, 0])), "for 7 pictures of 3 classes"),
-        Probe((numbers(2, 4, 4), numbers(2, 4, 4).argmax(1).roll(1)), "for 4 pictures of 4 classes"),
+        Probe((numbers(1, 7, 3), torch.tensor([0, 1, 2, 2, 1, 0, 0])), "for 7 images of 3 classes"),
+        Probe((numbers(2, 4, 4), numbers(2, 4, 4).argmax(1).roll(1)), "for 4 images of 4 classes"),
         Probe(
             (numbers(3, 5, 5), torch.cat([numbers(3, 5, 5).argmax(1)[:3], torch.tensor([0, 0])])),
-            "for 5 pictures of 5 classes",
+            "for 5 images of 5 classes",
         ),
-        Probe((torch.eye(3).repeat(2, 1)[1:4] - 2, torch.tensor([1, 2, 2])), "for 3 pictures of 3 classes"),
-        Probe((torch.eye(3) - 2, torch.tensor([0, 1, 2])), "where every picture is right"),
-        Probe((torch.tensor([[0.5, 2.0, -1.0, 0.0]]), torch.tensor([1])), "for a single picture"),
+        Probe((torch.eye(3).repeat(2, 1)[1:4] - 2, torch.tensor([1, 2, 2])), "for 3 images of 3 classes"),
+        Probe((torch.eye(3) - 2, torch.tensor([0, 1, 2])), "where every prediction is right"),
+        Probe((torch.tensor([[0.5, 2.0, -1.0, 0.0]]), torch.tensor([1])), "for a single image"),
     ),
     tell=share,
     mistakes=(
         Mistake(
             "largest over the wrong axis",
             example=lambda z, y: (z.argmax(dim=0) == y).double().mean().item(),
-            hint="logits are [pictures, classes]; the prediction is the best class of each picture. Which axis "
-            "does argmax have to look along?",
+            hint="logits are [images, classes], and the prediction is the class with the largest logit of each image. "
+            "Along which axis must argmax search?",
         ),
         Mistake(
             "largest of the whole table",
             example=lambda z, y: (z.argmax() == y).double().mean().item(),
-            hint="without an axis, argmax finds a single place in the whole table; every picture needs an answer of "
-            "its own.",
+            hint="without an axis, argmax returns a single position in the whole table. Every image needs its own "
+            "prediction.",
         ),
         Mistake(
             "count for share",
             example=lambda z, y: float((z.argmax(1) == y).sum()),
-            hint="that is how many are right; which share of the pictures is it?",
+            hint="that is how many are right. Which share of the images is it?",
         ),
         Mistake(
             "percent for share",
             example=lambda z, y: 100 * (z.argmax(1) == y).double().mean().item(),
-            hint="a share lies between 0 and 1; leave percent to whoever prints it.",
+            hint="a share lies between 0 and 1. Percent is only for printing.",
         ),
         Mistake(
             "errors for hits",
             example=lambda z, y: (z.argmax(1) != y).double().mean().item(),
-            hint="that is the share of pictures that are wrong.",
+            hint="that is the share of wrong predictions.",
         ),
         Mistake(
             "smallest for largest",
@@ -160,22 +160,22 @@ FRACTION_CORRECT = Exercise(
         Mistake(
             "logit for class",
             example=lambda z, y: (z.max(dim=1).values == y).double().mean().item(),
-            hint="max gives the logit itself; the label must be compared with the place where it stands.",
+            hint="max returns the logit itself. Compare the label with the position of the largest logit.",
         ),
         Mistake(
             "divided by classes",
             example=lambda z, y: float((z.argmax(1) == y).sum()) / z.shape[1],
-            hint="a share of the pictures is divided by the number of pictures; shape[1] is the number of classes.",
+            hint="for a share of the images, divide by the number of images; shape[1] is the number of classes.",
         ),
         Mistake(
             "whole-number division",
             example=lambda z, y: float(int((z.argmax(1) == y).sum()) // len(y)),
-            hint="// and int() throw away what comes after the point.",
+            hint="// and int() drop everything after the decimal point.",
         ),
         Mistake(
             "rounded",
             example=lambda z, y: round((z.argmax(1) == y).double().mean().item(), 2),
-            hint="rounding is for printing; give the number as it is.",
+            hint="rounding is for printing. Return the number without rounding.",
         ),
     ),
 )
@@ -198,7 +198,7 @@ POINTS_GAINED = Exercise(
     probes=(
         Probe((0.90, 0.92), "for 0.90 plain and 0.92 distilled"),
         Probe((0.50, 0.754), "for 0.50 plain and 0.754 distilled"),
-        Probe((0.85, 0.81), "where distillation does harm"),
+        Probe((0.85, 0.81), "where the distilled student is worse"),
         Probe((0.8, 0.8), "where nothing changes"),
         Probe((0.0, 0.1), "where the plain student gets nothing right", extreme=True),
     ),
@@ -206,7 +206,7 @@ POINTS_GAINED = Exercise(
         Mistake(
             "share for points",
             example=lambda plain, distilled: distilled - plain,
-            hint="accuracies are shares from 0 to 1; a point is one in a hundred.",
+            hint="accuracies are shares from 0 to 1, and a point is a hundredth.",
         ),
         Mistake(
             "relative gain",
@@ -216,32 +216,32 @@ POINTS_GAINED = Exercise(
         Mistake(
             "sides swapped",
             example=lambda plain, distilled: 100 * (plain - distilled),
-            hint="a better distilled student should give a number above 0.",
+            hint="if the distilled student is better, the number must be above 0.",
         ),
         Mistake(
             "sign lost",
             example=lambda plain, distilled: 100 * abs(distilled - plain),
-            hint="where distillation does harm, the gain is below 0, and should show.",
+            hint="if distillation makes the student worse, the gain is negative. Return it with its sign.",
         ),
         Mistake(
             "share of errors removed",
             example=lambda plain, distilled: 100 * (distilled - plain) / (1 - plain),
-            hint="that divides by the plain student's errors; points are a plain difference.",
+            hint="that divides by the plain student's errors. Points are a difference, without a division.",
         ),
         Mistake(
             "ratio for difference",
             example=lambda plain, distilled: 100 * distilled / plain,
-            hint="points compare by a difference, not by a quotient.",
+            hint="points are a difference, not a ratio.",
         ),
         Mistake(
             "rounded",
             example=lambda plain, distilled: float(round(100 * (distilled - plain))),
-            hint="students differ by tenths of a point: leave rounding to whoever prints it.",
+            hint="students differ by tenths of a point, so don't round here.",
         ),
         Mistake(
             "harm hidden",
             example=lambda plain, distilled: max(0.0, 100 * (distilled - plain)),
-            hint="where distillation does harm, the gain is below 0, and should show.",
+            hint="if distillation makes the student worse, the gain is negative. Return it with its sign.",
         ),
     ),
 )

@@ -1,6 +1,6 @@
-"""The tiny models that answers of this lesson are given.
+"""Build the tiny models on which this lesson's answers are tested.
 
-This file knows no solution, since it runs beside answers that nobody trusts.
+This file holds no solution, since it runs in the same process as untrusted answers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kdcourse.checks.outcomes import ANSWER
 
 
 def tiny_model(name: str, more: int = 0) -> nn.Module:
-    """Build one of five tiny networks; ``more`` widens each of its layers by as much."""
+    """Return one of five networks; ``more`` is added to the width of its layers."""
     if name == "linear":
         return nn.Linear(7 + more, 3)
     if name == "batch norm":
@@ -35,5 +35,5 @@ def tiny_model(name: str, more: int = 0) -> nn.Module:
 
 
 def count(answer: Callable[[nn.Module], Any], name: str, more: int) -> dict[str, Any]:
-    """Return what the answer makes of one tiny model."""
+    """Return the answer's result for one tiny model."""
     return {ANSWER: answer(tiny_model(name, more))}

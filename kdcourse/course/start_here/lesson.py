@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Start here
 #
-# Five large networks know ten kinds of clothing very well. In a few minutes you will pour some of what they know into
-# a network far smaller than any of them, on the machine in front of you.
+# Five large networks recognise ten kinds of clothing very well. In a few minutes you will transfer some of their
+# knowledge to a network that is far smaller than any of them, on your own machine.
 #
 # ## Objectives
 #
@@ -22,31 +22,31 @@
 #
 # - say whether your machine is ready for the course, and what to do if it isn't;
 # - find your way around a lesson: predictions, exercises, checks, hints, solutions, quiz;
-# - distil a first student from an ensemble of teachers, and say how large it is and how often it is right.
+# - distil a first student from an ensemble of teachers, and state its size and its accuracy.
 #
-# **Builds on:** some Python, and an idea of what a neural network that sorts pictures does. Nothing else.
+# **Builds on:** some Python, and an idea of how a neural network classifies images. Nothing else.
 #
-# **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works
-# for {{machine_seconds}}.
+# **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works for
+# {{machine_seconds}}.
 #
-# Words that are new to you are in the [glossary](glossary.md).
+# The [glossary](glossary.md) explains words that are new to you.
 
 # %% [markdown]
 # ## How a lesson works
 #
 # Run one cell after the other with Shift and Enter. Each cell holds one idea.
 #
-# - **Predict** before you look, and press the button: your guess is kept and later shown beside the truth. A guess
-#   that you commit to, right or wrong, makes the answer stick.
-# - An **exercise** leaves a gap in a function: replace the three dots by your own code and run the cell.
-# - The **check** below it says whether it is right, and if it isn't, which mistake it looks like.
-# - **Hints** and the **solution** are folded. Open a hint when you are stuck, the solution when you are done.
-# - Nothing that comes later needs your answer, so an exercise may wait.
-# - A **claim** is a sentence about results that its cell puts to the test on your machine. It is printed with the
-#   numbers behind it; were it false, the lesson would stop there.
+# - **Predict** before you look, then press the button. Your guess is stored, and later shown beside the true answer.
+#   You remember an answer better after a guess, right or wrong.
+# - An **exercise** leaves a gap in a function: replace `...` with your code and run the cell.
+# - The **check** below it says whether your code is right, and if it isn't, which mistake it looks like.
+# - **Hints** and the **solution** are folded. Open a hint when you are stuck, and the solution when you are done.
+# - No later cell needs your answer, so you can do an exercise later.
+# - A **claim** is a statement about results. Its cell tests it on your machine and prints it with its numbers. If it
+#   is false, the cell stops with an error.
 #
-# If a cell stops with an error that is not yours, run `kdcourse doctor` in a terminal: it says what is wrong with
-# the machine and what mends it.
+# Did a cell stop with an error that your code didn't cause? Run `kdcourse doctor` in a terminal: it says what is
+# wrong with the machine and how to fix it.
 
 # %%
 import torch
@@ -60,9 +60,9 @@ from kdcourse.runs import recorded
 # %% [markdown]
 # ## The pictures
 #
-# Fashion-MNIST holds small grey pictures of ten kinds of clothing. One part of them is for training, one for
-# choosing settings (the validation split), and one for the final judgement (the test split), by which
-# nothing in this course is chosen.
+# Fashion-MNIST holds small grey images of ten kinds of clothing, in three splits. The training split is for training.
+# The validation split is for choosing settings. The test split is for the final evaluation, and no setting in this
+# course is chosen on it.
 
 # %%
 data = fashion_mnist()
@@ -73,18 +73,18 @@ for name, split in (("training", data.train), ("validation", data.validation), (
 # %% [markdown]
 # ## The teachers
 #
-# Five networks were trained on these pictures for you. Asked together, their answers averaged, they are an
-# **ensemble**, and the ensemble is the **teacher** of this course.
+# Five networks were trained on these images for you. Together, with their outputs averaged, they form an
+# **ensemble**. The ensemble is the **teacher** of this course.
 
 # %%
 ensemble = recorded.ensemble(data)
 print(f"{len(ensemble.members)} teachers that answer as one")
 
 # %% [markdown]
-# A teacher knows more than the right answer. Here is what the ensemble makes of three pictures. Below each stands its
-# label, a single word. The bars are the ensemble's **soft targets**: it has a probability for every class, and the
-# four likeliest are drawn, that of the label dark. The **temperature** T is a knob that you will come to know
-# well; turned up, it makes small probabilities visible.
+# The teacher's output says more than the right class. In the figure, the single word below each image is its label.
+# The bars show the ensemble's **soft targets**, which are its probabilities for the classes. Only the four most
+# likely classes are drawn, and the label's bar is darker. The **temperature** T is a setting that you will use often:
+# a higher one makes small probabilities visible.
 
 # %%
 names = ("Trouser", "Shirt", "Ankle boot")
@@ -115,16 +115,17 @@ claim(
 )
 
 # %% [markdown]
-# Which other kinds of clothing a shirt resembles, and how much, is knowledge that no label holds. Passing it on to
-# a small network, the **student**, is what **distillation** means. The idea comes from Buciluă, Caruana and
-# Niculescu-Mizil (2006), the name and the temperature from Hinton, Vinyals and Dean (2015).
+# Which other kinds of clothing does a shirt resemble, and how much? No label says so, but the teacher's probabilities
+# do. Training a small network, the **student**, to give the same probabilities is called **distillation**. The idea
+# comes from Buciluă, Caruana and Niculescu-Mizil (2006); the name and the temperature come from Hinton, Vinyals and
+# Dean (2015).
 
 # %% [markdown]
 # ## Is my machine ready?
 #
-# Before anything is trained, the doctor looks at Python, the packages, the pictures, disk and memory; that takes some
-# seconds. `ok` is fine, `warn` means that the course runs without it, `FAIL` needs mending, and an arrow says
-# how.
+# Before you train anything, check your machine. The doctor checks Python, the packages, the images, disk space and
+# memory, which takes a few seconds. `ok` means fine, `warn` means that the course runs without it, and `FAIL` needs
+# fixing. An arrow shows how to fix it.
 
 # %%
 findings = doctor.checks()
@@ -138,9 +139,9 @@ show_here("The doctor's report", f"{verdict}\n\n{doctor.report(findings)}")
 # %% [markdown]
 # ## How large is a network?
 #
-# A network's size is the number of its **parameters**: the numbers that training adjusts. Here is how to count
-# those of one layer by hand, as a worked example. The layer turns the pixels of a picture into ten numbers, so it
-# has a weight for every pixel and class, and one bias for every class.
+# The size of a network is the number of its **parameters**, the numbers that training adjusts. This worked example
+# counts the parameters of one layer by hand. The layer turns the pixels of an image into ten numbers. So it has one
+# weight per pixel and class, and one bias per class.
 
 # %%
 layer = torch.nn.Linear(28 * 28, 10)
@@ -152,18 +153,18 @@ print(f"by hand: {by_hand:,}")
 # %% [markdown]
 # ### Exercise: count a model's parameters (easy, 3 minutes)
 #
-# Now for any model. `model.parameters()` goes through all its parameters, layer by layer; each is a tensor.
-# Return how many numbers they hold together.
+# Now count the parameters of any model. `model.parameters()` goes through all of them, layer by layer, and each is a
+# tensor. Return how many numbers these tensors hold together.
 #
 # <details><summary>Hint 1</summary>
 #
-# The worked example used a method of tensors that tells how many numbers one of them holds.
+# The worked example used a method of tensors that returns how many numbers a tensor holds.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# `sum(... for parameter in model.parameters())` adds up something about each.
+# `sum(... for parameter in model.parameters())` adds up one number per parameter tensor.
 #
 # </details>
 
@@ -177,8 +178,8 @@ check("count_parameters", count_parameters)
 # %% [markdown]
 # ## A first student
 #
-# The student is a network of two small layers. `torch.manual_seed` makes sure that its weights begin at the same
-# random numbers whenever you run the cell. `evaluation.cost` counts parameters as you have just done.
+# The student is a network of two small layers. `torch.manual_seed` gives it the same random first weights whenever
+# you run the cell. `evaluation.cost` counts parameters as you have just done.
 
 # %%
 torch.manual_seed(0)
@@ -190,8 +191,8 @@ print(f"ensemble: {ensemble_size:,} parameters\nstudent:  {student_size:,} param
 print(f"the ensemble is {ensemble_size / student_size:.0f} times as large")
 
 # %% [markdown]
-# **Predict:** it will see every training picture twice, beside the ensemble's soft targets. Of a hundred pictures
-# that it has never seen, how many will it name correctly?
+# **Predict:** the student will see every training image twice, together with the ensemble's soft targets. Of a
+# hundred images that it has never seen, how many will it classify correctly?
 
 # %%
 widgets.predict(
@@ -204,18 +205,20 @@ widgets.predict(
 # %% [markdown]
 # ### Exercise: the share of right answers (easy, 4 minutes)
 #
-# A network gives ten numbers a picture, its **logits**; the class with the largest is its answer. Fill the two
-# gaps: first the answers, one class index for each of the N pictures, then whether each of them is right.
+# A network outputs ten numbers per image, its **logits**. The class with the largest logit is its prediction. Fill
+# the two gaps. The first gives the predictions, one class index for each of the N images. The second says for each
+# prediction whether it is right.
 #
 # <details><summary>Hint 1</summary>
 #
-# `logits` has a row a picture and a column a class: [N, 10]. `argmax` finds where a largest number stands.
+# `logits` has one row per image and one column per class: [N, 10]. `argmax` returns the position of the largest
+# number.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# `argmax(dim=1)` looks along each row. Comparing two tensors with `==` gives True and False, one by one.
+# `argmax(dim=1)` searches each row. `==` compares two tensors element by element and gives True and False.
 #
 # </details>
 
@@ -229,10 +232,10 @@ check("fraction_correct", fraction_correct)
 # %% [markdown]
 # ## Distil
 #
-# One line does it. `distil` takes the ensemble's answers to the training pictures (they come with the course, which
-# saves you the wait) and trains the student to give the same, softened by the temperature. `alpha` says how much
-# the teacher counts; the rest is left to the labels. The other settings were tried out beforehand: {{lesson train_a_teacher}}
-# tells what they mean.
+# One line does it. `distil` takes the ensemble's outputs for the training images, and trains the student to match
+# them at the given temperature. The outputs come with the course, so you needn't wait for them. `alpha` is the weight
+# of the teacher; the labels get the rest. The other settings were tuned beforehand, and {{lesson train_a_teacher}}
+# explains them.
 
 # %%
 settings = {"epochs": 2, "learning_rate": 0.05, "optimizer": "muon", "seed": 0, "progress": False}
@@ -254,8 +257,8 @@ widgets.reveal("00-first-student", round(100 * distilled), unit="pictures")
 # %% [markdown]
 # ## Did the teacher help?
 #
-# To know, train a twin: the same network from the same starting numbers, with the same pictures in the same order,
-# but with the labels alone. That is a **plain** student.
+# To find out, train a twin: the same network with the same first weights, on the same images in the same order, but
+# on the labels alone. This baseline is called the **plain** student.
 
 # %%
 torch.manual_seed(0)
@@ -266,12 +269,12 @@ plain = evaluation.accuracy(evaluation.predict(twin, data.validation, data), dat
 # %% [markdown]
 # ### Exercise: what was gained (easy, 3 minutes)
 #
-# Differences between accuracies are stated in **percentage points**: from 0.90 to 0.92 it is 2 points. Write the
-# whole function this time.
+# Differences between accuracies are stated in **percentage points**: from 0.90 to 0.92 it is 2 points. This time
+# write the whole function.
 #
 # <details><summary>Hint 1</summary>
 #
-# A student that got worse has gained a negative number of points. Which accuracy is taken from which?
+# A student that got worse has gained a negative number of points. Which accuracy do you subtract from which?
 #
 # </details>
 #
@@ -296,15 +299,15 @@ show_here(
 )
 
 # %% [markdown]
-# Most likely the two lie close together, and either may be ahead. After so short a training there is little between
-# them, your numbers differ a bit from those of another machine, and they would differ again with another seed. So
-# this one pair proves nothing yet. In {{lesson distil}} you train enough pairs to tell a gain from luck, and
-# in {{lesson evaluate}} you learn to say how sure you are.
+# Your two accuracies are probably close together, and either may be higher. After such short training the difference
+# is small. Your numbers differ a little from those of another machine, and another seed would change them again. So
+# this one pair proves nothing yet. In {{lesson distil}} you train enough pairs to distinguish a gain from luck. In
+# {{lesson evaluate}} you learn to state how sure you are.
 
 # %% [markdown]
 # ## Quiz
 #
-# Choose an answer, and it says why it is right or wrong. You may change it as often as you like.
+# Choose an answer to see why it is right or wrong. You can change it as often as you like.
 
 # %%
 widgets.quiz(
@@ -369,13 +372,13 @@ widgets.quiz(
 # ## Recap
 #
 # - Five teachers form an **ensemble**, and the ensemble teaches the **student**.
-# - Its **soft targets** hold what labels don't: how much a picture resembles the other classes. A higher
-#   **temperature** brings that out.
-# - A network's size is its number of **parameters**; the first student has a tiny fraction of the ensemble's.
-# - Whether the teacher helped is asked against a **plain** twin, in **percentage points**, and over several seeds.
+# - Its **soft targets** hold what labels don't: how much an image resembles the other classes. A higher
+#   **temperature** makes this visible.
+# - The size of a network is its number of **parameters**. The first student has a tiny fraction of the ensemble's.
+# - Did the teacher help? Compare the student with a **plain** twin, in **percentage points**, over several seeds.
 #
-# Next: {{lesson why_compress}}, why one would want a small network at all, and what the large one costs on
-# your machine.
+# Next: {{lesson why_compress}}, why you would want a small network at all, and what the large one costs on your
+# machine.
 #
 # ## References
 #

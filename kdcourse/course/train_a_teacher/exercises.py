@@ -48,9 +48,9 @@ CROSS_ENTROPY_BY_HAND = Exercise(
     solution=cross_entropy_by_hand,
     gradient=0,
     probes=(
-        Probe((numbers(1, 5, 3), torch.tensor([0, 2, 1, 1, 0])), "for 5 pictures of 3 classes"),
-        Probe((numbers(2, 4, 4), torch.tensor([3, 0, 0, 2])), "for 4 pictures of 4 classes"),
-        Probe((numbers(3, 1, 6), torch.tensor([4])), "for a batch of one picture"),
+        Probe((numbers(1, 5, 3), torch.tensor([0, 2, 1, 1, 0])), "for 5 images of 3 classes"),
+        Probe((numbers(2, 4, 4), torch.tensor([3, 0, 0, 2])), "for 4 images of 4 classes"),
+        Probe((numbers(3, 1, 6), torch.tensor([4])), "for a batch of one image"),
         Probe((huge([1, 0, 0], [0, 0, -1]), torch.tensor([0, 2])), "for logits of 10,000", extreme=True),
         Probe((huge([0, 0, -1]), torch.tensor([2])), "for a logit of -10,000", extreme=True),
     ),
@@ -58,22 +58,22 @@ CROSS_ENTROPY_BY_HAND = Exercise(
         Mistake(
             "sum for mean",
             example=lambda z, y: F.cross_entropy(z, y, reduction="sum"),
-            hint="the loss of a batch is the mean over its pictures, so that its size doesn't grow with the batch.",
+            hint="the loss of a batch is the mean over its images, so that it doesn't grow with the batch size.",
         ),
         Mistake(
             "sign missing",
             example=lambda z, y: -F.cross_entropy(z, y),
-            hint="a log-probability is at most 0; a loss is to be at least 0.",
+            hint="a log-probability is at most 0, but a loss must be at least 0.",
         ),
         Mistake(
             "softmax over the batch",
             example=lambda z, y: -_pick(z.log_softmax(0), y).mean(),
-            hint="each picture's probabilities sum to 1: which axis holds the classes of one picture?",
+            hint="each image's probabilities sum to 1. Which axis holds the classes of one image?",
         ),
         Mistake(
             "softmax left out",
             example=lambda z, y: -_pick(z, y).mean(),
-            hint="logits are no log-probabilities yet: what must be subtracted from each row?",
+            hint="logits aren't log-probabilities yet. What must be subtracted from each row?",
         ),
         Mistake(
             "log left out",
@@ -83,38 +83,38 @@ CROSS_ENTROPY_BY_HAND = Exercise(
         Mistake(
             "softmax twice",
             example=lambda z, y: F.cross_entropy(z.softmax(1), y),
-            hint="a function that takes logits got probabilities, and softens them a second time.",
+            hint="a function that takes logits got probabilities, and applies softmax a second time.",
         ),
         Mistake(
             "every label for every picture",
             example=lambda z, y: -z.log_softmax(1)[:, y].mean(),
-            hint="log_p[:, labels] picks all the labels' columns from every row. How do you pick one entry a row?",
+            hint="log_p[:, labels] picks all the labels' columns from every row. How do you pick one entry per row?",
         ),
         Mistake(
             "all classes averaged",
             example=lambda z, y: -z.log_softmax(1).mean(),
-            hint="only the log-probability of the right class counts. Where do the labels come in?",
+            hint="only the log-probability of the right class counts. Where do you use the labels?",
         ),
         Mistake(
             "divided by the classes too",
             example=lambda z, y: F.cross_entropy(z, y) / z.shape[1],
-            hint="one entry a picture counts, so the mean is over the pictures alone, not over all entries.",
+            hint="one entry per image counts, so take the mean over the images, not over all entries.",
         ),
         Mistake(
             "maximum of each column",
             example=lambda z, y: F.cross_entropy(z - z.max(dim=0).values, y),
-            hint="softmax stays the same when one number is taken from a whole row; yours takes another one from each "
-            "of its entries. Along which axis does max have to look?",
+            hint="softmax doesn't change when the same number is subtracted from a whole row; yours subtracts a "
+            "different one from each entry. Along which axis must max search?",
         ),
         Mistake(
             "one sum for the whole batch",
             example=lambda z, y: -_pick(_shifted(z) - _shifted(z).exp().sum().log(), y).mean(),
-            hint="each picture's probabilities sum to 1 on their own: sum each row, and keep the result [B, 1].",
+            hint="the probabilities of each image sum to 1: sum each row, with a result of shape [B, 1].",
         ),
         Mistake(
             "log of the sum left out",
             example=lambda z, y: -_pick(_shifted(z) - _shifted(z).exp().sum(dim=1, keepdim=True), y).mean(),
-            hint="what is taken from each row is the logarithm of the sum, not the sum itself.",
+            hint="subtract the logarithm of the sum from each row, not the sum itself.",
         ),
         Mistake(
             "bits for nats",
@@ -130,15 +130,15 @@ CROSS_ENTROPY_BY_HAND = Exercise(
         Mistake(
             "largest logit not taken away",
             example=lambda z, y: -_pick(z - z.exp().sum(dim=1, keepdim=True).log(), y).mean(),
-            hint="right for ordinary logits, but exp(10,000) is infinite. Take each row's maximum away before exp.",
+            hint="right for ordinary logits, but exp(10,000) is infinite. Subtract each row's maximum before exp.",
         ),
         Mistake(
             "one maximum for the whole batch",
             example=lambda z, y: (
                 -_pick(z - z.max() - (z - z.max()).exp().sum(dim=1, keepdim=True).log(), y).mean()
             ),
-            hint="right for ordinary logits, but where a picture's logits lie far below another's, all its "
-            "exponentials round to 0. Each row has a maximum of its own.",
+            hint="right for ordinary logits, but if an image's logits are far below another's, all its "
+            "exponentials round to 0. Use the maximum of each row.",
         ),
         Mistake(
             "log of a softmax that is 0",
@@ -192,63 +192,63 @@ MOMENTUM_STEP = Exercise(
         Mistake(
             "gradient for velocity",
             example=lambda w, g, v, lr, m: (w - lr * g, m * v + g),
-            hint="the weight follows the velocity, not this step's gradient alone.",
+            hint="the weight moves by the velocity, not by this step's gradient alone.",
         ),
         Mistake(
             "old velocity used",
             example=lambda w, g, v, lr, m: (w - lr * v, m * v + g),
-            hint="the velocity is renewed first, and the weight then moves by the new one.",
+            hint="update the velocity first. The weight then moves by the new one.",
         ),
         Mistake(
             "velocity not handed on",
             example=lambda w, g, v, lr, m: (w - lr * (m * v + g), v),
-            hint="the weight is right; but the next step needs the new velocity, and gets the old one back.",
+            hint="the weight is right, but you return the old velocity, and the next step needs the new one.",
         ),
         Mistake(
             "velocity forgotten",
             example=lambda w, g, v, lr, m: (w - lr * g, g),
-            hint="the velocity remembers earlier gradients: part of the old one stays in the new one.",
+            hint="the velocity sums up earlier gradients: the new one includes part of the old one.",
         ),
         Mistake(
             "learning rate inside the velocity",
             example=lambda w, g, v, lr, m: (w - (m * v + lr * g), m * v + lr * g),
-            hint="here the velocity adds up plain gradients; where does the learning rate come in?",
+            hint="here the velocity adds up the gradients themselves. Where do you use the learning rate?",
         ),
         Mistake(
             "learning rate twice",
             example=lambda w, g, v, lr, m: (w - lr * (m * v + lr * g), m * v + lr * g),
-            hint="the learning rate stands in one of the two formulas only.",
+            hint="the learning rate appears in only one of the two formulas.",
         ),
         Mistake(
             "velocity pointing downhill",
             example=lambda w, g, v, lr, m: (w + m * v - lr * g, m * v - lr * g),
-            hint="here the velocity adds up plain gradients, uphill as they are; learning rate and minus sign come "
-            "in where the weight moves.",
+            hint="here the velocity adds up the gradients with their own sign. The learning rate and the minus sign "
+            "belong in the formula of the weight.",
         ),
         Mistake(
             "gradient weighed by 1 - momentum",
             example=lambda w, g, v, lr, m: (w - lr * (m * v + (1 - m) * g), m * v + (1 - m) * g),
-            hint="that is a running mean, as Adam keeps one; here the whole gradient is added.",
+            hint="that is a running mean, as in Adam; here you add the whole gradient.",
         ),
         Mistake(
             "uphill",
             example=lambda w, g, v, lr, m: (w + lr * (m * v + g), m * v + g),
-            hint="the gradient points to where the loss grows.",
+            hint="the gradient points in the direction in which the loss grows.",
         ),
         Mistake(
             "order of the two swapped",
             example=lambda w, g, v, lr, m: (m * v + g, w - lr * (m * v + g)),
-            hint="the weight is to come first, then the velocity.",
+            hint="return the weight first, then the velocity.",
         ),
         Mistake(
             "Nesterov's step",
             example=lambda w, g, v, lr, m: (w - lr * (g + m * (m * v + g)), m * v + g),
-            hint="that looks one step ahead, as Nesterov's method does; the plain one moves by the velocity itself.",
+            hint="that looks one step ahead, as Nesterov's method does. Here the weight moves by the velocity itself.",
         ),
         Mistake(
             "gradient subtracted from the velocity",
             example=lambda w, g, v, lr, m: (w - lr * (m * v - g), m * v - g),
-            hint="there is one minus sign in the two formulas. Which of them has it?",
+            hint="the two formulas have one minus sign between them. Which formula has it?",
         ),
     ),
 )
@@ -289,43 +289,43 @@ def _validation_wrong(
 
 VALIDATION_ACCURACY = Exercise(
     id="validation_accuracy",
-    title="Accuracy on held-out pictures",
+    title="Accuracy on held-out images",
     solution=validation_accuracy,
     fixture=fixtures.validate,
     tell=share,
     probes=(
-        Probe(("train", numbers(5, 12, 6), torch.arange(12) % 3), "for 12 pictures, the model in train mode"),
-        Probe(("eval", numbers(6, 12, 6), torch.arange(12) % 3), "for 12 pictures, the model in eval mode"),
-        Probe(("train", numbers(7, 3, 6), torch.tensor([1, 1, 0])), "for 3 pictures of 3 classes"),
+        Probe(("train", numbers(5, 12, 6), torch.arange(12) % 3), "for 12 images, the model in train mode"),
+        Probe(("eval", numbers(6, 12, 6), torch.arange(12) % 3), "for 12 images, the model in eval mode"),
+        Probe(("train", numbers(7, 3, 6), torch.tensor([1, 1, 0])), "for 3 images of 3 classes"),
     ),
     mistakes=(
         Mistake(
             "model in train mode",
             sign=lambda parts: "train" in parts["the mode in which it called the model"],
             example=_validation_wrong(evaluate=False),
-            hint="the model was called in train mode: dropout throws units away, and BatchNorm learns from "
-            "pictures that it must not learn from. Which method switches that off?",
+            hint="the model ran in train mode: dropout sets units to zero, and BatchNorm stores statistics of "
+            "images that must not change it. Which method switches that off?",
         ),
         Mistake(
             "gradients recorded",
             sign=lambda parts: parts["gradients recorded"] is True,
             example=_validation_wrong(gradient=True),
-            hint="while the model was called, torch recorded what a backward pass would need: memory for nothing.",
+            hint="in the forward pass torch recorded what a backward pass would need. This wastes memory.",
         ),
         Mistake(
             "left in eval mode",
             example=_validation_wrong(afterwards=False),
-            hint="a model that came in train mode goes on training in eval mode. Remember how it came.",
+            hint="a model that came in train mode continues its training in eval mode. Store its mode first.",
         ),
         Mistake(
             "always left in train mode",
             example=_validation_wrong(afterwards=True),
-            hint="a model that came in eval mode is to leave in eval mode. Remember how it came.",
+            hint="a model that came in eval mode must stay in eval mode afterwards. Store its mode first.",
         ),
         Mistake(
             "largest over the wrong axis",
             example=_validation_wrong(lambda z, y: (z.argmax(0) == y).double().mean().item()),
-            hint="logits are [pictures, classes]; which axis does argmax have to look along?",
+            hint="logits are [images, classes]. Along which axis must argmax search?",
         ),
         Mistake(
             "percent for share",
@@ -335,17 +335,17 @@ VALIDATION_ACCURACY = Exercise(
         Mistake(
             "count for share",
             example=_validation_wrong(lambda z, y: float((z.argmax(1) == y).sum())),
-            hint="that is how many are right; which share of the pictures is it?",
+            hint="that is how many are right. Which share of the images is it?",
         ),
         Mistake(
             "errors for hits",
             example=_validation_wrong(lambda z, y: (z.argmax(1) != y).double().mean().item()),
-            hint="that is the share of pictures that are wrong.",
+            hint="that is the share of wrong predictions.",
         ),
         Mistake(
             "loss for accuracy",
             example=_validation_wrong(lambda z, y: F.cross_entropy(z, y).item()),
-            hint="that is the loss; accuracy counts how often the largest logit is the label's.",
+            hint="that is the loss. Accuracy is how often the largest logit is that of the label.",
         ),
     ),
 )
@@ -389,8 +389,8 @@ _SWAPPED = {"overfitting": "underfitting", "underfitting": "overfitting", "fits"
 
 def _three_words(expected: str, found: str) -> str | None:
     if found in _SWAPPED:
-        return f"says {found!r}. Go through the rule for those two lists by hand, in its order."
-    return f"says {found[:40]!r}, which is none of 'overfitting', 'underfitting' and 'fits'."
+        return f"returns {found!r}. Apply the rules to these two lists by hand, in their order."
+    return f"returns {found[:40]!r}, which is none of 'overfitting', 'underfitting' and 'fits'."
 
 
 DIAGNOSE = Exercise(
@@ -418,7 +418,7 @@ DIAGNOSE = Exercise(
             ([2.0, 1.9, 1.75, 1.5], [1.0, 1.05, 1.1, 1.25]), "where the first validation loss is the smallest"
         ),
         Probe(([2.0, 1.0, 0.5, 0.2], [2.1, 1.0, 1.06, 1.13]), "where the validation loss rises slowly"),
-        Probe(([2.0, 1.0, 1.5, 2.2], [2.1, 1.0, 1.6, 2.3]), "where training comes apart"),
+        Probe(([2.0, 1.0, 1.5, 2.2], [2.1, 1.0, 1.6, 2.3]), "where training diverges"),
         Probe(([2.0, 1.85, 1.95, 1.9], [2.2, 2.1, 2.0, 1.95]), "where the training loss goes up and down"),
         Probe(
             ([2.0, 1.0, 0.5, 0.3, 0.32], [2.1, 1.0, 1.1, 1.2, 1.3]),
@@ -429,70 +429,70 @@ DIAGNOSE = Exercise(
         Mistake(
             "words swapped",
             example=lambda t, v: _SWAPPED[_diagnosis(t, v)],
-            hint="a network that learns its training pictures by heart: over or under?",
+            hint="a network that learns its training images by heart: is that over- or underfitting?",
         ),
         Mistake(
             "underfitting asked first",
             example=_underfitting_first,
-            hint="where both conditions hold, the rule asks about overfitting first.",
+            hint="if both conditions hold, the answer is overfitting: its rule comes first.",
         ),
         Mistake(
             "any rise is overfitting",
             example=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] > min(v)),
-            hint="a validation loss wobbles; only 10 % above its minimum counts.",
+            hint="a validation loss goes up and down. Only a rise of at least 10 % above its minimum counts.",
         ),
         Mistake(
             "compared with the first epoch",
             example=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] >= 1.1 * v[0]),
-            hint="the rise is measured from the smallest validation loss, which hardly ever is the first.",
+            hint="the rise is measured from the smallest validation loss, which is hardly ever the first.",
         ),
         Mistake(
             "compared with the epoch before",
             example=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] >= 1.1 * v[-2]),
-            hint="a slow rise adds up: measure it from the smallest validation loss, however long ago that was.",
+            hint="a slow rise adds up: measure it from the smallest validation loss, however many epochs ago.",
         ),
         Mistake(
             "highest for last",
             example=lambda t, v: _diagnosis(
                 t, v, risen=lambda t, v: max(v[v.index(min(v)) :]) >= 1.1 * min(v)
             ),
-            hint="the last validation loss is compared, so a rise that went away again doesn't count.",
+            hint="compare the last validation loss: a rise that went back down doesn't count.",
         ),
         Mistake(
             "gap for rise",
             example=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] >= 1.1 * t[-1]),
-            hint="validation may well stay above training; the rule asks whether it has risen from its own minimum.",
+            hint="the validation loss may stay above the training loss. Has it risen from its own minimum?",
         ),
         Mistake(
             "training not looked at",
             example=lambda t, v: _diagnosis(t, v, falling=lambda t, best: True),
-            hint="where both losses rise, the network isn't learning by heart, it is coming apart. What must the "
+            hint="if both losses rise, the network isn't learning by heart: its training diverges. What must the "
             "training loss have done since the best epoch?",
         ),
         Mistake(
             "training compared with its first epoch",
             example=lambda t, v: _diagnosis(t, v, falling=lambda t, best: t[-1] < t[0]),
-            hint="the last training loss is compared with the one of the best epoch, not with the first.",
+            hint="compare the last training loss with that of the best epoch, not with the first.",
         ),
         Mistake(
             "training compared with the epoch before",
             example=lambda t, v: _diagnosis(t, v, falling=lambda t, best: t[-1] < t[-2]),
-            hint="a training loss wobbles too: the last one is compared with that of the best epoch.",
+            hint="a training loss goes up and down too. Compare the last one with that of the best epoch.",
         ),
         Mistake(
             "underfitting at nine tenths fallen",
             example=lambda t, v: _diagnosis(t, v, slow=lambda t, v: t[-1] > 0.1 * t[0]),
-            hint="underfitting is a last training loss above 90 % of the first: it has fallen by less than a tenth.",
+            hint="underfitting means a last training loss above 90 % of the first: it fell by less than a tenth.",
         ),
         Mistake(
             "underfitting by validation",
             example=lambda t, v: _diagnosis(t, v, slow=lambda t, v: v[-1] > 0.9 * v[0]),
-            hint="whether a network can learn its task at all shows in the training loss.",
+            hint="the training loss shows whether a network can learn its task at all.",
         ),
         Mistake(
             "never underfits",
             example=lambda t, v: _diagnosis(t, v, slow=lambda t, v: False),
-            hint="one of the three answers never comes up in yours.",
+            hint="your function never returns one of the three answers.",
         ),
     ),
 )

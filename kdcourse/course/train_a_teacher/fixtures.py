@@ -1,6 +1,6 @@
-"""The tiny model that answers of this lesson are given.
+"""Build the tiny model on which this lesson's answers are tested.
 
-This file knows no solution, since it runs beside answers that nobody trusts.
+This file holds no solution, since it runs in the same process as untrusted answers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kdcourse.checks.outcomes import ANSWER
 
 
 def validate(answer: Answer, mode: str, images: Tensor, labels: Tensor) -> dict[str, Any]:
-    """Return the accuracy, and in which state the model was called and left."""
+    """Return the accuracy, and the model's state during and after the forward pass."""
     model = Remembering(seed=1).train(mode == "train")
     result = answer(model, images, labels)
     return {

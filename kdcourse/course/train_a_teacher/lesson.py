@@ -13,25 +13,25 @@
 # %% [markdown]
 # # Train a teacher
 #
-# Whatever a student will ever learn from its teacher, the teacher had to learn first, from labelled pictures, step
-# by step. The loop that does it fits on half a page. In this lesson you take it apart, put it together again, run
-# it, watch it go wrong in the two classical ways, and then see how the course's own teachers fared.
+# Whatever a student learns from its teacher, the teacher had to learn first, from labelled images, step by step. The
+# loop for this fits on half a page. In this lesson you take it apart, put it together again and run it. You see
+# training fail in the two typical ways, and look at the training of the course's own teachers.
 #
 # ## Objectives
 #
 # By the end of this lesson you can
 #
-# - say what cross-entropy measures, and compute it so that no number overflows;
+# - say what cross-entropy measures, and compute it without overflow;
 # - write a training step, with momentum, and name the four lines of every training loop;
-# - measure accuracy on held-out pictures without spoiling the network or the result;
+# - measure accuracy on held-out images without changing the network or biasing the result;
 # - read training curves: overfitting, underfitting, or neither.
 #
 # **Builds on:** {{lesson start_here}}: logits, parameters, the three splits.
 #
-# **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works
-# for {{machine_seconds}}.
+# **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works for
+# {{machine_seconds}}.
 #
-# Words that are new to you are in the [glossary](glossary.md).
+# The [glossary](glossary.md) explains words that are new to you.
 
 # %%
 import copy
@@ -58,12 +58,12 @@ def first_pictures(count):
 # %% [markdown]
 # ## How wrong is an answer?
 #
-# A network answers with logits, one number a class; softmax makes probabilities of them. Training needs one number
-# that says how wrong these are. The **cross-entropy** looks at the probability p that the label's class got, and
-# nothing else: the loss is -log p. Sure and right costs nothing, unsure a little, sure and wrong a lot. (`log` is the
-# natural logarithm throughout this course, and its unit is called the **nat**.)
+# A network outputs logits, one number per class, and softmax turns them into probabilities. Training needs one number
+# that says how wrong these are. The **cross-entropy** uses only p, the probability of the label's class: the loss is
+# -log p. It is near 0 for a confident right answer, small for an unsure one, and large for a confident wrong one.
+# (`log` is the natural logarithm throughout this course, and its unit is called the **nat**.)
 #
-# Here are three answers to a picture whose label is class 0, as a worked example.
+# As a worked example, here are three answers to an image whose label is class 0.
 
 # %%
 answers = torch.tensor([[4.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.0, 4.0, 0.0]])
@@ -72,8 +72,8 @@ for name, logits in zip(("sure and right", "unsure", "sure and wrong"), answers,
     print(f"{name:14}: p = {probability:.2f}, -log p = {-math.log(probability):.2f} nats")
 
 # %% [markdown]
-# **Predict:** a network that has not learned anything yet gives all ten classes about the same probability. What
-# is its cross-entropy, then?
+# **Predict:** a network that has not learned anything yet gives all ten classes about the same probability. What is
+# its cross-entropy?
 
 # %%
 widgets.predict(
@@ -87,8 +87,8 @@ widgets.predict(
 widgets.reveal("02-untrained", round(math.log(10), 2), unit="nats")
 
 # %% [markdown]
-# Each of the ten classes gets p = 1/10, and -log(1/10) is log(10). So much for the theory. A network fresh from
-# the random number generator prefers this class or that a little, but comes close:
+# Each of the ten classes gets p = 1/10, and -log(1/10) is log(10). That is the theory. A network with random weights
+# gives some classes a little more than others, but comes close:
 
 # %%
 torch.manual_seed(0)
@@ -102,13 +102,14 @@ claim(
 )
 
 # %% [markdown]
-# Keep log(10) in mind. A loss that stays there means that nothing is being learned.
-#
+# Remember log(10). A loss that stays there means that the network learns nothing.
+
+# %% [markdown]
 # ## Logarithms of tiny probabilities
 #
-# Computed as it is written, log(softmax(z)) breaks: the exponential of a large logit is infinite. But softmax doesn't
-# change when the same number is taken from all logits of a picture. So take their maximum, after which no exponential
-# is larger than 1, and never leave the logarithm:
+# If you compute log(softmax(z)) as it is written, it fails: the exponential of a large logit is infinite. But softmax
+# doesn't change when you subtract the same number from all logits of an image. So subtract their maximum: then no
+# exponential is larger than 1. And compute the logarithm directly, without the probability:
 #
 # log p_c = (z_c - m) - log(sum over k of exp(z_k - m)), where m is the largest of the z.
 
@@ -120,21 +121,21 @@ print("after taking the largest:", (large - large.max()).exp())
 # %% [markdown]
 # ### Exercise: cross-entropy by hand (medium, 8 minutes)
 #
-# `logits` has a row a picture and a column a class, [B, C]; `labels` holds the B right classes. Fill the three gaps:
-# each row less its own maximum; from that the log-probabilities; and in the end the loss, the mean over the pictures.
-# The line between, which picks the label's entry from every row, is there already.
+# `logits` has one row per image and one column per class, [B, C]; `labels` holds the B right classes. Fill the three
+# gaps: each row minus its own maximum; from that the log-probabilities; and at the end the loss, the mean over the
+# images. The line in between is given. It picks the label's entry from every row.
 #
 # <details><summary>Hint 1</summary>
 #
-# `logits.max(dim=1, keepdim=True).values` is the largest of each row, of shape [B, 1], so that it can be taken from
-# a [B, C] tensor. `sum` has the same two arguments.
+# `logits.max(dim=1, keepdim=True).values` is the largest of each row. Its shape is [B, 1], so that you can subtract
+# it from a [B, C] tensor. `sum` has the same two arguments.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# The formula above, with `shifted` for z - m: `shifted - (...).log()`, where the sum of the exponentials of each row
-# stands between the parentheses.
+# Use the formula above, with `shifted` for z - m: `shifted - (...).log()`. Between the parentheses is the sum of the
+# exponentials of each row.
 #
 # </details>
 
@@ -148,10 +149,11 @@ check("cross_entropy_by_hand", cross_entropy_by_hand)
 # %% [markdown]
 # ## A step downhill
 #
-# Now that wrong is a number, make it smaller. The **gradient** says for every parameter how the loss changes when
-# that parameter grows a little. So go the other way, by the gradient times the **learning rate**.
+# The loss says how wrong the network is; now make it smaller. The **gradient** says, for every parameter, how the
+# loss changes when that parameter grows a little. So move each parameter the other way, by the gradient times the
+# **learning rate**.
 #
-# One weight is enough to see it. Let the loss be (w - 3)^2, whose gradient is 2 (w - 3), and start at w = 0.
+# One weight is enough to see it. Let the loss be (w - 3)^2, with the gradient 2 (w - 3), and start at w = 0.
 
 # %%
 weight, learning_rate = 0.0, 0.1
@@ -161,16 +163,16 @@ for step in range(1, 6):
     print(f"step {step}: gradient {gradient:6.2f}, weight {weight:.2f}")
 
 # %% [markdown]
-# The steps grow shorter as the slope does. A network's loss has long gentle slopes, and every batch of pictures gives
-# a slightly different gradient. **Momentum** (Polyak 1964) helps with both: the weight rolls on. It keeps
-# a **velocity**, which loses a little at every step and gains the new gradient. How much of the old velocity stays is
-# a number from 0 to 1, called momentum as well:
+# The steps get shorter as the slope gets smaller. The slope of a network's loss is often small over long distances,
+# and every batch of images gives a slightly different gradient. **Momentum** (Polyak 1964) helps with both. It keeps
+# a **velocity**. At every step the velocity shrinks a little, and the new gradient is added. How much of the old
+# velocity remains is a number from 0 to 1, also called momentum:
 #
 # - velocity = momentum * velocity + gradient
 # - weight = weight - learning_rate * velocity
 #
-# **Predict:** the gradient stays the same for a long time, and momentum is 0.9. How many times as long does a step
-# get as it would be without momentum?
+# **Predict:** the gradient stays the same for a long time, and momentum is 0.9. How many times as long as without
+# momentum does a step become?
 
 # %%
 widgets.predict(
@@ -187,17 +189,18 @@ for _ in range(200):
 widgets.reveal("02-momentum", round(velocity, 3), unit="times")
 
 # %% [markdown]
-# The velocity is the new gradient, plus 0.9 of the one before, plus 0.9 times 0.9 of the one before that, and so on;
-# for equal gradients that adds up to 1 / (1 - 0.9) of them. Where the slope keeps its direction, steps grow long;
-# where it changes from batch to batch, gradients cancel.
-#
+# The velocity is the new gradient, plus 0.9 of the one before, plus 0.9 times 0.9 of the one before that, and so on.
+# For equal gradients the sum is 1 / (1 - 0.9) of them. If the slope keeps its direction, the steps become long. If it
+# changes from batch to batch, gradients cancel.
+
+# %% [markdown]
 # ### Exercise: a step with momentum (easy, 4 minutes)
 #
-# Put the two formulas into the two gaps. Give back new tensors; those that came in stay as they are.
+# Put the two formulas into the two gaps. Return new tensors, and don't change the inputs.
 #
 # <details><summary>Hint 1</summary>
 #
-# The velocity comes first, and the weight moves by the new one.
+# Compute the velocity first. The weight moves by the new velocity.
 #
 # </details>
 
@@ -211,15 +214,15 @@ check("momentum_step", momentum_step)
 # %% [markdown]
 # ## The loop
 #
-# Everything else is repetition. Take a **batch** of pictures, and
+# The rest is repetition. Take a **batch** of images, and
 #
-# 1. ask the network about them,
+# 1. run a forward pass,
 # 2. compute the loss,
-# 3. compute the gradient, from nothing: `zero_grad`, then `backward`,
+# 3. compute the gradient, from zeroed gradients: `zero_grad`, then `backward`,
 # 4. take a step.
 #
-# One pass over all training pictures is an **epoch**. The learning rate isn't the same throughout: it rises, so that
-# the first steps, which know little, are short, and then falls to nothing, so that the last ones settle.
+# One pass over all training images is an **epoch**. The learning rate isn't constant. It rises, so that the first
+# steps of an untrained network are short. Then it falls to zero, so that the weights settle.
 
 # %%
 for percent in (0, 10, 20, 60, 100):
@@ -228,9 +231,10 @@ for percent in (0, 10, 20, 60, 100):
     )
 
 # %% [markdown]
-# Here is the whole of it; the comments count the four lines. `Batches` hands out the pictures in another order each
-# epoch. The optimizer takes the step, with momentum 0.9, as in your exercise but for a refinement by Nesterov; its
-# **weight decay** pulls weights a little towards zero. And before each step the learning rate is set.
+# Here is the whole loop; the comments number the four lines. `Batches` returns the images in another order in each
+# epoch. The optimizer takes the step, with momentum 0.9. It does the same as your exercise, except for a refinement
+# by Nesterov. Its **weight decay** moves all weights a little towards zero. Before each step the learning rate is
+# set.
 
 
 # %%
@@ -255,7 +259,7 @@ def train_by_hand(model, data, *, epochs, learning_rate):
 
 
 # %% [markdown]
-# Now let it train a network with two small layers.
+# Now train a network of two small layers with it.
 
 # %%
 few = first_pictures(5000)
@@ -271,12 +275,12 @@ claim(
 )
 
 # %% [markdown]
-# The course trains with `training.fit`. It adds what one wants in earnest: a progress bar, validation after each epoch,
-# the number format that is fastest on your machine, checkpoints from which an interrupted run goes on, and clear
-# words when a run falls apart. The four lines are the same: open a new cell, run `training.fit??` in it, and find them
-# in the source.
+# The course trains with `training.fit`. It adds what you want in practice: a progress bar, validation after each
+# epoch, the fastest number format on your machine, checkpoints for continuing an interrupted run, and clear errors
+# when training diverges. The four lines are the same: open a new cell, run `training.fit??`, and find them in the
+# source.
 #
-# Then let both train the same network, from the same start, on the same pictures.
+# Now train the same network with it, from the same first weights, on the same images.
 
 # %%
 settings = {"batch_size": 100, "learning_rate": 0.1, "seed": 0, "progress": False}
@@ -296,13 +300,13 @@ claim(
 # %% [markdown]
 # ## Asking about new pictures
 #
-# A network may know its training pictures by heart. What counts is what it says of others, so some pictures were held
-# back, the **validation split**. Asking sounds harmless, but two things can go wrong.
+# A network may know its training images by heart. What counts is its accuracy on other images, so some were held
+# back, the **validation split**. Measuring it sounds harmless, but two things can go wrong.
 #
-# Some layers behave differently while a network trains: dropout switches units off at random, and BatchNorm
-# normalises by the pictures of the batch and **keeps** their statistics. `model.eval()` says that this is
-# not training, `model.train()` that it is. And torch notes down every operation for a gradient that nobody will ask
-# for, unless `torch.no_grad()` tells it not to.
+# First, some layers behave differently during training: dropout sets units to zero at random, and BatchNorm
+# normalises by the images of the batch and **stores** their statistics. `model.train()` sets train mode,
+# `model.eval()` sets eval mode. Second, torch records every operation for a gradient that you won't need, unless you
+# use `torch.no_grad()`.
 
 # %%
 shipped = teachers.load_teachers(teachers.shipped_folder(), data)  # the course's five: name, network, notes
@@ -327,25 +331,26 @@ claim(
 )
 
 # %% [markdown]
-# Each BatchNorm layer keeps three things: the mean and the variance of what it saw, and how many batches it has seen.
-# All of them have changed, in every layer.
-#
+# Each BatchNorm layer stores three things: the mean and the variance of its inputs, and the number of batches. All
+# three have changed, in every layer.
+
+# %% [markdown]
 # ### Exercise: accuracy on held-out pictures (medium, 7 minutes)
 #
-# Write the whole function: ask the model in eval mode and without gradient, and return the share of pictures, 0 to 1,
-# whose largest logit is their label's. Leave the model in the mode in which it came: a network in the middle
-# of its training must not go on in eval mode.
+# Write the whole function. Run the model in eval mode and without gradient. Return the share of images, 0 to 1, whose
+# largest logit is that of their label. Leave the model in the mode in which it came: a network that is still training
+# must not continue in eval mode.
 #
 # <details><summary>Hint 1</summary>
 #
-# `model.training` is True in train mode; remember it first. `model.train(mode)` takes True or False.
+# `model.training` is True in train mode; store it first. `model.train(mode)` takes True or False.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# Five lines: remember the mode, `model.eval()`, `with torch.no_grad():` the answers by `argmax(dim=1)`, the mode back,
-# and the share as in {{lesson start_here}}.
+# Five lines: store the mode; `model.eval()`; `with torch.no_grad():` the predictions by `argmax(dim=1)`; restore the
+# mode; return the share as in {{lesson start_here}}.
 #
 # </details>
 
@@ -359,13 +364,13 @@ check("validation_accuracy", validation_accuracy)
 # %% [markdown]
 # ## A small teacher, for real
 #
-# Time to train something with eyes. A teacher of this course is a residual network (He and others 2016): three stages
-# of convolutions, with shortcuts around them. Below is a narrower sister, which sees a part of the pictures, a few
-# times, each time a little shifted or mirrored (**augmentation**). The optimizer is Muon (Jordan and others 2024),
-# with which the teachers were trained, too: it has a velocity as well, but evens it out, so that the step is about
-# as long in every direction of a layer. Such a step takes more time, but fewer are needed.
+# Now train a convolutional network. A teacher of this course is a residual network (He and others 2016): three stages
+# of convolutions, with shortcuts around them. Below is a narrower version. It sees part of the images, a few times,
+# each time a little shifted or mirrored (**augmentation**). The optimizer is Muon (Jordan and others 2024), as for
+# the teachers. It has a velocity too, but equalises it, so that the step is about as long in every direction of a
+# layer. Such a step takes more time, but fewer steps are needed.
 #
-# **Predict:** of a hundred pictures that it hasn't seen, how many will it name correctly?
+# **Predict:** of a hundred images that it hasn't seen, how many will it classify correctly?
 
 # %%
 widgets.predict(
@@ -403,8 +408,8 @@ widgets.reveal("02-small-teacher", round(100 * small_history.last.validation_acc
 # %% [markdown]
 # ## Two ways to go wrong
 #
-# **Predict:** a large network of linear layers sees the same few hundred pictures again and again. The loss on these
-# pictures falls to almost nothing. And the loss on the validation pictures?
+# **Predict:** a large network of linear layers sees the same few hundred images again and again. The loss on these
+# images falls to almost nothing. What does the loss on the validation images do?
 
 # %%
 widgets.predict(
@@ -414,9 +419,10 @@ widgets.predict(
 )
 
 # %% [markdown]
-# Three runs of one and the same network: on a few pictures; on the same ones with tiny steps, at a learning rate far
-# too low; and on many more pictures. In the figure, each run has its colour and its marker; a solid line is the
-# validation split, a dashed one the training pictures. A step up the left axis multiplies the loss.
+# Train the same network three times: on a few images; on the same ones with tiny steps, at a learning rate far too
+# low; and on many more images. In the figure, each run has its own colour and marker. Solid lines are the validation
+# split, dashed lines the training images. The left axis is logarithmic: equal distances multiply the loss by the same
+# factor.
 
 # %%
 runs = {
@@ -460,10 +466,10 @@ turned = "falls, then rises" if risen > 1.1 else "falls, then stays where it is"
 widgets.reveal("02-few-pictures", turned)
 
 # %% [markdown]
-# The first is **overfitting**, the second **underfitting**. Look at the accuracy of the overfitting run, too: it hardly
-# suffers. The network makes about as many mistakes as before, but it is ever more **sure** of them, and being sure
-# and wrong is what cross-entropy punishes. A teacher that is sure of everything has little to tell a student;
-# {{lesson ensembles}} measures this, and {{lesson soft_targets}} softens it.
+# The first run is **overfitting**, the second **underfitting**. Look at the accuracy of the overfitting run, too: it
+# hardly falls. The network makes about as many mistakes as before, but with more and more **confidence**, and
+# cross-entropy is large for confident mistakes. A teacher that is confident in everything tells a student little more
+# than the label. {{Lesson ensembles}} measures this confidence, and {{lesson soft_targets}} softens it.
 
 # %%
 best = validation_loss.index(min(validation_loss))
@@ -476,8 +482,8 @@ claim(
 
 # %% [markdown]
 # What helps? Against underfitting: a larger learning rate, more steps, a larger network. Against overfitting: above
-# all, more pictures. Where there are no more, augmentation makes new views of the old ones, weight decay keeps
-# weights small, and a smaller network can't learn as much by heart. Soft targets help as well, as you will see.
+# all, more images. If there are no more, augmentation makes new views of the old ones. Weight decay keeps weights
+# small, and a smaller network can't learn as much by heart. Soft targets help as well, as you will see.
 
 # %%
 many = curves["20,000 pictures"]
@@ -496,15 +502,15 @@ claim(
 # %% [markdown]
 # ### Exercise: a diagnosis (medium, 8 minutes)
 #
-# Write a function that looks at two lists, the training and the validation loss after each epoch, and says
-# `"overfitting"`, `"underfitting"` or `"fits"`. This is its rule, in this order:
+# Write a function that takes two lists, the training and the validation loss after each epoch, and returns
+# `"overfitting"`, `"underfitting"` or `"fits"`. Apply these rules in this order:
 #
 # 1. `"overfitting"`, if the last validation loss is at least 10 % above the smallest one, **and** the last training
-#    loss is below the training loss of the epoch that had the smallest validation loss;
+#    loss is below the training loss of the epoch with the smallest validation loss;
 # 2. `"underfitting"`, if the last training loss is still above 90 % of the first one;
 # 3. `"fits"` otherwise.
 #
-# When it passes, try it on the runs above, in a new cell: does it say of each what you would say?
+# When it passes, try it on the runs above, in a new cell. Does it agree with you about each run?
 # `diagnose(few_pictures.column("train_loss"), few_pictures.column("validation_loss"))`
 #
 # <details><summary>Hint 1</summary>
@@ -516,8 +522,8 @@ claim(
 #
 # <details><summary>Hint 2</summary>
 #
-# At least 10 % above the smallest is at least 1.1 times the smallest. Two `if`s, each with a `return`, and one
-# `return` after them are enough; the first `if` joins its two conditions by `and`.
+# At least 10 % above the smallest is at least 1.1 times the smallest. You need two `if`s, each with a `return`, and
+# one `return` after them. The first `if` joins its two conditions by `and`.
 #
 # </details>
 
@@ -531,11 +537,11 @@ check("diagnose", diagnose)
 # %% [markdown]
 # ## The course's teachers
 #
-# Five networks were trained as the small one just was, only more: they are wider, learned from all training pictures
-# and for more epochs (teacher 1 for a few more than the others), and patches of their pictures were erased as well.
-# What happened, epoch by epoch, was stored beside their weights.
+# Five networks were trained like the small one, but they are wider, and learned from all training images and for more
+# epochs (teacher 1 for a few more than the others). Their augmentation also erased patches of the images. The history
+# of each training, epoch by epoch, was stored with the weights.
 #
-# **Predict:** after its first epoch, which pictures did teacher 1 name correctly more often?
+# **Predict:** on which images was teacher 1 more accurate after its first epoch?
 
 # %%
 widgets.predict(
@@ -568,10 +574,10 @@ claim(
 widgets.reveal("02-first-epoch", f"the one on {higher} pictures")
 
 # %% [markdown]
-# That is no miracle, for two reasons. The training figure is a mean over the epoch, in which the network began as a
-# beginner; the validation figure is taken at its end. And training pictures were shifted, mirrored and partly erased,
-# while validation pictures are whole: training was the harder task. Later the lines cross. Is that overfitting? By the
-# rule of your exercise it isn't.
+# Surprised? There are two reasons. The training accuracy is a mean over the whole epoch, and the network began it
+# untrained, but the validation accuracy is measured at the end. And training images were shifted, mirrored and partly
+# erased, while validation images are whole, so training was the harder task. Later the lines cross. Is that
+# overfitting? By the rule of your exercise it isn't.
 
 # %%
 risen = [
@@ -584,7 +590,7 @@ claim(
 )
 
 # %% [markdown]
-# Are these curves those of the weights on your disk? Ask.
+# Do these curves belong to the weights on your disk? Check it.
 
 # %%
 teacher = shipped[0][1]
@@ -610,10 +616,10 @@ claim(
 )
 
 # %% [markdown]
-# One rule of this course shows in these curves, though you may not see it: a result is always the **last** epoch's. It
-# is tempting to report the best one. But picking the best of many looks picks luck too, and the validation pictures,
-# looked at often enough, become training pictures of a kind. Settings were chosen on the validation split, and the
-# test split was asked once, at the very end.
+# These curves also follow a rule of this course: a result is always that of the **last** epoch. It is tempting to
+# report the best one. But the best of many epochs is partly the luckiest. And if you choose by the validation images
+# often enough, they become a kind of training images. Settings were chosen on the validation split, and the test
+# split was used once, at the very end.
 
 # %% [markdown]
 # ## Quiz
@@ -711,14 +717,16 @@ widgets.quiz(
 # %% [markdown]
 # ## Recap
 #
-# - **Cross-entropy** is -log of the label's probability; guessing among C classes costs log C. Compute it in log space.
-# - A loop has four lines: ask, loss, gradient, step. **Momentum** adds up gradients; the learning rate rises and falls.
-# - Held-out pictures are asked about in **eval mode** and without gradient.
-# - **Overfitting:** training loss low, validation loss rising. **Underfitting:** not even the training loss falls. More
-#   pictures help against the first, more learning against the second.
+# - **Cross-entropy** is -log of the label's probability. Guessing among C classes costs log C. Compute it in log
+#   space.
+# - A training loop has four lines: forward pass, loss, gradient, step. **Momentum** adds up gradients; the learning
+#   rate rises and falls.
+# - Measure accuracy on held-out images in **eval mode** and without gradient.
+# - **Overfitting:** training loss low, validation loss rising. **Underfitting:** not even the training loss falls.
+#   More images help against the first, more training against the second.
 # - Results are those of the **last** epoch.
 #
-# Next: {{lesson ensembles}}, why five such teachers know more than the best of them.
+# Next: {{lesson ensembles}}, why five such teachers together are better than the best of them.
 #
 # ## References
 #
@@ -726,10 +734,10 @@ widgets.quiz(
 #   https://doi.org/10.1214/aoms/1177729586
 # - Boris T. Polyak (1964). Some Methods of Speeding up the Convergence of Iteration Methods. USSR Computational
 #   Mathematics and Mathematical Physics 4. https://doi.org/10.1016/0041-5553(64)90137-5
-# - Ilya Sutskever, James Martens, George Dahl, Geoffrey Hinton (2013). On the Importance of Initialization and Momentum
-#   in Deep Learning (with Nesterov's refinement). https://proceedings.mlr.press/v28/sutskever13.html
-# - Sergey Ioffe, Christian Szegedy (2015). Batch Normalization: Accelerating Deep Network Training by Reducing Internal
-#   Covariate Shift. https://arxiv.org/abs/1502.03167
+# - Ilya Sutskever, James Martens, George Dahl, Geoffrey Hinton (2013). On the Importance of Initialization and
+#   Momentum in Deep Learning (with Nesterov's refinement). https://proceedings.mlr.press/v28/sutskever13.html
+# - Sergey Ioffe, Christian Szegedy (2015). Batch Normalization: Accelerating Deep Network Training by Reducing
+#   Internal Covariate Shift. https://arxiv.org/abs/1502.03167
 # - Kaiming He, Xiangyu Zhang, Shaoqing Ren, Jian Sun (2016). Deep Residual Learning for Image Recognition.
 #   https://arxiv.org/abs/1512.03385
 # - Leslie N. Smith, Nicholay Topin (2018). Super-Convergence: Very Fast Training of Neural Networks Using Large

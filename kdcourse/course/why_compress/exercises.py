@@ -25,7 +25,7 @@ WEIGHT_MEGABYTES = Exercise(
     id="weight_megabytes",
     title="How many megabytes the weights take",
     solution=weight_megabytes,
-    # An even number more: half a byte is half a byte still.
+    # Add an even number, so that half a byte stays half a byte.
     vary=lambda draw, n, bits: (n + 2 * draw.whole(1, 1 + n // 8), bits),
     probes=(
         Probe((1_000_000, 32), "for a million parameters of 32 bits"),
@@ -50,42 +50,42 @@ WEIGHT_MEGABYTES = Exercise(
         Mistake(
             "bytes for megabytes",
             example=lambda n, bits: n * bits / 8,
-            hint="that is in bytes; megabytes were asked for.",
+            hint="that is in bytes. Return megabytes.",
         ),
         Mistake(
             "kilobytes",
             example=lambda n, bits: n * bits / 8 / 1e3,
-            hint="mega is a million, kilo a thousand.",
+            hint="mega is a million; kilo is a thousand.",
         ),
         Mistake(
             "always four bytes",
             example=lambda n, bits: n * 4 / 1e6,
-            hint="it takes every parameter for a float32; how wide one is, bits says.",
+            hint="that assumes float32 for every parameter. The argument bits gives the size of each.",
         ),
         Mistake(
             "multiplied by eight",
             example=lambda n, bits: n * bits * 8 / 1e6,
-            hint="from bits to bytes, is it times eight or divided by eight?",
+            hint="from bits to bytes, do you multiply or divide by eight?",
         ),
         Mistake(
             "whole megabytes",
             example=lambda n, bits: float(n * bits // 8 // 1_000_000),
-            hint="// throws away what comes after the point, and a small student is all behind the point.",
+            hint="// drops everything after the decimal point, and a small student has less than 1 MB.",
         ),
         Mistake(
             "whole bytes a parameter",
             example=lambda n, bits: n * (bits // 8) / 1e6,
-            hint="a parameter of 4 bits takes half a byte: two share one.",
+            hint="a parameter of 4 bits takes half a byte: two of them fit in one byte.",
         ),
         Mistake(
             "whole bytes",
             example=lambda n, bits: n * bits // 8 / 1e6,
-            hint="// throws away the half byte that an odd number of 4-bit parameters needs.",
+            hint="// drops the half byte that an odd number of 4-bit parameters needs.",
         ),
         Mistake(
             "rounded",
             example=lambda n, bits: round(n * bits / 8 / 1e6, 2),
-            hint="a small student has hundredths of a megabyte: leave rounding to whoever prints it.",
+            hint="a small student has hundredths of a megabyte, so don't round here.",
         ),
     ),
 )
@@ -130,17 +130,17 @@ CONV_MACS = Exercise(
         Mistake(
             "picture forgotten",
             example=lambda i, o, k, h, w: i * o * k**2,
-            hint="that is how many weights there are; the window is used again at every pixel.",
+            hint="that is the number of weights. The window is used again at every pixel.",
         ),
         Mistake(
             "padding forgotten",
             example=lambda i, o, k, h, w: i * o * k**2 * (h - k + 1) * (w - k + 1),
-            hint="the padding keeps the size: how many pixels does the output have?",
+            hint="the padding keeps the size. How many pixels does the output have?",
         ),
         Mistake(
             "input channels missing",
             example=lambda i, o, k, h, w: o * k**2 * h * w,
-            hint="each output pixel looks at a window in every input channel.",
+            hint="each output pixel uses a window in every input channel.",
         ),
         Mistake(
             "output channels missing",
@@ -150,22 +150,22 @@ CONV_MACS = Exercise(
         Mistake(
             "channels added",
             example=lambda i, o, k, h, w: (i + o) * k**2 * h * w,
-            hint="every output channel looks at every input channel: how many pairs are that?",
+            hint="every output channel uses every input channel. How many pairs are there?",
         ),
         Mistake(
             "bias counted",
             example=lambda i, o, k, h, w: (i * k**2 + 1) * o * h * w,
-            hint="this convolution has no bias, and adding one would be no multiplication.",
+            hint="this convolution has no bias, and adding one would need no multiplication.",
         ),
         Mistake(
             "picture taken for a square",
             example=lambda i, o, k, h, w: i * o * k**2 * h * h,
-            hint="a picture may be wider than high.",
+            hint="an image may be wider than it is high.",
         ),
         Mistake(
             "window added to the picture",
             example=lambda i, o, k, h, w: i * o * (k**2 + h * w),
-            hint="the whole window is gone through at every pixel: is that a sum or a product?",
+            hint="the whole window is used at every pixel. Is that a sum or a product?",
         ),
     ),
 )
@@ -185,7 +185,7 @@ def median_latency(seconds: list[float]) -> float:
 
 MEDIAN_LATENCY = Exercise(
     id="median_latency",
-    title="A fair time out of many measurements",
+    title="A fair latency from many measurements",
     solution=median_latency,
     probes=(
         Probe(([0.9, 0.5, 0.11, 0.2, 0.8, 0.1, 0.35, 0.14],), "for 8 times, 5 of them after warm-up"),
@@ -197,42 +197,42 @@ MEDIAN_LATENCY = Exercise(
         Mistake(
             "warm-up kept",
             example=lambda s: median(s),
-            hint="the first measurements pay for caches and lazy loading. Are they left out?",
+            hint="the first measurements include caching and lazy loading. Did you leave them out?",
         ),
         Mistake(
             "mean for median",
             example=lambda s: mean(s[3:]),
-            hint="one slow run, when the machine does something else, pulls the mean up. What stands in the middle?",
+            hint="one slow run, when the machine is busy, increases the mean. Which one is in the middle?",
         ),
         Mistake(
             "mean with warm-up",
             example=lambda s: mean(s),
-            hint="two things: the first measurements are warm-up, and one slow run pulls a mean up.",
+            hint="two things: the first measurements are warm-up, and one slow run increases a mean.",
         ),
         Mistake(
             "fastest for typical",
             example=lambda s: min(s[3:]),
-            hint="the shortest time is a lucky one; the one in the middle is asked for.",
+            hint="the shortest time is not typical. Return the one in the middle.",
         ),
         Mistake(
             "not sorted",
             example=lambda s: s[3:][len(s[3:]) // 2],
-            hint="the middle of the list is only the middle of the values when they are in order.",
+            hint="the middle of the list is the middle of the values only if the list is sorted.",
         ),
         Mistake(
             "upper of two in the middle",
             example=lambda s: sorted(s[3:])[len(s[3:]) // 2],
-            hint="an even number of times has two in the middle.",
+            hint="an even number of times has two values in the middle. Take their mean.",
         ),
         Mistake(
             "lower of two in the middle",
             example=lambda s: sorted(s[3:])[(len(s[3:]) - 1) // 2],
-            hint="an even number of times has two in the middle; torch.median takes the lower one.",
+            hint="an even number of times has two values in the middle, and torch.median takes the lower one.",
         ),
         Mistake(
             "sorted before dropping",
             example=lambda s: median(sorted(s)[3:]),
-            hint="after sorting, the first three are the three shortest, no longer the warm-up.",
+            hint="after sorting, the first three are the three shortest times, not the warm-up.",
         ),
         Mistake(
             "last three dropped",
@@ -247,17 +247,17 @@ MEDIAN_LATENCY = Exercise(
         Mistake(
             "two dropped",
             example=lambda s: median(s[2:]),
-            hint="places in a list are counted from 0: which one does the fourth value have?",
+            hint="positions in a list are counted from 0. Which position does the fourth value have?",
         ),
         Mistake(
             "warm-up alone kept",
             example=lambda s: median(s[:3]),
-            hint="[:3] are the first three, the very ones to leave out.",
+            hint="[:3] gives the first three, the ones to leave out.",
         ),
         Mistake(
             "milliseconds",
             example=lambda s: 1000 * median(s[3:]),
-            hint="seconds go in, and seconds are to come out.",
+            hint="the times are in seconds. Return seconds too.",
         ),
     ),
 )

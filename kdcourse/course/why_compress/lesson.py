@@ -13,26 +13,25 @@
 # %% [markdown]
 # # Why compress
 #
-# The ensemble is the best thing we have. So why not simply use it? Because somebody has to pay for it, with every
-# picture, for as long as it is in use. In this lesson you write the bill, on your own machine, and see what
-# compressing saves and what it costs.
+# The ensemble is the most accurate model that we have. So why not simply use it? Because every prediction costs
+# memory, time and energy, for as long as the ensemble is in use. In this lesson you measure these costs on your own
+# machine, and see what compression saves and what it costs.
 #
 # ## Objectives
 #
 # By the end of this lesson you can
 #
-# - say what a network costs in bytes, in multiplications, in working memory and in time, and work out the first two
-#   by hand;
+# - say what a network costs in bytes, multiplications, working memory and time, and calculate the first two by hand;
 # - explain why these costs shrink by different factors, so that a small network is not always a fast one;
-# - measure a latency that deserves the name;
-# - tell the idea that started it all, model compression, and show it at work without a single label.
+# - measure a trustworthy latency;
+# - explain the original idea, model compression, and show that it works without a single label.
 #
 # **Builds on:** {{lesson start_here}}: ensemble, student, parameters.
 #
-# **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works
-# for {{machine_seconds}}.
+# **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works for
+# {{machine_seconds}}.
 #
-# Words that are new to you are in the [glossary](glossary.md).
+# The [glossary](glossary.md) explains words that are new to you.
 
 # %%
 import statistics
@@ -50,14 +49,14 @@ from kdcourse.runs import recorded
 # %% [markdown]
 # ## Who pays
 #
-# Training a network is paid for once. Answering is paid for every time: by the battery of a phone, by the people
-# who wait, by whoever rents the computers. A camera in an orchard has a few megabytes to spare. A shop that sorts
-# every picture its customers upload pays for each of them. That is why a network may be trained as large as you
-# like, and should answer as small as it can.
+# You pay for training once, but for predictions every time: with the battery of a phone, with users' waiting time, or
+# with rented computers. A camera in an orchard has only a few megabytes of free memory. A shop that classifies every
+# image its customers upload pays for each of them. So a network may be as large as you like in training, but should
+# be as small as possible in use.
 #
-# Here are the two between which you would have to choose: the ensemble, and a student that was distilled from it
-# beforehand, with more patience than yours in {{lesson start_here}}. It is another network, too: a small convolutional one, which
-# suits pictures better.
+# Here are two models to choose between. One is the ensemble. The other is a student that was distilled from it
+# beforehand, with more training than yours in {{lesson start_here}}. It is also another network: a small
+# convolutional one, which suits images better.
 
 # %%
 data = fashion_mnist()
@@ -70,8 +69,8 @@ for name, model in contestants.items():
 # %% [markdown]
 # ## Bytes
 #
-# Every parameter has to lie somewhere: in a file, in what a phone downloads, in memory. How much room one takes
-# is a matter of its number format. As a worked example, the last layer of one teacher:
+# Every parameter takes up memory: in a file, in a download, in the computer's memory. How many bytes it takes depends
+# on its number format. As a worked example, here is the last layer of one teacher:
 
 # %%
 teacher = ensemble.members[0]
@@ -83,8 +82,8 @@ print(f"{weights.numel():,} numbers x {bits} bits / 8 = {weights.numel() * bits 
 # %% [markdown]
 # ### Exercise: megabytes of weights (easy, 3 minutes)
 #
-# Fill the two gaps: first the bytes that so many parameters of so many bits take, then the same in megabytes. One
-# megabyte (MB) is a million bytes here, as on the label of a disk; in Python `10**6` or `1e6`.
+# Fill the two gaps. The first gives the bytes of `parameters` numbers of `bits` bits each. The second gives the same
+# in megabytes. One megabyte (MB) is a million bytes here, as on the label of a disk; in Python `10**6` or `1e6`.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -94,8 +93,8 @@ print(f"{weights.numel():,} numbers x {bits} bits / 8 = {weights.numel() * bits 
 #
 # <details><summary>Hint 2</summary>
 #
-# Divide by 8 with `/`, not `//`: a parameter of 4 bits takes half a byte, and `//` would throw half bytes away. The
-# second line is one more division.
+# Divide by 8 with `/`, not `//`: a parameter of 4 bits takes half a byte, and `//` would drop half bytes. The second
+# line is one more division.
 #
 # </details>
 
@@ -107,9 +106,9 @@ from kdcourse.course.why_compress.exercises import weight_megabytes
 check("weight_megabytes", weight_megabytes)
 
 # %% [markdown]
-# The course's own `evaluation.weight_bytes` asks the network itself. It finds a little more than the parameters
-# alone, since a network also keeps numbers that no training step adjusts, such as the running means of its
-# BatchNorm layers.
+# The course's own `evaluation.weight_bytes` adds up what the network stores. The result is a little larger than that
+# of the parameters alone. A network also stores numbers that training doesn't adjust, such as the running means of
+# its BatchNorm layers.
 
 # %%
 for name, model in contestants.items():
@@ -118,8 +117,8 @@ times_smaller = evaluation.weight_bytes(ensemble) / evaluation.weight_bytes(stud
 print(f"the student is {times_smaller:.0f} times smaller")
 
 # %% [markdown]
-# A cheaper number format helps too; rounding weights to fewer bits is called **quantisation**. How far would it
-# get the ensemble?
+# A smaller number format helps too. Rounding weights to fewer bits is called **quantisation**. How small would it
+# make the ensemble?
 
 # %%
 parameters = evaluation.cost(ensemble, data.image_shape, latency=False).parameters
@@ -134,11 +133,11 @@ claim(
 # %% [markdown]
 # ## Multiplications
 #
-# Size says what a network takes up, not what it does. Its work is counted in **multiply-accumulates**, MACs for
-# short: one multiplication, and the addition of its result to a sum. A linear layer needs one MAC for every
-# weight, since each weight is used once a picture.
+# Bytes measure what a network stores, not what it computes. Its work is counted in **multiply-accumulates**, MACs for
+# short. One MAC is a multiplication, and the addition of its result to a sum. A linear layer needs one MAC per
+# weight, since it uses each weight once per image.
 #
-# A convolution is another matter. It uses the same small window of weights again at every pixel.
+# A convolution is different. It uses the same small window of weights again at every pixel.
 #
 # **Predict** before you count: you have seen by which factor the student is smaller. Does its work shrink by the same
 # factor?
@@ -153,22 +152,22 @@ widgets.predict(
 # %% [markdown]
 # ### Exercise: the work of a convolution (medium, 6 minutes)
 #
-# A convolution has `in_channels` channels coming in and `out_channels` going out. Its window is `kernel` pixels
-# high and wide; it moves pixel by pixel (stride 1), and padding keeps the picture's size. For one number that
-# comes out it multiplies the whole window, in every input channel, with its weights and adds everything up.
+# A convolution has `in_channels` input channels and `out_channels` output channels. Its window is `kernel` pixels
+# high and wide. It moves pixel by pixel (stride 1), and padding keeps the image's size. For each output number, it
+# multiplies the whole window, in every input channel, with its weights, and adds everything up.
 #
-# How many MACs does it need for one picture of `height` x `width` pixels? There is no bias.
+# How many MACs does it need for one image of `height` x `width` pixels? There is no bias.
 #
 # <details><summary>Hint 1</summary>
 #
-# Two questions: how many numbers come out? How many MACs does each of them take?
+# Two questions: how many output numbers are there? How many MACs does each of them take?
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# `out_channels * height * width` numbers come out. Each looks at a window in every input channel, and a window has
-# `kernel` rows and `kernel` columns.
+# There are `out_channels * height * width` output numbers. Each uses a window in every input channel, and a window
+# has `kernel` rows and `kernel` columns.
 #
 # </details>
 
@@ -180,9 +179,9 @@ from kdcourse.course.why_compress.exercises import conv_macs
 check("conv_macs", conv_macs)
 
 # %% [markdown]
-# `evaluation.cost` counts the MACs of any network, and any part of a network is a network. So let it go through
-# one teacher part by part: the stem, which is its first convolution, then three stages of several convolutions each.
-# From stage to stage the picture shrinks and the channels grow, as the shapes in the code say (channels, height,
+# `evaluation.cost` counts the MACs of any network, and also of any part of it. So apply it to one teacher part by
+# part: first the stem, which is the first convolution, then three stages of several convolutions each. From stage to
+# stage the feature maps get smaller and the channels more numerous, as the shapes in the code show (channels, height,
 # width).
 
 # %%
@@ -209,10 +208,12 @@ claim(
 )
 
 # %% [markdown]
-# Size and work sit in different places. The last stage holds most of the parameters, but each is used on a tiny
-# picture. The first stage has hardly any, and uses every one of them at hundreds of pixels.
+# Most of the parameters and most of the work are in different places. The last stage holds most of the parameters,
+# but uses each of them on a tiny feature map. The first stage has hardly any, but uses each of them at hundreds of
+# pixels.
 #
-# Now the two contestants, and with them the `mlp_25k` of {{lesson start_here}}, which has linear layers only.
+# Now compare the ensemble and the student. With them is the `mlp_25k` of {{lesson start_here}}, which has only linear
+# layers.
 
 # %%
 contestants["mlp_25k"] = models.build("mlp_25k")
@@ -240,16 +241,18 @@ smaller, same, larger = "no, by a smaller factor", "yes, by about the same", "no
 widgets.reveal("01-macs", smaller if factor < 0.8 else larger if factor > 1.25 else same)
 
 # %% [markdown]
-# So "small" is not one thing. Before you compress, ask which cost hurts: the download, the battery, the wait?
-#
+# So "small" can mean several things. Before you compress, ask which cost matters to you: the download, the battery,
+# or the waiting time?
+
+# %% [markdown]
 # ## Working memory
 #
-# While a network answers, memory holds more than its weights: the numbers that go into a layer and those that come
-# out of it. They may be forgotten once the next layer is done, and the teachers can answer one after the other. So the
-# weights, plus input and output of the largest layer, are about what answering takes at the least.
+# During a forward pass, memory holds more than the weights: it also holds the input and the output of a layer. Both
+# can be freed once the next layer is done, and the teachers can run one after the other. So the least memory that a
+# forward pass needs is about this: the weights, plus input and output of the largest layer.
 #
-# The function below finds that largest layer. How it watches the layers (by hooks, which PyTorch calls whenever a
-# layer has answered) isn't needed later: look at what is printed, first for one picture, then for many at once.
+# The function below finds that largest layer. It uses hooks, functions that PyTorch calls after each layer's forward
+# pass. You won't need them later. Look at the printed numbers, first for one image, then for many at once.
 
 
 # %%
@@ -286,13 +289,14 @@ claim(
 )
 
 # %% [markdown]
-# What a picture becomes on its way depends on its pixels and the channels of the first layers, and there the
-# student is not so much narrower than a teacher.
-#
+# The size of a layer's input and output depends on the pixels of the image and on the channels of the first layers.
+# In those layers the student isn't much narrower than a teacher.
+
+# %% [markdown]
 # ## Time
 #
-# In the end people feel time. **Latency** is how long one picture waits for its answer. Measuring it looks easy:
-# look at the clock, ask, look again. Do it a few times in a row.
+# What users notice in the end is time. **Latency** is how long one image takes to be classified. Measuring it looks
+# easy: read the clock, run the model, read the clock again. Do it a few times in a row.
 
 # %%
 picture = data.normalise(data.validation.images[:1])
@@ -309,21 +313,21 @@ show_here(
 )
 
 # %% [markdown]
-# No two are alike, and the first are often the slowest: memory is set aside, code is loaded, the processor wakes
-# up. That is the **warm-up**, and it doesn't count. Later, a single slow one comes up now and then, when the
-# machine does something else. One such outlier pulls a mean up; the **median**, the value in the middle, stays
-# where it is.
+# No two times are alike, and the first are often the longest, since memory is allocated, code is loaded and the
+# processor speeds up. That is the **warm-up**, and it is left out. Later, a single call is slow now and then, when
+# the machine does something else. One such outlier increases the mean. The **median**, the value in the middle,
+# hardly changes.
 
 # %% [markdown]
 # ### Exercise: a fair latency (medium, 5 minutes)
 #
-# Write the whole function: leave out the first 3 measurements, then take the median of the others. Where two
-# values stand in the middle, their mean counts.
+# Write the whole function: leave out the first 3 measurements, then return the median of the others. If there are two
+# values in the middle, take their mean.
 #
 # <details><summary>Hint 1</summary>
 #
-# Drop the warm-up first, while the times still stand in the order in which they were measured. A slice of a list,
-# `seconds[start:]`, is a new list.
+# Drop the warm-up first, while the times are still in the order of measurement. A slice of a list, `seconds[start:]`,
+# is a new list.
 #
 # </details>
 #
@@ -342,7 +346,8 @@ from kdcourse.course.why_compress.exercises import median_latency
 check("median_latency", median_latency)
 
 # %% [markdown]
-# **Predict:** how many times faster than the ensemble will the student answer, on one processor core of your machine?
+# **Predict:** how many times faster than the ensemble is the student for one image, on one processor core of your
+# machine?
 
 # %%
 widgets.predict(
@@ -353,9 +358,9 @@ widgets.predict(
 )
 
 # %% [markdown]
-# `evaluation.cost` measures as you have just done, only longer: warm-up, many calls, the median. Its
-# **throughput** is the pictures a second when many come at once, which is what a shop pays for. Everybody gets a
-# single processor core, since whatever else your machine is doing disturbs one core less than all of them.
+# `evaluation.cost` measures as you have just done, only longer: warm-up, many calls, the median. It also measures
+# **throughput**, the images per second when many come at once. This is what matters to the shop. Every model gets a
+# single processor core, since other programs on your machine disturb one core less than all of them.
 
 # %%
 threads = torch.get_num_threads()
@@ -383,26 +388,26 @@ show_here("Latency and throughput", "\n".join(lines))
 widgets.reveal("01-faster", saved.times_faster, unit="times")
 
 # %% [markdown]
-# Most machines show a smaller factor than the MACs promise. Starting a layer takes its time however small the layer
-# is, and numbers have to be fetched from memory before they can be multiplied. That is why a latency is measured
-# on the machine that will have to answer, and never worked out from a count.
+# On most machines the factor is smaller than that of the MACs. Starting a layer takes a fixed time, however small the
+# layer is. Numbers must also be fetched from memory before they can be multiplied. So measure latency on the machine
+# that will run the model, and never calculate it from a count.
 
 # %% [markdown]
 # ## The idea: let the ensemble write the labels
 #
-# At the start of this century Rich Caruana and his group built ensembles of very many models of every kind, which
-# did better than the best model among them (Caruana and others 2004), and were far too large to use. Cristian Buciluă,
-# Rich Caruana and Alexandru Niculescu-Mizil (2006) asked: if the ensemble knows the answers, why not let it write them
-# down for a small network?
+# In the early 2000s Rich Caruana and his group built ensembles of very many models of every kind. These were better
+# than the best single model (Caruana and others 2004), but far too large to use. Cristian Buciluă, Rich Caruana and
+# Alexandru Niculescu-Mizil (2006) had an idea: if the ensemble knows the answers, why not let it label the data for a
+# small network?
 #
-# 1. Take pictures **without labels**, as many as you can get; these are the **transfer set**.
-# 2. Ask the ensemble about each of them, once.
-# 3. Train a small network to give the same answers.
+# 1. Take images **without labels**, as many as you can get. They are the **transfer set**.
+# 2. Run the ensemble on each of them, once.
+# 3. Train a small network to give the same outputs.
 #
-# They called it **model compression**. What they compress is not the weights, but what the weights compute. Labels are
-# few and dear; answers of the ensemble are as many as there are pictures.
+# They called it **model compression**. What they compress is not the weights, but the function that the weights
+# compute. Labels are scarce and expensive, but the ensemble can label as many images as you have.
 #
-# Try it in its purest form. Below, a few thousand training pictures lose their labels: every one is called class 0.
+# Try it without any labels. Below, a few thousand training images lose their labels: every one is labelled class 0.
 
 # %%
 labelled = replace(data, train=data.train.subset(torch.arange(3000)))
@@ -418,9 +423,9 @@ widgets.predict(
 )
 
 # %% [markdown]
-# The ensemble is asked, and its answers become **soft targets**: probabilities for all classes. `alpha=1` says that
-# nothing else counts. Two twins, the same network from the same start, learn from labels: one from those blotted
-# out, one from the true ones.
+# The outputs of the ensemble become **soft targets**: probabilities for all classes. `alpha=1` means that the labels
+# have no weight. Two twins, the same network with the same first weights, learn from labels: one from the erased
+# labels, one from the true ones.
 
 # %%
 answers = soft_targets(ensemble, unlabelled.train, unlabelled, progress=False)
@@ -453,15 +458,17 @@ truth = "more than 75" if share > 75 else "about 40" if share > 25 else "about 1
 widgets.reveal("01-no-labels", truth)
 
 # %% [markdown]
-# Later work found better things to hand on than the ensemble's probabilities. Ba and Caruana (2014) took its logits;
-# Hinton, Vinyals and Dean (2015) softened its probabilities by a temperature, and gave the whole idea the name that it
-# has today, **distillation**. {{Lesson soft_targets}} is about both.
-#
+# Later work found better targets than the ensemble's probabilities. Ba and Caruana (2014) used its logits. Hinton,
+# Vinyals and Dean (2015) softened its probabilities by a temperature, and gave the whole idea its present name,
+# **distillation**. {{Lesson soft_targets}} is about both.
+
+# %% [markdown]
 # ## The idea in one picture
 #
-# Back to the two contestants. Beforehand, five students were distilled and five plain twins trained, each pair from
-# the same start, with the labels at hand and with all training pictures. When nothing was left to choose, they were
-# asked about the test pictures, once, and the answers were kept. How much accuracy does the small size cost?
+# Back to the ensemble and the student. For this figure, five students were distilled and five plain twins trained
+# beforehand. Each pair had the same first weights, and used the labels and all training images. When every setting
+# was fixed, all models were evaluated on the test images, once, and the results were stored. How much accuracy does
+# the small size cost?
 
 # %%
 widgets.predict(
@@ -492,11 +499,12 @@ ensemble_accuracy, plain_accuracy, distilled_accuracy = (point.accuracy for poin
 widgets.reveal("01-points-lost", 100 * (ensemble_accuracy - distilled_accuracy), unit="points")
 
 # %% [markdown]
-# Up is better, left is cheaper, and what one would love to have lies up on the left. Mind that the accuracy axis does
-# not begin at zero. The bars are 95 % intervals: over the seeds for the students, over the pictures for the ensemble.
+# Higher is more accurate and further left is cheaper, so the best place is the upper left. Note that the accuracy
+# axis doesn't begin at zero. The bars are 95 % intervals: over the seeds for the students, over the images for the
+# ensemble.
 #
-# Going from the ensemble to the student moves far to the left and a little down. Distilling moves up again, **at no
-# cost at all** to whoever uses the student: same network, same bytes, same time, other weights.
+# The step from the ensemble to the student goes far to the left and a little down. Distilling goes up again, **at no
+# cost at all** for users of the student: same network, same bytes, same time, other weights.
 
 # %%
 compared = record["comparison"]
@@ -515,26 +523,27 @@ claim(
 )
 
 # %% [markdown]
-# Read the two claims together, for this is the honest picture. Most of the saving comes from choosing a small network
-# in the first place; distillation then wins back part of what that lost. How large that part is depends on the
-# task, the student and the settings. Here the plain student is good already, so there is little to win. The rest of
-# the course is about winning it, and about telling whether you did.
-#
+# Read the two claims together. Most of the saving comes from choosing a small network in the first place.
+# Distillation then recovers part of the lost accuracy. How large that part is depends on the task, the student and
+# the settings. Here the plain student is good already, so there is little to gain. In the rest of the course you
+# learn how to gain it, and how to tell whether you did.
+
+# %% [markdown]
 # ## Other ways to pay less
 #
 # | way | what becomes smaller | goes with distillation? |
 # |---|---|---|
-# | a smaller network | bytes, MACs, memory and time, each by a factor of its own | yes: it is the student |
-# | quantisation | bytes; time too, where the processor knows the format | yes, afterwards or during |
-# | pruning | number of weights; time only where whole channels go | yes, afterwards |
+# | a smaller network | bytes, MACs, memory and time, each by a different factor | yes: it is the student |
+# | quantisation | bytes; time too, if the processor supports the format | yes, afterwards or during |
+# | pruning | number of weights; time only if whole channels are removed | yes, afterwards |
 # | distillation | nothing by itself: it makes the smaller network better | – |
 #
-# They add up: Han, Mao and Dally (2016) put pruning and quantisation in a row.
+# You can combine them: Han, Mao and Dally (2016) applied pruning, then quantisation.
 
 # %% [markdown]
 # ## Quiz
 #
-# Choose an answer, and it says why it is right or wrong.
+# Choose an answer to see why it is right or wrong.
 
 # %%
 widgets.quiz(
@@ -617,12 +626,11 @@ widgets.quiz(
 # %% [markdown]
 # ## Recap
 #
-# - A network is paid for with every answer: in **bytes**, **MACs**, **working memory** and **time**.
-# - These shrink by different factors. Weights of early layers are few and work hard; working memory follows the
-#   pixels; time has its own mind and is **measured**, after warm-up, by the median.
-# - **Model compression** lets the ensemble write the answers from which a small network learns. It needs pictures,
-#   not labels.
-# - The small network saves; distillation gives it back part of what it lost, at no cost when it answers.
+# - Every prediction costs **bytes**, **MACs**, **working memory** and **time**.
+# - These shrink by different factors. Early layers have few weights but do much of the work. Working memory depends
+#   on the number of pixels. Time is hard to predict, so it is **measured**: after warm-up, by the median.
+# - In **model compression** a small network learns from the ensemble's outputs. It needs images, not labels.
+# - The small network saves cost. Distillation recovers part of the lost accuracy, at no cost per prediction.
 #
 # Next: {{lesson train_a_teacher}}, where the knowledge comes from: how a teacher is trained.
 #

@@ -150,7 +150,7 @@ def test_a_broken_run_resumes_bit_for_bit(teacher: nn.Module, tmp_path: Path, op
     whole, resumed = net(), net(7)
     told, method = run(whole, teacher, **settings)
 
-    def stop(epoch: int, step: int) -> None:
+    def stop(epoch: int, step: int, loss: float) -> None:
         if (epoch, step) == (1, 3):
             raise Stop
 
