@@ -276,7 +276,7 @@ claim(
 
 # %% [markdown]
 # The course trains with `training.fit`. It adds what you want in practice: a progress bar, validation after each
-# epoch, the fastest number format on your machine, checkpoints for continuing an interrupted run, and clear errors
+# epoch, the number format that suits your machine, checkpoints for continuing an interrupted run, and clear errors
 # when training diverges. The four lines are the same: open a new cell, run `training.fit??`, and find them in the
 # source.
 #
