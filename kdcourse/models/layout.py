@@ -33,6 +33,8 @@ def suits_channels_last(network: nn.Module, images: Tensor) -> bool:
     network = unwrapped(network)
     if type(network).__module__.startswith("kdcourse.") and not isinstance(network, Preprocessed):
         return True
+    if all(parameter.ndim != 4 for parameter in network.parameters()):
+        return False  # no kernels, nothing to gain
     case = (images.shape[1:], images.device, network.training)
     known = _found.setdefault(network, {})
     if case not in known:
