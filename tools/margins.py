@@ -375,7 +375,8 @@ def present(rows: Sequence[dict[str, Any]], lessons: dict[str, list[Stated]]) ->
                         evidence[name] = part | {"low": ends[0], "high": ends[1]}
                 claims.append(claim | {"evidence": evidence})
         kept.append(row | {"claims": claims})
-    return kept
+    order = [*lessons, *(row["lesson"] for row in rows)]
+    return sorted(kept, key=lambda row: order.index(row["lesson"]))
 
 
 def unmeasured(claims: Iterable[Stated], rows: Sequence[dict[str, Any]], least: int = 1) -> list[str]:
@@ -432,7 +433,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         missing = [name for name in SETTINGS if name not in {row["setting"] for row in own}]
         lines += [f"## {lesson}", ""]
         lines += [
-            f"Run under {len(own)} settings" + (f"; not under {', '.join(missing)}." if missing else "."),
+            f"Run under {len(own)} settings" + (f"; not under {'; '.join(missing)}." if missing else "."),
             "",
         ]
         wrong = [fault for fault in faults(own) if "from its bound" not in fault]

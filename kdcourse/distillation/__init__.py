@@ -1,6 +1,6 @@
 """Ensembles, soft targets, and the methods by which a student learns from them."""
 
-from kdcourse.distillation.distil import distil, views_shown
+from kdcourse.distillation.distil import distil
 from kdcourse.distillation.ensemble import (
     Ensemble,
     freeze,
@@ -25,6 +25,7 @@ from kdcourse.distillation.targets import (
     teacher_digest,
     views_cost,
 )
+from kdcourse.distillation.targets.needed import views_shown
 
 __all__ = [
     "Ensemble",

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
-from kdcourse.data import Augmentation, Dataset, SegmentationDataset, View
-from kdcourse.distillation import methods
+from kdcourse.data import Dataset, SegmentationDataset
+from kdcourse.distillation.choice import FIT_ARGUMENTS, check_own, chosen_methods
 from kdcourse.distillation.features import Names, Pair, Tap, Trial, pair_layers
 from kdcourse.distillation.gate import check_teacher
 from kdcourse.distillation.methods import Method, Outputs
 from kdcourse.distillation.objective import Distillation, Layers, OwnObjective, weights_of
-from kdcourse.distillation.targets import SoftTargets, soft_targets
+from kdcourse.distillation.targets import SoftTargets
+from kdcourse.distillation.targets.needed import stored_targets, views_shown
 from kdcourse.distillation.targets.source import OnTheFly, Source, source_of, tapped
 from kdcourse.errors import ArgumentError
-from kdcourse.training import History, Objective, Settings, fit, task_of, usual_precision
+from kdcourse.training import History, Objective, Settings, fit
 from kdcourse.training.guards import own_random_numbers
 
-# What `fit` takes besides settings: how a run is stored and watched.
-_FIT = tuple(
-    name
-    for name, parameter in inspect.signature(fit).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY and name != "objective"
-)
 _DEFAULTS = {"learning_rate": 0.1}
-USUAL = {"labels": "kd", "masks": "pixelwise"}  # the method of each task where none is named
 
 
 def distil(
@@ -104,7 +96,7 @@ def distil(
             "student and teacher are one and the same object, so there is nothing to learn. Build a fresh "
             "student with kdcourse.models.build, or copy.deepcopy the network to distil it into its own twin."
         )
-    run = {name: changes.pop(name) for name in _FIT if name in changes}
+    run = {name: changes.pop(name) for name in FIT_ARGUMENTS if name in changes}
     training = {name: changes.pop(name) for name in Settings.names() if name in changes}
     settings = Settings.of(settings, training if settings is not None else _DEFAULTS | training)
     view_seed = settings.view_seed or 0
@@ -117,7 +109,7 @@ def distil(
         chosen = chosen_methods(method, changes, data)
         needed = any(weights_of(chosen, alpha, weights).values())
     else:
-        _check_own(changes | {"method": method, "alpha": alpha, "weights": weights})
+        check_own(changes | {"method": method, "alpha": alpha, "weights": weights})
         needed = True
     live = needed and settings.augmentation is not None and settings.views is None
     compared = [
@@ -190,121 +182,3 @@ def _prepared(
             )
             method.prepare(own, theirs)
     return pairs
-
-
-def chosen_methods(
-    method: str | Method | Sequence[str | Method] | None,
-    settings: Mapping[str, Any],
-    data: Dataset | SegmentationDataset,
-) -> tuple[Method, ...]:
-    """Build methods, those of the task where none is named, and make sure that they are for this task.
-
-    Raises:
-        ArgumentError: an unknown method or setting, or a method for another task; the right ones are listed.
-    """
-    task = task_of(data)
-    if method is None:
-        method = USUAL[task.name]
-    try:
-        chosen = methods.build(method, **settings)
-    except ArgumentError as error:
-        if "no setting" not in str(error):
-            raise
-        raise ArgumentError(
-            f"{error} Training takes {', '.join(Settings.names())}; `fit` besides {', '.join(_FIT)}."
-        ) from None
-    for one in chosen:
-        if task.name not in one.tasks:
-            raise ArgumentError(
-                f"{one.name} is for {' or '.join(one.tasks)}, and {data.name!r} has {task.has}. Methods for it: "
-                f"{', '.join(methods.names(task.name))}."
-            )
-    return chosen
-
-
-def _check_own(found: Mapping[str, Any]) -> None:
-    """Raise ArgumentError where a method or its settings come with an objective of one's own."""
-    if given := [name for name, value in found.items() if value is not None]:
-        raise ArgumentError(
-            f"An objective of your own is minimised as it is; found {', '.join(given)} beside it. Leave them out, or "
-            f"take a method in its place. Training takes {', '.join(Settings.names())}; `fit` besides "
-            f"{', '.join(_FIT)}."
-        )
-
-
-def stored_targets(
-    teacher: nn.Module | SoftTargets,
-    data: Dataset | SegmentationDataset,
-    shown: tuple[View, ...],
-    *,
-    labelled: bool = True,
-    precision: str = "float32",
-    cache: Path | str | Literal[False] | None = None,
-    progress: bool = True,
-) -> SoftTargets:
-    """Return the teacher's logits that training on ``data.train`` under the views ``shown`` needs: made, or checked.
-
-    Without ``labelled``, labels aren't read to judge the teacher.
-
-    Raises:
-        ArgumentError: a teacher whose answers are broken, targets of other images, of the other task, or that lack a
-            view.
-    """
-    if isinstance(teacher, SoftTargets):
-        _check_targets(teacher, data, shown)
-        return teacher
-    check_teacher(teacher, data.train, data, labels=labelled)
-    precision = _precision_of(teacher, precision)
-    return soft_targets(
-        teacher, data.train, data, views=shown, cache=cache, precision=precision, progress=progress
-    )
-
-
-def _precision_of(teacher: nn.Module, precision: str) -> str:
-    if precision != "auto":
-        return precision
-    weight = next(teacher.parameters(), None)
-    return usual_precision(torch.device("cpu") if weight is None else weight.device)
-
-
-def _check_targets(
-    teacher: SoftTargets, data: Dataset | SegmentationDataset, shown: tuple[View, ...]
-) -> None:
-    """Raise ArgumentError unless these targets are for ``data``, belong to ``data.train`` and hold all views."""
-    task = task_of(data)
-    if teacher.task is not task:
-        raise ArgumentError(
-            f"{data.name!r} has {task.has}, and these soft targets are for data with {teacher.task.has}. Ask the "
-            "teacher about data.train, or pass it itself."
-        )
-    if teacher.split_digest != data.train.digest:
-        raise ArgumentError(
-            f"The soft targets ({len(teacher)} images) were computed for another split than the training "
-            f"split of {data.name!r} ({len(data.train)} images), or for another order of it. Compute them for "
-            "data.train."
-        )
-    lacking = sorted({view.key for view in shown} - {view.key for view in teacher.views})
-    if lacking:
-        raise ArgumentError(
-            f"The soft targets lack {len(lacking)} of the {len(shown)} views that training will show, such as "
-            f"{lacking[0]!r}. Compute them with the same augmentation, view_seed and number of views."
-        )
-
-
-def views_shown(
-    augmentation: Augmentation | None, views: int | None, view_seed: int, epochs: int
-) -> tuple[View, ...]:
-    """Return the different views that ``epochs`` epochs of training show, in their order.
-
-    Raises:
-        ArgumentError: fewer than one epoch or view.
-    """
-    if epochs < 1 or (views is not None and views < 1):
-        raise ArgumentError(
-            "epochs must be at least 1, and views at least 1 or None for a new view every epoch; found "
-            f"epochs={epochs}, views={views}."
-        )
-    if augmentation is None:
-        return (View(),)
-    count = epochs if views is None else min(views, epochs)
-    return tuple(View(augmentation, view_seed, number) for number in range(count))

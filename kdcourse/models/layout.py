@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse.models.mode import evaluating
+from kdcourse.models.preprocessed import Preprocessed
 
 _Case = tuple[
     torch.Size, torch.device, bool
@@ -21,15 +22,16 @@ def suits_channels_last(network: nn.Module, images: Tensor) -> bool:
     """Return whether a network works on images and kernels that lie channels last, and answers the same.
 
     Convolutions take about half the time so, but ``x.view(x.size(0), -1)``, which many networks hold, raises an error
-    there. Networks of this package are known to work. Any other is tried once per image shape, device and mode: a
-    copy gets two images in both layouts. One that can't be copied keeps PyTorch's usual layout.
+    there. Networks of this package are known to work. Any other, also one inside a `Preprocessed`, is tried once per
+    image shape, device and mode: a copy gets two images in both layouts. One that can't be copied keeps PyTorch's
+    usual layout.
 
     Args:
         network: is left as it is; a compiled or wrapped one is judged by what is inside.
         images: floating point [B, C, H, W], of which the first two are tried.
     """
     network = unwrapped(network)
-    if type(network).__module__.startswith("kdcourse."):
+    if type(network).__module__.startswith("kdcourse.") and not isinstance(network, Preprocessed):
         return True
     case = (images.shape[1:], images.device, network.training)
     known = _found.setdefault(network, {})

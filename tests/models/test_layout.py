@@ -12,6 +12,7 @@ from kdcourse.data import Augmentation, Dataset, Split
 from kdcourse.distillation import Ensemble, distil, freeze, soft_targets
 from kdcourse.evaluation import predict
 from kdcourse.models.layout import arranged, suits_channels_last
+from kdcourse.models.preprocessed import Preprocessed
 from kdcourse.training import fit
 
 LAST = torch.channels_last
@@ -78,6 +79,9 @@ WRAPPED: dict[str, Callable[[], nn.Module]] = {
     "scripted": lambda: torch.jit.script(Viewing()),
     "data-parallel": lambda: nn.DataParallel(Viewing()),
     "compiled": lambda: torch.compile(Viewing(), backend="eager"),
+    "preprocessed": lambda: Preprocessed(
+        Viewing(), size=None, mean=(0.5,) * 3, std=(0.25,) * 3, data=stripes()
+    ),
     "part of another": lambda: nn.Sequential(Viewing()),
 }
 

@@ -87,7 +87,7 @@ def test_the_table_gives_bound_values_spread_and_distance() -> None:
     text = margins.table(rows)
     assert "| It gains | `gain` | <= 3 | 1.5 | 2 | 0.35 | 2.8 |" in text
     assert "1 further numbers are the same" in text
-    assert "not under 4 threads, 2 threads, bfloat16" in text and "**1 thread** `OMP_NUM_THREADS=1" in text
+    assert "not under 4 threads; 2 threads, bfloat16;" in text and "**1 thread** `OMP_NUM_THREADS=1" in text
     assert "- tiny under 1 thread stopped: ValueError" in margins.table([rows[0] | {"error": "ValueError"}])
 
 

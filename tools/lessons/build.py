@@ -301,7 +301,7 @@ def _kernel_manager() -> Any:
 
 
 def _environment(runs: Path) -> dict[str, str]:
-    """Return the kernel's environment: this package, no network, no earlier predictions, and that a lesson is being built."""
+    """Return the kernel's environment: this package, no network, no stored predictions, and the flag of a build."""
     closed = "http://127.0.0.1:9"  # the port of `discard`, where nothing listens
     paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
     own = {"PYTHONPATH": os.pathsep.join(paths), BUILDING: "1", "KDCOURSE_RUNS": str(runs)}

@@ -15,7 +15,7 @@ from kdcourse import models
 from kdcourse.data import Dataset
 from kdcourse.data.batches import check_seed
 from kdcourse.distillation.arguments import check_alpha
-from kdcourse.distillation.distil import chosen_methods, stored_targets, views_shown
+from kdcourse.distillation.choice import chosen_methods
 from kdcourse.distillation.grid.board import Board
 from kdcourse.distillation.grid.losses import Axes
 from kdcourse.distillation.grid.one_by_one import Taught, train_one_by_one
@@ -25,6 +25,7 @@ from kdcourse.distillation.methods import Method
 from kdcourse.distillation.objective import weights_of
 from kdcourse.distillation.softening import check_temperature
 from kdcourse.distillation.targets import SoftTargets
+from kdcourse.distillation.targets.needed import stored_targets, views_shown
 from kdcourse.errors import ArgumentError
 from kdcourse.models.stacked import can_stack
 from kdcourse.training import History, Settings
