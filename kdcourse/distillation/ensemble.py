@@ -301,7 +301,7 @@ def checked(answer: object, network: nn.Module, images: Tensor) -> Tensor:
     if (
         isinstance(answer, Tensor)
         and answer.ndim in (2, 4)
-        and len(answer) == len(images)
+        and answer.shape[0] == images.shape[0]  # not len: an export would fix the number
         and (answer.ndim == 2 or (answer.shape[1] > 1 and answer.shape[2:] == images.shape[2:]))
     ):
         return answer

@@ -300,10 +300,6 @@ def test_models_that_do_not_fit(model: Callable[[], nn.Module], message: str) ->
         fit(model(), tiny.dataset(), **FIT)
 
 
-def test_a_model_may_know_more_classes() -> None:
-    assert len(fit(net(classes=9), tiny.dataset(), **FIT)) == 3
-
-
 @pytest.mark.parametrize(
     ("objective", "found"),
     [
