@@ -68,7 +68,8 @@ def recorder(kind: type[nn.Module]) -> tuple[nn.Module, list[Tensor]]:
 
     class Recorder(kind):  # type: ignore[misc, valid-type]
         def forward(self, images: Tensor) -> Tensor:
-            seen.append(images)
+            if len(images) > 2:  # two are the trial of a memory layout
+                seen.append(images)
             return super().forward(images)
 
     return Recorder(), seen

