@@ -27,7 +27,7 @@ app.add_typer(students_app, name="students", no_args_is_help=True)
 
 
 _Precision = Annotated[
-    str, typer.Option(help="Of all students alike: 'float32', or 'bfloat16' where that is faster.")
+    str, typer.Option(help="Precision for every student: 'float32', or 'bfloat16' where it is faster.")
 ]
 
 
@@ -104,7 +104,7 @@ def run(
     ),
 ) -> None:
     """Run the full experiment: teachers, ensemble, soft targets, students, test split, report."""
-    from kdcourse.runs import run as room
+    from kdcourse.runs import run as runner
     from kdcourse.runs.illustrate import report_figures
     from kdcourse.runs.report import text_table, write_report
 
@@ -113,14 +113,14 @@ def run(
 
     def work() -> None:
         began = time.perf_counter()
-        options = room.RunOptions(
+        options = runner.RunOptions(
             task=task, out=out, teachers=teachers, student=student, method=method or (), alpha=alpha, epochs=epochs,
-            method_settings=room.method_settings(task, method or (), set_ or (), temperature=temperature),
-            weights=room.method_weights(weight or ()), layers=room.read_pairs("--layer", layer or ()),
+            method_settings=runner.method_settings(task, method or (), set_ or (), temperature=temperature),
+            weights=runner.method_weights(weight or ()), layers=runner.read_pairs("--layer", layer or ()),
             seeds=tuple(range(seeds)), folder=data, size=size, device=device, average=average,
             teacher_epochs=teacher_epochs,
         )  # fmt: skip
-        outcome = room.run(options, typer.echo)
+        outcome = runner.run(options, typer.echo)
         typer.echo("\nReport: drawing the figures.")
         page = write_report(outcome.results, report_figures(outcome), out)
         typer.echo("\n" + text_table(outcome.results))
@@ -132,19 +132,19 @@ def run(
 @app.command()
 def doctor() -> None:
     """Check that this machine is ready; the exit code says whether all is well."""
-    from kdcourse import doctor as room
+    from kdcourse import doctor as checkup
 
-    findings = room.checks()
-    typer.echo(room.report(findings))
-    raise typer.Exit(room.exit_status(findings))
+    findings = checkup.checks()
+    typer.echo(checkup.report(findings))
+    raise typer.Exit(checkup.exit_status(findings))
 
 
 @app.command()
 def models() -> None:
     """List the models by name, with their parameters."""
-    from kdcourse import models as room
+    from kdcourse import models as all_models
 
-    for name, parameters in room.names().items():
+    for name, parameters in all_models.names().items():
         typer.echo(f"{name:<30}{parameters:>12,}")
     typer.echo("torchvision:NAME, for any torchvision classifier, such as torchvision:resnet18")
 
@@ -173,7 +173,7 @@ def teachers(
     task: _Task = "classification",
     device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'mps'.")] = "auto",
 ) -> None:
-    """Train the course's teachers of a task, going on where an earlier call stopped."""
+    """Train the course's teachers of a task, resuming where an earlier call stopped."""
     from kdcourse.runs.tasks import task_named
     from kdcourse.runs.teachers import train_teacher
 
@@ -191,7 +191,7 @@ def teachers(
 def soft_targets(
     folder: Annotated[Path, typer.Argument(help="Where to keep them.")] = Path("data/soft-targets"),
 ) -> None:
-    """Ask the course's ensemble about every training picture once, and keep its answers."""
+    """Compute and store the ensemble's logits for every training image."""
     from kdcourse.data import fashion_mnist
     from kdcourse.runs.recorded import store_soft_targets
 
@@ -222,26 +222,26 @@ def lab(
 def assign(
     lessons: Annotated[
         list[str] | None,
-        typer.Argument(help="Of the assignment, such as 04; a variant may name them instead."),
+        typer.Argument(help="Lessons to assign, such as 04; not needed if the variant names them."),
     ] = None,
     variant: Annotated[
         Path | None, typer.Option(help="A TOML file: other exercises, questions, points, seed.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Decides the hidden tries; by default this instructor's own.")
+        int | None, typer.Option(help="Seed of the hidden tests; by default yours.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder in which the assignment's own is made.")] = Path("dist"),
+    out: Annotated[Path, typer.Option(help="Parent folder; the assignment gets a folder in it.")] = Path("dist"),
 ) -> None:
     """Make an assignment of lessons: notebooks for students, solutions, and a course for nbgrader."""
-    from kdcourse.coursework import assignment as room
+    from kdcourse.coursework import assignment as planning
     from kdcourse.coursework.assign import assign as build
 
     def work() -> None:
         if variant is None:
-            planned = room.plan(lessons or [], seed=seed)
+            planned = planning.plan(lessons or [], seed=seed)
         else:
-            planned = room.read_variant(variant, lessons or [], seed=seed)
-        typer.echo(room.listing(planned) + "\n")
+            planned = planning.read_variant(variant, lessons or [], seed=seed)
+        typer.echo(planning.listing(planned) + "\n")
         folder = build(planned, out)
         typer.echo(f"for students:  {folder / 'release'}")
         typer.echo(f"solutions:     {folder / 'solutions'}")
@@ -261,7 +261,7 @@ def grade(
     ],
     assignment: Annotated[Path, typer.Option(help="The assignment.json that kdcourse assign made.")],
     out: Annotated[Path, typer.Option(help="Folder of grades, feedback and report.")] = Path("graded"),
-    jobs: Annotated[int | None, typer.Option(help="Submissions at a time; by default one a core.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Submissions graded in parallel; by default one per core.")] = None,
     marks: Annotated[
         Path | None,
         typer.Option(help="Points for written answers: a CSV with student, task, points, comment."),
@@ -280,13 +280,13 @@ def grade(
     ] = False,
 ) -> None:
     """Grade a class: each student's code in a sandbox, grades for nbgrader, Canvas and Moodle, feedback, a report."""
-    from kdcourse.coursework import assignment as room
+    from kdcourse.coursework import assignment as planning
     from kdcourse.coursework.batch import grade as grade_class
 
     def work() -> None:
         began, release = time.perf_counter(), assignment.parent / "release"
         batch = grade_class(
-            folder, room.load(assignment), out, jobs=jobs, unsafe=unsafe, marks=marks, canvas=canvas, moodle=moodle,
+            folder, planning.load(assignment), out, jobs=jobs, unsafe=unsafe, marks=marks, canvas=canvas, moodle=moodle,
             gradebook=gradebook, release=release if release.is_dir() else None,
         )  # fmt: skip
         for note in batch.notes:
@@ -321,7 +321,7 @@ def search(
 def record(
     folder: _DataFolder = None, task: _Task = "classification", precision: _Precision = "float32"
 ) -> None:
-    """Train the chosen settings over five seeds, plain and distilled, and ask the test set once."""
+    """Train the chosen settings over five seeds, plain and distilled, and evaluate them on the test set once."""
     from kdcourse.runs import recorded
     from kdcourse.runs.tasks import task_named
 

@@ -224,13 +224,13 @@ def precision(measure: Callable[[str], dict[str, float]] | None = None) -> list[
     """Say which number format training takes on this machine, and measure what each costs."""
     import torch
 
-    from kdcourse.training import precision as room
+    from kdcourse.training import precision as formats
 
     where = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    times = (measure or room.measure)(where)
+    times = (measure or formats.measure)(where)
     ranked = sorted(times.items(), key=lambda item: item[1])
     listed = ", ".join(f"{name} {1000 * seconds:.2f} ms" for name, seconds in ranked)
-    found = f"{room.usual_precision(where)} on {where} (a small training step: {listed})"
+    found = f"{formats.usual_precision(where)} on {where} (a small training step: {listed})"
     return [Finding("precision", True, found)]
 
 

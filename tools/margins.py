@@ -5,7 +5,7 @@
     python -m tools.margins --jobs 2     two lessons at a time
     python -m tools.margins --table      write the table from the runs stored so far
 
-A claim that holds here by a hair fails elsewhere: another number of threads or another processor adds numbers in
+A claim that holds narrowly here may fail elsewhere: another number of threads or another processor adds numbers in
 another order, and training makes a large difference of a small one. So every lesson is run under each of `SETTINGS`.
 For each bound of a claim, and each comparison in its condition, the table gives the values, their spread, and how many
 spreads lie between the bound and the nearest value. `NEAREST` spreads are required.
@@ -380,7 +380,7 @@ def present(rows: Sequence[dict[str, Any]], lessons: dict[str, list[Stated]]) ->
 
 
 def unmeasured(claims: Iterable[Stated], rows: Sequence[dict[str, Any]], least: int = 1) -> list[str]:
-    """Return the sentences of a lesson's claims of which fewer than ``least`` runs have measured every number.
+    """Return the claims that have a number measured in fewer than ``least`` runs.
 
     Args:
         claims: of the lesson.

@@ -28,16 +28,16 @@ def check_teacher(
 
     What is certainly broken is refused. The rest is judged by the mean recall (the share of each class's images or
     pixels that are named correctly, averaged over the classes that occur), in which rare classes count as much as
-    common ones. Always naming one class gives 1 / classes there. A teacher that isn't a tenth of the way from that to
-    1 is warned of, for its last layer may be untrained, or its classes in another order; nothing in a loss curve
-    would say so.
+    common ones. A network that always predicts one class has the mean recall 1 / classes. A mean recall of less than
+    a tenth of the way from there to 1 gives a warning: the last layer may be untrained, or the classes in another
+    order. No loss curve would show that.
 
     Args:
         teacher: returns logits [B, C], for segmentation [B, C, H, W].
-        split: images with labels or masks, of which every pixel that counts is one of its own.
+        split: images with labels, or with masks, of which every pixel counts on its own.
         dataset: says how to normalise, and which classes there are.
         labels: False reads no labels, for data that have none: nothing is judged then but the logits themselves.
-        images: how many, evenly spread, are looked at: 1000 unless told, 100 with masks.
+        images: how many, evenly spread, are used: by default 1000, 100 with masks.
         batch_size: images per forward pass.
 
     Returns:

@@ -24,7 +24,7 @@ from kdcourse.training.precision import Precision, autocast
 class Cost:
     """Hold what `cost` measured.
 
-    ``parameters`` trainable or not; ``bytes`` of the stored weights; ``macs`` multiply-accumulates a
+    ``parameters`` trainable or not; ``bytes`` of the stored weights; ``macs`` multiply-accumulates per
     image; ``latency_ms`` median milliseconds for one image and ``latency_iqr_ms`` the range
     between its quartiles, over blocks of calls; ``throughput`` images per second in batches of
     ``batch_size``. The last three are None where they were not asked for. ``device``, ``precision``

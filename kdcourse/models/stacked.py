@@ -24,7 +24,7 @@ class StackedMLP(nn.Module):
     """Compute S MLPs of one shape as one: few large matrix products in place of many small ones.
 
     The members lie in G groups of P, G first; a group's members see the same images. So the first
-    layer, where nearly all weights of a small MLP are, is a single product a group: P * hidden rows
+    layer, where nearly all weights of a small MLP are, is one matrix product per group: P * hidden rows
     against one batch. Later layers are batched products. Activations are kept [member, unit, image]
     (images last), so that no step has to transpose them and a softmax over the classes runs along
     consecutive images.

@@ -12,7 +12,7 @@ from kdcourse.figures.style import byte_size, count_word, listed, percent, signi
 MISSING = "–"
 VERDICTS = {
     "helped": "Distillation helped",
-    "hurt": "Distillation did harm",
+    "hurt": "Distillation made the student worse",
     "unclear": "Distillation made no difference that these seeds can show",
     "one seed": "One seed: no verdict on distillation",
 }

@@ -48,16 +48,16 @@ class Placement:
         kind, number = parse_device(device)
         if kind == "cuda" and not torch.cuda.is_available():
             raise ArgumentError(
-                f"device={device!r} was asked for and PyTorch finds no CUDA GPU here. Take device='auto'."
+                f"device={device!r} was requested, and PyTorch found no CUDA GPU. Use device='auto'."
             )
         if number is not None and number >= torch.cuda.device_count():
             raise ArgumentError(
-                f"device={device!r} was asked for and PyTorch finds {torch.cuda.device_count()} CUDA GPU(s) here, "
+                f"device={device!r} was requested, and PyTorch found {torch.cuda.device_count()} CUDA GPU(s), "
                 "numbered from 0. Take a lower number."
             )
         if device == "mps" and not torch.backends.mps.is_available():
             raise ArgumentError(
-                "device='mps' was asked for and PyTorch finds no Apple GPU here. Take device='auto'."
+                "device='mps' was requested, and PyTorch found no Apple GPU. Use device='auto'."
             )
         self.rank, self.world, self.is_main = 0, 1, True
         if any(int(os.environ.get(name) or 1) > 1 for name in _WORLD_SIZES):

@@ -229,7 +229,7 @@ def regions(code: str) -> list[str]:
 
 
 def expected(exercise_id: str) -> list[str]:
-    """Right results on visible and hidden tries, to five digits where they have so many."""
+    """Right results on visible and hidden inputs, to five digits where they have so many."""
     found = set()
     asked = exercise(exercise_id)
     for tried in (asked, varied(asked, SEED)):

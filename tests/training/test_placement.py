@@ -38,12 +38,12 @@ def test_a_gpu_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert Placement("cuda:1").device == torch.device("cuda", 1)
     with pytest.raises(
-        ArgumentError, match=r"device='cuda:2' was asked for and PyTorch finds 2 CUDA GPU\(s\)"
+        ArgumentError, match=r"device='cuda:2' was requested, and PyTorch found 2 CUDA GPU\(s\)"
     ):
         Placement("cuda:2")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ArgumentError, match="device='cuda:1' names one GPU for several processes"):
         Placement("cuda:1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ArgumentError, match="device='cuda:0' was asked for and PyTorch finds no CUDA GPU"):
+    with pytest.raises(ArgumentError, match="device='cuda:0' was requested, and PyTorch found no CUDA GPU"):
         Placement("cuda:0")

@@ -153,18 +153,18 @@ def soft_targets(
     precision: str = "float32",
     progress: bool = True,
 ) -> SoftTargets:
-    """Ask a teacher once about every image of a split, and keep its logits.
+    """Compute a teacher's logits for every image of a split, and store them.
 
     A view found on disk, in the cache or among those that come with the course, is read back (memory-mapped);
     the others are computed, and each is stored as soon as it is complete, so an interrupted call loses one view
     at the most. Several processes may do so at once.
     What is stored depends on the teacher's weights, buffers and plain settings (see `teacher_digest`), the
     images and labels, the view, how images are normalised, ``dtype`` and ``precision``. Code isn't part of
-    that, so a few images are asked again before stored views are taken; when the answers differ, all is
-    computed anew.
+    that, so a few images are computed again before stored views are used; if their logits differ, all are
+    computed again.
 
-    A file that is damaged is computed again, and one that can't be written (a full disk) is done without, each
-    with a warning.
+    A file that is damaged is computed again, and if one can't be written (a full disk), the logits stay in memory,
+    each with a warning.
 
     Maps of logits, one row per pixel, are too much for a disk: they stay in memory, 2 bytes per pixel, class and view
     in float16, so 180 MB for 2,000 images of 64x64 with 11 classes. Where that is too much, train with an augmentation
@@ -175,10 +175,10 @@ def soft_targets(
             gradient, and left as found. A logit of -inf rules a class out.
         split: N images.
         dataset: says how to normalise.
-        views: editions of the images to ask about; plain ones if left out.
+        views: the views to compute; by default the images as they are.
         dtype: float16 or float32 to store. A view with logits beyond float16's 65504 is kept in float32.
         cache: folder for the files; ``None`` for `cache_folder`, ``False`` to keep nothing on disk.
-        batch_size: images asked about at once; 512 unless told, for masks 64.
+        batch_size: images per forward pass; by default 512, for masks 64.
         precision: ``float32`` or ``bfloat16``, in which the teacher computes.
         progress: show a bar while computing.
 
