@@ -227,10 +227,10 @@ def assign(
     variant: Annotated[
         Path | None, typer.Option(help="A TOML file: other exercises, questions, points, seed.")
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of the hidden tests; by default yours.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Parent folder; the assignment gets a folder in it.")] = Path("dist"),
+    seed: Annotated[int | None, typer.Option(help="Seed of the hidden tests; by default yours.")] = None,
+    out: Annotated[Path, typer.Option(help="Parent folder; the assignment gets a folder in it.")] = Path(
+        "dist"
+    ),
 ) -> None:
     """Make an assignment of lessons: notebooks for students, solutions, and a course for nbgrader."""
     from kdcourse.coursework import assignment as planning
@@ -261,7 +261,9 @@ def grade(
     ],
     assignment: Annotated[Path, typer.Option(help="The assignment.json that kdcourse assign made.")],
     out: Annotated[Path, typer.Option(help="Folder of grades, feedback and report.")] = Path("graded"),
-    jobs: Annotated[int | None, typer.Option(help="Submissions graded in parallel; by default one per core.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Submissions graded in parallel; by default one per core.")
+    ] = None,
     marks: Annotated[
         Path | None,
         typer.Option(help="Points for written answers: a CSV with student, task, points, comment."),

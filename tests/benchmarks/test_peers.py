@@ -16,7 +16,7 @@ from benchmarks import bare_pytorch, keras_loop, task, torchdistill_loop, tutori
 from benchmarks.harness import NotInstalledError, Settings, Side, need
 from benchmarks.task import SETTINGS, Task
 from kdcourse.distillation import hinton_loss
-from kdcourse.training import loop
+from kdcourse.training import run
 from tests.distillation import tiny
 
 # One batch holds all pictures, so that no two sides can draw different ones; several epochs of it
@@ -109,7 +109,7 @@ def test_keras_takes_our_steps_while_the_learning_rate_stays(
     given: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Its momentum holds steps where PyTorch's holds gradients: they part only when the rate changes.
-    for module in (keras_loop, loop):
+    for module in (keras_loop, run):
         monkeypatch.setattr(module, "one_cycle", lambda progress, warm_up: 0.5)
     settings = ONE_BATCH | {"weight_decay": 0.0}
     assert_same(

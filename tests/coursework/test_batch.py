@@ -255,7 +255,7 @@ def test_what_cannot_work_is_refused_before_it_costs_an_hour(folder: Path, out: 
         grade_class(folder, out, jobs=0)
     with pytest.raises(DataError, match="can't be read"):
         grade_class(folder, out, canvas=tmp_path / "absent.csv")
-    with pytest.raises(DataError, match="There are no submissions"):
+    with pytest.raises(DataError, match="holds no submissions"):
         grade_class(folder, out)
     hand_in(folder, "ann", notebook(RIGHT))
     with FileLock(out / ".lock"), pytest.raises(DataError, match="Another run is using"):

@@ -25,6 +25,13 @@ def dataset() -> Dataset:
     return Dataset("quarters", tuple("abcd"), split(70), split(20, 1), split(20, 2))
 
 
+def constant_teacher() -> Teacher:
+    """Return a teacher that gives every image the same logits, as one does whose last layer was never trained."""
+    teacher = Teacher()
+    nn.init.zeros_(teacher.head.weight)
+    return teacher
+
+
 class Teacher(nn.Module):
     """A network with the parts that training could change: weights, BatchNorm statistics, dropout."""
 

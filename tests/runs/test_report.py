@@ -293,7 +293,11 @@ def test_the_terminal_table_ends_with_what_it_comes_to() -> None:
         ),
         (
             no_benefit(-0.02, -0.01),
-            ["Distillation made the student worse", "1.50 percentage points fewer", "Below 0: distillation widened"],
+            [
+                "Distillation made the student worse",
+                "1.50 percentage points fewer",
+                "Below 0: distillation widened",
+            ],
             ["Distillation helped", "points more", "Distillation closed", "includes 0"],
         ),
         (

@@ -110,7 +110,7 @@ def test_it_opens_on_a_garment_and_says_so_in_words() -> None:
     assert text.startswith("teachers, image 1: <dress> at threshold 0.50: in this picture ")
     assert "&lt;dress&gt;" in widget.words.value
     title = widget.figure().axes[-1].title
-    assert title.get_text() == "teachers, over all pictures" and title.get_weight() == "bold"
+    assert title.get_text() == "teachers, over all images" and title.get_weight() == "bold"
 
 
 def test_threshold_model_class_and_picture_move_figure_and_words_together() -> None:

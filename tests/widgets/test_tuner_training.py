@@ -16,7 +16,7 @@ from kdcourse.errors import ArgumentError, DivergedError
 from kdcourse.widgets.jobs import Stopped
 from kdcourse.widgets.storage import Guess, GuessFolder, Run, RunFolder, RunSettings, kept_folder
 from kdcourse.widgets.tuner_training import fresh_student, parameters, prepare_targets, train_run
-from tests.distillation.tiny import Teacher, dataset, quarter_reader, split
+from tests.distillation.tiny import constant_teacher, dataset, quarter_reader, split
 
 SMALL = RunSettings(epochs=3, batch_size=16, learning_rate=0.05)
 
@@ -114,8 +114,8 @@ def test_targets_are_taken_or_asked_for_and_the_asking_can_be_stopped(tmp_path: 
     other = soft_targets(quarter_reader(), split(70, 9), data, cache=False, progress=False)
     with pytest.raises(ArgumentError, match="another split"):
         prepare_targets(other, data, lambda: None)
-    with pytest.raises(ArgumentError, match="correctly"):  # never trained
-        prepare_targets(Teacher(), data, lambda: None, cache=False)
+    with pytest.raises(ArgumentError, match="the same logits"):
+        prepare_targets(constant_teacher(), data, lambda: None, cache=False)
     asked: list[int] = []
     teacher = quarter_reader()
     prepare_targets(teacher, data, lambda: asked.append(1), cache=tmp_path)

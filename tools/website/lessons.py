@@ -20,7 +20,7 @@ _FIGURE = "Figure: "
 _CLAIM = "Claim holds:"
 _COLUMNS = re.compile(r"\S {2,}\S")  # columns of text, whose alignment must be kept
 _TIME = re.compile(
-    r"\*\*Time:\*\* (\d+) minutes? to read, (\d+) minutes? for the exercises; the machine works\s+for ([^.;]+)\."
+    r"\*\*Time:\*\* (\d+) minutes? to read, (\d+) minutes? for the exercises; the machine works\s+for\s+([^.;]+)\."
 )
 
 Notebook = dict[str, Any]
