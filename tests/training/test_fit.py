@@ -235,7 +235,10 @@ def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     for device in ("cuda", "mps"):
-        with pytest.raises(ArgumentError, match=f"device='{device}' was asked for and .* Take device='auto'"):
+        with pytest.raises(
+            ArgumentError,
+            match=f"device='{device}' was requested, and PyTorch found no .* GPU. Use device='auto'",
+        ):
             fit(net(), tiny.dataset(), **(FIT | {"device": device}))
 
 
