@@ -21,6 +21,7 @@ from kdcourse.distillation.targets.source import OnTheFly, Source, source_of, ta
 from kdcourse.errors import ArgumentError
 from kdcourse.training import History, Objective, Settings, fit
 from kdcourse.training.guards import own_random_numbers
+from kdcourse.training.labels import chosen_loss, labels_loss
 
 _DEFAULTS = {"learning_rate": 0.1}
 
@@ -43,7 +44,8 @@ def distil(
     """Train ``student`` in place to imitate ``teacher`` on ``data.train``.
 
     What is minimised is ``(1 - alpha) * cross_entropy + alpha * term``, the term being the method's; with
-    ``method="kd"``, which is usual for labels, that is `hinton_loss`.
+    ``method="kd"``, which is usual for labels, that is `hinton_loss`. ``label_smoothing`` and ``class_weights``
+    change the cross-entropy alone.
 
     Which images the teacher is asked about:
 
@@ -99,7 +101,7 @@ def distil(
     run = {name: changes.pop(name) for name in FIT_ARGUMENTS if name in changes}
     training = {name: changes.pop(name) for name in Settings.names() if name in changes}
     settings = Settings.of(settings, training if settings is not None else _DEFAULTS | training)
-    view_seed = settings.view_seed or 0
+    view_seed, of_labels = settings.view_seed or 0, labels_loss(settings, data)
     chosen: tuple[Method, ...] = ()
     if objective is None:
         if alpha is None:
@@ -110,6 +112,7 @@ def distil(
         needed = any(weights_of(chosen, alpha, weights).values())
     else:
         check_own(changes | {"method": method, "alpha": alpha, "weights": weights})
+        chosen_loss(objective, settings, data)
         needed = True
     live = needed and settings.augmentation is not None and settings.views is None
     compared = [
@@ -151,7 +154,14 @@ def distil(
         minimised: Objective
         if objective is None:
             assert alpha is not None
-            minimised = Distillation(chosen, source, alpha=alpha, weights=weights, layers=Layers(pairs, tap))
+            minimised = Distillation(
+                chosen,
+                source,
+                alpha=alpha,
+                weights=weights,
+                layers=Layers(pairs, tap),
+                labels_loss=of_labels,
+            )
         else:
             assert source is not None
             minimised = OwnObjective(objective, source)

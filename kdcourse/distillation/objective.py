@@ -89,6 +89,7 @@ class Distillation(nn.Module):
         alpha: the labels weigh ``1 - alpha``.
         weights: of each method's terms, by name, where it isn't ``alpha``.
         layers: what the methods compare besides logits.
+        labels_loss: the labels' term, see `kdcourse.training.labels.labels_loss`.
 
     Raises:
         ArgumentError: see `weights_of`; when called, what the methods and the source raise.
@@ -102,8 +103,10 @@ class Distillation(nn.Module):
         alpha: float,
         weights: Mapping[str, float] | None = None,
         layers: Layers | None = None,
+        labels_loss: Objective = cross_entropy,
     ) -> None:
         super().__init__()
+        self.labels_loss = labels_loss
         self._layers = Layers() if layers is None else layers
         every = weights_of(methods, alpha, weights)
         used = [method for method in methods if every[method.name]]
@@ -142,7 +145,7 @@ class Distillation(nn.Module):
     def _labels(self, logits: Tensor, batch: Batch) -> Tensor:
         if batch.labels.ndim > 1:  # not even a NaN gets through from pixels that are left out
             logits = scored(logits, valid_pixels(batch.labels, IGNORE))
-        return cross_entropy(logits, batch)
+        return self.labels_loss(logits, batch)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ class StudentRecipe(Recipe):
             **{name: recorded[name] for name in _RECORDED},
             **weights,
             **chosen,
+            **self.training.unusual,
         }
         names = [method.name for method in self._used]
         usual = names[:1] if self.alpha and names[:1] in (["kd"], ["pixelwise"]) else []

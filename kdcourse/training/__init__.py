@@ -2,8 +2,9 @@
 
 from kdcourse.training.evaluate import evaluate_split
 from kdcourse.training.history import EpochRecord, History
+from kdcourse.training.labels import CrossEntropy, balanced_weights
 from kdcourse.training.loop import fit
-from kdcourse.training.objective import CrossEntropy, Objective, cross_entropy
+from kdcourse.training.objective import Objective, cross_entropy
 from kdcourse.training.optimizers import OPTIMIZERS, Muon, make_optimizer, one_cycle
 from kdcourse.training.precision import autocast, measure, usual_precision
 from kdcourse.training.settings import Settings
@@ -22,6 +23,7 @@ __all__ = [
     "Settings",
     "Task",
     "autocast",
+    "balanced_weights",
     "cross_entropy",
     "evaluate_split",
     "fit",

@@ -17,6 +17,7 @@ from kdcourse.training.placement import Placement
 from kdcourse.training.weights import check_finite, check_weights, read_tensors, write_tensors
 
 _FORMAT = 2
+_FOUND_OUT = ("precision", "device")  # recorded once a run has begun
 
 
 @dataclass
@@ -133,10 +134,11 @@ def load_checkpoint(path: Path, state: State, place: Placement) -> None:
             f"{path} lacks a part of a training's state, or holds a garbled one: {type(error).__name__}: {error}. "
             "Delete it to start afresh."
         ) from error
+    there, here = history.settings, state.history.settings
     other = [
-        f"{key}: {history.settings.get(key)!r} there, {value!r} here"
-        for key, value in state.history.settings.items()
-        if history.settings.get(key) != value
+        f"{key}: {there.get(key)!r} there, {here.get(key)!r} here"
+        for key in dict.fromkeys((*here, *there))
+        if key not in _FOUND_OUT and there.get(key) != here.get(key)
     ]
     if other:
         raise CheckpointError(

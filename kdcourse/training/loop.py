@@ -11,6 +11,7 @@ from torch import nn
 from kdcourse.data import Dataset, SegmentationDataset
 from kdcourse.training.guards import own_random_numbers
 from kdcourse.training.history import History
+from kdcourse.training.labels import chosen_loss
 from kdcourse.training.objective import Objective, check_loss, cross_entropy
 from kdcourse.training.run import Options, Run
 from kdcourse.training.settings import Settings
@@ -55,12 +56,14 @@ def fit(
         One record per epoch, and the settings.
 
     Raises:
-        ArgumentError: an unknown or unusable setting, images that the model can't take, fewer logits than
-            classes, an objective that isn't one number with a gradient.
+        ArgumentError: an unknown or unusable setting, settings of the labels' loss beside an objective of your own,
+            images that the model can't take, fewer logits than classes, an objective that isn't one number with a
+            gradient.
         CheckpointError: the checkpoint is damaged, of another run, or perhaps of another objective.
         DivergedError: the loss stopped being a finite number.
     """
     settings = Settings.of(settings, changes)
+    objective = chosen_loss(objective, settings, data)
     options = Options(checkpoint, checkpoint_every, progress, after_step, after_epoch)
     with own_random_numbers(settings.seed):
         run = Run(model, data, settings, objective, options)

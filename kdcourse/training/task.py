@@ -45,9 +45,20 @@ class Task(Protocol):
         """Return the shape of logits for so many images of ``size`` (height, width)."""
 
     def cross_entropy(
-        self, logits: Tensor, labels: Tensor, reduction: str = "mean", label_smoothing: float = 0.0
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+        weights: Tensor | None = None,
     ) -> Tensor:
-        """Return the cross-entropy in nats: its sum, or its mean over what is scored, 0 where nothing is."""
+        """Return the cross-entropy in nats: its sum, or its mean over what is scored, 0 where nothing is.
+
+        With ``weights`` [C] of the classes the mean is the weighted sum over the sum of the labels' weights.
+        """
+
+    def weigh(self, labels: Tensor, weights: Tensor | None) -> Tensor:
+        """Return what each label weighs in the mean, of the shape of ``labels``: 1, or the weight of its class."""
 
     def scored(self, labels: Tensor) -> Tensor:
         """Return which labels count: bool, of the shape of ``labels``."""
@@ -71,9 +82,19 @@ class Labels:
         return [images, classes]
 
     def cross_entropy(
-        self, logits: Tensor, labels: Tensor, reduction: str = "mean", label_smoothing: float = 0.0
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+        weights: Tensor | None = None,
     ) -> Tensor:
-        return F.cross_entropy(logits, labels, reduction=reduction, label_smoothing=label_smoothing)
+        return F.cross_entropy(
+            logits, labels, weight=weights, reduction=reduction, label_smoothing=label_smoothing
+        )
+
+    def weigh(self, labels: Tensor, weights: Tensor | None) -> Tensor:
+        return torch.ones_like(labels) if weights is None else weights[labels]
 
     def scored(self, labels: Tensor) -> Tensor:
         return torch.ones_like(labels, dtype=torch.bool)
@@ -98,13 +119,30 @@ class Masks:
         return [images, classes, *size]
 
     def cross_entropy(
-        self, logits: Tensor, labels: Tensor, reduction: str = "mean", label_smoothing: float = 0.0
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+        weights: Tensor | None = None,
     ) -> Tensor:
         # Summed here, divided below: "mean" would be 0 / 0 where no pixel is scored.
         total = F.cross_entropy(
-            logits, labels, ignore_index=IGNORE, reduction="sum", label_smoothing=label_smoothing
+            logits,
+            labels,
+            weight=weights,
+            ignore_index=IGNORE,
+            reduction="sum",
+            label_smoothing=label_smoothing,
         )
-        return total if reduction == "sum" else total / self.scored(labels).sum().clamp(min=1)
+        if reduction == "sum":
+            return total
+        divisor = self.weigh(labels, weights).sum()
+        return total / divisor.clamp(min=1 if weights is None else torch.finfo(divisor.dtype).tiny)
+
+    def weigh(self, labels: Tensor, weights: Tensor | None) -> Tensor:
+        kept = self.scored(labels)
+        return kept.long() if weights is None else weights[labels.masked_fill(~kept, 0)] * kept
 
     def scored(self, labels: Tensor) -> Tensor:
         return labels != IGNORE
