@@ -17,6 +17,7 @@ from kdcourse.training.placement import Placement
 from kdcourse.training.weights import check_finite, check_weights, read_tensors, write_tensors
 
 _FORMAT = 2
+_BEST = "best."  # before the names of the best epoch's tensors
 _FOUND_OUT = ("precision", "device")  # recorded once a run has begun
 
 
@@ -63,7 +64,8 @@ class Position:
 class State:
     """All that a checkpoint holds: what a run changes as it trains, and what tells it from other runs.
 
-    ``objective`` is there where the objective has a state of its own, ``identity`` is its `fingerprint`.
+    ``objective`` is there where the objective has a state of its own, ``identity`` is its `fingerprint`. ``best`` holds
+    the tensors of all `modules` as they were after the best epoch, where that is to be kept.
     """
 
     model: nn.Module
@@ -72,11 +74,25 @@ class State:
     optimizer: Optimizer
     history: History
     at: Position
+    best: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """Return the modules whose state is stored, by the prefix of their tensors."""
         return {"model": self.model} | ({} if self.objective is None else {"objective": self.objective})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state of all modules, by prefix and name; not copied."""
+        return {
+            f"{prefix}.{k}": v
+            for prefix, module in self.modules.items()
+            for k, v in module.state_dict().items()
+        }
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put what `tensors` returned, on any device, back into the modules."""
+        for prefix, module in self.modules.items():
+            module.load_state_dict({k: tensors[f"{prefix}.{k}"] for k in module.state_dict()})
 
 
 def save_checkpoint(path: Path, state: State, place: Placement) -> None:
@@ -87,9 +103,7 @@ def save_checkpoint(path: Path, state: State, place: Placement) -> None:
     at = state.at.over(place)
     if not place.is_main:
         return
-    tensors: dict[str, Tensor] = {
-        f"{prefix}.{k}": v for prefix, module in state.modules.items() for k, v in module.state_dict().items()
-    }
+    tensors = state.tensors() | {f"{_BEST}{name}": tensor for name, tensor in state.best.items()}
     numbers: dict[str, float] = {}
     for index, values in state.optimizer.state_dict()["state"].items():
         for name, value in values.items():
@@ -156,8 +170,10 @@ def load_checkpoint(path: Path, state: State, place: Placement) -> None:
         weights = {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
         check_weights(module, weights, path)
     check_finite(tensors, path)
-    for prefix, module in state.modules.items():
-        module.load_state_dict({k: tensors[f"{prefix}.{k}"] for k in module.state_dict()})
+    best = {k.removeprefix(_BEST): v for k, v in tensors.items() if k.startswith(_BEST)}
+    if here.get("keep") == "best" and history.epochs and best.keys() != state.tensors().keys():
+        raise CheckpointError(f"{path} lacks the weights of the best epoch. Delete it to start afresh.")
+    state.load(tensors)
 
     # Rounding may differ with the order of numbers in memory, so the optimizer's go back as they lay.
     for name in notes.get("channels_last", []):
@@ -179,7 +195,7 @@ def load_checkpoint(path: Path, state: State, place: Placement) -> None:
         # The main process holds all that was summed.
         nothing = dict.fromkeys(position.parts, 0.0)
         position = replace(position, loss_sum=0.0, seen=0, counts=[0] * len(position.counts), parts=nothing)
-    state.history, state.at = history, position
+    state.history, state.at, state.best = history, position, best
 
 
 def _generators() -> dict[str, tuple[Callable[[], Tensor], Callable[[Tensor], None]]]:

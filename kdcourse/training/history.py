@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -30,6 +31,12 @@ class EpochRecord:
     validation_iou: float | None = None
     parts: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def metric(self) -> float:
+        """Return the validation figure that epochs are compared by, accuracy or mean IoU; -inf where there is none."""
+        found = self.validation_accuracy if self.validation_iou is None else self.validation_iou
+        return -math.inf if found is None else found
+
 
 @dataclass
 class History:
@@ -51,8 +58,15 @@ class History:
 
     @property
     def last(self) -> EpochRecord:
-        """Return the final epoch. Results are always read from it, never from the best one."""
+        """Return the final epoch."""
         return self.epochs[-1]
+
+    @property
+    def kept(self) -> EpochRecord:
+        """Return the epoch whose weights the network holds: the last one, or the best so far with ``keep="best"``."""
+        if self.settings.get("keep", "last") == "last":
+            return self.last
+        return max(self.epochs, key=lambda record: record.metric)  # the first of equals
 
     def to_json(self) -> str:
         """Return settings and epochs as JSON."""

@@ -48,12 +48,13 @@ def fit(
         checkpoint_every: steps between checkpoints; by default one per epoch.
         progress: show a bar; a string is its label.
         after_step: called with epoch, step and its loss after each step, the checkpoint written.
-        after_epoch: called with the history after each epoch, the checkpoint written. What either of them raises ends
+        after_epoch: called with the history after each epoch, the checkpoint written; the model holds that epoch's
+            weights, whatever is kept in the end. What either of them raises ends
             the run.
         changes: `Settings` by name, over those of ``settings``.
 
     Returns:
-        One record per epoch, and the settings.
+        One record per epoch, and the settings; with ``keep="best"``, `History.kept` is the epoch that was kept.
 
     Raises:
         ArgumentError: an unknown or unusable setting, settings of the labels' loss beside an objective of your own,
@@ -77,5 +78,5 @@ def fit(
                     run.backward(loss)
                     run.optimizer.step()
                     run.book(batch, logits, loss, parts)
-    model.eval()
+    run.finish()
     return run.history

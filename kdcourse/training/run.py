@@ -199,13 +199,19 @@ class Run:
         if options.after_step is not None:
             options.after_step(at.epoch, at.step, value)
 
+    def finish(self) -> None:
+        """Put the weights to keep into the model, which goes into eval mode."""
+        if self.settings.keep == "best":
+            self._state.load(self._state.best)
+        self.model.eval()
+
     def _end_epoch(self) -> None:
         """Validate, record the epoch, write the checkpoint, and tell the caller."""
         at, data, settings = self.at, self._data, self.settings
         rate = self._rate_of((at.epoch + 1) * self.batches.steps - 1)
         held_out: tuple[float, Rates] | None = None
         if settings.validate or at.epoch == settings.epochs - 1:
-            held_out = evaluate(self.model, data.validation, data, self.precision)
+            held_out = self._measure()
             finite(held_out[0], "validation loss", at.epoch, at.step, rate)
         sums = at.over(self.place)
         training = self._task.rates(torch.tensor(sums.counts))
@@ -223,6 +229,8 @@ class Run:
                 parts={name: part / sums.seen for name, part in sums.parts.items()},
             )
         )
+        if settings.keep == "best" and self.history.kept is self.history.last:
+            self._state.best = {name: tensor.clone() for name, tensor in self._state.tensors().items()}
         text = f"loss {self.history.last.train_loss:.3f}"
         if held_out is not None:
             figure = held_out[1]
@@ -233,6 +241,11 @@ class Run:
         self._save()
         if self._options.after_epoch is not None:
             self._options.after_epoch(self.history)
+
+    def _measure(self) -> tuple[float, Rates]:
+        """Return cross-entropy and rates of the validation split."""
+        # The main process's figures in every one: BatchNorm's statistics differ, and all must keep one epoch.
+        return self.place.agree(evaluate(self.model, self._data.validation, self._data, self.precision))
 
     def _save(self) -> None:
         if self._path is not None:

@@ -38,6 +38,9 @@ class Settings:
             of a distilled student they change the labels' term. ``class_weights`` may be ``"balanced"``, so that
             rare classes count as much as common ones (`kdcourse.training.balanced_weights`). The validation loss is
             the plain cross-entropy all the same.
+        keep: which epoch's weights the network holds in the end: ``last``, or ``best`` for the one with the highest
+            validation metric (accuracy, for masks mean IoU), the first of equals. A figure that chose an epoch is
+            too good: judge such a network on other images.
 
     Raises:
         ArgumentError: a value out of range.
@@ -58,6 +61,7 @@ class Settings:
     validate: bool = True
     label_smoothing: float = 0.0
     class_weights: Sequence[float] | str | None = None
+    keep: str = "last"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -72,6 +76,15 @@ class Settings:
         if self.views is not None and self.views < 1:
             raise ArgumentError(
                 f"views must be at least 1, or None for a new view every epoch; found {self.views}."
+            )
+        if self.keep not in ("last", "best"):
+            raise ArgumentError(
+                f"keep is which epoch's weights to keep, 'last' or 'best'; found {self.keep!r}."
+            )
+        if self.keep == "best" and not self.validate:
+            raise ArgumentError(
+                "keep='best' chooses the epoch by its validation metric, which validate=False leaves out. Take "
+                "keep='last', or leave validate=False out."
             )
         check_label_smoothing(self.label_smoothing)
         if self.class_weights is not None and self.class_weights != "balanced":
@@ -124,7 +137,7 @@ class Settings:
 
 
 # Records from before there were these settings stay as they are, and so do the results found by them.
-_LATER = ("label_smoothing", "class_weights")
+_LATER = ("label_smoothing", "class_weights", "keep")
 
 
 def check_label_smoothing(label_smoothing: float) -> None:
