@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from kdcourse.training.weights import check_finite, check_weights, read_tensors,
 
 _FORMAT = 2
 _BEST = "best."  # before the names of the best epoch's tensors
-_FOUND_OUT = ("precision", "device")  # recorded once a run has begun
+_FOUND_OUT = ("precision", "device", "prolonged")  # recorded once a run has begun
 
 
 @dataclass
@@ -127,12 +127,14 @@ def save_checkpoint(path: Path, state: State, place: Placement) -> None:
     )
 
 
-def load_checkpoint(path: Path, state: State, place: Placement) -> None:
+def load_checkpoint(path: Path, state: State, place: Placement, *, prolong: bool = False) -> None:
     """Put ``state`` and the random generators where `save_checkpoint` found them.
+
+    With ``prolong`` a finished run may have had fewer epochs; see `kdcourse.training.fit`.
 
     Raises:
         CheckpointError: an unreadable file, another architecture, a run with other settings or another objective, or
-            one of which that can't be told.
+            one of which that can't be told; a prolonged run without ``prolong``, a run to prolong that hasn't ended.
     """
     tensors, notes = read_tensors(path)
     if notes.get("format") != _FORMAT or "position" not in notes:
@@ -149,15 +151,30 @@ def load_checkpoint(path: Path, state: State, place: Placement) -> None:
             "Delete it to start afresh."
         ) from error
     there, here = history.settings, state.history.settings
-    other = [
-        f"{key}: {there.get(key)!r} there, {here.get(key)!r} here"
+    other = {
+        key: f"{key}: {there.get(key)!r} there, {here.get(key)!r} here"
         for key in dict.fromkeys((*here, *there))
         if key not in _FOUND_OUT and there.get(key) != here.get(key)
-    ]
-    if other:
+    }
+    longer = other.keys() == {"epochs"} and there["epochs"] < here["epochs"]
+    ended = position.epoch == there["epochs"]
+    if prolong and longer and ended:
+        there["prolonged"] = [*there.get("prolonged", ()), there["epochs"]]
+        there["epochs"] = here["epochs"]
+    elif other:
+        advice = f"{path} belongs to a run with other settings ({'; '.join(other.values())}). "
+        if longer and ended:
+            advice += "To continue this finished run, pass prolong=True. Otherwise go on"
+        elif longer and prolong:
+            advice += f"It can't be prolonged yet: {position.epoch} of its epochs are done. Complete it first: go on"
+        else:
+            advice += "Go on"
+        raise CheckpointError(f"{advice} with its settings, or name another checkpoint file for this run.")
+    elif "prolonged" in there and not prolong:
         raise CheckpointError(
-            f"{path} belongs to a run with other settings ({'; '.join(other)}). Go on with its settings, "
-            "or name another checkpoint file for this run."
+            f"{path} belongs to a run that had ended after {_listed(there['prolonged'])} epochs and was prolonged; a "
+            f"run of {here['epochs']} epochs in one go ends otherwise. Pass prolong=True to go on with it, or name "
+            "another checkpoint file for this run."
         )
     if "objective" in notes and (state.identity is None or notes["objective"] != state.identity):
         name = history.settings.get("objective")
@@ -196,6 +213,10 @@ def load_checkpoint(path: Path, state: State, place: Placement) -> None:
         nothing = dict.fromkeys(position.parts, 0.0)
         position = replace(position, loss_sum=0.0, seen=0, counts=[0] * len(position.counts), parts=nothing)
     state.history, state.at, state.best = history, position, best
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", then ".join(map(str, numbers))
 
 
 def _generators() -> dict[str, tuple[Callable[[], Tensor], Callable[[Tensor], None]]]:

@@ -40,7 +40,11 @@ class EpochRecord:
 
 @dataclass
 class History:
-    """Hold the epochs of one run and the settings that made them."""
+    """Hold the epochs of one run and the settings that made them.
+
+    Of a run that was prolonged, ``settings["prolonged"]`` lists the epochs at which it had ended (see
+    `kdcourse.training.fit`).
+    """
 
     settings: dict[str, Any]
     epochs: list[EpochRecord] = field(default_factory=list)

@@ -25,6 +25,7 @@ def fit(
     objective: Objective = cross_entropy,
     checkpoint: Path | str | None = None,
     checkpoint_every: int | None = None,
+    prolong: bool = False,
     progress: bool | str = True,
     after_step: Callable[[int, int, float], None] | None = None,
     after_epoch: Callable[[History], None] | None = None,
@@ -46,6 +47,12 @@ def fit(
         checkpoint: file to resume from, if there, and to write to; weights end bit for bit as if the
             run had never stopped. The file stays when the run is complete.
         checkpoint_every: steps between checkpoints; by default one per epoch.
+        prolong: continue the finished run of ``checkpoint`` to more ``epochs``, all other settings being the same. The
+            images keep coming in the order and views that a run of so many epochs shows. So does the learning rate:
+            it had fallen to 0, and goes back to where such a run would be by now, to fall to 0 again at the new end.
+            The result isn't that of a run which was planned as long, so ``settings["prolonged"]`` of the history lists
+            the epochs at which the run had ended before, such as ``[4]``. The same call resumes an interrupted
+            continuation; the finished run can be prolonged again.
         progress: show a bar; a string is its label.
         after_step: called with epoch, step and its loss after each step, the checkpoint written.
         after_epoch: called with the history after each epoch, the checkpoint written; the model holds that epoch's
@@ -60,12 +67,13 @@ def fit(
         ArgumentError: an unknown or unusable setting, settings of the labels' loss beside an objective of your own,
             images that the model can't take, fewer logits than classes, an objective that isn't one number with a
             gradient.
-        CheckpointError: the checkpoint is damaged, of another run, or perhaps of another objective.
+        CheckpointError: the checkpoint is damaged, of another run, or perhaps of another objective; with ``prolong``,
+            it isn't there, or its run hasn't ended.
         DivergedError: the loss stopped being a finite number.
     """
     settings = Settings.of(settings, changes)
     objective = chosen_loss(objective, settings, data)
-    options = Options(checkpoint, checkpoint_every, progress, after_step, after_epoch)
+    options = Options(checkpoint, checkpoint_every, prolong, progress, after_step, after_epoch)
     with own_random_numbers(settings.seed):
         run = Run(model, data, settings, objective, options)
         with run.bar:

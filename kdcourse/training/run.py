@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from kdcourse.data import Batch, Batches, Dataset, SegmentationDataset
-from kdcourse.errors import ArgumentError
+from kdcourse.errors import ArgumentError, CheckpointError
 from kdcourse.models.inputs import call_keeping_input
 from kdcourse.models.layout import arrange_kernels
 from kdcourse.training.checkpoint import Position, State, load_checkpoint, save_checkpoint
@@ -34,6 +34,7 @@ class Options:
 
     checkpoint: Path | str | None = None
     checkpoint_every: int | None = None
+    prolong: bool = False
     progress: bool | str = True
     after_step: Callable[[int, int, float], None] | None = None
     after_epoch: Callable[[History], None] | None = None
@@ -42,6 +43,11 @@ class Options:
         if self.checkpoint_every is not None and self.checkpoint_every < 1:
             raise ArgumentError(
                 f"checkpoint_every is a number of steps, 1 or more; found {self.checkpoint_every}."
+            )
+        if self.prolong and self.checkpoint is None:
+            raise ArgumentError(
+                "prolong=True goes on from the checkpoint of a finished run, and none is named. Pass checkpoint=..., "
+                "the file that the run was stored in."
             )
 
 
@@ -100,8 +106,12 @@ class Run:
         self._path = None if options.checkpoint is None else Path(options.checkpoint)
         precision = settings.precision
         if self._path is not None and self._path.exists():
-            load_checkpoint(self._path, self._state, place)
+            load_checkpoint(self._path, self._state, place, prolong=options.prolong)
             precision = self.history.settings["precision"]  # the same arithmetic after the break as before it
+        elif options.prolong:
+            raise CheckpointError(
+                f"There is no checkpoint {self._path} of a run to prolong. Check the path, or leave out prolong=True."
+            )
         elif precision == "auto":
             precision = place.agree(usual_precision(place.device))
         self.precision: str = precision
@@ -207,7 +217,7 @@ class Run:
 
     def _end_epoch(self) -> None:
         """Validate, record the epoch, write the checkpoint, and tell the caller."""
-        at, data, settings = self.at, self._data, self.settings
+        at, settings = self.at, self.settings
         rate = self._rate_of((at.epoch + 1) * self.batches.steps - 1)
         held_out: tuple[float, Rates] | None = None
         if settings.validate or at.epoch == settings.epochs - 1:
