@@ -14,6 +14,7 @@ from kdcourse.distillation.methods.channelwise import channelwise_loss
 from kdcourse.distillation.methods.dkd import dkd_loss
 from kdcourse.distillation.methods.fitnet import hint_loss
 from kdcourse.distillation.methods.kd import hinton_loss, kd_divergence
+from kdcourse.distillation.methods.mld import mld_loss
 from kdcourse.distillation.methods.pairwise import pairwise_loss
 from kdcourse.distillation.methods.pixelwise import pixelwise_loss
 from kdcourse.distillation.softening import entropy, softened
@@ -48,6 +49,7 @@ __all__ = [
     "hinton_loss",
     "kd_divergence",
     "mean_softened",
+    "mld_loss",
     "pairwise_loss",
     "pixelwise_loss",
     "soft_targets",

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdcourse.data import Dataset, SegmentationDataset
+from kdcourse.data import AnyDataset
 from kdcourse.distillation import methods
 from kdcourse.distillation.methods import Method
 from kdcourse.errors import ArgumentError
@@ -18,13 +18,17 @@ FIT_ARGUMENTS = tuple(
     for name, parameter in inspect.signature(fit).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY and name != "objective"
 )
-USUAL = {"labels": "kd", "masks": "pixelwise"}  # the method of each task where none is named
+USUAL = {
+    "labels": "kd",
+    "masks": "pixelwise",
+    "multilabel": "mld",
+}  # the method of each task where none is named
 
 
 def chosen_methods(
     method: str | Method | Sequence[str | Method] | None,
     settings: Mapping[str, Any],
-    data: Dataset | SegmentationDataset,
+    data: AnyDataset,
 ) -> tuple[Method, ...]:
     """Build methods, those of the task where none is named, and make sure that they are for this task.
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from kdcourse.data import Dataset, SegmentationDataset
+from kdcourse.data import AnyDataset
 from kdcourse.distillation.choice import FIT_ARGUMENTS, check_own, chosen_methods
 from kdcourse.distillation.features import Names, Pair, Tap, Trial, pair_layers
 from kdcourse.distillation.gate import check_teacher
@@ -29,7 +29,7 @@ _DEFAULTS = {"learning_rate": 0.1}
 def distil(
     student: nn.Module,
     teacher: nn.Module | SoftTargets,
-    data: Dataset | SegmentationDataset,
+    data: AnyDataset,
     settings: Settings | None = None,
     *,
     method: str | Method | Sequence[str | Method] | None = None,
@@ -63,11 +63,11 @@ def distil(
     Args:
         student: a fresh network, float32 [B, C, H, W] -> logits [B, classes], or [B, classes, H, W].
         teacher: a trained network or `Ensemble`, or the targets already computed.
-        data: images and labels, or masks.
+        data: images and labels, masks, or any number of labels per image.
         settings: how to train, see `kdcourse.training.Settings`; or pass each by name. Without them
             ``learning_rate`` is 0.1 unless given.
-        method: one of `kdcourse.distillation.methods.names`, a list of them, or built ones; ``kd`` for labels and
-            ``pixelwise`` for masks unless told.
+        method: one of `kdcourse.distillation.methods.names`, a list of them, or built ones; ``kd`` for labels,
+            ``pixelwise`` for masks and ``mld`` for several labels per image unless told.
         objective: minimised in place of a method: ``(logits, batch) -> scalar``, with the teacher's logits in
             ``batch.teacher_logits``.
         alpha: weight of the method's term, 0 (labels alone) to 1 (teacher alone).
@@ -172,7 +172,7 @@ def _prepared(
     compared: Sequence[Method],
     student: nn.Module,
     teacher: nn.Module,
-    data: Dataset | SegmentationDataset,
+    data: AnyDataset,
     layers: Mapping[str, Names] | None,
     seed: int,
 ) -> dict[str, Pair]:

@@ -15,7 +15,7 @@ from kdcourse.distillation.maps import scored, valid_pixels
 from kdcourse.distillation.methods import Method, Outputs
 from kdcourse.distillation.targets.source import Source
 from kdcourse.errors import ArgumentError
-from kdcourse.training import Objective, cross_entropy
+from kdcourse.training import MASKS, Objective, cross_entropy, task_of
 from kdcourse.training.objective import describe
 
 
@@ -143,7 +143,7 @@ class Distillation(nn.Module):
         return "" if self.weights[name] == self.alpha else f" * {self.weights[name]:g}"
 
     def _labels(self, logits: Tensor, batch: Batch) -> Tensor:
-        if batch.labels.ndim > 1:  # not even a NaN gets through from pixels that are left out
+        if task_of(batch.labels) is MASKS:  # not even a NaN gets through from pixels that are left out
             logits = scored(logits, valid_pixels(batch.labels, IGNORE))
         return self.labels_loss(logits, batch)
 

@@ -38,6 +38,23 @@ class EpochRecord:
         return -math.inf if found is None else found
 
 
+@dataclass(frozen=True)
+class MultiLabelRecord(EpochRecord):
+    """Hold one epoch of a network that gives any number of labels per image.
+
+    Accuracy is the share of right answers, a yes or no for each image and class, high wherever labels are rare; F1 is
+    the mean over the classes, 0 to 1.
+    """
+
+    train_f1: float | None = None
+    validation_f1: float | None = None
+
+    @property
+    def metric(self) -> float:
+        """Return the mean F1 on the validation split; -inf where there is none."""
+        return -math.inf if self.validation_f1 is None else self.validation_f1
+
+
 @dataclass
 class History:
     """Hold the epochs of one run and the settings that made them.
@@ -80,4 +97,8 @@ class History:
     def from_json(cls, text: str) -> History:
         """Read what `to_json` returned."""
         content = json.loads(text)
-        return cls(content["settings"], [EpochRecord(**record) for record in content["epochs"]])
+        return cls(content["settings"], [_record(**record) for record in content["epochs"]])
+
+
+def _record(**figures: Any) -> EpochRecord:
+    return (MultiLabelRecord if "train_f1" in figures else EpochRecord)(**figures)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, distributed
 
-from kdcourse.data import Batch, Dataset, SegmentationDataset
+from kdcourse.data import AnyDataset, Batch
 from kdcourse.errors import ArgumentError
 from kdcourse.training.objective import Objective, cross_entropy
 from kdcourse.training.settings import Settings, check_class_weights, check_label_smoothing
-from kdcourse.training.task import task_of
+from kdcourse.training.task import MULTILABEL, task_of
 
 _NAMED = 10  # weights that a record names; of more it holds a digest
 
@@ -27,8 +27,10 @@ class CrossEntropy:
     Args:
         label_smoothing: epsilon in [0, 1): targets are ``(1 - epsilon) * onehot + epsilon / C``
             (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7). Class weights multiply each class's
-            share of these targets, as in PyTorch.
-        class_weights: w, one positive number per class; ``None`` for 1 each.
+            share of these targets, as in PyTorch. With any number of labels per image, 0 and 1 become
+            ``epsilon / 2`` and ``1 - epsilon / 2``.
+        class_weights: w, one positive number per class; ``None`` for 1 each. With any number of labels per image they
+            weigh each class's binary cross-entropy, whether an image has its label or not.
 
     Raises:
         ArgumentError: label_smoothing outside [0, 1), weights that aren't positive finite numbers; when called, another
@@ -87,7 +89,7 @@ def _digest(text: str) -> str:
     return f"#{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def balanced_weights(data: Dataset | SegmentationDataset) -> tuple[float, ...]:
+def balanced_weights(data: AnyDataset) -> tuple[float, ...]:
     """Return weights by which every class counts as much as any other in training.
 
     ``w_c = N / (K * n_c)`` for a class that n_c of the N training labels (or scored pixels, without augmentation)
@@ -98,12 +100,15 @@ def balanced_weights(data: Dataset | SegmentationDataset) -> tuple[float, ...]:
     task, classes = task_of(data), len(data.classes)
     counts = torch.zeros(classes, dtype=torch.int64)
     for labels in data.train.labels.split(4096):  # masks may be stored on disk
-        counts += torch.bincount(labels[task.scored(labels)].flatten().long(), minlength=classes).cpu()
+        if task is MULTILABEL:
+            counts += labels.sum(0).cpu()
+        else:
+            counts += torch.bincount(labels[task.scored(labels)].flatten().long(), minlength=classes).cpu()
     mean = int(counts.sum()) / int((counts > 0).sum())
     return tuple(mean / count if count else 1.0 for count in counts.tolist())
 
 
-def labels_loss(settings: Settings, data: Dataset | SegmentationDataset) -> Objective:
+def labels_loss(settings: Settings, data: AnyDataset) -> Objective:
     """Return the labels' loss that ``settings`` ask for; by default `cross_entropy` itself.
 
     Raises:
@@ -123,7 +128,7 @@ def labels_loss(settings: Settings, data: Dataset | SegmentationDataset) -> Obje
     return CrossEntropy(settings.label_smoothing, weights)
 
 
-def chosen_loss(objective: Objective, settings: Settings, data: Dataset | SegmentationDataset) -> Objective:
+def chosen_loss(objective: Objective, settings: Settings, data: AnyDataset) -> Objective:
     """Return what `fit` minimises: ``objective``, or the labels' loss of ``settings`` in place of `cross_entropy`.
 
     An objective that takes care of these settings itself has an attribute ``labels_loss``.

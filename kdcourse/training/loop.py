@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from kdcourse.data import Dataset, SegmentationDataset
+from kdcourse.data import AnyDataset
 from kdcourse.training.guards import own_random_numbers
 from kdcourse.training.history import History
 from kdcourse.training.labels import chosen_loss
@@ -19,7 +19,7 @@ from kdcourse.training.settings import Settings
 
 def fit(
     model: nn.Module,
-    data: Dataset | SegmentationDataset,
+    data: AnyDataset,
     settings: Settings | None = None,
     *,
     objective: Objective = cross_entropy,
@@ -39,7 +39,8 @@ def fit(
 
     Args:
         model: float32 [B, C, H, W] -> logits [B, num_classes], for segmentation [B, num_classes, H, W].
-        data: images and labels, or masks; ``data.validation`` is evaluated after every epoch.
+        data: images and labels, masks, or any number of labels per image; ``data.validation`` is evaluated after every
+            epoch.
         settings: how to train; or pass each of the `Settings` by name, such as ``epochs=3``.
         objective: ``(logits float32, batch) -> scalar`` to minimise, or ``-> {"loss": scalar, ...}`` whose further
             scalars are recorded by name. The parameters of an ``nn.Module`` are trained, stored in checkpoints and

@@ -23,7 +23,8 @@ def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
     """Return the cross-entropy in nats of ``logits`` [B, C] with the labels, mean over the batch.
 
     For segmentation of ``logits`` [B, C, H, W] with the masks, mean over the pixels that aren't
-    `kdcourse.data.IGNORE`; 0 where there is none.
+    `kdcourse.data.IGNORE`; 0 where there is none. With any number of labels per image it is the binary
+    cross-entropy of ``logits`` [B, C], mean over images and classes.
     """
     return task_of(batch.labels).cross_entropy(logits, batch.labels)
 

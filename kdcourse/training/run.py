@@ -12,20 +12,20 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from kdcourse.data import Batch, Batches, Dataset, SegmentationDataset
+from kdcourse.data import AnyDataset, Batch, Batches
 from kdcourse.errors import ArgumentError, CheckpointError
 from kdcourse.models.inputs import call_keeping_input
 from kdcourse.models.layout import arrange_kernels
 from kdcourse.training.checkpoint import Position, State, load_checkpoint, save_checkpoint
 from kdcourse.training.evaluate import evaluate
 from kdcourse.training.guards import check_model, finite
-from kdcourse.training.history import EpochRecord, History
+from kdcourse.training.history import EpochRecord, History, MultiLabelRecord
 from kdcourse.training.objective import Objective, describe, fingerprint, own_parameters
 from kdcourse.training.optimizers import make_optimizer, one_cycle
 from kdcourse.training.placement import Placement
 from kdcourse.training.precision import autocast, usual_precision
 from kdcourse.training.settings import Settings
-from kdcourse.training.task import Rates, task_of
+from kdcourse.training.task import MULTILABEL, Rates, task_of
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Run:
     def __init__(
         self,
         model: nn.Module,
-        data: Dataset | SegmentationDataset,
+        data: AnyDataset,
         settings: Settings,
         objective: Objective,
         options: Options,
@@ -225,8 +225,10 @@ class Run:
             finite(held_out[0], "validation loss", at.epoch, at.step, rate)
         sums = at.over(self.place)
         training = self._task.rates(torch.tensor(sums.counts))
+        f1 = {"train_f1": training.f1, "validation_f1": held_out[1].f1 if held_out else None}
+        several = self._task is MULTILABEL
         self.history.epochs.append(
-            EpochRecord(
+            (MultiLabelRecord if several else EpochRecord)(
                 epoch=at.epoch + 1,
                 train_loss=sums.loss_sum / sums.seen,
                 train_accuracy=training.accuracy,
@@ -237,6 +239,7 @@ class Run:
                 train_iou=training.iou,
                 validation_iou=held_out[1].iou if held_out else None,
                 parts={name: part / sums.seen for name, part in sums.parts.items()},
+                **(f1 if several else {}),
             )
         )
         if settings.keep == "best" and self.history.kept is self.history.last:
@@ -244,8 +247,9 @@ class Run:
         text = f"loss {self.history.last.train_loss:.3f}"
         if held_out is not None:
             figure = held_out[1]
-            iou = f"IoU {figure.iou:.3f}" if figure.iou is not None else f"{figure.accuracy:.2%}"
-            text += f", validation {iou}"
+            named = {"IoU": figure.iou, "F1": figure.f1}
+            told = [f"{name} {rate:.3f}" for name, rate in named.items() if rate is not None]
+            text += f", validation {told[0] if told else f'{figure.accuracy:.2%}'}"
         self.bar.set_postfix_str(text)
         self._state.at = self._start(at.epoch + 1)
         self._save()

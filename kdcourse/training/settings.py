@@ -39,8 +39,8 @@ class Settings:
             rare classes count as much as common ones (`kdcourse.training.balanced_weights`). The validation loss is
             the plain cross-entropy all the same.
         keep: which epoch's weights the network holds in the end: ``last``, or ``best`` for the one with the highest
-            validation metric (accuracy, for masks mean IoU), the first of equals. A figure that chose an epoch is
-            too good: judge such a network on other images.
+            validation metric (accuracy, for masks mean IoU, for several labels per image mean F1), the first of
+            equals. A figure that chose an epoch is too good: judge such a network on other images.
 
     Raises:
         ArgumentError: a value out of range.

@@ -41,7 +41,7 @@ class Method(nn.Module):
     Attributes:
         title: in a few words, for lists and menus.
         paper: authors, year and address.
-        tasks: what it is for: ``labels``, ``masks`` or both.
+        tasks: what it is for: ``labels``, ``masks``, ``multilabel`` or several of them.
         layers: what it compares besides logits: ``None`` nothing, ``map`` the last feature map, ``vector`` what the
             last linear layer is given, ``stages`` the last map of each size that both networks have.
         closed_form: its gradient is written out for `distil_grid`, which then trains many students at once.

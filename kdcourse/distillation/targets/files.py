@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split, View
+from kdcourse.data import AnyDataset, LabelledSplit, View
 from kdcourse.distillation.asking import spread
 from kdcourse.files import write_atomically
 
@@ -41,8 +41,8 @@ def cache_folder() -> Path:
 
 def file_name(
     teacher_key: str,
-    split: Split | MaskedSplit,
-    dataset: Dataset | SegmentationDataset,
+    split: LabelledSplit,
+    dataset: AnyDataset,
     view: View,
     dtype: torch.dtype,
     precision: str,

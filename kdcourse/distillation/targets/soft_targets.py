@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split, View
+from kdcourse.data import AnyDataset, LabelledSplit, View
 from kdcourse.distillation.arguments import check_tensor
 from kdcourse.distillation.asking import Asker, asking, spread
 from kdcourse.distillation.targets.digest import teacher_digest
@@ -35,7 +35,7 @@ class SoftTargets:
 
     Attributes:
         views: the views held, in the order asked for.
-        task: `kdcourse.training.LABELS`, one row of logits per image, or `kdcourse.training.MASKS`, one per pixel.
+        task: `kdcourse.training.LABELS` or ``MULTILABEL``, one row of logits per image, or ``MASKS``, one per pixel.
         classes: C, the number of logits in a row.
         split_digest: digest of the images and labels (or masks) that they belong to.
         teacher: `teacher_digest` of the teacher.
@@ -47,7 +47,7 @@ class SoftTargets:
         views: Sequence[View],
         tables: Sequence[Tensor],
         files: Sequence[Path | None],
-        split: Split | MaskedSplit,
+        split: LabelledSplit,
         teacher: str,
     ) -> None:
         self.teacher = teacher
@@ -124,9 +124,10 @@ class SoftTargets:
         stored = stored.to(labels)
         if not torch.equal(stored, labels):
             wrong = int((stored != labels).view(len(labels), -1).any(1).sum())
+            what = "mask" if self.task is MASKS else "label"
             raise ArgumentError(
-                f"{wrong} of {len(labels)} images have another {self.task.name[:-1]} than at the same position of the "
-                "split that the soft targets were computed for: they would be paired with other images' logits. "
+                f"{wrong} of {len(labels)} images have another {what} than at the same position of the split "
+                "that the soft targets were computed for: they would be paired with other images' logits. "
                 "Compute soft targets for the very split (and order) that training uses."
             )
 
@@ -143,8 +144,8 @@ class SoftTargets:
 
 def soft_targets(
     teacher: nn.Module,
-    split: Split | MaskedSplit,
-    dataset: Dataset | SegmentationDataset,
+    split: LabelledSplit,
+    dataset: AnyDataset,
     *,
     views: Sequence[View] = (View(),),
     dtype: torch.dtype = torch.float16,
@@ -224,9 +225,7 @@ def soft_targets(
 class _Question:
     """Ask a teacher about the images of a split, in any view."""
 
-    def __init__(
-        self, ask: Asker, split: Split | MaskedSplit, dataset: Dataset | SegmentationDataset, precision: str
-    ) -> None:
+    def __init__(self, ask: Asker, split: LabelledSplit, dataset: AnyDataset, precision: str) -> None:
         self._ask, self._split, self._dataset, self.precision = ask, split, dataset, precision
 
     def answer(self, view: View, index: Tensor) -> Tensor:
@@ -236,8 +235,9 @@ class _Question:
         images = self._dataset.normalise(view.apply(images, index.to(ask.device)))
         with autocast(ask.device, self.precision):
             logits = ask(images)
-        if logits.ndim != split.labels.ndim + 1:
-            wanted = "[B, classes]" if split.labels.ndim == 1 else "[B, classes, H, W]"
+        dense = task_of(split.labels) is MASKS
+        if logits.ndim != (4 if dense else 2):
+            wanted = "[B, classes, H, W]" if dense else "[B, classes]"
             raise ArgumentError(
                 f"{self._dataset.name!r} has {task_of(split.labels).has}, for which soft targets are logits {wanted}; "
                 f"the teacher returned {list(logits.shape)}. Take a teacher for this task."
@@ -280,8 +280,8 @@ class _Question:
 
 def _check(
     views: tuple[View, ...],
-    split: Split | MaskedSplit,
-    dataset: Dataset | SegmentationDataset,
+    split: LabelledSplit,
+    dataset: AnyDataset,
     dtype: torch.dtype,
     batch_size: int,
 ) -> None:
