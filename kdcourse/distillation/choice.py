@@ -63,3 +63,16 @@ def check_own(found: Mapping[str, Any]) -> None:
             f"take a method in its place. Training takes {', '.join(Settings.names())}; `fit` besides "
             f"{', '.join(FIT_ARGUMENTS)}."
         )
+
+
+def check_top_k(used: Sequence[Method], objective: object) -> None:
+    """Raise ArgumentError where a method, or an objective of one's own, needs more than a teacher's top k logits."""
+    able = [name for name in methods.names() if methods.describe(name).top_k]
+    lacking = [one.name for one in used if not one.top_k] or (
+        ["an objective of your own"] if objective else []
+    )
+    if lacking:
+        raise ArgumentError(
+            f"Only the top k logits of these soft targets are stored, and {lacking[0]} needs all. Compute them without "
+            f"top_k, or take {' or '.join(able)}."
+        )

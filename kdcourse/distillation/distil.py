@@ -10,7 +10,7 @@ from typing import Any, Literal
 from torch import nn
 
 from kdcourse.data import AnyDataset
-from kdcourse.distillation.choice import FIT_ARGUMENTS, check_own, chosen_methods
+from kdcourse.distillation.choice import FIT_ARGUMENTS, check_own, check_top_k, chosen_methods
 from kdcourse.distillation.features import Names, Pair, Tap, Trial, pair_layers
 from kdcourse.distillation.gate import check_teacher
 from kdcourse.distillation.methods import Method, Outputs
@@ -62,7 +62,8 @@ def distil(
 
     Args:
         student: a fresh network, float32 [B, C, H, W] -> logits [B, classes], or [B, classes, H, W].
-        teacher: a trained network or `Ensemble`, or the targets already computed.
+        teacher: a trained network or `Ensemble`, or the targets already computed; of those with ``top_k``, only
+            methods such as ``kd`` can learn.
         data: images and labels, masks, or any number of labels per image.
         settings: how to train, see `kdcourse.training.Settings`; or pass each by name. Without them
             ``learning_rate`` is 0.1 unless given.
@@ -124,6 +125,8 @@ def distil(
         raise ArgumentError(
             f"{compared[0].name} compares layers, which soft targets don't hold. Pass the teacher itself."
         )
+    if isinstance(teacher, SoftTargets) and teacher.top_k is not None and needed:
+        check_top_k([one for one in chosen if weights_of(chosen, alpha or 0, weights)[one.name]], objective)
     labelled = alpha != 1  # with alpha = 1 the labels don't count, and may mean nothing
     with ExitStack() as hooks:
         pairs: dict[str, Pair] = {}

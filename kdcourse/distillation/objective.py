@@ -66,7 +66,9 @@ class Layers:
         return (
             Outputs(student.logits, {name: student.features[name] for name in own}),
             Outputs(
-                teacher.logits, {name: teacher.features[name].to(student.logits.dtype) for name in theirs}
+                teacher.logits,
+                {name: teacher.features[name].to(student.logits.dtype) for name in theirs},
+                teacher.top,
             ),
         )
 
@@ -114,7 +116,7 @@ class Distillation(nn.Module):
         self.alpha, self.weights = alpha, {method.name: every[method.name] for method in used}
         self._source = source
         taught = [f"{method!r}{self._layers.told(method.name)}{self._weight(method.name)}" for method in used]
-        whose = f", teacher={source.teacher[:16]}" if source is not None and used else ""
+        whose = f", teacher={source.teacher[:16]}{source.told}" if source is not None and used else ""
         self.name = f"{' + '.join(taught) or 'labels'}, alpha={alpha:g}{whose}"
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor | dict[str, Tensor]:

@@ -149,6 +149,7 @@ def distil_grid(
             and weights is None
             and not settings.unusual
             and isinstance(asked, SoftTargets)
+            and asked.top_k is None
         )
         with board:
             if not closed or settings.optimizer == "muon" or not can_stack(students[0]):

@@ -26,6 +26,7 @@ class Description:
     tasks: tuple[str, ...]
     layers: str | None
     settings: dict[str, Any]
+    top_k: bool
 
 
 @cache
@@ -71,7 +72,14 @@ def describe(name: str) -> Description:
     method = _class(name)
     summary = (method.__doc__ or "").strip().partition("\n")[0]
     return Description(
-        name, method.title, method.paper, summary, method.tasks, method.layers, method.settings()
+        name,
+        method.title,
+        method.paper,
+        summary,
+        method.tasks,
+        method.layers,
+        method.settings(),
+        method.top_k,
     )
 
 
