@@ -16,7 +16,7 @@ from kdcourse.distillation.methods import Method, Outputs
 from kdcourse.distillation.targets.source import Source
 from kdcourse.errors import ArgumentError
 from kdcourse.training import MASKS, Objective, cross_entropy, task_of
-from kdcourse.training.objective import describe
+from kdcourse.training.objective import LabelsLoss, describe
 
 
 def weights_of(
@@ -105,7 +105,7 @@ class Distillation(nn.Module):
         alpha: float,
         weights: Mapping[str, float] | None = None,
         layers: Layers | None = None,
-        labels_loss: Objective = cross_entropy,
+        labels_loss: LabelsLoss = cross_entropy,
     ) -> None:
         super().__init__()
         self.labels_loss = labels_loss

@@ -10,7 +10,7 @@ from torch import Tensor, distributed
 
 from kdcourse.data import AnyDataset, Batch
 from kdcourse.errors import ArgumentError
-from kdcourse.training.objective import Objective, cross_entropy
+from kdcourse.training.objective import LabelsLoss, Objective, cross_entropy
 from kdcourse.training.settings import Settings, check_class_weights, check_label_smoothing
 from kdcourse.training.task import MULTILABEL, task_of
 
@@ -108,7 +108,7 @@ def balanced_weights(data: AnyDataset) -> tuple[float, ...]:
     return tuple(mean / count if count else 1.0 for count in counts.tolist())
 
 
-def labels_loss(settings: Settings, data: AnyDataset) -> Objective:
+def labels_loss(settings: Settings, data: AnyDataset) -> LabelsLoss:
     """Return the labels' loss that ``settings`` ask for; by default `cross_entropy` itself.
 
     Raises:

@@ -17,6 +17,7 @@ from kdcourse.errors import ArgumentError
 from kdcourse.training.task import task_of
 
 Objective = Callable[[Tensor, Batch], Tensor | dict[str, Tensor]]
+LabelsLoss = Callable[[Tensor, Batch], Tensor]
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
