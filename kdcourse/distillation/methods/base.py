@@ -18,7 +18,7 @@ class Outputs:
 
     Attributes:
         logits: [B, C], or [B, C, H, W]; float32, or float64 where the student trains in it.
-        features: the layers that the method asked for, by name, in the type of the logits.
+        features: the layers that the method requested, by name, in the type of the logits.
     """
 
     logits: Tensor

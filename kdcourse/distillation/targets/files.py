@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split, View
-from kdcourse.distillation.asking import spread
+from kdcourse.distillation.inference import evenly_spaced
 from kdcourse.files import write_atomically
 
 SHIPPED = "soft-targets"  # the folder of those that come with the course, see kdcourse.files.shipped
@@ -49,7 +49,7 @@ def file_name(
 ) -> str:
     """Return the name of a view's file: a digest of all that its logits depend on."""
     # The view's images themselves stand beside its name: augmentation code may change, its name not.
-    probe = spread(len(split), PROBES)
+    probe = evenly_spaced(len(split), PROBES)
     shown = view.apply(split.images[probe], probe).cpu().contiguous().numpy()
     parts = {
         "format": _FORMAT,

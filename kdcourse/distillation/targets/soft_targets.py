@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split, View
 from kdcourse.distillation.arguments import check_tensor
-from kdcourse.distillation.asking import Asker, asking, spread
+from kdcourse.distillation.inference import TeacherInference, evenly_spaced, teacher_inference
 from kdcourse.distillation.targets.digest import teacher_digest
 from kdcourse.distillation.targets.files import (
     NUMPY_TYPES,
@@ -34,7 +34,7 @@ class SoftTargets:
     """Hold a teacher's logits for every image of a split, under one or more views; made by `soft_targets`.
 
     Attributes:
-        views: the views held, in the order asked for.
+        views: the views held, in the order given.
         task: `kdcourse.training.LABELS`, one row of logits per image, or `kdcourse.training.MASKS`, one per pixel.
         classes: C, the number of logits in a row.
         split_digest: digest of the images and labels (or masks) that they belong to.
@@ -171,8 +171,8 @@ def soft_targets(
     and without ``views``, and `distil` asks the teacher at every step.
 
     Args:
-        teacher: returns logits [B, C], of a `MaskedSplit` [B, C, H, W]; asked where it is, in eval mode and without
-            gradient, and left as found. A logit of -inf rules a class out.
+        teacher: returns logits [B, C], of a `MaskedSplit` [B, C, H, W]; called on its own device, in eval mode and
+            without gradient, and left as found. A logit of -inf rules a class out.
         split: N images.
         dataset: says how to normalise.
         views: the views to compute; by default the images as they are.
@@ -196,15 +196,15 @@ def soft_targets(
     folder = None if cache is False or task is MASKS else cache_folder() if cache is None else Path(cache)
     files: list[Path | None] = [None] * len(views)
     tables: list[Tensor | None] = [None] * len(views)
-    with asking(teacher) as ask:
+    with teacher_inference(teacher) as forward:
         teacher_key = teacher_digest(teacher)
-        question = _Question(ask, split, dataset, precision)
+        teacher_logits = _TeacherLogits(forward, split, dataset, precision)
         if folder is not None:
             names = [file_name(teacher_key, split, dataset, view, dtype, precision) for view in views]
             kept, came_along = [folder / name for name in names], [shipped(SHIPPED) / name for name in names]
             found = [there if there.exists() else own for own, there in zip(kept, came_along, strict=True)]
             tables = [open_table(file, len(split)) for file in found]
-            if not _still_true(tables, views, question):
+            if not _still_true(tables, views, teacher_logits):
                 tables = [None] * len(views)
             files = [
                 own if table is None else file for own, file, table in zip(kept, found, tables, strict=True)
@@ -213,7 +213,8 @@ def soft_targets(
         if missing:
             with _bar(progress, len(missing) * len(split)) as bar:
                 for position in missing:
-                    table, file = question.table(views[position], dtype, batch_size, bar), files[position]
+                    table = teacher_logits.table(views[position], dtype, batch_size, bar)
+                    file = files[position]
                     stored = None if file is None else store_table(file, table)
                     if stored is None:
                         files[position] = None
@@ -221,21 +222,25 @@ def soft_targets(
     return SoftTargets(views, [table for table in tables if table is not None], files, split, teacher_key)
 
 
-class _Question:
-    """Ask a teacher about the images of a split, in any view."""
+class _TeacherLogits:
+    """Compute a teacher's logits for the images of a split, in any view."""
 
     def __init__(
-        self, ask: Asker, split: Split | MaskedSplit, dataset: Dataset | SegmentationDataset, precision: str
+        self,
+        forward: TeacherInference,
+        split: Split | MaskedSplit,
+        dataset: Dataset | SegmentationDataset,
+        precision: str,
     ) -> None:
-        self._ask, self._split, self._dataset, self.precision = ask, split, dataset, precision
+        self._forward, self._split, self._dataset, self.precision = forward, split, dataset, precision
 
-    def answer(self, view: View, index: Tensor) -> Tensor:
+    def at(self, view: View, index: Tensor) -> Tensor:
         """Return the teacher's logits for the images at ``index`` in a view: float32, on the CPU."""
-        ask, split = self._ask, self._split
-        images = split.images[index.to(split.images.device)].to(ask.device)
-        images = self._dataset.normalise(view.apply(images, index.to(ask.device)))
-        with autocast(ask.device, self.precision):
-            logits = ask(images)
+        forward, split = self._forward, self._split
+        images = split.images[index.to(split.images.device)].to(forward.device)
+        images = self._dataset.normalise(view.apply(images, index.to(forward.device)))
+        with autocast(forward.device, self.precision):
+            logits = forward(images)
         if logits.ndim != split.labels.ndim + 1:
             wanted = "[B, classes]" if split.labels.ndim == 1 else "[B, classes, H, W]"
             raise ArgumentError(
@@ -248,20 +253,20 @@ class _Question:
             wrong = int((~usable).view(len(logits), -1).any(1).sum())
             raise ArgumentError(
                 f"The teacher's logits hold NaN or infinity for {wrong} of {len(logits)} images (view {view.key!r}). "
-                "Check its weights, or ask it in precision='float32'."
+                "Check its weights, or run it in precision='float32'."
             )
         return logits
 
     def probe(self, view: View) -> tuple[Tensor, Tensor]:
         """Return a few positions spread over the split, and the logits there."""
-        index = spread(len(self._split), PROBES)
-        return index, self.answer(view, index)
+        index = evenly_spaced(len(self._split), PROBES)
+        return index, self.at(view, index)
 
     def table(self, view: View, dtype: torch.dtype, batch_size: int, bar: Any) -> Tensor:
         """Return the logits of all images in a view; float32 where they are too large for float16."""
         table: Tensor | None = None
         for index in torch.arange(len(self._split)).split(batch_size):
-            logits = self.answer(view, index)
+            logits = self.at(view, index)
             largest = float(logits.masked_fill(logits == -torch.inf, 0).abs().max())
             if dtype == torch.float16 and largest > torch.finfo(torch.float16).max:
                 warnings.warn(
@@ -301,18 +306,20 @@ def _check(
         )
 
 
-def _still_true(tables: Sequence[Tensor | None], views: Sequence[View], question: _Question) -> bool:
+def _still_true(
+    tables: Sequence[Tensor | None], views: Sequence[View], teacher_logits: _TeacherLogits
+) -> bool:
     """Return whether today's teacher gives the stored answers, up to rounding; true when nothing is stored."""
     found = [position for position, table in enumerate(tables) if table is not None]
     if not found:
         return True
     table = tables[found[-1]]
     assert table is not None
-    index, answer = question.probe(views[found[-1]])
+    index, answer = teacher_logits.probe(views[found[-1]])
     expected = table[index].float()
     if answer.shape == expected.shape:
         size = expected.masked_fill(expected == -torch.inf, 0).abs().max()
-        tolerance = (0.02 if question.precision == "float32" else 0.1) * (1e-3 + float(size))
+        tolerance = (0.02 if teacher_logits.precision == "float32" else 0.1) * (1e-3 + float(size))
         if float((answer - expected).masked_fill(answer == expected, 0).abs().max()) <= tolerance:
             return True
     warnings.warn(
