@@ -47,7 +47,7 @@ def distil(
     ``method="kd"``, which is usual for labels, that is `hinton_loss`. ``label_smoothing`` and ``class_weights``
     change the cross-entropy alone.
 
-    Which images the teacher is asked about:
+    Which images the teacher sees:
 
     - no ``augmentation``: the images as they are, once;
     - ``augmentation`` and ``views=K``: K fixed editions of the training set, each once; the student
@@ -55,7 +55,7 @@ def distil(
     - ``augmentation`` alone: every batch anew, on the very view that the student sees
       (function matching, Beyer et al. 2022, https://arxiv.org/abs/2106.05237). The most expensive.
 
-    What was asked once stays on disk (`soft_targets`), so other settings, students and
+    Stored outputs stay on disk (`soft_targets`), so other settings, students and
     seeds learn from it at no cost. They share ``view_seed``, 0 unless told, for that reason. For segmentation it is a
     map of logits for every image, too much for a disk: it stays in memory for this call, and to share it among
     students, make `soft_targets` once and pass them as the teacher.
@@ -76,7 +76,7 @@ def distil(
         layers: what a method compares that needs more than logits, such as ``{"student": "stages", "teacher":
             "layer4"}``, a name or a list on each side; found by itself where it is left out. The teacher is then asked
             on the fly, and its layers aren't stored.
-        teacher_precision: in which a teacher is asked whose answers are stored: ``float32``, ``bfloat16``, which
+        teacher_precision: of a teacher whose outputs are stored: ``float32``, ``bfloat16``, which
             rounds them to three digits, or ``auto``, see `kdcourse.training.precision.usual_precision`.
         cache: folder of the stored soft targets, by default the user's cache; ``False`` stores none.
         changes: by name: the method's settings, such as ``temperature``; `kdcourse.training.Settings`, such as

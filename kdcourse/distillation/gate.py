@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse.data import AnyDataset, LabelledSplit
-from kdcourse.distillation.asking import asking, spread
+from kdcourse.distillation.inference import evenly_spaced, teacher_inference
 from kdcourse.errors import ArgumentError, TeacherWarning
 from kdcourse.training import MASKS, MULTILABEL, task_of
 
@@ -62,15 +62,15 @@ def check_teacher(
         raise ArgumentError(
             f"images and batch_size must be at least 1; found images={images}, batch_size={batch_size}."
         )
-    index, classes = spread(len(split), images).to(split.images.device), len(dataset.classes)
+    index, classes = evenly_spaced(len(split), images).to(split.images.device), len(dataset.classes)
     counts = torch.zeros(2, classes, dtype=torch.int64)  # right ones, and all
     answers: list[tuple[Tensor, Tensor]] = []  # logits and labels, where there are several per image
     first: Tensor | None = None
     varies = others = False
-    with asking(teacher) as ask:
+    with teacher_inference(teacher) as forward:
         for part in index.split(batch_size):
             seen = split.images[part]
-            logits = ask(dataset.normalise(seen)).float().cpu()
+            logits = forward(dataset.normalise(seen)).float().cpu()
             _check_logits(logits, classes, type(teacher).__name__, several=task is MULTILABEL)
             if first is None:
                 first, shown = logits[:1], seen[:1]
@@ -157,7 +157,7 @@ def _check_logits(logits: Tensor, classes: int, name: str, *, several: bool) -> 
         wrong = int((~usable).flatten(1).any(1).sum())
         raise ArgumentError(
             f"The teacher ({name}) returns logits with NaN or infinity for {wrong} of {len(logits)} images. Check its "
-            "weights, and that it is trained in the precision it is asked in."
+            "weights, and that it is trained in the precision it runs in."
         )
     if several:
         if (

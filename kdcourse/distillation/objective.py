@@ -81,7 +81,7 @@ class Layers:
 class Distillation(nn.Module):
     """Minimise ``(1 - alpha) * cross_entropy + sum of weight * terms`` over one method or several.
 
-    A term of weight 0 isn't computed, and where all are 0 the teacher isn't asked. The named parts are the
+    A term of weight 0 isn't computed, and where all are 0 the teacher isn't run. The named parts are the
     cross-entropy (``labels``) and each method's terms, unweighted. The methods' parameters are this module's; the
     teacher is no part of it.
 

@@ -19,7 +19,7 @@ class Outputs:
 
     Attributes:
         logits: [B, C], or [B, C, H, W]; float32, or float64 where the student trains in it.
-        features: the layers that the method asked for, by name, in the type of the logits.
+        features: the layers that the method requested, by name, in the type of the logits.
         top: of a teacher of whom only the top k logits are stored: these, their classes, and what is known of the
             others. ``logits`` are then [B, k], and only methods with ``top_k`` see them.
     """

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from kdcourse.data import AnyDataset, LabelledSplit, View
-from kdcourse.distillation.asking import spread
+from kdcourse.distillation.inference import evenly_spaced
 from kdcourse.distillation.top import TopRows
 from kdcourse.files import write_atomically
 
@@ -51,7 +51,7 @@ def file_name(
 ) -> str:
     """Return the name of a view's file: a digest of all that its logits, or its rows, depend on."""
     # The view's images themselves stand beside its name: augmentation code may change, its name not.
-    probe = spread(len(split), PROBES)
+    probe = evenly_spaced(len(split), PROBES)
     shown = view.apply(split.images[probe], probe).cpu().contiguous().numpy()
     parts = {
         "format": _FORMAT,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kdcourse.data import AnyDataset, LabelledSplit, View
 from kdcourse.distillation.arguments import check_tensor
-from kdcourse.distillation.asking import Asker, asking, spread
+from kdcourse.distillation.inference import TeacherInference, evenly_spaced, teacher_inference
 from kdcourse.distillation.targets.digest import teacher_digest
 from kdcourse.distillation.targets.files import (
     NUMPY_TYPES,
@@ -35,7 +35,7 @@ class SoftTargets:
     """Hold a teacher's logits for every image of a split, under one or more views; made by `soft_targets`.
 
     Attributes:
-        views: the views held, in the order asked for.
+        views: the views held, in the order given.
         task: `kdcourse.training.LABELS` or ``MULTILABEL``, one row of logits per image, or ``MASKS``, one per pixel.
         classes: C, the number of logits in a row.
         split_digest: digest of the images and labels (or masks) that they belong to.
@@ -207,8 +207,8 @@ def soft_targets(
     and without ``views``, and `distil` asks the teacher at every step.
 
     Args:
-        teacher: returns logits [B, C], of a `MaskedSplit` [B, C, H, W]; asked where it is, in eval mode and without
-            gradient, and left as found. A logit of -inf rules a class out.
+        teacher: returns logits [B, C], of a `MaskedSplit` [B, C, H, W]; called on its own device, in eval mode and
+            without gradient, and left as found. A logit of -inf rules a class out.
         split: N images.
         dataset: says how to normalise.
         views: the views to compute; by default the images as they are.
@@ -236,15 +236,15 @@ def soft_targets(
     rows = _rows(top_k, temperatures, dataset)
     files: list[Path | None] = [None] * len(views)
     tables: list[Tensor | None] = [None] * len(views)
-    with asking(teacher) as ask:
+    with teacher_inference(teacher) as forward:
         teacher_key = teacher_digest(teacher)
-        question = _Question(ask, split, dataset, precision, rows)
+        teacher_logits = _TeacherLogits(forward, split, dataset, precision, rows)
         if folder is not None:
             names = [file_name(teacher_key, split, dataset, view, dtype, precision, rows) for view in views]
             kept, came_along = [folder / name for name in names], [shipped(SHIPPED) / name for name in names]
             found = [there if there.exists() else own for own, there in zip(kept, came_along, strict=True)]
             tables = [open_table(file, len(split), rows) for file in found]
-            if not _still_true(tables, views, question):
+            if not _still_true(tables, views, teacher_logits):
                 tables = [None] * len(views)
             files = [
                 own if table is None else file for own, file, table in zip(kept, found, tables, strict=True)
@@ -253,7 +253,10 @@ def soft_targets(
         if missing:
             with _bar(progress, len(missing) * len(split)) as bar:
                 for position in missing:
-                    table, file = question.table(views[position], dtype, batch_size, bar), files[position]
+                    table, file = (
+                        teacher_logits.table(views[position], dtype, batch_size, bar),
+                        files[position],
+                    )
                     stored = None if file is None else store_table(file, table, rows)
                     if stored is None:
                         files[position] = None
@@ -263,22 +266,27 @@ def soft_targets(
     )
 
 
-class _Question:
-    """Ask a teacher about the images of a split, in any view."""
+class _TeacherLogits:
+    """Compute a teacher's logits for the images of a split, in any view."""
 
     def __init__(
-        self, ask: Asker, split: LabelledSplit, dataset: AnyDataset, precision: str, rows: TopRows | None
+        self,
+        forward: TeacherInference,
+        split: LabelledSplit,
+        dataset: AnyDataset,
+        precision: str,
+        rows: TopRows | None,
     ) -> None:
-        self._ask, self._split, self._dataset, self.precision = ask, split, dataset, precision
+        self._forward, self._split, self._dataset, self.precision = forward, split, dataset, precision
         self._rows = rows
 
-    def answer(self, view: View, index: Tensor) -> Tensor:
+    def at(self, view: View, index: Tensor) -> Tensor:
         """Return the teacher's logits for the images at ``index`` in a view: float32, on the CPU."""
-        ask, split = self._ask, self._split
-        images = split.images[index.to(split.images.device)].to(ask.device)
-        images = self._dataset.normalise(view.apply(images, index.to(ask.device)))
-        with autocast(ask.device, self.precision):
-            logits = ask(images)
+        forward, split = self._forward, self._split
+        images = split.images[index.to(split.images.device)].to(forward.device)
+        images = self._dataset.normalise(view.apply(images, index.to(forward.device)))
+        with autocast(forward.device, self.precision):
+            logits = forward(images)
         dense = task_of(split.labels) is MASKS
         if logits.ndim != (4 if dense else 2):
             wanted = "[B, classes, H, W]" if dense else "[B, classes]"
@@ -297,14 +305,14 @@ class _Question:
             wrong = int((~usable).view(len(logits), -1).any(1).sum())
             raise ArgumentError(
                 f"The teacher's logits hold NaN or infinity for {wrong} of {len(logits)} images (view {view.key!r}). "
-                "Check its weights, or ask it in precision='float32'."
+                "Check its weights, or run it in precision='float32'."
             )
         return logits
 
     def probe(self, view: View) -> tuple[Tensor, Tensor]:
         """Return a few positions spread over the split, and the logits there."""
-        index = spread(len(self._split), PROBES)
-        return index, self.answer(view, index)
+        index = evenly_spaced(len(self._split), PROBES)
+        return index, self.at(view, index)
 
     def compared(self, stored: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:
         """Return stored logits and those of an answer, float32; of rows those of the stored classes, and the rest."""
@@ -318,7 +326,7 @@ class _Question:
         """Return the logits (or rows) of all images in a view; float32 where they are too large for float16."""
         table: Tensor | None = None
         for index in torch.arange(len(self._split)).split(batch_size):
-            logits = self.answer(view, index)
+            logits = self.at(view, index)
             largest = _size(logits)
             if self._rows is None:
                 part = logits if dtype == torch.float32 or largest <= torch.finfo(dtype).max else None
@@ -363,17 +371,19 @@ def _check(
         )
 
 
-def _still_true(tables: Sequence[Tensor | None], views: Sequence[View], question: _Question) -> bool:
+def _still_true(
+    tables: Sequence[Tensor | None], views: Sequence[View], teacher_logits: _TeacherLogits
+) -> bool:
     """Return whether today's teacher gives the stored answers, up to rounding; true when nothing is stored."""
     found = [position for position, table in enumerate(tables) if table is not None]
     if not found:
         return True
     table = tables[found[-1]]
     assert table is not None
-    index, answer = question.probe(views[found[-1]])
-    expected, answer = question.compared(table[index], answer)
+    index, answer = teacher_logits.probe(views[found[-1]])
+    expected, answer = teacher_logits.compared(table[index], answer)
     if answer.shape == expected.shape:
-        tolerance = (0.02 if question.precision == "float32" else 0.1) * (1e-3 + _size(expected))
+        tolerance = (0.02 if teacher_logits.precision == "float32" else 0.1) * (1e-3 + _size(expected))
         if float((answer - expected).masked_fill(answer == expected, 0).abs().max()) <= tolerance:
             return True
     warnings.warn(

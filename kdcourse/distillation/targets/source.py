@@ -28,7 +28,7 @@ class Source(Protocol):
 
 
 def source_of(teacher: nn.Module | SoftTargets) -> Source:
-    """Return where a teacher's outputs come from: stored ones are looked up, a network is asked for each batch.
+    """Return where a teacher's outputs come from: stored ones are looked up, a network runs on each batch.
 
     Raises:
         ArgumentError: neither of both.
