@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kdcourse.data import IGNORE, MaskedSplit, SegmentationDataset
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation.boundary import SHARE, boundary_counts, boundary_width
-from kdcourse.evaluation.metrics import Reliability, check_not_lazy, plain
+from kdcourse.evaluation.metrics import Reliability, plain
 from kdcourse.evaluation.precision_recall import (
     PrecisionRecall,
     PrecisionRecallTally,
