@@ -108,7 +108,8 @@ def run(
         ),
     ] = False,
     skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave out files of yours that can't be read, with a warning.")
+        bool,
+        typer.Option("--skip-damaged", help="Leave out files of yours that can't be read, with a warning."),
     ] = False,
     augmentation: Annotated[
         str,

@@ -1,4 +1,4 @@
-"""The page 'Distil your own model' is run as it stands, on a tiny folder, with weights from a server on this machine."""
+"""The page on one's own model is run as it stands, on a tiny folder, with weights from a server on this machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def test_the_page_runs_in_order_as_it_stands(
         (tmp_path / "my_images" / name).mkdir(parents=True)
         for number in range(12):
             noise = rng.integers(0, 50, (60, 80, 3))
-            Image.fromarray((tone + noise).astype(np.uint8)).save(tmp_path / "my_images" / name / f"{number}.jpg")
+            Image.fromarray((tone + noise).astype(np.uint8)).save(
+                tmp_path / "my_images" / name / f"{number}.jpg"
+            )
     (tmp_path / "my_images" / "oak" / "broken.jpg").write_bytes(b"")
     (tmp_path / "new").mkdir()
     for tone, name in ((220, "one"), (60, "two")):

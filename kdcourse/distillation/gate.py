@@ -51,8 +51,9 @@ def check_teacher(
         TeacherWarning: classes in another order, or a mean recall that is hardly above chance.
 
     Raises:
-        ArgumentError: no weights yet (lazy layers), images that it can't take, NaN or infinite logits, another number of outputs than classes, a single one (a sigmoid's),
-            probabilities in place of logits, the same answer to different images; ``images`` or ``batch_size`` below 1.
+        ArgumentError: no weights yet (lazy layers), images that it can't take, NaN or infinite logits, another number
+            of outputs than classes, a single one (a sigmoid's), probabilities in place of logits, the same answer to
+            different images; ``images`` or ``batch_size`` below 1.
     """
     task = task_of(dataset)
     if images is None:

@@ -70,7 +70,9 @@ def weight_bytes(model: nn.Module, *, as_file: bool = False) -> int:
         ArgumentError: lazy layers that have no weights yet.
     """
     stored = {
-        key: part for name, tensor in stored_tensors(model).items() for key, part in unpacked(name, tensor).items()
+        key: part
+        for name, tensor in stored_tensors(model).items()
+        for key, part in unpacked(name, tensor).items()
     }
     if as_file:
         from safetensors.torch import save

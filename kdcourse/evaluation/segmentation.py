@@ -30,6 +30,7 @@ from kdcourse.evaluation.precision_recall import (
 )
 from kdcourse.models.inputs import call_keeping_input, images_at_once, placement
 from kdcourse.models.mode import evaluating
+from kdcourse.models.stored import check_not_lazy
 from kdcourse.training import task
 from kdcourse.training.precision import Precision, autocast
 

@@ -49,7 +49,7 @@ def explaining_misfits(who: str, images: Tensor) -> Iterator[None]:
     """Turn the error of a network that can't take ``images`` [B, C, H, W] into an `ArgumentError` with a cure."""
     try:
         yield
-    except ArgumentError:
+    except (ArgumentError, torch.OutOfMemoryError):
         raise
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise ArgumentError(

@@ -54,7 +54,9 @@ def unpacked(name: str, tensor: Tensor) -> dict[str, Tensor]:
     if hasattr(tensor, "__tensor_flatten__"):
         inner, _ = tensor.__tensor_flatten__()
         return {
-            key: part for each in inner for key, part in unpacked(f"{name}.{each}", getattr(tensor, each)).items()
+            key: part
+            for each in inner
+            for key, part in unpacked(f"{name}.{each}", getattr(tensor, each)).items()
         }
     if not tensor.is_quantized:
         return {name: tensor}

@@ -412,12 +412,19 @@ def _teachers(
 
 
 def _augmentation(
-    options: RunOptions, task: Task, data: AnyDataset, recipes: Sequence[teachers.TeacherRecipe], folder: Path, say: Say
+    options: RunOptions,
+    task: Task,
+    data: AnyDataset,
+    recipes: Sequence[teachers.TeacherRecipe],
+    folder: Path,
+    say: Say,
 ) -> dict[str, Any]:
     """Return the teachers' augmentation under ``chosen``; for the user's own images it is tried on validation."""
     if options.augmentation != "auto":
         return {"chosen": options.augmentation}
-    mirrored = next((each for each in recipes if (how := each.training.augmentation) is not None and how.flip), None)
+    mirrored = next(
+        (each for each in recipes if (how := each.training.augmentation) is not None and how.flip), None
+    )
     if options.folder is None or mirrored is None:
         return {"chosen": "flips"}
     say(f"  {mirrored.name} is trained twice, with mirrored images and without: not all images bear it.")

@@ -103,7 +103,9 @@ def choose_flips(
         for choice in ("flips", "no-flips")
     }
     last = {choice: notes["history"]["epochs"][-1] for choice, notes in tried.items()}
-    chosen = max(last, key=lambda choice: (last[choice][f"validation_{metric}"], -last[choice]["validation_loss"]))
+    chosen = max(
+        last, key=lambda choice: (last[choice][f"validation_{metric}"], -last[choice]["validation_loss"])
+    )
     name = f"{recipe.name}.safetensors"
     write_atomically(folder / name, (folder / "trials" / chosen / name).read_bytes())
     write_checksums(folder)

@@ -220,7 +220,9 @@ def test_photographs_of_a_phone_held_in_every_way(
             exif[0x0112] = orientation
             file = tmp_path / "photos" / name / f"{orientation}.{ending}"
             upright.transpose(how).save(file, quality=95, exif=exif)
-    with pytest.warns(DataWarning, match="Identical") if ending in ("png", "tif") else contextlib.nullcontext():
+    with (
+        pytest.warns(DataWarning, match="Identical") if ending in ("png", "tif") else contextlib.nullcontext()
+    ):
         images = images_of(read(tmp_path / "photos", size=size, cache=tmp_path / "cache")).float()
     assert float((images - images[0]).abs().max()) <= 30  # of a lossy format, at the borders
     assert images[0, 0, 2, 2] > 200 and images[0, 2, -2, -2] > 200 and images[0, :, 2, -2].max() < 40
@@ -231,5 +233,7 @@ def test_classes_of_one_or_two_images_are_named_all_at_once(pets: Path) -> None:
         (pets / name).mkdir()
         for number in range(count):
             Image.new("L", (8, 8), 200 + number).save(pets / name / f"{number}.png")
-    with pytest.raises(DataError, match="at least 3 images per class.*: 'eel' has 1, 'fox' has 2. Add images, delete"):
+    with pytest.raises(
+        DataError, match=r"at least 3 images per class.*: 'eel' has 1, 'fox' has 2\. Add images, delete"
+    ):
         read(pets)

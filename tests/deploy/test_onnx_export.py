@@ -316,7 +316,10 @@ def test_a_batch_of_any_size_whatever_the_way_of_flattening(
     [
         (lambda x: x.reshape(len(x), -1), r"Use x\.flatten\(1\), or x\.shape\[0\] in place of len\(x\)"),
         (lambda x: x.reshape(int(x.shape[0]), -1), r"in place of len\(x\) and int\(x\.shape\[0\]\)"),
-        (lambda x: x.reshape(2, -1), r"takes 2 images at once, and not another number: .*use x\.flatten\(1\)"),
+        (
+            lambda x: x.reshape(2, -1),
+            r"takes 2 images at once, and not another number: .*use x\.flatten\(1\)",
+        ),
         (lambda x: x.flatten(1).squeeze(), r"takes 2 images at once.*give squeeze a dimension"),
     ],
 )

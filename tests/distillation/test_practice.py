@@ -88,7 +88,9 @@ def test_a_lazy_teacher_without_weights_is_refused(tmp_path: Path) -> None:
         "save": lambda: training.save_weights(lazy(), tmp_path / "lazy.safetensors"),
     }
     for name, ask in asked.items():
-        with pytest.raises(ArgumentError, match=r"lazy layers without weights \(0\.weight.* load its weights"):
+        with pytest.raises(
+            ArgumentError, match=r"lazy layers without weights \(0\.weight.* load its weights"
+        ):
             ask()
             raise AssertionError(name)
     assert not list(tmp_path.iterdir())
@@ -122,7 +124,9 @@ def quantized(how: str, network: nn.Module) -> nn.Module:
             made: nn.Module = ao.quantize_dynamic(network, {nn.Linear}, dtype=torch.qint8)
             return made
         whole = nn.Sequential(ao.QuantStub(), network, ao.DeQuantStub()).eval()
-        whole.qconfig = ao.get_default_qconfig("x86" if "x86" in torch.backends.quantized.supported_engines else "qnnpack")
+        whole.qconfig = ao.get_default_qconfig(
+            "x86" if "x86" in torch.backends.quantized.supported_engines else "qnnpack"
+        )
         prepared = ao.prepare(whole)
         prepared(DATA.normalise(DATA.train.images))
         made = ao.convert(prepared)
@@ -167,7 +171,9 @@ def test_feature_maps_of_a_quantized_teacher_are_learned_from() -> None:
 def test_a_teacher_for_colour_and_images_in_grey() -> None:
     grey, teacher = stripes(channels=1), Finds(channels=3)
     for options in ({}, {"augmentation": SHIFTED}):
-        with pytest.raises(ArgumentError, match=r"\(Finds\) can't take images \[90, 1, 12, 12\].*channels=.*Preprocessed"):
+        with pytest.raises(
+            ArgumentError, match=r"\(Finds\) can't take images \[90, 1, 12, 12\].*channels=.*Preprocessed"
+        ):
             distil(student(channels=1), teacher, grey, **TAUGHT, **options)
     # The cure that the error names.
     wrapped = models.Preprocessed(teacher, size=None, mean=DATA.mean, std=DATA.std, data=grey)
@@ -197,7 +203,9 @@ def reordered(data: Dataset, order: tuple[int, ...]) -> Dataset:
 def test_two_exchanged_classes_of_six_are_noticed_and_put_right() -> None:
     """A mean recall of two thirds looks like that of a fair teacher."""
     teacher, data = Finds(6), reordered(stripes(6), (1, 0, 2, 3, 4, 5))
-    with pytest.warns(TeacherWarning, match=r"c0 for most images of c1, c1 for most images of c0.*SelectedClasses"):
+    with pytest.warns(
+        TeacherWarning, match=r"c0 for most images of c1, c1 for most images of c0.*SelectedClasses"
+    ):
         distil(student(classes=6), teacher, data, **TAUGHT)
     mended = models.SelectedClasses(teacher, stripes(6).classes, data.classes)
     with warnings.catch_warnings():
@@ -252,7 +260,9 @@ def test_a_checkpoint_saved_on_a_gpu_is_loaded_without_one(
         training.load_weights(model, path)
     # What the error tells to do is done as it stands.
     said = str(caught.value)
-    advice = said[said.index("model.load_state_dict") : said.index("weights_only=True))") + len("weights_only=True))")]
+    advice = said[
+        said.index("model.load_state_dict") : said.index("weights_only=True))") + len("weights_only=True))")
+    ]
     space = {"torch": torch, "model": Finds()}
     nn.init.zeros_(space["model"].head.weight)
     exec(advice, space)

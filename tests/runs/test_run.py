@@ -235,7 +235,9 @@ def test_wrong_options_are_refused_with_a_reason_and_write_nothing(
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> teachers.TeacherRecipe:
     """One small teacher in place of five, and a smaller student."""
-    teacher = teachers.RECIPES[0].changed(model="pocket_2k", epochs=8, augmentation=Augmentation(shift=1, erase=0.0))
+    teacher = teachers.RECIPES[0].changed(
+        model="pocket_2k", epochs=8, augmentation=Augmentation(shift=1, erase=0.0)
+    )
     live = tasks.CLASSIFICATION.live.changed(model="pocket_2k", epochs=1)
     monkeypatch.setattr(
         tasks, "CLASSIFICATION", replace(tasks.CLASSIFICATION, teacher_recipes=(teacher,), live=live)
