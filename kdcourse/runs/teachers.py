@@ -107,8 +107,10 @@ def choose_flips(
         last, key=lambda choice: (last[choice][f"validation_{metric}"], -last[choice]["validation_loss"])
     )
     name = f"{recipe.name}.safetensors"
-    write_atomically(folder / name, (folder / "trials" / chosen / name).read_bytes())
-    write_checksums(folder)
+    better = (folder / "trials" / chosen / name).read_bytes()
+    if not (folder / name).exists() or (folder / name).read_bytes() != better:
+        write_atomically(folder / name, better)
+        write_checksums(folder)
     return {
         "chosen": chosen,
         "validation": {choice: record[f"validation_{metric}"] for choice, record in last.items()},

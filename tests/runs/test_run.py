@@ -259,14 +259,23 @@ def test_what_a_mirror_changes_is_not_mirrored(quick: teachers.TeacherRecipe, tm
         story.RunOptions(folder=pictures), tasks.CLASSIFICATION, lambda _: None
     ))  # fmt: skip
     assert notes["settings"]["augmentation"] == quick.training.augmentation.without_flips().key
-    # The one who asks for mirroring, or for no augmentation, gets it untried.
-    for choice in ("flips", "none"):
-        told = CliRunner().invoke(cli.app, [*arguments, "--augmentation", choice])
-        assert told.exit_code == 0, told.output
-        assert json.loads((out / "results.json").read_text())["augmentation"] == {"chosen": choice}
-        notes = training.weights.read_tensors(out / "teachers" / f"{quick.name}.safetensors")[1]
-        own = quick.training.augmentation
-        assert notes["settings"]["augmentation"] == (own.key if choice == "flips" else None)
+    # Whoever asks for no augmentation gets it untried.
+    told = CliRunner().invoke(cli.app, [*arguments, "--augmentation", "none"])
+    assert told.exit_code == 0, told.output
+    assert json.loads((out / "results.json").read_text())["augmentation"] == {"chosen": "none"}
+    notes = training.weights.read_tensors(out / "teachers" / f"{quick.name}.safetensors")[1]
+    assert notes["settings"]["augmentation"] is None
+
+
+def test_an_augmentation_by_name() -> None:
+    for recipe in teachers.RECIPES:
+        own = recipe.training.augmentation
+        assert own is not None
+        found = {
+            name: teachers.augmented(recipe, name).training.augmentation
+            for name in teachers.AUGMENTATIONS[1:]
+        }
+        assert found == {"flips": own, "no-flips": replace(own, flip=False), "none": None}
 
 
 def test_the_courses_own_images_are_mirrored_as_recorded(
