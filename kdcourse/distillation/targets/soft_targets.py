@@ -102,7 +102,9 @@ class SoftTargets:
                 return table[index.cpu()].to(index.device).float()
             return self._copy_on(index.device, view.key)[index].float()
         try:
-            return table.index_select(0, index).float()  # unlike table[index], it refuses negative positions too
+            return table.index_select(
+                0, index
+            ).float()  # unlike table[index], it refuses negative positions too
         except IndexError:
             low, high = (int(end) for end in torch.aminmax(index))
             raise ArgumentError(
