@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from kdcourse.data import AnyDataset, LabelledSplit
 from kdcourse.distillation.inference import evenly_spaced, teacher_inference
 from kdcourse.errors import ArgumentError, TeacherWarning
+from kdcourse.models.inputs import explaining_misfits
 from kdcourse.training import MASKS, MULTILABEL, task_of
 
 _MARGIN = 0.1  # of the way from chance to perfect
+_LEAST = 5  # images or pixels of a class from which its prediction is judged
 
 
 def check_teacher(
@@ -29,8 +31,10 @@ def check_teacher(
     What is certainly broken is refused. The rest is judged by the mean recall (the share of each class's images or
     pixels that are named correctly, averaged over the classes that occur), in which rare classes count as much as
     common ones. A network that always predicts one class has the mean recall 1 / classes. A mean recall of less than
-    a tenth of the way from there to 1 gives a warning: the last layer may be untrained, or the classes in another
-    order. No loss curve would show that.
+    a tenth of the way from there to 1 gives a warning: the last layer may be untrained. So do classes whose names
+    seem to be exchanged: of each the teacher predicts another one for most images, and together they are the same
+    classes. Its classes are then in another order, as those of a checkpoint trained elsewhere may be. No loss curve
+    would show either.
 
     With any number of labels per image, it is judged by the area under the ROC curve (AUC): how often an image with
     the label gets a higher logit than one without, whatever the threshold; mean over the classes that some of the
@@ -49,11 +53,12 @@ def check_teacher(
         there and missing.
 
     Warns:
-        TeacherWarning: a mean recall or AUC that is hardly above chance.
+        TeacherWarning: classes in another order, or a mean recall or AUC that is hardly above chance.
 
     Raises:
-        ArgumentError: NaN or infinite logits, another number of outputs than classes, a single one (a sigmoid's),
-            probabilities in place of logits, the same answer to different images; ``images`` or ``batch_size`` below 1.
+        ArgumentError: no weights yet (lazy layers), images that it can't take, NaN or infinite logits, another number
+            of outputs than classes, a single one (a sigmoid's), probabilities in place of logits, the same answer to
+            different images; ``images`` or ``batch_size`` below 1.
     """
     task = task_of(dataset)
     if images is None:
@@ -63,14 +68,16 @@ def check_teacher(
             f"images and batch_size must be at least 1; found images={images}, batch_size={batch_size}."
         )
     index, classes = evenly_spaced(len(split), images).to(split.images.device), len(dataset.classes)
-    counts = torch.zeros(2, classes, dtype=torch.int64)  # right ones, and all
+    counts = torch.zeros(classes, classes, dtype=torch.int64)  # by true and by predicted class
     answers: list[tuple[Tensor, Tensor]] = []  # logits and labels, where there are several per image
     first: Tensor | None = None
     varies = others = False
     with teacher_inference(teacher) as forward:
         for part in index.split(batch_size):
             seen = split.images[part]
-            logits = forward(dataset.normalise(seen)).float().cpu()
+            images_seen = dataset.normalise(seen)
+            with explaining_misfits(f"The teacher ({type(teacher).__name__})", images_seen):
+                logits = forward(images_seen).float().cpu()
             _check_logits(logits, classes, type(teacher).__name__, several=task is MULTILABEL)
             if first is None:
                 first, shown = logits[:1], seen[:1]
@@ -82,10 +89,8 @@ def check_teacher(
                     answers.append((logits, truth))
                     continue
                 kept = task.scored(truth)
-                truth, named = truth[kept], logits.argmax(1)[kept]
-                counts += torch.stack(
-                    [chosen.bincount(minlength=classes) for chosen in (truth[truth == named], truth)]
-                )
+                pairs = truth[kept] * classes + logits.argmax(1)[kept]
+                counts += pairs.bincount(minlength=classes**2).view(classes, classes)
     if others and not varies:
         raise ArgumentError(
             f"The teacher ({type(teacher).__name__}) returns the same logits for all of {len(index)} different images "
@@ -100,15 +105,28 @@ def check_teacher(
                 f"of cases on average, of {len(index)} images of {dataset.name!r}; chance is 50 %."
             )
         return area
-    occurs = counts[1] > 0
+    occurs = counts.sum(1) > 0
     if int(occurs.sum()) < 2:
         return None
-    recall = float((counts[0][occurs] / counts[1][occurs]).double().mean())
+    recall = float((counts.diag()[occurs] / counts.sum(1)[occurs]).double().mean())
     chance = 1 / int(occurs.sum())
-    if recall < chance + _MARGIN * (1 - chance):
+    if exchanged := _exchanged(counts):
+        said = ", ".join(
+            f"{dataset.classes[named]} for most {task.unit} of {dataset.classes[true]}"
+            for true, named in list(exchanged.items())[:3]
+        )
+        warnings.warn(
+            f"The teacher ({type(teacher).__name__}) predicts {said}: its classes seem to be in another order than "
+            f"those of {dataset.name!r} ({', '.join(dataset.classes[:10])}{', ...' * (classes > 10)}). Bring its "
+            "logits into this order: kdcourse.models.SelectedClasses(teacher, [its classes in its order], "
+            "data.classes).",
+            TeacherWarning,
+            stacklevel=3,
+        )
+    elif recall < chance + _MARGIN * (1 - chance):
         _warn(
             f"The teacher ({type(teacher).__name__}) finds {recall:.1%} of each class's {task.unit} on average, of "
-            f"{len(index)} images of {dataset.name!r}; always naming one of the {int(occurs.sum())} classes gives "
+            f"{len(index)} images of {dataset.name!r}; always predicting one of the {int(occurs.sum())} classes gives "
             f"{chance:.1%}."
         )
     return recall
@@ -137,6 +155,19 @@ def _mean_area(logits: Tensor, labels: Tensor) -> float | None:
             higher, same = (with_it > without).double().mean(), (with_it == without).double().mean()
             areas.append(float(higher + same / 2))
     return sum(areas) / len(areas) if areas else None
+
+
+def _exchanged(counts: Tensor) -> dict[int, int]:
+    """Return, by true class, the other class that is predicted for most of its images; empty unless they change places.
+
+    Args:
+        counts: int64 [C, C], by true and by predicted class.
+    """
+    most, named = counts.max(1)
+    total = counts.sum(1)
+    clear = (total >= _LEAST) & (2 * most > total) & (named != torch.arange(len(counts)))
+    moved = {int(true): int(named[true]) for true in clear.nonzero().flatten()}
+    return moved if moved.keys() == set(moved.values()) else {}
 
 
 def _check_logits(logits: Tensor, classes: int, name: str, *, several: bool) -> None:

@@ -9,33 +9,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from kdcourse.data.multilabel import MultiLabelDataset, MultiLabelSplit
 from kdcourse.data.splits import Dataset, Split
 from kdcourse.errors import ArgumentError
 from kdcourse.models.inputs import call_keeping_input, images_at_once, placement
 from kdcourse.models.mode import evaluating
+from kdcourse.models.stored import check_not_lazy
 from kdcourse.training.precision import Precision, autocast
 
 # -- from images to logits --------------------------------------------------------------------
-
-
-def check_not_lazy(model: nn.Module) -> None:
-    """Raise ArgumentError where lazy layers (``nn.LazyLinear``) have no weights yet: nobody has trained them."""
-    lazy = [
-        name for name, weight in chain(model.named_parameters(), model.named_buffers()) if is_lazy(weight)
-    ]
-    if lazy:
-        raise ArgumentError(
-            f"{type(model).__name__} has lazy layers without weights ({', '.join(lazy[:3])}). Train it or load its "
-            "weights first; a forward pass of one batch gives it random ones."
-        )
 
 
 def predict(
