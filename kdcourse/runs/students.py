@@ -151,7 +151,7 @@ def train_student(
         "teacher": _digest(targets)[:16] if targets is not None and recipe.distilled else None,
         "classes": list(data.classes),
     }
-    student = _build(recipe, data)
+    student = build_student(recipe, data)
     if path is not None and path.exists():
         try:
             kept = training.load_weights(student, path)
@@ -159,7 +159,7 @@ def train_student(
             kept = {}  # damaged, or of another architecture: trained again below
         if kept.get("identity") == identity:
             return student.eval(), training.History.from_json(json.dumps(kept["history"]))
-        student = _build(recipe, data)
+        student = build_student(recipe, data)
     checkpoint = None
     if path is not None:
         # Named after all that the run depends on, so that no other run finds this checkpoint.
@@ -185,7 +185,8 @@ def _digest(targets: SoftTargets | nn.Module) -> str:
     return teacher_digest(targets) if isinstance(targets, nn.Module) else targets.teacher
 
 
-def _build(recipe: StudentRecipe, data: Dataset | SegmentationDataset) -> nn.Module:
+def build_student(recipe: StudentRecipe, data: Dataset | SegmentationDataset) -> nn.Module:
+    """Return an untrained student for these data, its weights drawn with the recipe's seed."""
     torch.manual_seed(recipe.training.seed)
     return models.build(
         recipe.model,
