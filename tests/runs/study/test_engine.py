@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from torch import nn
+from typer.testing import CliRunner
 
-from kdcourse import training
+from kdcourse import cli, training
 from kdcourse.errors import ArgumentError
 from kdcourse.runs.students import StudentRecipe, train_student
-from kdcourse.runs.study import engine
+from kdcourse.runs.study import STUDIES, engine
 from kdcourse.runs.study import rows as rows_module
 from kdcourse.runs.study.engine import Cell, Options, Study
 from kdcourse.runs.study.rows import Row, Rows
@@ -130,9 +130,25 @@ def test_options_that_make_no_sense_are_refused(study: Tiny, options: Options, m
     assert not trained
 
 
-@pytest.mark.slow
-def test_several_processes_share_the_work_and_do_nothing_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_study_runs_by_command_and_its_table_needs_no_training(
+    study: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = engine.run(Tiny(tiny.dataset, tmp_path), replace(Options(seeds=2), jobs=2))
+    monkeypatch.setitem(STUDIES, "tiny", Tiny)
+    monkeypatch.setattr("kdcourse.runs.study.fashion_mnist", tiny.dataset)
+    command = ["study", "tiny", "--out", str(study.folder)]
+    told = CliRunner().invoke(cli.app, [*command, "--table"])
+    assert told.exit_code == 2 and "no rows" in told.output
+    told = CliRunner().invoke(cli.app, [*command, "--seeds", "2"])
+    assert told.exit_code == 0, told.output
+    assert "search 4/4: kind plain, seed 1: " in told.output and told.output.endswith("8 rows\n")
+    count = len(trained)
+    told = CliRunner().invoke(cli.app, [*command, "--table"])
+    assert told.output == "8 rows\n" and len(trained) == count
+    told = CliRunner().invoke(cli.app, ["study", "poetry"])
+    assert told.exit_code == 2 and "no study 'poetry'; choose one of labels, tiny" in told.output
+
+
+@pytest.mark.slow
+def test_several_processes_share_the_work_and_do_nothing_twice(tmp_path: Path) -> None:
+    rows = engine.run(Tiny(tiny.dataset, tmp_path), Options(seeds=2, jobs=2))
     assert len(rows) == 8
