@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,24 +161,51 @@ def tested(study: Study, rows: Sequence[Row], precision: str, seeds: Sequence[in
     """
     search = searched(study, precision)
     found = {identity(row): row for row in rows}
-    missing = [known for _, known in search if identity(known) not in found]
-    if missing:
+    there = [found[key] for _, known in search if (key := identity(known)) in found]
+    if len(there) < len(search):
         raise ArgumentError(
-            f"The test phase of {study.name} begins when the search is complete; {len(missing)} of {len(search)} "
-            f"trainings are missing. Run them first: kdcourse study {study.name} --phase search"
+            f"The test phase of {study.name} begins when the search is complete; {len(search) - len(there)} of "
+            f"{len(search)} trainings are missing. Run them first: kdcourse study {study.name} --phase search"
         )
+    return _jobs(study, _winners(study, there), seeds, precision)
+
+
+def results(study: Study, rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of the test phase that were trained with what the search chose; none while it is incomplete.
+
+    Rows of earlier recipes stay in the file and are left out here.
+
+    Args:
+        study: the study.
+        rows: of one state of the data and of the teachers' answers.
+    """
+    candidates = {_key(cell.settings) for cell in study.candidates()}
+    search = {
+        (_key(row), row["seed"]): row
+        for row in rows
+        if row["phase"] == "search" and _key(row) in candidates and row["seed"] in study.search_seeds
+    }
+    if len(search) < len(candidates) * len(study.search_seeds):
+        return []
+    chosen = {_key(cell.settings) for cell in _winners(study, list(search.values()))}
+    return [row for row in rows if row["phase"] == "test" and _key(row) in chosen]
+
+
+def _winners(study: Study, search: Sequence[Row]) -> Sequence[Cell]:
+    """Return the cells of the test phase, given the rows of a complete search."""
 
     def best(about: dict[str, Any]) -> StudentRecipe:
-        figures: dict[str, list[float]] = {}
-        recipes: dict[str, StudentRecipe] = {}
-        for cell, known in search:
-            if cell.about == about:
-                key = json.dumps(cell.recipe.settings)
-                recipes[key] = cell.recipe
-                figures.setdefault(key, []).append(found[identity(known)]["validation_accuracy"])
-        return recipes[max(figures, key=lambda key: sum(figures[key]))]
+        def validation(cell: Cell) -> float:
+            values = [row["validation_accuracy"] for row in search if _key(row) == _key(cell.settings)]
+            return sum(values) / len(values)
 
-    return _jobs(study, study.chosen(best), seeds, precision)
+        return max((cell for cell in study.candidates() if cell.about == about), key=validation).recipe
+
+    return study.chosen(best)
+
+
+def _key(settings: Mapping[str, Any]) -> str:
+    return json.dumps([settings["about"], settings["recipe"]], sort_keys=True)
 
 
 def _jobs(study: Study, cells: Iterable[Cell], seeds: Sequence[int], precision: str) -> list[Job]:

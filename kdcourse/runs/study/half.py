@@ -140,19 +140,19 @@ def make_answers(data: Dataset, folder: Path, *, say: Say = print, **changes: An
     return load_answers(data, folder)
 
 
-def read_answers(folder: Path) -> Answers:
-    """Return the answers stored in ``folder``, or where it has none, those that come with the course.
+def read_answers(folder: Path | None = None) -> Answers:
+    """Return the answers stored in ``folder``, or without any there, those that come with the course.
 
     Raises:
         CheckpointError: there are none, or they are damaged or changed.
     """
-    where = folder if (folder / FILE).exists() else shipped("study")
+    where = folder if folder is not None and (folder / FILE).exists() else shipped("study")
     teachers.check_digest(where / FILE, read_checksums(where), COMMAND)
     tensors, notes = training.weights.read_tensors(where / FILE)
     return Answers(tensors["logits"], notes)
 
 
-def load_answers(data: Dataset, folder: Path) -> Answers:
+def load_answers(data: Dataset, folder: Path | None = None) -> Answers:
     """Return the answers that `read_answers` finds, after making sure that they are about these images.
 
     Raises:
@@ -163,6 +163,6 @@ def load_answers(data: Dataset, folder: Path) -> Answers:
     if found != expected:
         raise CheckpointError(
             f"The stored answers belong to other images (SHA-256 {found[:16]}) than the unseen half of {data.name} "
-            f"({expected[:16]}). Make them again: {COMMAND} --out {folder}"
+            f"({expected[:16]}). Make them again: {COMMAND}"
         )
     return answers

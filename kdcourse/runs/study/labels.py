@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdcourse import training
+from kdcourse import models, training
 from kdcourse.data import Augmentation, Batch, Dataset, stratified_index
 from kdcourse.distillation import distil, kd_divergence, methods
 from kdcourse.distillation.objective import TaughtBatch
 from kdcourse.runs.students import StudentRecipe, build_student, train_student
 from kdcourse.runs.study import half
-from kdcourse.runs.study.engine import Cell, Study
+from kdcourse.runs.study.engine import Cell, Study, results
 from kdcourse.runs.study.rows import Row
 from kdcourse.runs.study.summary import HEADER, accuracies, against, interval, line, worth
 from kdcourse.runs.trials import GENTLE
@@ -175,8 +175,10 @@ class Labels(Study):
         share of the gap between labels and teachers that it recovers, and its `worth`. ``few`` compares few labels with
         few labels and all answers, at either length of training.
         """
-        teachers = half.read_answers(self.folder).notes
-        accuracy = float(teachers["ensemble"]["test_accuracy"])
+        answers = half.read_answers(self.folder)
+        teachers, accuracy = answers.notes["teachers"], answers.accuracy
+        data, digests = answers.notes["split"]["unseen"][:16], (None, answers.digest[:16])
+        rows = results(self, [row for row in rows if row["data"] == data and row["answers"] in digests])
         curves = {kind: self._curve(rows, kind) for kind in ("labels", "answers")}
         for entry in curves["answers"]:
             if plain := accuracies(rows, kind="labels", images=entry["images"]):
@@ -192,13 +194,17 @@ class Labels(Study):
                 few.append(
                     entry | against(plain, taught, accuracy) | worth(entry["accuracy"], curves["labels"])
                 )
-        parameters = sum(each["parameters"] for each in teachers["teachers"])
+        parameters = sum(each["parameters"] for each in teachers)
         return {
-            "student": {"model": self.model, "parameters": rows[0]["parameters"], "steps": self.steps},
+            "student": {"model": self.model, "parameters": self._parameters, "steps": self.steps},
             "teachers": {"accuracy": accuracy, "parameters": parameters},
             **curves,
             "few": few,
         }
+
+    @property
+    def _parameters(self) -> int:
+        return models.names()[self.model]
 
     def _curve(self, rows: Sequence[Row], kind: str) -> list[dict[str, Any]]:
         points = []
@@ -216,7 +222,8 @@ class Labels(Study):
         lines = [
             f"{student['model']} ({student['parameters']:,} parameters, 1/{ratio:.0f} of its teachers' together): test "
             "accuracy in %, mean over seeds (95 % interval).",
-            f"The teachers, trained on the other half of the images: {teachers['accuracy']:.2%}.",
+            f"The teachers, trained on the other half of the images: {teachers['accuracy']:.2%}. The study has "
+            f"{len(rows)} rows.",
             "",
             HEADER,
         ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +16,11 @@ from typing import Any
 from kdcourse.data.fashion import cache_folder
 from kdcourse.errors import CheckpointError
 from kdcourse.files import CHECKSUMS, read_checksums, sha256, write_atomically
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 Row = dict[str, Any]
 
@@ -136,30 +143,22 @@ def write_checksums(folder: Path) -> None:
 
 def _lock(file: int, byte: int) -> bool:
     """Lock one byte of a file for this process; return whether no other process has it."""
-    os.lseek(file, byte, os.SEEK_SET)
     try:
-        if os.name == "nt":
-            import msvcrt
-
+        if sys.platform == "win32":
+            os.lseek(file, byte, os.SEEK_SET)
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         else:
-            import fcntl
-
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
     except OSError:
         return False
     return True
 
 
 def _unlock(file: int, byte: int) -> None:
-    os.lseek(file, byte, os.SEEK_SET)
-    if os.name == "nt":
-        import contextlib
-        import msvcrt
-
-        with contextlib.suppress(OSError):  # it was another process's
+    """Release a byte; nothing happens where it is another process's."""
+    if sys.platform == "win32":
+        os.lseek(file, byte, os.SEEK_SET)
+        with contextlib.suppress(OSError):
             msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
     else:
-        import fcntl
-
-        fcntl.lockf(file, fcntl.LOCK_UN, 1)
+        fcntl.lockf(file, fcntl.LOCK_UN, 1, byte)

@@ -50,12 +50,9 @@ def test_the_whole_study_runs_and_its_table_is_derived_from_its_rows(small: Labe
     found = small.summary(rows)
     assert [entry["images"] for entry in found["labels"]] == [9, 24, 48]
     assert [entry["about"].get("schedule") for entry in found["few"]] == [None, "long"]
+    test = [row for row in rows if row["phase"] == "test"]
     plain, taught = (
-        [
-            row["test_accuracy"]
-            for row in rows
-            if row["phase"] == "test" and row["about"] == {"kind": kind, "images": 24}
-        ]
+        [row["test_accuracy"] for row in test if row["about"] == {"kind": kind, "images": 24}]
         for kind in ("labels", "answers")
     )
     assert len(plain) == len(taught) == 2
@@ -63,7 +60,14 @@ def test_the_whole_study_runs_and_its_table_is_derived_from_its_rows(small: Labe
     assert found["answers"][1]["difference"]["mean"] == pytest.approx((sum(taught) - sum(plain)) / 2)
     text = small.text(rows)
     assert "pocket_2k" in text and text.count("labels alone") == 2
-    assert small.text([row for row in rows if row["seed"] == 0])  # nothing tested yet
+    assert "labels alone" not in small.text(search), "nothing tested yet"
+
+    other_recipe = [row | {"recipe": row["recipe"] | {"epochs": 99}, "test_accuracy": 0.0} for row in test]
+    other_images = [row | {"data": "others", "test_accuracy": 0.0} for row in test]
+    other_answers = [row | {"answers": "others", "test_accuracy": 0.0} for row in test]
+    for stale in (other_recipe, other_images, other_answers):
+        assert small.summary([*rows, *stale]) == small.summary([*stale, *rows]) == found
+    assert small.summary(rows[1:])["labels"] == [], "an incomplete search chooses nothing"
 
 
 def test_either_kind_has_as_many_candidates_at_each_number_of_images() -> None:
