@@ -231,19 +231,13 @@ def _work(study: Study, rows: Rows, jobs: Sequence[Job], phase: str, say: Say) -
                     row = _trained(study, cell, known, phase)
                     rows.add(row)
                     trained = True
-                    say(
-                        _told(
-                            row,
-                            cell,
-                            len(jobs),
-                            sum(identity(k) in set(map(identity, rows.read())) for _, k in jobs),
-                        )
-                    )
+                    there = set(map(identity, rows.read()))
+                    say(_told(row, cell, sum(identity(each) in there for _, each in jobs), len(jobs)))
         if not trained:
             time.sleep(_WAIT)
 
 
-def _told(row: Row, cell: Cell, total: int, done: int) -> str:
+def _told(row: Row, cell: Cell, done: int, total: int) -> str:
     figure = row.get("test_accuracy", row["validation_accuracy"])
     return f"{row['phase']} {done}/{total}: {cell.label}, seed {row['seed']}: {figure:.2%} ({row['seconds']:.0f} s)"
 
@@ -279,7 +273,7 @@ def _precision(rows: Sequence[Row], wanted: str | None) -> str:
     if wanted is not None:
         training.precision.check_precision(wanted)
     if not found:
-        return wanted or training.usual_precision()
+        return wanted or training.usual_precision(training.placement.Placement().device)
     if len(found) > 1 or (wanted is not None and wanted != found[0]):
         raise ArgumentError(
             f"All students of a study are trained in one precision; the rows there are have {', '.join(found)}"
