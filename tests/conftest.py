@@ -1,9 +1,8 @@
-"""What holds for every test: its own caches, no display, one thread; how all of them run, and the coverage gate."""
+"""What holds for every test: its own caches, no display, one thread; how all of them run."""
 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -38,30 +37,14 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Run a few tests here and without coverage, all of them by as many workers as there are cores, with it.
-
-    Starting workers takes longer than most files of tests do; the coverage of a part says nothing about the package.
-    """
+    """Run single files in this process, all else by one worker per core: workers take seconds to start."""
     arguments = [str(argument) for argument in config.invocation_params.args]
-    asked = config.args_source is pytest.Config.ArgsSource.ARGS
     if (
-        asked
+        config.args_source is pytest.Config.ArgsSource.ARGS
         and not any(Path(argument.split("::")[0]).is_dir() for argument in config.args)
         and not any(argument.startswith(("-n", "--numprocesses")) for argument in arguments)
     ):
         config.option.numprocesses = 0
-    # All but the browser's tests are everything: those add nothing to coverage.
-    chosen = config.getoption("keyword") or config.getoption("lf", False)
-    marked = config.getoption("markexpr") not in ("", "not browser")
-    plugin = config.pluginmanager.getplugin("_cov")
-    if plugin is not None and sys.platform != "linux":
-        plugin.options.cov_fail_under = 0  # some tests belong to Linux, and cover what runs there alone
-    part = asked or chosen or marked or config.getoption("collectonly")
-    if plugin is None or not part or any(argument.startswith("--cov") for argument in arguments):
-        return
-    if plugin.cov_controller is not None:
-        plugin.cov_controller.cov.stop()
-    plugin.options.no_cov = config.option.no_cov = True  # the plugin's own, and what workers are told
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -101,13 +101,14 @@ class SoftTargets:
             if table.ndim > 2 and table.nbytes > _DEVICE_COPY_BYTES:
                 return table[index.cpu()].to(index.device).float()
             return self._copy_on(index.device, view.key)[index].float()
-        low, high = (int(end) for end in torch.aminmax(index)) if len(index) else (0, 0)
-        if low < 0 or high >= len(self):
+        try:
+            return table.index_select(0, index).float()  # unlike table[index], it refuses negative positions too
+        except IndexError:
+            low, high = (int(end) for end in torch.aminmax(index))
             raise ArgumentError(
                 f"index must lie in 0..{len(self) - 1}, positions in the split that soft targets were computed for; "
                 f"found {low} to {high}. Is the batch from another split?"
-            )
-        return table[index].float()
+            ) from None
 
     def check_labels(self, view: View, index: Tensor, labels: Tensor) -> None:
         """Make sure that the images at ``index`` are those that the teacher saw, judged by their labels or masks.
