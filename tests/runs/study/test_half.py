@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from kdcourse import evaluation
 from kdcourse.data import View, fashion_mnist
 from kdcourse.errors import CheckpointError
+from kdcourse.files import shipped
 from kdcourse.runs import teachers
 from kdcourse.runs.study import half
 from tests.runs import tiny
@@ -52,3 +54,16 @@ def test_answers_are_made_by_command_and_belong_to_the_images(
     (tmp_path / half.FILE).write_bytes(before[:-1])
     with pytest.raises(CheckpointError, match="is not the file that was stored"):
         half.load_answers(data, tmp_path)
+
+
+@pytest.mark.skipif(not (shipped("study") / half.FILE).exists(), reason="no answers are stored")
+def test_the_stored_answers_are_about_the_unseen_half_and_better_than_any_of_their_teachers() -> None:
+    data = fashion_mnist()
+    answers, unseen = half.load_answers(data), half.unseen_data(data)
+    assert answers.logits.shape == (27_500, 10) and answers.logits.dtype == torch.float16
+    right = evaluation.accuracy(answers.logits.float(), unseen.train.labels)
+    assert right == pytest.approx(answers.notes["ensemble"]["unseen_accuracy"], abs=2e-4)
+    assert len(answers.notes["teachers"]) == 5
+    for each in answers.notes["teachers"]:
+        assert each["settings"]["data"] == half.teachers_data(data).train.digest[:16]
+        assert each["test_accuracy"] < answers.accuracy
