@@ -9,7 +9,7 @@ from kdcourse.data.pets import oxford_pets
 from kdcourse.data.scenes import BACKGROUND, garment_scenes
 from kdcourse.data.segmentation import IGNORE, MaskedSplit, SegmentationDataset
 from kdcourse.data.segmentation_folder import segmentation_folder
-from kdcourse.data.splits import Dataset, LeftOut, Split
+from kdcourse.data.splits import Dataset, LeftOut, Split, stratified_index
 from kdcourse.data.views import Augmentation, View
 
 __all__ = [
@@ -33,4 +33,5 @@ __all__ = [
     "image_folder",
     "oxford_pets",
     "segmentation_folder",
+    "stratified_index",
 ]

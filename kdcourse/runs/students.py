@@ -152,7 +152,7 @@ def train_student(
         "teacher": _digest(targets)[:16] if targets is not None and recipe.distilled else None,
         "classes": list(data.classes),
     }
-    student = _build(recipe, data)
+    student = build_student(recipe, data)
     if path is not None and path.exists():
         try:
             kept = training.load_weights(student, path)
@@ -160,7 +160,7 @@ def train_student(
             kept = {}  # damaged, or of another architecture: trained again below
         if kept.get("identity") == identity:
             return student.eval(), training.History.from_json(json.dumps(kept["history"]))
-        student = _build(recipe, data)
+        student = build_student(recipe, data)
     checkpoint = None
     if path is not None:
         # Named after all that the run depends on, so that no other run finds this checkpoint.
@@ -188,7 +188,8 @@ def _digest(targets: SoftTargets | nn.Module) -> str:
     return targets.teacher if targets.top_k is None else f"{targets.teacher[:8]}-top{targets.top_k}"
 
 
-def _build(recipe: StudentRecipe, data: Dataset | SegmentationDataset) -> nn.Module:
+def build_student(recipe: StudentRecipe, data: Dataset | SegmentationDataset) -> nn.Module:
+    """Return an untrained student for these data, its weights drawn with the recipe's seed."""
     torch.manual_seed(recipe.training.seed)
     return models.build(
         recipe.model,
