@@ -92,6 +92,33 @@ def run(
         int | None,
         typer.Option(help="Your images are resized to this many pixels square; by default 28, or 64."),
     ] = None,
+    levels: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            help="Stored values of your images that become black and white, where files hold more than 8 bits per "
+            "value; by default found, and needed for floating-point values."
+        ),
+    ] = None,
+    cache: Annotated[
+        bool,
+        typer.Option(
+            "--cache",
+            help="Keep your decoded images on disk (in $KDCOURSE_CACHE, or the user's cache folder): a folder "
+            "larger than memory can be used, and the next run starts at once.",
+        ),
+    ] = False,
+    skip_damaged: Annotated[
+        bool,
+        typer.Option("--skip-damaged", help="Leave out files of yours that can't be read, with a warning."),
+    ] = False,
+    augmentation: Annotated[
+        str,
+        typer.Option(
+            help="With --teachers train, how training images are varied: 'flips' (shifted, mirrored, partly erased), "
+            "'no-flips' (the same without mirroring, for digits, letters, signs), 'none', or 'auto': your own images "
+            "are tried with and without mirroring on the validation split, which trains one more teacher."
+        ),
+    ] = "auto",
     average: Annotated[
         str, typer.Option(help="What the ensemble averages: 'logits' or 'probabilities'.")
     ] = "logits",
@@ -117,8 +144,8 @@ def run(
             task=task, out=out, teachers=teachers, student=student, method=method or (), alpha=alpha, epochs=epochs,
             method_settings=runner.method_settings(task, method or (), set_ or (), temperature=temperature),
             weights=runner.method_weights(weight or ()), layers=runner.read_pairs("--layer", layer or ()),
-            seeds=tuple(range(seeds)), folder=data, size=size, device=device, average=average,
-            teacher_epochs=teacher_epochs,
+            seeds=tuple(range(seeds)), folder=data, size=size, levels=levels, cache=cache, skip_damaged=skip_damaged,
+            augmentation=augmentation, device=device, average=average, teacher_epochs=teacher_epochs,
         )  # fmt: skip
         outcome = runner.run(options, typer.echo)
         typer.echo("\nReport: drawing the figures.")

@@ -3,6 +3,8 @@
 from kdcourse.data.batches import Batch, Batches
 from kdcourse.data.fashion import fashion_mnist
 from kdcourse.data.folder import image_folder
+from kdcourse.data.kinds import AnyDataset, LabelledSplit
+from kdcourse.data.multilabel import MultiLabelDataset, MultiLabelSplit
 from kdcourse.data.pets import oxford_pets
 from kdcourse.data.scenes import BACKGROUND, garment_scenes
 from kdcourse.data.segmentation import IGNORE, MaskedSplit, SegmentationDataset
@@ -13,12 +15,16 @@ from kdcourse.data.views import Augmentation, View
 __all__ = [
     "BACKGROUND",
     "IGNORE",
+    "AnyDataset",
     "Augmentation",
     "Batch",
     "Batches",
     "Dataset",
+    "LabelledSplit",
     "LeftOut",
     "MaskedSplit",
+    "MultiLabelDataset",
+    "MultiLabelSplit",
     "SegmentationDataset",
     "Split",
     "View",

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import IO, NamedTuple, TypeVar
 
 import numpy as np
-import psutil
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
@@ -114,7 +113,8 @@ class Cache:
         """
         if cache is False or cache is None:
             return None
-        place = cache_folder() / "folders" if cache is True else Path(cache).expanduser()
+        usual = Path(os.environ.get("KDCOURSE_CACHE") or cache_folder()) / "folders"
+        place = usual if cache is True else Path(cache).expanduser()
         for folder in folders:
             if place.resolve().is_relative_to(folder.resolve()):
                 raise ArgumentError(
@@ -153,6 +153,8 @@ def read_all(
     needed = count * sum(math.prod(shape) for shape in shapes.values())
     if cache is not None:
         return _cached(count, read, shapes, cache, needed, what, progress)
+    import psutil
+
     available = psutil.virtual_memory().available
     if needed > available:
         raise DataError(

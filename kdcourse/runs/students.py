@@ -68,6 +68,7 @@ class StudentRecipe(Recipe):
             **{name: recorded[name] for name in _RECORDED},
             **weights,
             **chosen,
+            **self.training.unusual,
         }
         names = [method.name for method in self._used]
         usual = names[:1] if self.alpha and names[:1] in (["kd"], ["pixelwise"]) else []
@@ -182,7 +183,9 @@ def train_student(
 
 
 def _digest(targets: SoftTargets | nn.Module) -> str:
-    return teacher_digest(targets) if isinstance(targets, nn.Module) else targets.teacher
+    if isinstance(targets, nn.Module):
+        return teacher_digest(targets)
+    return targets.teacher if targets.top_k is None else f"{targets.teacher[:8]}-top{targets.top_k}"
 
 
 def build_student(recipe: StudentRecipe, data: Dataset | SegmentationDataset) -> nn.Module:

@@ -195,7 +195,7 @@ def test_the_tally_gathers_the_single_metrics(
         tally.update(*part)
     scores = tally.scores()
     rows, labels = flat(logits, masks)
-    assert (scores.pictures, scores.pixels) == (len(masks), len(labels))
+    assert (scores.images, scores.pixels) == (len(masks), len(labels))
     assert scores.mean_iou == mean_iou(said, masks, classes)
     assert scores.pixel_accuracy == pixel_accuracy(said, masks)
     assert scores.dice == dice(said, masks, classes)
@@ -272,7 +272,7 @@ def test_memory_does_not_grow_with_the_pictures() -> None:
     assert held(tally) == before
     scores = tally.scores()
     tally.update(logits, masks)
-    assert scores.pictures == 20 and int(scores.confusion.sum()) == scores.pixels, (
+    assert scores.images == 20 and int(scores.confusion.sum()) == scores.pixels, (
         "scores belong to their moment"
     )
 
@@ -423,7 +423,7 @@ def test_low_precision(dataset: SegmentationDataset) -> None:
     assert half.dtype == torch.float32 and torch.equal(half, half.bfloat16().float())
     torch.testing.assert_close(half, full, atol=0.05, rtol=0.05)
     assert predict_masks(Recorder().bfloat16(), dataset.test, dataset).shape == (7, 8, 6)
-    assert evaluate_segmentation(model, dataset.test, dataset, precision="bfloat16").pictures == 7
+    assert evaluate_segmentation(model, dataset.test, dataset, precision="bfloat16").images == 7
 
 
 class Odd(nn.Module):
@@ -510,5 +510,5 @@ def test_batches_of_large_images_are_smaller(side: int, batch_size: int, first: 
     split = MaskedSplit(images, (images[:, 0] > 127).to(torch.uint8))
     data, model = SegmentationDataset("noise", ("a", "b"), split, split, split), Watching()
     scores, masks = evaluate_with_masks(model, split, data, batch_size=batch_size)
-    assert model.seen[0] == first and sum(model.seen) == scores.pictures == len(masks) == 5
+    assert model.seen[0] == first and sum(model.seen) == scores.images == len(masks) == 5
     assert torch.equal(predict_masks(model, split, data, batch_size=10**4), masks)
