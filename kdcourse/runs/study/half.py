@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -91,7 +92,8 @@ class Answers:
 def make_answers(data: Dataset, folder: Path, *, say: Say = print, **changes: Any) -> Answers:
     """Train the course's five teachers on their half, and store their answers to the other half in ``folder``.
 
-    Teachers that are in ``folder/half-teachers`` already, trained with the same settings on the same images, are kept.
+    Teachers that are in ``folder/half-teachers`` already, trained with the same settings on the same images, are kept,
+    and so are their answers.
 
     Args:
         data: the whole data set.
@@ -106,6 +108,11 @@ def make_answers(data: Dataset, folder: Path, *, say: Say = print, **changes: An
         say(f"{recipe.name}: validation accuracy {history['epochs'][-1]['validation_accuracy']:.2%}")
     found = teachers.load_teachers(kept, mine, [recipe.name for recipe in teachers.RECIPES])
     ensemble = Ensemble([model for _, model, _ in found])
+    digest = teacher_digest(ensemble)
+    with contextlib.suppress(CheckpointError):  # none yet, damaged, or about other images
+        there = load_answers(data, folder)
+        if (folder / FILE).exists() and there.notes["ensemble"]["digest"] == digest:
+            return there
     targets = soft_targets(ensemble, unseen.train, unseen, cache=kept / "soft-targets")
 
     def accuracies(model: torch.nn.Module) -> dict[str, float]:
@@ -120,7 +127,7 @@ def make_answers(data: Dataset, folder: Path, *, say: Say = print, **changes: An
         "split": {"seed": SPLIT_SEED, "teachers": mine.train.digest, "unseen": unseen.train.digest},
         "ensemble": {
             "average": ensemble.average,
-            "digest": teacher_digest(ensemble),
+            "digest": digest,
             "unseen_accuracy": evaluation.accuracy(logits, unseen.train.labels),
             **accuracies(ensemble),
         },
