@@ -102,7 +102,8 @@ class SoftTargets:
                 return table[index.cpu()].to(index.device).float()
             return self._copy_on(index.device, view.key)[index].float()
         try:
-            return table.index_select(0, index).float()  # unlike table[index], it refuses negative positions too
+            # Unlike table[index], it refuses negative positions too.
+            return table.index_select(0, index).float()
         except IndexError:
             low, high = (int(end) for end in torch.aminmax(index))
             raise ArgumentError(
