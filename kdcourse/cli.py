@@ -92,6 +92,33 @@ def run(
         int | None,
         typer.Option(help="Your images are resized to this many pixels square; by default 28, or 64."),
     ] = None,
+    levels: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            help="Stored values of your images that become black and white, where files hold more than 8 bits per "
+            "value; by default found, and needed for floating-point values."
+        ),
+    ] = None,
+    cache: Annotated[
+        bool,
+        typer.Option(
+            "--cache",
+            help="Keep your decoded images on disk (in $KDCOURSE_CACHE, or the user's cache folder): a folder "
+            "larger than memory can be used, and the next run starts at once.",
+        ),
+    ] = False,
+    skip_damaged: Annotated[
+        bool,
+        typer.Option("--skip-damaged", help="Leave out files of yours that can't be read, with a warning."),
+    ] = False,
+    augmentation: Annotated[
+        str,
+        typer.Option(
+            help="With --teachers train, how training images are varied: 'flips' (shifted, mirrored, partly erased), "
+            "'no-flips' (the same without mirroring, for digits, letters, signs), 'none', or 'auto': your own images "
+            "are tried with and without mirroring on the validation split, which trains one more teacher."
+        ),
+    ] = "auto",
     average: Annotated[
         str, typer.Option(help="What the ensemble averages: 'logits' or 'probabilities'.")
     ] = "logits",
@@ -117,8 +144,8 @@ def run(
             task=task, out=out, teachers=teachers, student=student, method=method or (), alpha=alpha, epochs=epochs,
             method_settings=runner.method_settings(task, method or (), set_ or (), temperature=temperature),
             weights=runner.method_weights(weight or ()), layers=runner.read_pairs("--layer", layer or ()),
-            seeds=tuple(range(seeds)), folder=data, size=size, device=device, average=average,
-            teacher_epochs=teacher_epochs,
+            seeds=tuple(range(seeds)), folder=data, size=size, levels=levels, cache=cache, skip_damaged=skip_damaged,
+            augmentation=augmentation, device=device, average=average, teacher_epochs=teacher_epochs,
         )  # fmt: skip
         outcome = runner.run(options, typer.echo)
         typer.echo("\nReport: drawing the figures.")
@@ -301,6 +328,47 @@ def grade(
         )
 
     guarded(work, "Nothing that was graded is lost; the same command goes on from here.")
+
+
+@app.command()
+def study(
+    name: Annotated[
+        str, typer.Argument(help="'labels'; or 'teachers', which trains the teachers that studies need.")
+    ],
+    phase: Annotated[
+        str, typer.Option(help="'search' (on the validation split), 'test' (once it is complete), or 'all'.")
+    ] = "all",
+    seeds: Annotated[
+        int | None, typer.Option(help="Fresh seeds of the test phase; by default all of the study's.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Trainings side by side, each with its share of the cores.")] = 1,
+    precision: Annotated[
+        str | None, typer.Option(help="'float32' or 'bfloat16'; by default that of the rows there are.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the rows; by default the course's own, data/study.")
+    ] = None,
+    table: Annotated[bool, typer.Option("--table", help="Print the results; train nothing.")] = False,
+) -> None:
+    """Run a study: each training is one row, stored as soon as it is done; then print the results."""
+    from kdcourse.data import fashion_mnist
+    from kdcourse.files import shipped
+    from kdcourse.runs.study import FOLDER, engine, half, study_named
+    from kdcourse.runs.study.rows import Rows
+
+    def work() -> None:
+        folder = out or (shipped(FOLDER) if table else Path("data") / FOLDER)
+        if name == "teachers":
+            found = half.make_answers(fashion_mnist(), folder, say=typer.echo)
+            typer.echo(f"ensemble: test accuracy {found.accuracy:.2%}; answers in {folder / half.FILE}")
+            return
+        chosen = study_named(name, folder)
+        if not table:
+            phases = engine.PHASES if phase == "all" else (phase,)
+            engine.run(chosen, engine.Options(phases, seeds, precision, jobs), typer.echo)
+        typer.echo(chosen.text(Rows(folder, name).checked()))
+
+    guarded(work, "Nothing that was trained is lost; the same command goes on from here.")
 
 
 @students_app.command()

@@ -93,7 +93,8 @@ def image_folder(
             floating-point and negative values.
         fractions: part of a class that goes to validation and to test, where those are not given.
         skip_damaged: leave out files that can't be read, with a warning, instead of raising an error.
-        cache: True to keep decoded images in the user's cache folder, or another folder for them.
+        cache: True to keep decoded images in ``$KDCOURSE_CACHE`` or the user's cache folder, or another folder for
+            them.
         progress: show a progress bar when reading takes more than a second.
 
     Returns:

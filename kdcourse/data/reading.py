@@ -113,7 +113,8 @@ class Cache:
         """
         if cache is False or cache is None:
             return None
-        place = cache_folder() / "folders" if cache is True else Path(cache).expanduser()
+        usual = Path(os.environ.get("KDCOURSE_CACHE") or cache_folder()) / "folders"
+        place = usual if cache is True else Path(cache).expanduser()
         for folder in folders:
             if place.resolve().is_relative_to(folder.resolve()):
                 raise ArgumentError(

@@ -112,7 +112,8 @@ def segmentation_folder(
         test: part of the images that goes to test, where that is not given.
         seed: another seed, another draw.
         skip_damaged: leave out pairs that can't be read or used, with a warning, instead of raising an error.
-        cache: True to keep decoded images and masks in the user's cache folder, or another folder for them.
+        cache: True to keep decoded images and masks in ``$KDCOURSE_CACHE`` or the user's cache folder, or another
+            folder for them.
         progress: show a progress bar when reading takes more than a second.
 
     Returns:

@@ -105,7 +105,15 @@ def export_onnx(
     batches = [_random_images(size, image_shape, seed) for seed, size in enumerate((2, 1, 5))]
     if not twin.takes_pixels:
         batches = [batch / 64 - 2 for batch in batches]  # about what normalised images look like
-    answers = [_ask(twin, batch, classes) for batch in batches]
+    answers = [_ask(twin, batches[0], classes)]
+    try:
+        answers += [_ask(twin, batch, classes) for batch in batches[1:]]
+    except ArgumentError as error:
+        raise ArgumentError(
+            f"The model takes {len(batches[0])} images at once, and not another number: {error} A number of images "
+            "is written into its forward pass: use x.flatten(1), or x.shape[0] in view and reshape, and give squeeze "
+            "a dimension."
+        ) from error
 
     proto = _translated(twin, batches[0], opset)
     _remove_traces(proto)
@@ -285,7 +293,8 @@ def _translated(model: _Exportable, images: Tensor, opset: int) -> ModelProto:
     if not proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
         raise ArgumentError(
             f"The model works for batches of {len(images)} alone once it is exported: its forward pass looks at the "
-            "number of images. Use -1 in view and reshape, and don't branch on len(images)."
+            "number of images. Use x.flatten(1), or x.shape[0] in place of len(x) and int(x.shape[0]), and don't "
+            "branch on it."
         )
     return proto
 

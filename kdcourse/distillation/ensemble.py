@@ -17,7 +17,9 @@ from kdcourse.distillation.softening import at_least_float32, softened
 from kdcourse.errors import ArgumentError
 from kdcourse.models.inputs import call_keeping_input
 from kdcourse.models.layout import arrange_kernels
+from kdcourse.models.mode import to_eval_mode
 from kdcourse.models.stacked import can_stack
+from kdcourse.models.stored import check_not_lazy
 
 _AVERAGES = ("logits", "probabilities")
 
@@ -39,7 +41,7 @@ class Frozen(nn.Module):
 
     def train(self, mode: bool = True) -> Frozen:
         """Stay in eval mode, whatever ``mode`` says."""
-        super().train(False)
+        _stay_in_eval_mode(self)
         return self
 
     @torch.no_grad()
@@ -98,7 +100,7 @@ class Ensemble(nn.Module):
 
     def train(self, mode: bool = True) -> Ensemble:
         """Stay in eval mode, whatever ``mode`` says."""
-        super().train(False)
+        _stay_in_eval_mode(self)
         return self
 
     @torch.no_grad()
@@ -245,6 +247,7 @@ def _private_copy(network: nn.Module) -> nn.Module:
         raise ArgumentError(
             f"A teacher must be a torch.nn.Module that returns logits; found {type(network).__name__}."
         )
+    check_not_lazy(network)
     try:
         with torch.no_grad():  # a scripted one's parameters would be computed ones otherwise
             network = copy.deepcopy(network)
@@ -262,7 +265,9 @@ def _private_copy(network: nn.Module) -> nn.Module:
 def _stay_in_eval_mode(teacher: nn.Module) -> None:
     # train() stops at the wrapper, but `for part in student.modules(): part.train()` walks past it.
     if _trains(teacher):
-        teacher.eval()
+        teacher.training = False
+        for part in teacher.children():
+            to_eval_mode(part)
 
 
 def _trains(module: nn.Module) -> bool:

@@ -64,7 +64,7 @@ class Tap:
 
     def _keep(self, name: str, value: object) -> None:
         if isinstance(value, Tensor) and (self._always or torch.is_grad_enabled()):
-            self.features[name] = value
+            self.features[name] = value.dequantize() if value.is_quantized else value
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from kdcourse.distillation.ensemble import Ensemble, Frozen, checked, logits_of
 from kdcourse.errors import ArgumentError
 from kdcourse.models.layout import arranged, suits_channels_last
 from kdcourse.models.mode import evaluating
+from kdcourse.models.stored import check_not_lazy
 
 
 class TeacherInference:
@@ -56,6 +57,7 @@ def teacher_inference(teacher: nn.Module) -> Iterator[TeacherInference]:
     """Run a network as a teacher: eval mode and no gradient inside, its modes restored afterwards."""
     if not isinstance(teacher, nn.Module):
         raise ArgumentError(f"A teacher must be a torch.nn.Module; found {type(teacher).__name__}.")
+    check_not_lazy(teacher)
     with evaluating(teacher), torch.no_grad():
         yield TeacherInference(teacher)
 

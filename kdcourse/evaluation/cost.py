@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse.errors import ArgumentError
-from kdcourse.evaluation.metrics import check_not_lazy
 from kdcourse.models.inputs import placement
+from kdcourse.models.stored import check_not_lazy, stored_tensors, unpacked
 from kdcourse.training.precision import Precision, autocast
 
 
@@ -61,14 +61,19 @@ class CostRatio:
 def weight_bytes(model: nn.Module, *, as_file: bool = False) -> int:
     """Count the bytes of what a checkpoint holds: parameters and persistent buffers, each in its own type.
 
-    The packed weights of quantized layers (``torch.ao``) count too, with their scales. Shared weights count once.
+    The packed weights of quantized layers (``torch.ao`` and torchao) count too, with their scales. Shared weights
+    count once.
     ``as_file`` gives the size of the safetensors file instead, which adds
     a header with names and shapes.
 
     Raises:
         ArgumentError: lazy layers that have no weights yet.
     """
-    stored = _stored(model)
+    stored = {
+        key: part
+        for name, tensor in stored_tensors(model).items()
+        for key, part in unpacked(name, tensor).items()
+    }
     if as_file:
         from safetensors.torch import save
 
@@ -77,47 +82,13 @@ def weight_bytes(model: nn.Module, *, as_file: bool = False) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in stored.values())
 
 
-def _stored(model: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint by name, each once; quantized ones as whole numbers and scales."""
-    check_not_lazy(model)
-    kept = model.state_dict()
-    # named_parameters and named_buffers leave out what was seen before; state_dict repeats it.
-    stored = {
-        name: tensor.detach()
-        for name, tensor in chain(model.named_parameters(), model.named_buffers())
-        if name in kept
-    }
-    seen = {
-        name
-        for named in (model.named_parameters, model.named_buffers)
-        for name, _ in named(remove_duplicate=False)
-    }
-    for name, value in kept.items():
-        if name not in seen:
-            for place, tensor in enumerate(value if isinstance(value, tuple) else (value,)):
-                if isinstance(tensor, Tensor):
-                    stored |= _unpacked(f"{name}.{place}", tensor.detach())
-    return stored
-
-
-def _unpacked(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    """Return a tensor by its name; a quantized one as its whole numbers, scales and zero points."""
-    if not tensor.is_quantized:
-        return {name: tensor}
-    if tensor.qscheme() in (torch.per_channel_affine, torch.per_channel_affine_float_qparams):
-        scale, zero = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
-    else:
-        scale, zero = torch.tensor(tensor.q_scale()), torch.tensor(tensor.q_zero_point())
-    return {name: tensor.int_repr(), f"{name}.scale": scale, f"{name}.zero_point": zero}
-
-
 def _parameters(model: nn.Module) -> int:
     """Count parameters, those that quantized layers keep packed included."""
     known = sum(parameter.numel() for parameter in model.parameters())
     plain = {name for name, _ in chain(model.named_parameters(), model.named_buffers())}
     packed = {
         name: tensor
-        for name, tensor in _stored(model).items()
+        for name, tensor in stored_tensors(model).items()
         if name not in plain and not name.endswith(("scale", "zero_point", "scale.0", "zero_point.0"))
     }
     return known + sum(tensor.numel() for tensor in packed.values())

@@ -9,38 +9,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
+from kdcourse.data.multilabel import MultiLabelDataset, MultiLabelSplit
 from kdcourse.data.splits import Dataset, Split
 from kdcourse.errors import ArgumentError
 from kdcourse.models.inputs import call_keeping_input, images_at_once, placement
 from kdcourse.models.mode import evaluating
+from kdcourse.models.stored import check_not_lazy
 from kdcourse.training.precision import Precision, autocast
 
 # -- from images to logits --------------------------------------------------------------------
 
 
-def check_not_lazy(model: nn.Module) -> None:
-    """Raise ArgumentError where lazy layers (``nn.LazyLinear``) have no weights yet: nobody has trained them."""
-    lazy = [
-        name for name, weight in chain(model.named_parameters(), model.named_buffers()) if is_lazy(weight)
-    ]
-    if lazy:
-        raise ArgumentError(
-            f"{type(model).__name__} has lazy layers without weights ({', '.join(lazy[:3])}). Train it or load its "
-            "weights first; a forward pass of one batch gives it random ones."
-        )
-
-
 def predict(
     model: nn.Module,
-    split: Split | Tensor,
-    dataset: Dataset,
+    split: Split | MultiLabelSplit | Tensor,
+    dataset: Dataset | MultiLabelDataset,
     *,
     batch_size: int = 512,
     precision: Precision = "float32",
@@ -51,7 +39,7 @@ def predict(
 
     Args:
         model: takes float [B, C, H, W], returns logits [B, classes].
-        split: a `Split`, or its images alone: uint8 [N, C, H, W]. A floating tensor is taken
+        split: a `Split` or `MultiLabelSplit`, or its images alone: uint8 [N, C, H, W]. A floating tensor is taken
             as normalised already.
         dataset: gives ``normalise``; use the data set that the model was trained on.
         batch_size: images of 28x28 pixels at a time, of larger ones fewer, so that memory stays the same; the
@@ -65,7 +53,7 @@ def predict(
         ArgumentError: no images, wrong shape or type, a bad ``batch_size`` or ``precision``, or a
             model that returns something other than one logit per class for each image.
     """
-    images = split.images if isinstance(split, Split) else split
+    images = split.images if isinstance(split, Split | MultiLabelSplit) else split
     if not isinstance(images, Tensor) or images.ndim != 4 or len(images) == 0:
         found = f"{list(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise ArgumentError(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kdcourse.data import IGNORE, MaskedSplit, SegmentationDataset
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation.boundary import SHARE, boundary_counts, boundary_width
-from kdcourse.evaluation.metrics import Reliability, check_not_lazy, plain
+from kdcourse.evaluation.metrics import Reliability, plain
 from kdcourse.evaluation.precision_recall import (
     PrecisionRecall,
     PrecisionRecallTally,
@@ -30,6 +30,7 @@ from kdcourse.evaluation.precision_recall import (
 )
 from kdcourse.models.inputs import call_keeping_input, images_at_once, placement
 from kdcourse.models.mode import evaluating
+from kdcourse.models.stored import check_not_lazy
 from kdcourse.training import task
 from kdcourse.training.precision import Precision, autocast
 

@@ -4,6 +4,7 @@ from kdcourse.models.convolutional import DepthwiseCNN, PocketCNN, ResidualTeach
 from kdcourse.models.mlp import MLP
 from kdcourse.models.preprocessed import Preprocessed
 from kdcourse.models.registry import build, names, torchvision_names
+from kdcourse.models.selected import SelectedClasses
 from kdcourse.models.unet import UNet
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "PocketCNN",
     "Preprocessed",
     "ResidualTeacher",
+    "SelectedClasses",
     "UNet",
     "build",
     "names",

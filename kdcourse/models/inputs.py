@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from kdcourse.errors import ArgumentError
 from kdcourse.models.layout import arranged
 
 _changes: WeakKeyDictionary[nn.Module, dict[bool, bool]] = WeakKeyDictionary()
@@ -39,6 +42,21 @@ def call_keeping_input(network: nn.Module, images: Tensor, called: nn.Module | N
     answer = call(own)
     known[network.training] = known.get(network.training, False) or own._version != before
     return answer
+
+
+@contextmanager
+def explaining_misfits(who: str, images: Tensor) -> Iterator[None]:
+    """Turn the error of a network that can't take ``images`` [B, C, H, W] into an `ArgumentError` with a cure."""
+    try:
+        yield
+    except (ArgumentError, torch.OutOfMemoryError):
+        raise
+    except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{who} can't take images {list(images.shape)}: {error}. Take one that was built for this size and number "
+            "of channels, read the images so (size=, channels= of kdcourse.data.image_folder), or wrap it in "
+            "kdcourse.models.Preprocessed, which resizes images and repeats a grey channel."
+        ) from error
 
 
 def images_at_once(batch_size: int, images: Tensor, side: int = 28) -> int:

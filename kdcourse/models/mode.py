@@ -15,9 +15,18 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     Module by module, because ``model.train()`` would also wake what was frozen on purpose.
     """
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    to_eval_mode(model)
     try:
         yield
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def to_eval_mode(model: nn.Module) -> None:
+    """Put a model into eval mode; what `torch.export` made of a network has no modes, and stays as it was exported."""
+    try:
+        model.eval()
+    except NotImplementedError:
+        for module in model.modules():
+            module.training = False

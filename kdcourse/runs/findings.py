@@ -177,6 +177,25 @@ class Findings:
         return [first, f"Distillation closed {percent(value, 0)} of {width}."]
 
 
+def flips_in_words(augmentation: Mapping[str, Any] | None, metric: str) -> str:
+    """Return how it was chosen whether training images are mirrored; empty where that wasn't tried.
+
+    Args:
+        augmentation: what `kdcourse.runs.teachers.choose_flips` found, with the teacher's name and the number of
+            validation images.
+        metric: name of the metric that was compared.
+    """
+    if not augmentation or "validation" not in augmentation:
+        return ""
+    which = "mirrored at random" if augmentation["chosen"] == "flips" else "not mirrored"
+    tried = augmentation["validation"]
+    return (
+        f"The teachers' training images are {which}. This was chosen on the {augmentation['images']:,} validation "
+        f"images: {str(augmentation['teacher']).replace('_', ' ')} has a validation {metric} of "
+        f"{share(tried['flips'])} with mirroring and {share(tried['no-flips'])} without."
+    )
+
+
 # -- numbers -----------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ from kdcourse.runs.findings import (
     checked,
     costs,
     extent,
+    flips_in_words,
     interval,
     number,
     score,
@@ -166,7 +167,7 @@ def _values(results: Mapping[str, Any]) -> dict[str, Any]:
         },
         "lead": found.lead(),
         "cards": _cards(found),
-        "steps": _steps(found, data),
+        "steps": _steps(found, data, flips_in_words(results.get("augmentation"), found.metric)),
         "table": _table(found, data),
         "teacher": found.teacher,
         "masks": found.masks,
@@ -223,8 +224,8 @@ def _cards(found: Findings) -> list[tuple[str, str, str]]:
     return cards
 
 
-def _steps(found: Findings, data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what was done, as pairs of a heading and sentences."""
+def _steps(found: Findings, data: Mapping[str, Any], chosen: str) -> list[tuple[str, str]]:
+    """Return what was done, as pairs of a heading and sentences; ``chosen`` is about the teachers' augmentation."""
     settings, steps = found.settings, []
     each = sorted(score(teacher) for teacher in found.of_role("teacher"))
     if each:
@@ -240,7 +241,7 @@ def _steps(found: Findings, data: Mapping[str, Any]) -> list[tuple[str, str]]:
             verb = "more than any of them alone" if better else "no more than the best of them"
             average = settings.get("average") or "predictions"
             text += f" The ensemble averages their {average} and reaches {share(score(ensemble))}, {verb}."
-        steps.append(("Teachers", text))
+        steps.append(("Teachers", f"{text} {chosen}".rstrip()))
     views = settings.get("views")
     seen = f", in {views:,} views each," if isinstance(views, int) and views > 1 else ""
     where = f" for the {data['train']:,} training images{seen}" if data.get("train") else ""

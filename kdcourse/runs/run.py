@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
+import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,9 +23,11 @@ from kdcourse.data import Dataset, SegmentationDataset
 from kdcourse.distillation import Ensemble, SoftTargets, check_teacher, methods
 from kdcourse.distillation.features import Trial, pair_layers
 from kdcourse.distillation.objective import weights_of
-from kdcourse.errors import ArgumentError
+from kdcourse.errors import ArgumentError, DataError
 from kdcourse.files import shipped
 from kdcourse.runs import recorded, teachers
+from kdcourse.runs.findings import flips_in_words
+from kdcourse.runs.machine import machine
 from kdcourse.runs.students import StudentRecipe, train_student
 from kdcourse.runs.table import compare, mask_scores, row, scores
 from kdcourse.runs.tasks import AnyDataset, Task, targets_for, task_named
@@ -44,6 +46,10 @@ class RunOptions:
     images (for segmentation, a folder that holds ``images`` and ``masks``); ``None`` is Fashion-MNIST, or scenes of its
     garments. What is ``None`` or empty of student, method, its settings, alpha and epochs is as the recorded search
     chose it, with fewer epochs, so that students train in minutes.
+
+    ``augmentation`` is that of teachers that are trained, one of `kdcourse.runs.teachers.AUGMENTATIONS`: ``auto`` takes
+    the recipes' own for the course's images, and decides on the validation split whether the user's are mirrored.
+    ``cache``, ``skip_damaged`` and ``levels`` are those of `kdcourse.data.image_folder`.
     """
 
     task: str = "classification"
@@ -59,6 +65,10 @@ class RunOptions:
     seeds: Sequence[int] = (0, 1, 2)
     folder: Path | None = None
     size: int | None = None
+    levels: tuple[float, float] | None = None
+    cache: bool = False
+    skip_damaged: bool = False
+    augmentation: str = "auto"
     device: str = "auto"
     average: str = "logits"
     teacher_epochs: int | None = None
@@ -67,10 +77,14 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Teachers:
-    """Hold the teachers (name, model in eval mode, notes), and their ensemble."""
+    """Hold the teachers (name, model in eval mode, notes), their ensemble, and the augmentation if they were trained.
+
+    ``augmentation`` names it under ``chosen``, and where it was chosen on the validation split what was found there.
+    """
 
     members: list[tuple[str, nn.Module, dict[str, Any]]]
     ensemble: Ensemble
+    augmentation: dict[str, Any] | None = None
 
 
 # By kind, "plain" and "distilled": seed, student and history of each run.
@@ -130,7 +144,7 @@ def run(options: RunOptions, say: Say = print) -> Outcome:
         "made": {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": 0.0,
-            "machine": _machine(place.device, precision),
+            "machine": machine(place.device, precision),
         },
         "command": command(options),
         "task": task.name,
@@ -144,6 +158,7 @@ def run(options: RunOptions, say: Say = print) -> Outcome:
             "validation": len(data.validation),
             "test": len(data.test),
         },
+        "augmentation": found.augmentation,
         "models": rows,
         "comparison": compare(rows, task.metric),
         "recorded": recorded.summary(data),
@@ -160,7 +175,8 @@ def command(options: RunOptions) -> str:
         ("--task", "task"), ("--data", "folder"), ("--teachers", "teachers"), ("--student", "student"),
         ("--method", "method"), ("--set", "method_settings"), ("--alpha", "alpha"), ("--weight", "weights"),
         ("--layer", "layers"), ("--epochs", "epochs"), ("--device", "device"), ("--average", "average"),
-        ("--teacher-epochs", "teacher_epochs"), ("--size", "size"), ("--out", "out"),
+        ("--teacher-epochs", "teacher_epochs"), ("--size", "size"), ("--levels", "levels"), ("--cache", "cache"),
+        ("--skip-damaged", "skip_damaged"), ("--augmentation", "augmentation"), ("--out", "out"),
     ):  # fmt: skip
         value = getattr(options, name)
         if value == getattr(default, name):
@@ -169,6 +185,10 @@ def command(options: RunOptions) -> str:
             for key, its in value.items():
                 usual = option == "--set" and key == "temperature"
                 parts.append(f"--temperature {its}" if usual else f"{option} {shlex.quote(f'{key}={its}')}")
+        elif name == "levels":
+            parts.append(f"{option} {' '.join(map(str, value))}")
+        elif value is True:
+            parts.append(option)
         else:
             parts += [
                 f"{option} {shlex.quote(str(one))}"
@@ -282,6 +302,21 @@ def _check(options: RunOptions) -> None:
             f"--alpha, the weight of the teacher, must be above 0 and at most 1; found {options.alpha}. "
             "(The plain student, trained beside the distilled one, is alpha = 0.)"
         )
+    for option, given in (
+        ("--size", options.size), ("--levels", options.levels), ("--cache", options.cache),
+        ("--skip-damaged", options.skip_damaged),
+    ):  # fmt: skip
+        if given and options.folder is None:
+            raise ArgumentError(f"{option} is about images of your own. Add --data FOLDER, or leave it out.")
+    if options.augmentation not in teachers.AUGMENTATIONS:
+        raise ArgumentError(
+            f"--augmentation must be one of {', '.join(teachers.AUGMENTATIONS)}; found {options.augmentation!r}."
+        )
+    if options.augmentation != "auto" and options.teachers != "train":
+        raise ArgumentError(
+            f"--augmentation {options.augmentation} is about teachers that are trained, and --teachers "
+            f"{options.teachers} loads trained ones. Add --teachers train, or leave it out."
+        )
     if options.average not in ("logits", "probabilities"):
         raise ArgumentError(f"--average must be 'logits' or 'probabilities'; found {options.average!r}.")
     if options.student is not None:
@@ -294,15 +329,22 @@ def _check(options: RunOptions) -> None:
 
 def _load_data(options: RunOptions, task: Task, say: Say) -> AnyDataset:
     data: AnyDataset
-    if options.folder is None:
-        data = task.student_data()
-    elif task.metric == "iou":
-        size = options.size or 64
-        data = data_room.segmentation_folder(
-            options.folder / "images", options.folder / "masks", size=(size, size)
-        )
-    else:
-        data = data_room.image_folder(options.folder, size=options.size or 28)
+    how: dict[str, Any] = {
+        "levels": options.levels, "cache": options.cache, "skip_damaged": options.skip_damaged,
+        "progress": options.progress,
+    }  # fmt: skip
+    try:
+        if options.folder is None:
+            data = task.student_data()
+        elif task.metric == "iou":
+            data = data_room.segmentation_folder(
+                options.folder / "images", options.folder / "masks", size=options.size or 64, **how
+            )
+        else:
+            data = data_room.image_folder(options.folder, size=options.size or 28, **how)
+    except DataError as error:  # which names arguments of Python
+        text = str(error).replace("pass skip_damaged=True", "add --skip-damaged")
+        raise DataError(re.sub(r"levels=\((\S+), (\S+)\)", r"--levels \1 \2", text)) from error
     channels, height, width = data.image_shape
     say(
         f"{data.name}: {len(data.train):,} images to train on, {len(data.validation):,} for validation, "
@@ -337,16 +379,22 @@ def _teachers(
     options: RunOptions, task: Task, data: AnyDataset, device: torch.device, precision: str, say: Say
 ) -> Teachers:
     names: Sequence[str] | None = None
+    augmentation: dict[str, Any] | None = None
     if options.teachers == "train":
-        folder, recipes = options.out / "teachers", task.teacher_recipes
+        folder = options.out / "teachers"
+        recipes = [
+            recipe.changed(
+                device=options.device, precision=precision, epochs=options.teacher_epochs or recipe.training.epochs,
+                batch_size=min(recipe.training.batch_size, batch_size_for(len(data.train))),
+            )
+            for recipe in task.teacher_recipes
+        ]  # fmt: skip
         say(f"\nTeachers: training {len(recipes)} in {folder}; an interrupted run resumes.")
+        augmentation = _augmentation(options, task, data, recipes, folder, say)
         for recipe in recipes:
-            how = recipe.training
             teachers.train_teacher(
-                recipe, data, folder, progress=options.progress, device=options.device, precision=precision,
-                epochs=options.teacher_epochs or how.epochs,
-                batch_size=min(how.batch_size, batch_size_for(len(data.train))),
-            )  # fmt: skip
+                teachers.augmented(recipe, augmentation["chosen"]), data, folder, progress=options.progress
+            )
         names = [recipe.name for recipe in recipes]
     else:
         folder = shipped(task.teachers_folder) if options.teachers == "shipped" else Path(options.teachers)
@@ -360,7 +408,30 @@ def _teachers(
             f"{last['epoch']} epochs, validation {task.metric_name} {last[f'validation_{task.metric}']:.2%}"
         )
     together = Ensemble([model for _, model, _ in found], average=options.average)  # type: ignore[arg-type]
-    return Teachers(found, together.to(device))
+    return Teachers(found, together.to(device), augmentation)
+
+
+def _augmentation(
+    options: RunOptions,
+    task: Task,
+    data: AnyDataset,
+    recipes: Sequence[teachers.TeacherRecipe],
+    folder: Path,
+    say: Say,
+) -> dict[str, Any]:
+    """Return the teachers' augmentation under ``chosen``; for the user's own images it is tried on validation."""
+    if options.augmentation != "auto":
+        return {"chosen": options.augmentation}
+    mirrored = next(
+        (each for each in recipes if (how := each.training.augmentation) is not None and how.flip), None
+    )
+    if options.folder is None or mirrored is None:
+        return {"chosen": "flips"}
+    say(f"  {mirrored.name} is trained twice, with mirrored images and without: not all images bear it.")
+    found = teachers.choose_flips(mirrored, data, folder, task.metric, progress=options.progress)
+    found |= {"teacher": mirrored.name, "images": len(data.validation)}
+    say(f"  {flips_in_words(found, task.metric_name)}")
+    return found
 
 
 def _targets(
@@ -472,28 +543,3 @@ def _measure_cost(outcome: Outcome, found: Teachers, student: nn.Module, progres
         outcome.results["models"][name]["cost"] = asdict(measured)
     # Plain and distilled students have one architecture: timing it twice would only show noise.
     outcome.results["models"]["plain"]["cost"] = outcome.results["models"]["distilled"]["cost"]
-
-
-def _machine(device: torch.device, precision: str) -> dict[str, Any]:
-    import torchvision
-
-    return {
-        "processor": _processor(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "precision": precision,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

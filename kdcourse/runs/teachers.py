@@ -28,7 +28,12 @@ class TeacherRecipe(Recipe):
     def settings(self) -> dict[str, Any]:
         """Return the recipe as plain JSON, in the form in which stored teachers keep it."""
         recorded = self.training.recorded
-        return {"name": self.name, "model": self.model, **{name: recorded[name] for name in _RECORDED}}
+        return {
+            "name": self.name,
+            "model": self.model,
+            **{name: recorded[name] for name in _RECORDED},
+            **self.training.unusual,
+        }
 
 
 # The training settings that a stored teacher's notes hold, in their order.
@@ -59,9 +64,62 @@ SEGMENTATION_RECIPES: tuple[TeacherRecipe, ...] = (
 )
 
 
+# What `kdcourse run --augmentation` takes; "auto" tries the next two, see `choose_flips`.
+AUGMENTATIONS = ("auto", "flips", "no-flips", "none")
+
+
 def shipped_folder() -> Path:
     """Return the folder of the course's own teachers."""
     return shipped("teachers")
+
+
+def augmented(recipe: TeacherRecipe, choice: str) -> TeacherRecipe:
+    """Return the recipe with its own augmentation ("flips"), with that less mirroring ("no-flips"), or with "none"."""
+    own = recipe.training.augmentation
+    if own is None or choice == "flips":
+        return recipe
+    return recipe.changed(augmentation=None if choice == "none" else own.without_flips())
+
+
+def choose_flips(
+    recipe: TeacherRecipe,
+    data: Dataset | SegmentationDataset,
+    folder: Path,
+    metric: str,
+    **changes: Any,
+) -> dict[str, Any]:
+    """Train one teacher with and without mirroring, and choose the better one on the validation split.
+
+    Both are trained in full, so that what is compared is what will be used: how much an augmentation helps depends on
+    the number of epochs. The better one (of equal ones that of the smaller loss) becomes the teacher of this recipe in
+    ``folder``, so the choice costs the training of one more teacher. Both stay in ``folder/trials``: a later call
+    trains nothing.
+
+    Args:
+        recipe: a teacher whose augmentation mirrors images.
+        data, folder, changes: see `train_teacher`.
+        metric: what is compared, ``accuracy`` or ``iou``.
+
+    Returns:
+        ``chosen``, "flips" or "no-flips", and for each of the two its ``validation`` metric, by name.
+    """
+    tried = {
+        choice: train_teacher(augmented(recipe, choice), data, folder / "trials" / choice, **changes)
+        for choice in ("flips", "no-flips")
+    }
+    last = {choice: notes["history"]["epochs"][-1] for choice, notes in tried.items()}
+    chosen = max(
+        last, key=lambda choice: (last[choice][f"validation_{metric}"], -last[choice]["validation_loss"])
+    )
+    name = f"{recipe.name}.safetensors"
+    better = (folder / "trials" / chosen / name).read_bytes()
+    if not (folder / name).exists() or (folder / name).read_bytes() != better:
+        write_atomically(folder / name, better)
+        write_checksums(folder)
+    return {
+        "chosen": chosen,
+        "validation": {choice: record[f"validation_{metric}"] for choice, record in last.items()},
+    }
 
 
 def train_teacher(
@@ -113,7 +171,7 @@ def train_teacher(
 def load_teachers(
     folder: Path, data: Dataset | SegmentationDataset, names: Sequence[str] | None = None
 ) -> list[tuple[str, nn.Module, dict[str, Any]]]:
-    """Load stored teachers: name, model in eval mode, notes.
+    """Load stored teachers: name, model in eval mode, notes. Their logits are in the order of the classes of ``data``.
 
     Raises:
         CheckpointError: the list of checksums is damaged; a teacher is missing, damaged, changed since its checksum was
@@ -130,13 +188,16 @@ def load_teachers(
         path = folder / f"{name}.safetensors"
         check_digest(path, expected, "kdcourse run --teachers train")
         notes = training.weights.read_tensors(path)[1]
-        if tuple(notes.get("classes", ())) != data.classes:
+        known = tuple(notes.get("classes", ()))
+        if sorted(known) != sorted(data.classes):
             raise CheckpointError(
                 f"{path} was trained for the classes {', '.join(notes.get('classes', []))}; the images have "
                 f"{', '.join(data.classes)}. Train teachers for them with: kdcourse run --teachers train"
             )
         model = _build(notes["model"], data)
         training.load_weights(model, path)
+        if known != data.classes:
+            model = models.SelectedClasses(model, known, data.classes)
         found.append((name, model.eval(), notes))
     return found
 

@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from kdcourse.errors import ArgumentError, CheckpointError
 from kdcourse.files import write_atomically
+from kdcourse.models.stored import check_not_lazy, unpacked
 
 _METADATA = "kdcourse"
 
@@ -51,7 +52,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if _looks_pickled(path):
             raise CheckpointError(
                 f"{path} holds a pickle (a torch.save file), whatever its name says. It was not unpickled: "
-                "that can run code. Load it where you trust it and save it with safetensors."
+                "that can run code. If it holds weights, from whatever device, this loads them and no code: "
+                f'model.load_state_dict(torch.load("{path}", map_location="cpu", weights_only=True)). Then store them '
+                "with kdcourse.training.save_weights."
             ) from error
         raise CheckpointError(
             f"{path} ({path.stat().st_size} bytes) is not a whole safetensors file: {error}. "
@@ -82,8 +85,20 @@ def save_weights(
             vectors (norms, biases, running statistics) keep theirs, as they weigh next to nothing.
 
     Raises:
-        ArgumentError: weights that aren't finite, or wouldn't be in ``dtype``; nothing is written.
+        ArgumentError: no weights yet (lazy layers), quantized ones, which safetensors can't hold, or some that aren't
+            finite, or wouldn't be in ``dtype``; nothing is written.
     """
+    check_not_lazy(model)
+    packed = [
+        name
+        for name, value in model.state_dict().items()
+        if not isinstance(value, Tensor) or unpacked(name, value).keys() != {name}
+    ]
+    if packed:
+        raise ArgumentError(
+            f"{type(model).__name__} has quantized layers ({', '.join(packed[:3])}), which safetensors can't hold. "
+            "Store the weights before quantizing, and quantize again after loading; or store it with torch.save."
+        )
     tensors = {
         name: tensor.to(dtype)
         if dtype is not None and tensor.is_floating_point() and tensor.ndim > 1

@@ -1,7 +1,8 @@
-"""Twelve things that practitioners' folders really hold, and what becomes of them."""
+"""Fourteen things that practitioners' folders really hold, and what becomes of them."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -192,3 +193,47 @@ def test_floating_point_masks_that_are_probabilities(tmp_path: Path) -> None:
         Image.fromarray(np.full((8, 8), 0.3, np.float32)).save(tmp_path / "masks" / f"{number}.tif")
     with pytest.raises(DataError, match="mode F holds values that are no whole numbers"):
         segmentation_folder(tmp_path / "images", tmp_path / "masks", size=8, progress=False)
+
+
+# By orientation, how a camera stores an upright image.
+STORED_AS = {
+    3: Image.Transpose.ROTATE_180,
+    6: Image.Transpose.ROTATE_90,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("size", [24, (20, 30), (30, 20)])
+def test_photographs_of_a_phone_held_in_every_way(
+    ending: str, size: int | tuple[int, int], tmp_path: Path
+) -> None:
+    """Large ones, which are decoded at part of their size, and for targets that aren't square."""
+    values = np.zeros((240, 320, 3), np.uint8)
+    values[:120, :160], values[120:, 160:] = (250, 0, 0), (0, 0, 250)
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        upright = Image.fromarray(values)
+        upright.save(tmp_path / "photos" / name / f"1.{ending}", quality=95)
+        for orientation, how in STORED_AS.items():
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            file = tmp_path / "photos" / name / f"{orientation}.{ending}"
+            upright.transpose(how).save(file, quality=95, exif=exif)
+    with (
+        pytest.warns(DataWarning, match="Identical") if ending in ("png", "tif") else contextlib.nullcontext()
+    ):
+        images = images_of(read(tmp_path / "photos", size=size, cache=tmp_path / "cache")).float()
+    assert float((images - images[0]).abs().max()) <= 30  # of a lossy format, at the borders
+    assert images[0, 0, 2, 2] > 200 and images[0, 2, -2, -2] > 200 and images[0, :, 2, -2].max() < 40
+
+
+def test_classes_of_one_or_two_images_are_named_all_at_once(pets: Path) -> None:
+    for name, count in (("eel", 1), ("fox", 2)):
+        (pets / name).mkdir()
+        for number in range(count):
+            Image.new("L", (8, 8), 200 + number).save(pets / name / f"{number}.png")
+    with pytest.raises(
+        DataError, match=r"at least 3 images per class.*: 'eel' has 1, 'fox' has 2\. Add images, delete"
+    ):
+        read(pets)

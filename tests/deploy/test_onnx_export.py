@@ -7,6 +7,7 @@ import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -276,6 +277,58 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(
         export(make(), path, **changed)
     assert path.read_bytes() == b"an earlier file"
     assert [entry.name for entry in tmp_path.iterdir()] == ["student.onnx"]
+
+
+class Flattening(nn.Module):
+    """A network as they are written by hand, with one of many ways to flatten its maps."""
+
+    def __init__(self, how: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.how, self.head = how, nn.Linear(2 * 6 * 8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.head(self.how(torch.relu(images)))
+        return found
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda x: x.view(x.size(0), -1),
+        lambda x: x.reshape(x.shape[0], 96),
+        lambda x: x.permute(0, 2, 3, 1).contiguous().view(x.size(0), -1),
+        lambda x: torch.zeros(x.shape[0], 96) + x.flatten(1),
+    ],
+)
+def test_a_batch_of_any_size_whatever_the_way_of_flattening(
+    how: Callable[[Tensor], Tensor], tmp_path: Path
+) -> None:
+    model = Flattening(how)
+    path = export(model, tmp_path / "student.onnx").path
+    for count in (1, 3, 33):
+        torch.testing.assert_close(
+            answer(path, pixels=pictures(count)), model(normalised(pictures(count))), rtol=1e-4, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (lambda x: x.reshape(len(x), -1), r"Use x\.flatten\(1\), or x\.shape\[0\] in place of len\(x\)"),
+        (lambda x: x.reshape(int(x.shape[0]), -1), r"in place of len\(x\) and int\(x\.shape\[0\]\)"),
+        (
+            lambda x: x.reshape(2, -1),
+            r"takes 2 images at once, and not another number: .*use x\.flatten\(1\)",
+        ),
+        (lambda x: x.flatten(1).squeeze(), r"takes 2 images at once.*give squeeze a dimension"),
+    ],
+)
+def test_a_batch_size_that_is_written_into_a_network_is_named_with_a_cure(
+    how: Callable[[Tensor], Tensor], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        export(Flattening(how), tmp_path / "student.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_folder_in_place_of_a_file(tmp_path: Path) -> None:

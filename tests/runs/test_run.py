@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 import re
 from dataclasses import replace
@@ -7,13 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from kdcourse import cli
-from kdcourse.errors import ArgumentError, CheckpointError
+from kdcourse import cli, training
+from kdcourse.data import Augmentation
+from kdcourse.errors import ArgumentError, CheckpointError, DataWarning
 from kdcourse.runs import run as story
 from kdcourse.runs import students, tasks, teachers
+from kdcourse.runs.findings import flips_in_words
 from tests.runs import tiny
 
 QUIET = "--epochs 2 --seeds 2 --teachers train --teacher-epochs 4"
@@ -50,9 +54,15 @@ def test_the_command_tells_the_whole_story_on_pictures_of_ones_own(tmp_path: Pat
         assert (out / "figures" / f"{name}.png").is_file()
         assert (out / "figures" / f"{name}.svg").is_file()
 
+    tried = results["augmentation"]
+    assert tried["chosen"] in ("flips", "no-flips") and set(tried["validation"]) == {"flips", "no-flips"}
+    said = flips_in_words(tried, "accuracy")
+    assert said in told.output
+    assert said in html.unescape((out / "report.html").read_text()).replace("\u00a0", " ")
+
     # A second call trains nothing: what is stored stays, and the scores are the same.
     stored = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
-    assert len(stored) == 5 + 2 * 2
+    assert len(stored) == 5 + 2 + 2 * 2  # teachers, the first one with and without mirroring, students
     again = CliRunner().invoke(cli.app, arguments)
     assert again.exit_code == 0, again.output
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == stored
@@ -157,7 +167,7 @@ def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
     assert "resumes where this one stopped" in stopped.output
     assert not (out / "report.html").exists()
     done = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
-    assert len(done) == 5 + 2
+    assert len(done) == 5 + 2 + 2
 
     finished = CliRunner().invoke(cli.app, arguments)
     assert finished.exit_code == 0, finished.output
@@ -203,6 +213,12 @@ def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
         ("--task segmentation --student pocket_6k", "pocket_6k is no model for segmentation"),
         ("--student unet", "unet is no model for classification"),
         ("--task segmentation --data nowhere", "nowhere"),
+        ("--augmentation mirrors", "must be one of auto, flips, no-flips, none; found 'mirrors'"),
+        ("--augmentation none", "--teachers shipped loads trained ones. Add --teachers train"),
+        ("--cache", "--cache is about images of your own. Add --data FOLDER"),
+        ("--skip-damaged", "--skip-damaged is about images of your own"),
+        ("--levels 0 4095", "--levels is about images of your own"),
+        ("--size 32", "--size is about images of your own"),
     ],
 )
 def test_wrong_options_are_refused_with_a_reason_and_write_nothing(
@@ -214,6 +230,88 @@ def test_wrong_options_are_refused_with_a_reason_and_write_nothing(
     assert message in refused.output
     assert "Traceback" not in refused.output
     assert not (tmp_path / "kdcourse-report").exists()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> teachers.TeacherRecipe:
+    """One small teacher in place of five, and a smaller student."""
+    teacher = teachers.RECIPES[0].changed(
+        model="pocket_2k", epochs=8, augmentation=Augmentation(shift=1, erase=0.0)
+    )
+    live = tasks.CLASSIFICATION.live.changed(model="pocket_2k", epochs=1)
+    monkeypatch.setattr(
+        tasks, "CLASSIFICATION", replace(tasks.CLASSIFICATION, teacher_recipes=(teacher,), live=live)
+    )
+    return teacher
+
+
+def test_what_a_mirror_changes_is_not_mirrored(quick: teachers.TeacherRecipe, tmp_path: Path) -> None:
+    pictures, out = tiny.sides(tmp_path / "pictures"), tmp_path / "out"
+    arguments = ["run", "--data", str(pictures), "--out", str(out), "--teachers", "train", "--seeds", "1"]
+    told = CliRunner().invoke(cli.app, arguments)
+    assert told.exit_code == 0, told.output
+    results = json.loads((out / "results.json").read_text())
+    tried = results["augmentation"]
+    assert tried["chosen"] == "no-flips"
+    assert tried["validation"]["no-flips"] > 0.9 > 0.7 > tried["validation"]["flips"]
+    assert "training images are not mirrored" in told.output
+    [(_, _, notes)] = teachers.load_teachers(out / "teachers", story._load_data(
+        story.RunOptions(folder=pictures), tasks.CLASSIFICATION, lambda _: None
+    ))  # fmt: skip
+    assert notes["settings"]["augmentation"] == quick.training.augmentation.without_flips().key
+    # Whoever asks for no augmentation gets it untried.
+    told = CliRunner().invoke(cli.app, [*arguments, "--augmentation", "none"])
+    assert told.exit_code == 0, told.output
+    assert json.loads((out / "results.json").read_text())["augmentation"] == {"chosen": "none"}
+    notes = training.weights.read_tensors(out / "teachers" / f"{quick.name}.safetensors")[1]
+    assert notes["settings"]["augmentation"] is None
+
+
+def test_an_augmentation_by_name() -> None:
+    for recipe in teachers.RECIPES:
+        own = recipe.training.augmentation
+        assert own is not None
+        found = {
+            name: teachers.augmented(recipe, name).training.augmentation
+            for name in teachers.AUGMENTATIONS[1:]
+        }
+        assert found == {"flips": own, "no-flips": replace(own, flip=False), "none": None}
+
+
+def test_the_courses_own_images_are_mirrored_as_recorded(
+    quick: teachers.TeacherRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "CLASSIFICATION", replace(tasks.CLASSIFICATION, student_data=tiny.dataset))
+    told = CliRunner().invoke(cli.app, ["run", "--teachers", "train", "--seeds", "1", "--out", str(tmp_path)])
+    assert told.exit_code == 0, told.output
+    assert json.loads((tmp_path / "results.json").read_text())["augmentation"] == {"chosen": "flips"}
+    assert not (tmp_path / "teachers" / "trials").exists()
+
+
+def test_a_folder_of_deep_and_damaged_files_is_read_from_a_cache(
+    quick: teachers.TeacherRecipe, tmp_path: Path
+) -> None:
+    """Floating-point values need ``--levels``, a damaged file ``--skip-damaged``; each error names the option."""
+    pictures = tmp_path / "pictures"
+    images, labels = tiny.pictures(30, 3)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        (pictures / f"c{label}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.astype("float32") * 2).save(pictures / f"c{label}" / f"{number}.tif")
+    (pictures / "c0" / "broken.png").write_bytes(b"x")
+    arguments = ["run", "--data", str(pictures), "--out", str(tmp_path / "out"), "--seeds", "1"]
+    arguments += ["--teachers", "train", "--augmentation", "none"]
+    told = CliRunner().invoke(cli.app, [*arguments, "--skip-damaged"])
+    assert told.exit_code == 2 and re.search(r"for instance --levels \d+ \d+", told.output), told.output
+    arguments += ["--levels", "0", "510"]
+    told = CliRunner().invoke(cli.app, arguments)
+    assert told.exit_code == 2 and "broken.png" in told.output and "add --skip-damaged" in told.output
+    with pytest.warns(DataWarning, match=r"c0/broken\.png"):
+        told = CliRunner().invoke(cli.app, [*arguments, "--skip-damaged", "--cache"])
+    assert told.exit_code == 0, told.output
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert sum(results["data"][part] for part in ("train", "validation", "test")) == 30
+    assert "--levels 0.0 510.0 --cache --skip-damaged --augmentation none" in results["command"]
+    assert list((tmp_path / "cache" / "folders").iterdir())
 
 
 def test_shipped_teachers_refuse_pictures_of_other_classes(tmp_path: Path) -> None:
@@ -276,6 +374,13 @@ def test_the_command_to_repeat_holds_what_was_changed() -> None:
         == "kdcourse run --method pixelwise --method channelwise --temperature 2.0 --weight channelwise=3.0"
     )
     assert story.command(story.RunOptions()) == "kdcourse run"
+    own = story.RunOptions(
+        folder=Path("mine"), levels=(0.0, 4095.0), cache=True, skip_damaged=True, augmentation="no-flips"
+    )
+    assert (
+        story.command(own)
+        == "kdcourse run --data mine --levels 0.0 4095.0 --cache --skip-damaged --augmentation no-flips"
+    )
 
 
 def test_one_seed_has_no_interval() -> None:

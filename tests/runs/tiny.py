@@ -60,3 +60,16 @@ def folder(root: Path, count: int = 150) -> Path:
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         Image.fromarray(image).save(root / names[label] / f"{number}.png")
     return root
+
+
+def sides(root: Path, count: int = 120) -> Path:
+    """Pictures whose class is the side that is bright, which a mirror changes, as PNG files."""
+    rng = np.random.default_rng(4)
+    for number in range(count):
+        side = ("left", "right")[number % 2]
+        image = rng.integers(0, 90, (28, 28))
+        image[:, :14] += 120 * (side == "left")
+        image[:, 14:] += 120 * (side == "right")
+        (root / side).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.astype(np.uint8)).save(root / side / f"{number}.png")
+    return root

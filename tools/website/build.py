@@ -36,11 +36,15 @@ SECONDS = 600
 MARK = "kdcourse-site.json"  # marks a folder as a site, which may be replaced
 # Texts of the repository that the site shows if they exist: path -> page.
 TEXTS = {
+    "docs/your_own_model.md": "your_own_model.md",
     "docs/instructors.md": "instructors.md",
     "CONTRIBUTING.md": "contributing.md",
     "CODE_OF_CONDUCT.md": "code_of_conduct.md",
     "CHANGELOG.md": "changelog.md",
 }
+PLACED = (
+    "your_own_model.md",
+)  # of these texts, where pages/index.md has them in the navigation; the rest are listed
 COVER = "soft_targets"  # topic of the lesson whose first figure is on the landing page
 
 Say = Callable[[str], object]
@@ -117,7 +121,7 @@ def lay_out(sources: Path) -> list[Page]:
         "lessons": "\n".join(f"{_in_navigation(lesson)} <notebooks/{lesson.name}>" for lesson in shown),
         "parts": "\n".join(f"api/{name}" for name in pages.subpackages()),
         "live": "live" if live else "",
-        "texts": "\n".join(name.removesuffix(".md") for name in texts.values()),
+        "texts": "\n".join(name.removesuffix(".md") for name in texts.values() if name not in PLACED),
         "try": pages.TRY_IT if live else "",
         "sources": pages.bibliography(prose, ROOT / "kdcourse", further),
         "subpackages": pages.package_index(),

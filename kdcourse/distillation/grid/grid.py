@@ -147,7 +147,9 @@ def distil_grid(
             and len(chosen) == 1
             and chosen[0].closed_form
             and weights is None
+            and not settings.unusual
             and isinstance(source, SoftTargets)
+            and source.top_k is None
         )
         with state:
             if not closed or settings.optimizer == "muon" or not can_stack(students[0]):

@@ -9,14 +9,20 @@ import torch
 from torch import nn
 
 from kdcourse.distillation.ensemble import Frozen
+from kdcourse.models.stored import stored_tensors, unpacked
 
 
 def teacher_digest(model: nn.Module) -> str:
     """Return the SHA-256 that names a network: the class, settings, weights and buffers of all its modules.
 
+    The packed weights of quantized layers are among them.
+
     Settings are the modules' public attributes that are plain values or functions (stride, negative slope, an
     ensemble's ``average``, an activation). The mode (train or eval), gradients and the code of the forward pass
     aren't part of it.
+
+    Raises:
+        ArgumentError: lazy layers that have no weights yet.
     """
     if isinstance(model, Frozen):
         return teacher_digest(model.network)  # a frozen copy gives its original's answers
@@ -33,9 +39,15 @@ def teacher_digest(model: nn.Module) -> str:
         *model.named_parameters(remove_duplicate=False),
         *model.named_buffers(remove_duplicate=False),
     ]
+    known = {name for name, _ in tensors}
+    # Quantized layers keep their weights elsewhere, or in tensors that hold others.
+    tensors += [item for item in stored_tensors(model).items() if item[0] not in known]
     for name, tensor in sorted(tensors, key=lambda item: item[0]):
-        sha.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        if hasattr(tensor, "__tensor_flatten__"):
+            sha.update(json.dumps([type(tensor).__qualname__, repr(tensor.__tensor_flatten__()[1])]).encode())
+        for part, content in unpacked(name, tensor.detach()).items():
+            sha.update(json.dumps([part, str(content.dtype), list(content.shape)]).encode())
+            sha.update(content.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()
 
 
