@@ -258,7 +258,7 @@ def test_extreme_logits_and_low_precision() -> None:
     assert scores.expected_calibration_error == pytest.approx(1 - scores.pixel_accuracy)
 
 
-def test_memory_does_not_grow_with_the_pictures() -> None:
+def test_memory_does_not_grow_with_the_images() -> None:
     def held(thing: Any) -> int:
         if isinstance(thing, Tensor):
             return thing.numel()
@@ -310,7 +310,7 @@ def test_bad_batches_are_named() -> None:
         tally = SegmentationTally(5)
         with pytest.raises(ArgumentError, match=words):
             tally.update(*arguments)
-        assert tally._pictures == 0, "a batch that is refused must leave nothing behind"
+        assert tally._images == 0, "a batch that is refused must leave nothing behind"
     with pytest.raises(ArgumentError, match="nothing to score"):
         SegmentationTally(5).scores()
     tally.update(logits, torch.full_like(masks, IGNORE))
@@ -377,7 +377,7 @@ def test_evaluation_is_that_of_the_models_own_logits(dataset: SegmentationDatase
         tally = SegmentationTally(3, share=0.1, bins=5)
         tally.update(predict_logits(model, dataset.test, dataset), dataset.test.masks)
         found, wanted = scores.as_dict(), tally.scores().as_dict()
-        assert found.pop("confusion") == wanted.pop("confusion") and found.pop("pictures") == 7
+        assert found.pop("confusion") == wanted.pop("confusion") and found.pop("images") == 7
         for name in ("mean_iou", "boundary_iou", "negative_log_likelihood", "average_precision"):
             assert found[name] == pytest.approx(wanted[name], abs=1e-5), name
         assert len(scores.reliability.count) == 5

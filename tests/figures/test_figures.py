@@ -214,7 +214,7 @@ def test_alt_texts_hold_the_main_numbers() -> None:
         "confidence 90.00 %",
         "accuracy 65.00 %",
         "overconfident",
-        "20 pict",
+        "20 images lie",
     ):
         assert part in text, part
 

@@ -128,7 +128,8 @@ class SoftTargets:
                 return table[index.cpu()].to(index.device)
             return self._copy_on(index.device, view.key)[index]
         try:
-            return table.index_select(0, index)  # unlike table[index], it refuses negative positions too
+            # Unlike table[index], it refuses negative positions too.
+            return table.index_select(0, index)
         except IndexError:
             low, high = (int(end) for end in torch.aminmax(index))
             raise ArgumentError(
