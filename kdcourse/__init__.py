@@ -6,7 +6,7 @@ The package is laid out as the course is taught, and data flows one way, left to
          -> runs -> lessons -> coursework
 
 ``data``
-    pictures as tensors in memory, with the views of them that training sees
+    images as tensors in memory, with the views of them that training sees
 ``models``
     teachers and students by name
 ``training``

@@ -330,6 +330,47 @@ def grade(
     guarded(work, "Nothing that was graded is lost; the same command goes on from here.")
 
 
+@app.command()
+def study(
+    name: Annotated[
+        str, typer.Argument(help="'labels'; or 'teachers', which trains the teachers that studies need.")
+    ],
+    phase: Annotated[
+        str, typer.Option(help="'search' (on the validation split), 'test' (once it is complete), or 'all'.")
+    ] = "all",
+    seeds: Annotated[
+        int | None, typer.Option(help="Fresh seeds of the test phase; by default all of the study's.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Trainings side by side, each with its share of the cores.")] = 1,
+    precision: Annotated[
+        str | None, typer.Option(help="'float32' or 'bfloat16'; by default that of the rows there are.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the rows; by default the course's own, data/study.")
+    ] = None,
+    table: Annotated[bool, typer.Option("--table", help="Print the results; train nothing.")] = False,
+) -> None:
+    """Run a study: each training is one row, stored as soon as it is done; then print the results."""
+    from kdcourse.data import fashion_mnist
+    from kdcourse.files import shipped
+    from kdcourse.runs.study import FOLDER, engine, half, study_named
+    from kdcourse.runs.study.rows import Rows
+
+    def work() -> None:
+        folder = out or (shipped(FOLDER) if table else Path("data") / FOLDER)
+        if name == "teachers":
+            found = half.make_answers(fashion_mnist(), folder, say=typer.echo)
+            typer.echo(f"ensemble: test accuracy {found.accuracy:.2%}; answers in {folder / half.FILE}")
+            return
+        chosen = study_named(name, folder)
+        if not table:
+            phases = engine.PHASES if phase == "all" else (phase,)
+            engine.run(chosen, engine.Options(phases, seeds, precision, jobs), typer.echo)
+        typer.echo(chosen.text(Rows(folder, name).checked()))
+
+    guarded(work, "Nothing that was trained is lost; the same command goes on from here.")
+
+
 @students_app.command()
 def search(
     folder: _DataFolder = None, task: _Task = "classification", precision: _Precision = "float32"

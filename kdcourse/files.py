@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from kdcourse.errors import CheckpointError
@@ -17,23 +18,25 @@ _MARK = ".kdcourse-"  # in the names of temporary files
 _ABANDONED_AFTER = 24 * 3600  # seconds; no write of one file takes that long
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
+def write_atomically(path: Path, content: bytes | str | Sequence[bytes | memoryview]) -> None:
     """Write ``content`` atomically: ``path`` holds either the old content or the new, even after a crash.
 
     The content is written to a temporary file in the same folder, flushed to the disk and renamed to ``path``. A
     process that is killed in between leaves the temporary file; a later write into the same folder removes it after
-    a day.
+    a day. Parts of a large content are written one after the other, without being copied into one.
 
     Raises:
         OSError: the folder can't be written, or the disk is full; ``path`` is then unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path.parent)  # first, because it frees space
-    data = content.encode() if isinstance(content, str) else content
+    content = content.encode() if isinstance(content, str) else content
+    parts = [content] if isinstance(content, bytes) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_MARK}", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp's mode would exclude other users of a shared folder

@@ -89,5 +89,16 @@ def test_methods_are_listed_with_their_settings() -> None:
 def test_help_names_every_command() -> None:
     told = CliRunner().invoke(cli.app, ["--help"])
     assert told.exit_code == 0
-    for command in ("run", "lab", "assign", "grade", "doctor", "models", "methods", "teachers", "students"):
+    for command in (
+        "run",
+        "lab",
+        "assign",
+        "grade",
+        "doctor",
+        "models",
+        "methods",
+        "teachers",
+        "students",
+        "study",
+    ):
         assert command in told.output

@@ -7,11 +7,11 @@
 
 A claim that holds narrowly here may fail elsewhere: another number of threads or another processor adds numbers in
 another order, and training makes a large difference of a small one. So every lesson is run under each of `SETTINGS`.
-For each bound of a claim, and each comparison in its condition, the table gives the values, their spread, and how many
-spreads lie between the bound and the nearest value. `NEAREST` spreads are required.
+For each bound of a claim, and each comparison in its condition, the table gives the values, their standard deviation,
+and how many standard deviations lie between the bound and the nearest value. `LEAST_DEVIATIONS` are required.
 
-The spread is the standard deviation of the *distinct* values. Two settings under which a lesson computes the same
-number to the last digit are one observation of it, not two; counting both would make the spread look smaller.
+It is the standard deviation of the *distinct* values. Two settings under which a lesson computes the same number to the
+last digit are one observation of it, not two; counting both would make the deviation look smaller.
 
 Runs are stored as they end, one line of JSON each, in ``tools/margins.jsonl``; the table is ``tools/margins.md``.
 """
@@ -40,7 +40,7 @@ import nbformat
 CHECKOUT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = CHECKOUT / "notebooks"
 RUNS, TABLE = CHECKOUT / "tools" / "margins.jsonl", CHECKOUT / "tools" / "margins.md"
-NEAREST = 3.0  # spreads that must lie between a bound and the nearest value
+LEAST_DEVIATIONS = 3.0  # that must lie between a bound and the nearest value
 CELL_SECONDS = 7200  # a lesser processor is slow
 
 _AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
@@ -234,24 +234,24 @@ class Margin:
     values: dict[str, float] = field(default_factory=dict)
 
     @property
-    def spread(self) -> float:
-        """Standard deviation of the distinct values; 0 where there is only one."""
+    def deviation(self) -> float:
+        """Return the standard deviation of the distinct values; 0 where there is only one."""
         distinct = sorted(set(self.values.values()))
         return statistics.stdev(distinct) if len(distinct) > 1 else 0.0
 
     @property
     def distance(self) -> float:
-        """From the nearest value to the bound, negative where the value lies outside."""
+        """Return the distance from the nearest value to the bound, negative where the value lies outside."""
         gaps = [value - self.low for value in self.values.values() if self.low is not None]
         gaps += [self.high - value for value in self.values.values() if self.high is not None]
         return min(gaps, default=math.inf)
 
     @property
-    def spreads(self) -> float:
-        """Return how many spreads the bound lies from the nearest value."""
+    def deviations(self) -> float:
+        """Return how many standard deviations the bound lies from the nearest value."""
         if self.distance < 0:
             return -math.inf
-        return self.distance / self.spread if self.spread > 0 else math.inf
+        return self.distance / self.deviation if self.deviation > 0 else math.inf
 
 
 def stored(path: Path = RUNS) -> list[dict[str, Any]]:
@@ -291,10 +291,10 @@ def faults(rows: Sequence[dict[str, Any]]) -> list[str]:
         found += [f"{where}: false: {claim['sentence']}" for claim in row["claims"] if not claim["holds"]]
         found += [f"{where}: a cell prints something else: {line}" for line in row["differs"]]
     for margin in margins(rows):
-        if margin.spreads < NEAREST:
+        if margin.deviations < LEAST_DEVIATIONS:
             found.append(
-                f"{margin.lesson}: {margin.name!r} of '{margin.sentence}' lies {margin.spreads:.1f} spreads "
-                "from its bound"
+                f"{margin.lesson}: {margin.name!r} of '{margin.sentence}' lies {margin.deviations:.1f} standard "
+                "deviations from its bound"
             )
     return found
 
@@ -419,9 +419,10 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         "",
         "Written by `python -m tools.margins` from `margins.jsonl`, which holds every run. A row is one number of a",
         "claim: a bound among its evidence, or a comparison in its condition (then the number is how far the sides",
-        "are apart, and the bound is 0). *Spread* is the standard deviation of the distinct values; two settings that",
-        "compute the same number are one observation. *Spreads* is how many of them lie between the bound and the",
-        f"nearest value; {NEAREST:g} are required. Numbers that are the same under all settings are only counted.",
+        "are apart, and the bound is 0). *SD* is the standard deviation of the distinct values; two settings that",
+        "compute the same number are one observation. *Distance* is how many standard deviations lie between the bound",
+        f"and the nearest value; {LEAST_DEVIATIONS:g} are required. Numbers that are the same under all settings are",
+        "only counted.",
         "",
     ]
     lines += [
@@ -439,20 +440,20 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         wrong = [fault for fault in faults(own) if "from its bound" not in fault]
         lines += [f"- {fault}" for fault in wrong] + [""] * bool(wrong)
         found = margins(own)
-        varying = [margin for margin in found if margin.spread > 0]
+        varying = [margin for margin in found if margin.deviation > 0]
         if varying:
             lines += [
-                "| claim | number | bound | lowest | highest | spread | spreads |",
+                "| claim | number | bound | lowest | highest | SD | distance (SD) |",
                 "|---|---|---|---|---|---|---|",
             ]
-        for margin in sorted(varying, key=lambda margin: margin.spreads):
+        for margin in sorted(varying, key=lambda margin: margin.deviations):
             low, high = min(margin.values.values()), max(margin.values.values())
             signs = ((">=", margin.low), ("<=", margin.high))
             ends = [f"{sign} {bound:g}" for sign, bound in signs if bound is not None]
             name = margin.name.replace("|", "\\|")
             lines.append(
-                f"| {margin.sentence} | `{name}` | {', '.join(ends)} | {low:.4g} | {high:.4g} | {margin.spread:.2g} "
-                f"| {margin.spreads:.1f} |"
+                f"| {margin.sentence} | `{name}` | {', '.join(ends)} | {low:.4g} | {high:.4g} | {margin.deviation:.2g} "
+                f"| {margin.deviations:.1f} |"
             )
         lines += ["", f"{len(found) - len(varying)} further numbers are the same under all settings.", ""]
     return "\n".join(lines).rstrip() + "\n"

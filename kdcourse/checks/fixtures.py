@@ -1,4 +1,4 @@
-"""Tiny models that record how they were called, for exercises about models."""
+"""Build tiny models that record how they were called, for exercises about models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kdcourse.checks.probes import numbers
 
 
 class Remembering(nn.Module):
-    """A tiny classifier, float32 [B, 6] -> logits [B, 3], that records in which state it was called.
+    """Classify with a tiny network, float32 [B, 6] -> logits [B, 3], that records in which state it was called.
 
     BatchNorm and dropout make a wrong mode visible in the answers too. Weights follow from ``seed``.
 
@@ -36,8 +36,8 @@ class Remembering(nn.Module):
         return logits
 
     @property
-    def asked(self) -> str:
-        """Every mode in which it was called, in words."""
+    def modes_in_words(self) -> str:
+        """Return every mode in which it was called, in words."""
         return " and ".join(sorted(set(self.modes))) or "never"
 
 

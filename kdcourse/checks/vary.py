@@ -90,7 +90,7 @@ def _anew(draw: Draw, probe: Probe) -> tuple[Any, ...]:
 
 def _tensor(draw: Draw, tensor: Tensor, extreme: bool) -> Tensor:
     if not tensor.is_floating_point():
-        # Labels, an order of pictures, rights and wrongs: the same ones elsewhere. Masks stay where they are.
+        # Labels, an order of images, rights and wrongs: the same ones elsewhere. Masks stay where they are.
         return tensor if extreme or bool((tensor == IGNORE).any()) else draw.permuted(tensor)
     if bool((tensor == tensor.flatten()[0]).all()):
         return tensor.clone()  # evenly spread probabilities, a velocity of 0

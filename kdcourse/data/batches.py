@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kdcourse.data.segmentation import MaskedSplit, SegmentationDataset
-from kdcourse.data.splits import Dataset, Split
+from kdcourse.data.kinds import AnyDataset, LabelledSplit
 from kdcourse.data.views import Augmentation, View
 from kdcourse.errors import ArgumentError
 
@@ -21,10 +20,10 @@ _DRAWN_TOGETHER = 1 << 21
 class Batch:
     """Hold what one training step uses.
 
-    ``images`` float32 [B, C, H, W], normalised; ``labels`` int64 [B], or for segmentation [B, H, W] with
-    `kdcourse.data.IGNORE` where a pixel doesn't count; ``index`` int64 [B], the
-    images' positions in their split; ``view``, the view that they were taken from. Stored soft targets are looked up
-    by index and view, which together identify an image exactly.
+    ``images`` float32 [B, C, H, W], normalised; ``labels`` int64 [B], for segmentation [B, H, W] with
+    `kdcourse.data.IGNORE` where a pixel doesn't count, with any number of labels per image 0 or 1 [B, classes];
+    ``index`` int64 [B], the images' positions in their split; ``view``, the view that they were taken from. Stored
+    soft targets are looked up by index and view, which together identify an image exactly.
     """
 
     images: Tensor
@@ -66,8 +65,8 @@ class Batches:
 
     def __init__(
         self,
-        split: Split | MaskedSplit,
-        data: Dataset | SegmentationDataset,
+        split: LabelledSplit,
+        data: AnyDataset,
         *,
         batch_size: int,
         seed: int,
@@ -126,8 +125,10 @@ class Batches:
             index = chosen.to(self._device)
             drawn = view.apply(self._taken(self.images, chosen.flatten()), index.flatten())
             drawn = drawn.view(*index.shape, *shape)
-            labels = self._taken(self.labels, chosen)  # [steps, B], or masks [steps, B, H, W]
-            if labels.ndim > 2:
+            labels = self._taken(
+                self.labels, chosen
+            )  # [steps, B], [steps, B, classes], or masks [steps, B, H, W]
+            if labels.ndim > 3:
                 labels = view.apply_to_masks(labels.flatten(0, 1), index.flatten()).view_as(labels)
             for images, wanted, places in zip(drawn, labels, index, strict=True):
                 yield Batch(self._data.normalise(images), wanted.long(), places, view)

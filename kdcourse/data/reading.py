@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import IO, NamedTuple, TypeVar
 
 import numpy as np
-import psutil
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
@@ -154,6 +153,8 @@ def read_all(
     needed = count * sum(math.prod(shape) for shape in shapes.values())
     if cache is not None:
         return _cached(count, read, shapes, cache, needed, what, progress)
+    import psutil
+
     available = psutil.virtual_memory().available
     if needed > available:
         raise DataError(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdcourse.errors import DataError
+from kdcourse.errors import ArgumentError, DataError
 
 
 class LeftOut(NamedTuple):
@@ -258,3 +258,33 @@ def _histograms(images: Tensor, at_once: int = 1 << 23) -> Tensor:
         for channel, count in enumerate(counts):
             count += torch.bincount(some[:, channel].flatten(), minlength=256).to(counts.device)
     return counts
+
+
+def stratified_index(labels: Tensor, count: int, seed: int) -> Tensor:
+    """Choose images so that every class has its share, at random by ``seed``.
+
+    Each class is shuffled by one generator, in the order of the classes, and its first images are taken. For one seed,
+    a smaller choice of balanced classes is therefore part of every larger one.
+
+    Args:
+        labels: int64 [N].
+        count: how many images, 1 to N. Where the shares aren't whole numbers, they are rounded so that they add up.
+        seed: of the choice.
+
+    Returns:
+        int64 [count], positions in increasing order.
+
+    Raises:
+        ArgumentError: ``count`` outside 1..N.
+    """
+    if not 1 <= count <= len(labels):
+        raise ArgumentError(f"count must lie in 1..{len(labels)}, the number of images; found {count}.")
+    generator = torch.Generator().manual_seed(seed)
+    chosen, before = [], 0
+    for label in labels.unique().tolist():
+        members = (labels == label).nonzero().flatten()
+        members = members[torch.randperm(len(members), generator=generator)]
+        after = before + len(members)
+        chosen.append(members[: after * count // len(labels) - before * count // len(labels)])
+        before = after
+    return torch.cat(chosen).sort().values

@@ -102,7 +102,7 @@ def export_onnx(
     _check_arguments(path, image_shape, classes, mean, std, opset)
     _check_packages()
     twin = _Exportable(_copy_of(model), mean, std).eval()
-    batches = [_pictures(size, image_shape, seed) for seed, size in enumerate((2, 1, 5))]
+    batches = [_random_images(size, image_shape, seed) for seed, size in enumerate((2, 1, 5))]
     if not twin.takes_pixels:
         batches = [batch / 64 - 2 for batch in batches]  # about what normalised images look like
     answers = [_ask(twin, batches[0], classes)]
@@ -227,7 +227,7 @@ def _copy_of(model: nn.Module) -> nn.Module:
     return twin
 
 
-def _pictures(count: int, image_shape: tuple[int, int, int], seed: int) -> Tensor:
+def _random_images(count: int, image_shape: tuple[int, int, int], seed: int) -> Tensor:
     """Return uint8 [count, C, H, W]: noise, and of five or more, a ramp, a black and a white image."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randint(0, 256, (count, *image_shape), generator=generator, dtype=torch.uint8)

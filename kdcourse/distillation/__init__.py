@@ -13,7 +13,8 @@ from kdcourse.distillation.methods import Method, Outputs
 from kdcourse.distillation.methods.channelwise import channelwise_loss
 from kdcourse.distillation.methods.dkd import dkd_loss
 from kdcourse.distillation.methods.fitnet import hint_loss
-from kdcourse.distillation.methods.kd import hinton_loss, kd_divergence
+from kdcourse.distillation.methods.kd import hinton_loss, kd_divergence, top_k_divergence
+from kdcourse.distillation.methods.mld import mld_loss
 from kdcourse.distillation.methods.pairwise import pairwise_loss
 from kdcourse.distillation.methods.pixelwise import pixelwise_loss
 from kdcourse.distillation.softening import entropy, softened
@@ -26,6 +27,7 @@ from kdcourse.distillation.targets import (
     views_cost,
 )
 from kdcourse.distillation.targets.needed import views_shown
+from kdcourse.distillation.top import TopLogits
 
 __all__ = [
     "Ensemble",
@@ -35,6 +37,7 @@ __all__ = [
     "Outputs",
     "Setting",
     "SoftTargets",
+    "TopLogits",
     "ViewsCost",
     "cache_folder",
     "channelwise_loss",
@@ -48,12 +51,14 @@ __all__ = [
     "hinton_loss",
     "kd_divergence",
     "mean_softened",
+    "mld_loss",
     "pairwise_loss",
     "pixelwise_loss",
     "soft_targets",
     "softened",
     "softened_mean",
     "teacher_digest",
+    "top_k_divergence",
     "views_cost",
     "views_shown",
 ]

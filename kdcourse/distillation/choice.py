@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdcourse.data import Dataset, SegmentationDataset
+from kdcourse.data import AnyDataset
 from kdcourse.distillation import methods
 from kdcourse.distillation.methods import Method
 from kdcourse.errors import ArgumentError
@@ -18,13 +18,17 @@ FIT_ARGUMENTS = tuple(
     for name, parameter in inspect.signature(fit).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY and name != "objective"
 )
-USUAL = {"labels": "kd", "masks": "pixelwise"}  # the method of each task where none is named
+USUAL = {
+    "labels": "kd",
+    "masks": "pixelwise",
+    "multilabel": "mld",
+}  # the method of each task where none is named
 
 
 def chosen_methods(
     method: str | Method | Sequence[str | Method] | None,
     settings: Mapping[str, Any],
-    data: Dataset | SegmentationDataset,
+    data: AnyDataset,
 ) -> tuple[Method, ...]:
     """Build methods, those of the task where none is named, and make sure that they are for this task.
 
@@ -58,4 +62,17 @@ def check_own(found: Mapping[str, Any]) -> None:
             f"An objective of your own is minimised as it is; found {', '.join(given)} beside it. Leave them out, or "
             f"take a method in its place. Training takes {', '.join(Settings.names())}; `fit` besides "
             f"{', '.join(FIT_ARGUMENTS)}."
+        )
+
+
+def check_top_k(used: Sequence[Method], objective: object) -> None:
+    """Raise ArgumentError where a method, or an objective of one's own, needs more than a teacher's top k logits."""
+    able = [name for name in methods.names() if methods.describe(name).top_k]
+    lacking = [one.name for one in used if not one.top_k] or (
+        ["an objective of your own"] if objective else []
+    )
+    if lacking:
+        raise ArgumentError(
+            f"Only the top k logits of these soft targets are stored, and {lacking[0]} needs all. Compute them without "
+            f"top_k, or take {' or '.join(able)}."
         )

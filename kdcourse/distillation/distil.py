@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from kdcourse.data import Dataset, SegmentationDataset
-from kdcourse.distillation.choice import FIT_ARGUMENTS, check_own, chosen_methods
+from kdcourse.data import AnyDataset
+from kdcourse.distillation.choice import FIT_ARGUMENTS, check_own, check_top_k, chosen_methods
 from kdcourse.distillation.features import Names, Pair, Tap, Trial, pair_layers
 from kdcourse.distillation.gate import check_teacher
 from kdcourse.distillation.methods import Method, Outputs
@@ -21,6 +21,7 @@ from kdcourse.distillation.targets.source import OnTheFly, Source, source_of, ta
 from kdcourse.errors import ArgumentError
 from kdcourse.training import History, Objective, Settings, fit
 from kdcourse.training.guards import own_random_numbers
+from kdcourse.training.labels import chosen_loss, labels_loss
 
 _DEFAULTS = {"learning_rate": 0.1}
 
@@ -28,7 +29,7 @@ _DEFAULTS = {"learning_rate": 0.1}
 def distil(
     student: nn.Module,
     teacher: nn.Module | SoftTargets,
-    data: Dataset | SegmentationDataset,
+    data: AnyDataset,
     settings: Settings | None = None,
     *,
     method: str | Method | Sequence[str | Method] | None = None,
@@ -43,9 +44,10 @@ def distil(
     """Train ``student`` in place to imitate ``teacher`` on ``data.train``.
 
     What is minimised is ``(1 - alpha) * cross_entropy + alpha * term``, the term being the method's; with
-    ``method="kd"``, which is usual for labels, that is `hinton_loss`.
+    ``method="kd"``, which is usual for labels, that is `hinton_loss`. ``label_smoothing`` and ``class_weights``
+    change the cross-entropy alone.
 
-    Which images the teacher is asked about:
+    Which images the teacher sees:
 
     - no ``augmentation``: the images as they are, once;
     - ``augmentation`` and ``views=K``: K fixed editions of the training set, each once; the student
@@ -53,19 +55,20 @@ def distil(
     - ``augmentation`` alone: every batch anew, on the very view that the student sees
       (function matching, Beyer et al. 2022, https://arxiv.org/abs/2106.05237). The most expensive.
 
-    What was asked once stays on disk (`soft_targets`), so other settings, students and
+    Stored outputs stay on disk (`soft_targets`), so other settings, students and
     seeds learn from it at no cost. They share ``view_seed``, 0 unless told, for that reason. For segmentation it is a
     map of logits for every image, too much for a disk: it stays in memory for this call, and to share it among
     students, make `soft_targets` once and pass them as the teacher.
 
     Args:
         student: a fresh network, float32 [B, C, H, W] -> logits [B, classes], or [B, classes, H, W].
-        teacher: a trained network or `Ensemble`, or the targets already computed.
-        data: images and labels, or masks.
+        teacher: a trained network or `Ensemble`, or the targets already computed; of those with ``top_k``, only
+            methods such as ``kd`` can learn.
+        data: images and labels, masks, or any number of labels per image.
         settings: how to train, see `kdcourse.training.Settings`; or pass each by name. Without them
             ``learning_rate`` is 0.1 unless given.
-        method: one of `kdcourse.distillation.methods.names`, a list of them, or built ones; ``kd`` for labels and
-            ``pixelwise`` for masks unless told.
+        method: one of `kdcourse.distillation.methods.names`, a list of them, or built ones; ``kd`` for labels,
+            ``pixelwise`` for masks and ``mld`` for several labels per image unless told.
         objective: minimised in place of a method: ``(logits, batch) -> scalar``, with the teacher's logits in
             ``batch.teacher_logits``.
         alpha: weight of the method's term, 0 (labels alone) to 1 (teacher alone).
@@ -73,7 +76,7 @@ def distil(
         layers: what a method compares that needs more than logits, such as ``{"student": "stages", "teacher":
             "layer4"}``, a name or a list on each side; found by itself where it is left out. The teacher is then asked
             on the fly, and its layers aren't stored.
-        teacher_precision: in which a teacher is asked whose answers are stored: ``float32``, ``bfloat16``, which
+        teacher_precision: of a teacher whose outputs are stored: ``float32``, ``bfloat16``, which
             rounds them to three digits, or ``auto``, see `kdcourse.training.precision.usual_precision`.
         cache: folder of the stored soft targets, by default the user's cache; ``False`` stores none.
         changes: by name: the method's settings, such as ``temperature``; `kdcourse.training.Settings`, such as
@@ -99,7 +102,7 @@ def distil(
     run = {name: changes.pop(name) for name in FIT_ARGUMENTS if name in changes}
     training = {name: changes.pop(name) for name in Settings.names() if name in changes}
     settings = Settings.of(settings, training if settings is not None else _DEFAULTS | training)
-    view_seed = settings.view_seed or 0
+    view_seed, of_labels = settings.view_seed or 0, labels_loss(settings, data)
     chosen: tuple[Method, ...] = ()
     if objective is None:
         if alpha is None:
@@ -110,6 +113,7 @@ def distil(
         needed = any(weights_of(chosen, alpha, weights).values())
     else:
         check_own(changes | {"method": method, "alpha": alpha, "weights": weights})
+        chosen_loss(objective, settings, data)
         needed = True
     live = needed and settings.augmentation is not None and settings.views is None
     compared = [
@@ -121,6 +125,8 @@ def distil(
         raise ArgumentError(
             f"{compared[0].name} compares layers, which soft targets don't hold. Pass the teacher itself."
         )
+    if isinstance(teacher, SoftTargets) and teacher.top_k is not None and needed:
+        check_top_k([one for one in chosen if weights_of(chosen, alpha or 0, weights)[one.name]], objective)
     labelled = alpha != 1  # with alpha = 1 the labels don't count, and may mean nothing
     with ExitStack() as hooks:
         pairs: dict[str, Pair] = {}
@@ -151,7 +157,14 @@ def distil(
         minimised: Objective
         if objective is None:
             assert alpha is not None
-            minimised = Distillation(chosen, source, alpha=alpha, weights=weights, layers=Layers(pairs, tap))
+            minimised = Distillation(
+                chosen,
+                source,
+                alpha=alpha,
+                weights=weights,
+                layers=Layers(pairs, tap),
+                labels_loss=of_labels,
+            )
         else:
             assert source is not None
             minimised = OwnObjective(objective, source)
@@ -162,7 +175,7 @@ def _prepared(
     compared: Sequence[Method],
     student: nn.Module,
     teacher: nn.Module,
-    data: Dataset | SegmentationDataset,
+    data: AnyDataset,
     layers: Mapping[str, Names] | None,
     seed: int,
 ) -> dict[str, Pair]:

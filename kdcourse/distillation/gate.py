@@ -7,11 +7,11 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split
-from kdcourse.distillation.asking import asking, spread
+from kdcourse.data import AnyDataset, LabelledSplit
+from kdcourse.distillation.inference import evenly_spaced, teacher_inference
 from kdcourse.errors import ArgumentError, TeacherWarning
 from kdcourse.models.inputs import explaining_misfits
-from kdcourse.training import LABELS, task_of
+from kdcourse.training import MASKS, MULTILABEL, task_of
 
 _MARGIN = 0.1  # of the way from chance to perfect
 _LEAST = 5  # images or pixels of a class from which its prediction is judged
@@ -19,14 +19,14 @@ _LEAST = 5  # images or pixels of a class from which its prediction is judged
 
 def check_teacher(
     teacher: nn.Module,
-    split: Split | MaskedSplit,
-    dataset: Dataset | SegmentationDataset,
+    split: LabelledSplit,
+    dataset: AnyDataset,
     *,
     labels: bool = True,
     images: int | None = None,
     batch_size: int = 256,
 ) -> float | None:
-    """Make sure that a teacher can teach: return its mean recall over the classes, 0 to 1.
+    """Make sure that a teacher can teach: return its mean recall over the classes, or its mean AUC, 0 to 1.
 
     What is certainly broken is refused. The rest is judged by the mean recall (the share of each class's images or
     pixels that are named correctly, averaged over the classes that occur), in which rare classes count as much as
@@ -35,6 +35,10 @@ def check_teacher(
     seem to be exchanged: of each the teacher predicts another one for most images, and together they are the same
     classes. Its classes are then in another order, as those of a checkpoint trained elsewhere may be. No loss curve
     would show either.
+
+    With any number of labels per image, it is judged by the area under the ROC curve (AUC): how often an image with
+    the label gets a higher logit than one without, whatever the threshold; mean over the classes that some of the
+    images have and some lack. Chance is 0.5, and a mean AUC below 0.55 gives the warning.
 
     Args:
         teacher: returns logits [B, C], for segmentation [B, C, H, W].
@@ -45,10 +49,11 @@ def check_teacher(
         batch_size: images per forward pass.
 
     Returns:
-        The mean recall; ``None`` without labels, or where fewer than two classes occur.
+        The mean recall or AUC; ``None`` without labels, where fewer than two classes occur, or where no class is both
+        there and missing.
 
     Warns:
-        TeacherWarning: classes in another order, or a mean recall that is hardly above chance.
+        TeacherWarning: classes in another order, or a mean recall or AUC that is hardly above chance.
 
     Raises:
         ArgumentError: no weights yet (lazy layers), images that it can't take, NaN or infinite logits, another number
@@ -57,28 +62,32 @@ def check_teacher(
     """
     task = task_of(dataset)
     if images is None:
-        images = 1000 if task is LABELS else 100
+        images = 100 if task is MASKS else 1000
     if images < 1 or batch_size < 1:
         raise ArgumentError(
             f"images and batch_size must be at least 1; found images={images}, batch_size={batch_size}."
         )
-    index, classes = spread(len(split), images).to(split.images.device), len(dataset.classes)
+    index, classes = evenly_spaced(len(split), images).to(split.images.device), len(dataset.classes)
     counts = torch.zeros(classes, classes, dtype=torch.int64)  # by true and by predicted class
+    answers: list[tuple[Tensor, Tensor]] = []  # logits and labels, where there are several per image
     first: Tensor | None = None
     varies = others = False
-    with asking(teacher) as ask:
+    with teacher_inference(teacher) as forward:
         for part in index.split(batch_size):
             seen = split.images[part]
             images_seen = dataset.normalise(seen)
             with explaining_misfits(f"The teacher ({type(teacher).__name__})", images_seen):
-                logits = ask(images_seen).float().cpu()
-            _check_logits(logits, classes, type(teacher).__name__)
+                logits = forward(images_seen).float().cpu()
+            _check_logits(logits, classes, type(teacher).__name__, several=task is MULTILABEL)
             if first is None:
                 first, shown = logits[:1], seen[:1]
             others |= bool((seen != shown).any())
             varies |= bool((logits - first).nan_to_num().abs().max() > 1e-6 * (1 + _size(first)))
             if labels:
                 truth = split.labels[part.to(split.labels.device)].long().cpu()
+                if task is MULTILABEL:
+                    answers.append((logits, truth))
+                    continue
                 kept = task.scored(truth)
                 pairs = truth[kept] * classes + logits.argmax(1)[kept]
                 counts += pairs.bincount(minlength=classes**2).view(classes, classes)
@@ -88,6 +97,14 @@ def check_teacher(
             f"of {dataset.name!r}: its last layer is untrained, or its weights weren't loaded. Load trained weights, "
             "or train it first."
         )
+    if answers:
+        area = _mean_area(*(torch.cat(parts) for parts in zip(*answers, strict=True)))
+        if area is not None and area < 0.5 + _MARGIN * 0.5:
+            _warn(
+                f"The teacher ({type(teacher).__name__}) ranks an image with a label above one without in {area:.1%} "
+                f"of cases on average, of {len(index)} images of {dataset.name!r}; chance is 50 %."
+            )
+        return area
     occurs = counts.sum(1) > 0
     if int(occurs.sum()) < 2:
         return None
@@ -107,16 +124,37 @@ def check_teacher(
             stacklevel=3,
         )
     elif recall < chance + _MARGIN * (1 - chance):
-        warnings.warn(
+        _warn(
             f"The teacher ({type(teacher).__name__}) finds {recall:.1%} of each class's {task.unit} on average, of "
-            f"{len(index)} images of {dataset.name!r}; always naming one of the {int(occurs.sum())} classes gives "
-            f"{chance:.1%}. Its last layer may be untrained, or its classes in another order. Load trained weights, or "
-            "train it first; if it is as it should be, silence this with warnings.filterwarnings('ignore', "
-            "category=kdcourse.errors.TeacherWarning).",
-            TeacherWarning,
-            stacklevel=3,
+            f"{len(index)} images of {dataset.name!r}; always predicting one of the {int(occurs.sum())} classes gives "
+            f"{chance:.1%}."
         )
     return recall
+
+
+def _warn(found: str) -> None:
+    warnings.warn(
+        f"{found} Its last layer may be untrained, or its classes in another order. Load trained weights, or train it "
+        "first; if it is as it should be, silence this with warnings.filterwarnings('ignore', "
+        "category=kdcourse.errors.TeacherWarning).",
+        TeacherWarning,
+        stacklevel=4,
+    )
+
+
+def _mean_area(logits: Tensor, labels: Tensor) -> float | None:
+    """Return the area under the ROC curve of logits [N, C], mean over classes with both answers; ``None`` without any.
+
+    It is the share of pairs in which the image with the label has the higher logit, ties counted half (Hanley and
+    McNeil 1982, "The Meaning and Use of the Area under a ROC Curve").
+    """
+    areas = []
+    for scores, true in zip(logits.T, labels.T.bool(), strict=True):
+        if bool(true.any()) and not bool(true.all()):
+            with_it, without = scores[true][:, None], scores[~true]
+            higher, same = (with_it > without).double().mean(), (with_it == without).double().mean()
+            areas.append(float(higher + same / 2))
+    return sum(areas) / len(areas) if areas else None
 
 
 def _exchanged(counts: Tensor) -> dict[int, int]:
@@ -132,10 +170,10 @@ def _exchanged(counts: Tensor) -> dict[int, int]:
     return moved if moved.keys() == set(moved.values()) else {}
 
 
-def _check_logits(logits: Tensor, classes: int, name: str) -> None:
+def _check_logits(logits: Tensor, classes: int, name: str, *, several: bool) -> None:
     """Raise ArgumentError unless ``logits`` [B, C] or [B, C, H, W] can be those of so many classes."""
     outputs = logits.shape[1]
-    if outputs == 1 and classes == 2:
+    if outputs == 1 and classes == 2 and not several:
         raise ArgumentError(
             f"The teacher ({name}) returns one logit per image, as networks that end in a sigmoid do, and there are 2 "
             "classes. Wrap it in a module that returns both: torch.cat([torch.zeros_like(z), z], dim=1)."
@@ -150,8 +188,19 @@ def _check_logits(logits: Tensor, classes: int, name: str) -> None:
         wrong = int((~usable).flatten(1).any(1).sum())
         raise ArgumentError(
             f"The teacher ({name}) returns logits with NaN or infinity for {wrong} of {len(logits)} images. Check its "
-            "weights, and that it is trained in the precision it is asked in."
+            "weights, and that it is trained in the precision it runs in."
         )
+    if several:
+        if (
+            len(logits) > 1
+            and bool(((logits >= 0) & (logits <= 1)).all())
+            and bool((logits != logits[:1]).any())
+        ):
+            raise ArgumentError(
+                f"The teacher ({name}) returns numbers from 0 to 1 alone, as a sigmoid does, where logits are needed. "
+                "Leave out its sigmoid, or wrap it in a module that returns torch.logit(p)."
+            )
+        return
     total = logits.sum(1)
     if bool(((logits >= 0) & (logits <= 1)).all()) and float((total - 1).abs().max()) < 1e-3:
         raise ArgumentError(

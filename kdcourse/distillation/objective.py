@@ -15,8 +15,8 @@ from kdcourse.distillation.maps import scored, valid_pixels
 from kdcourse.distillation.methods import Method, Outputs
 from kdcourse.distillation.targets.source import Source
 from kdcourse.errors import ArgumentError
-from kdcourse.training import Objective, cross_entropy
-from kdcourse.training.objective import describe
+from kdcourse.training import MASKS, Objective, cross_entropy, task_of
+from kdcourse.training.objective import LabelsLoss, describe
 
 
 def weights_of(
@@ -66,7 +66,9 @@ class Layers:
         return (
             Outputs(student.logits, {name: student.features[name] for name in own}),
             Outputs(
-                teacher.logits, {name: teacher.features[name].to(student.logits.dtype) for name in theirs}
+                teacher.logits,
+                {name: teacher.features[name].to(student.logits.dtype) for name in theirs},
+                teacher.top,
             ),
         )
 
@@ -79,7 +81,7 @@ class Layers:
 class Distillation(nn.Module):
     """Minimise ``(1 - alpha) * cross_entropy + sum of weight * terms`` over one method or several.
 
-    A term of weight 0 isn't computed, and where all are 0 the teacher isn't asked. The named parts are the
+    A term of weight 0 isn't computed, and where all are 0 the teacher isn't run. The named parts are the
     cross-entropy (``labels``) and each method's terms, unweighted. The methods' parameters are this module's; the
     teacher is no part of it.
 
@@ -89,6 +91,7 @@ class Distillation(nn.Module):
         alpha: the labels weigh ``1 - alpha``.
         weights: of each method's terms, by name, where it isn't ``alpha``.
         layers: what the methods compare besides logits.
+        labels_loss: the labels' term, see `kdcourse.training.labels.labels_loss`.
 
     Raises:
         ArgumentError: see `weights_of`; when called, what the methods and the source raise.
@@ -102,8 +105,10 @@ class Distillation(nn.Module):
         alpha: float,
         weights: Mapping[str, float] | None = None,
         layers: Layers | None = None,
+        labels_loss: LabelsLoss = cross_entropy,
     ) -> None:
         super().__init__()
+        self.labels_loss = labels_loss
         self._layers = Layers() if layers is None else layers
         every = weights_of(methods, alpha, weights)
         used = [method for method in methods if every[method.name]]
@@ -111,7 +116,7 @@ class Distillation(nn.Module):
         self.alpha, self.weights = alpha, {method.name: every[method.name] for method in used}
         self._source = source
         taught = [f"{method!r}{self._layers.told(method.name)}{self._weight(method.name)}" for method in used]
-        whose = f", teacher={source.teacher[:16]}" if source is not None and used else ""
+        whose = f", teacher={source.teacher[:16]}{source.told}" if source is not None and used else ""
         self.name = f"{' + '.join(taught) or 'labels'}, alpha={alpha:g}{whose}"
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor | dict[str, Tensor]:
@@ -140,9 +145,9 @@ class Distillation(nn.Module):
         return "" if self.weights[name] == self.alpha else f" * {self.weights[name]:g}"
 
     def _labels(self, logits: Tensor, batch: Batch) -> Tensor:
-        if batch.labels.ndim > 1:  # not even a NaN gets through from pixels that are left out
+        if task_of(batch.labels) is MASKS:  # not even a NaN gets through from pixels that are left out
             logits = scored(logits, valid_pixels(batch.labels, IGNORE))
-        return cross_entropy(logits, batch)
+        return self.labels_loss(logits, batch)
 
 
 @dataclass(frozen=True)

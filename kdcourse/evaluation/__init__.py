@@ -26,6 +26,7 @@ from kdcourse.evaluation.metrics import (
     reliability,
 )
 from kdcourse.evaluation.mistakes import confused_pairs, find_mistakes
+from kdcourse.evaluation.multilabel import MultiLabelScores, evaluate_multilabel
 from kdcourse.evaluation.precision_recall import (
     PrecisionRecall,
     PrecisionRecallCurve,
@@ -55,6 +56,7 @@ __all__ = [
     "GapRecovered",
     "Interval",
     "MemberScores",
+    "MultiLabelScores",
     "PrecisionRecall",
     "PrecisionRecallCurve",
     "PrecisionRecallTally",
@@ -74,6 +76,7 @@ __all__ = [
     "dice",
     "dice_per_class",
     "evaluate",
+    "evaluate_multilabel",
     "evaluate_segmentation",
     "evaluate_with_masks",
     "expected_calibration_error",

@@ -49,8 +49,8 @@ def boundary_counts(predictions: Tensor, masks: Tensor, classes: int, share: flo
     height, width = masks.shape[-2:]
     distance = boundary_width(height, width, share)
     total = torch.zeros(2, classes, dtype=torch.int64)
-    pictures = max(1, _AT_ONCE // masks[0].numel())
-    for chunk in zip(predictions.split(pictures), masks.split(pictures), strict=True):
+    images = max(1, _AT_ONCE // masks[0].numel())
+    for chunk in zip(predictions.split(images), masks.split(images), strict=True):
         said, truth = (labels.cpu().to(torch.int16) for labels in chunk)
         counted = truth != IGNORE
         band_said, band_true = (boundary(labels, counted, distance) for labels in (said, truth))

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdcourse.data.multilabel import MultiLabelDataset, MultiLabelSplit
 from kdcourse.data.splits import Dataset, Split
 from kdcourse.errors import ArgumentError
 from kdcourse.models.inputs import call_keeping_input, images_at_once, placement
@@ -26,8 +27,8 @@ from kdcourse.training.precision import Precision, autocast
 
 def predict(
     model: nn.Module,
-    split: Split | Tensor,
-    dataset: Dataset,
+    split: Split | MultiLabelSplit | Tensor,
+    dataset: Dataset | MultiLabelDataset,
     *,
     batch_size: int = 512,
     precision: Precision = "float32",
@@ -38,7 +39,7 @@ def predict(
 
     Args:
         model: takes float [B, C, H, W], returns logits [B, classes].
-        split: a `Split`, or its images alone: uint8 [N, C, H, W]. A floating tensor is taken
+        split: a `Split` or `MultiLabelSplit`, or its images alone: uint8 [N, C, H, W]. A floating tensor is taken
             as normalised already.
         dataset: gives ``normalise``; use the data set that the model was trained on.
         batch_size: images of 28x28 pixels at a time, of larger ones fewer, so that memory stays the same; the
@@ -52,7 +53,7 @@ def predict(
         ArgumentError: no images, wrong shape or type, a bad ``batch_size`` or ``precision``, or a
             model that returns something other than one logit per class for each image.
     """
-    images = split.images if isinstance(split, Split) else split
+    images = split.images if isinstance(split, Split | MultiLabelSplit) else split
     if not isinstance(images, Tensor) or images.ndim != 4 or len(images) == 0:
         found = f"{list(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise ArgumentError(

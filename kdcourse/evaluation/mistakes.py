@@ -57,9 +57,9 @@ def confused_pairs(
     wrong: Collection[str] = (),
     right: Collection[str] = (),
 ) -> list[tuple[int, int, int]]:
-    """Return (label, prediction, count) of what `find_mistakes` finds, the commonest first.
+    """Return (label, prediction, count) of what `find_mistakes` finds, the most frequent first.
 
-    A image that two models take for different classes counts for both pairs, one on which they agree once.
+    An image that two models take for different classes counts for both pairs, one on which they agree once.
 
     Raises:
         ArgumentError: as `find_mistakes`.
@@ -72,9 +72,7 @@ def confused_pairs(
     count: Counter[tuple[int, int]] = Counter()
     for label, answers in zip(truth, zip(*said, strict=True), strict=True):
         count.update((label, answer) for answer in {*answers} - {label})
-    return [
-        (*pair, pictures) for pair, pictures in sorted(count.items(), key=lambda item: (-item[1], item[0]))
-    ]
+    return [(*pair, images) for pair, images in sorted(count.items(), key=lambda item: (-item[1], item[0]))]
 
 
 def _checked(

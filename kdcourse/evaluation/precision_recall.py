@@ -211,8 +211,8 @@ def in_chunks(scores: Tensor, masks: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
     M pixels are those that are not ignored.
     """
-    pictures = max(1, _AT_ONCE // max(1, scores[0].numel()))
-    for some, truth in zip(scores.detach().split(pictures), masks.split(pictures), strict=True):
+    images = max(1, _AT_ONCE // max(1, scores[0].numel()))
+    for some, truth in zip(scores.detach().split(images), masks.split(images), strict=True):
         labels = truth.flatten().cpu().long()
         counted = labels != IGNORE
         # MPS has no float64, so the move comes first.
@@ -269,10 +269,10 @@ def _check_scores(scores: Tensor) -> None:
         return
     bad = ~scores.detach().isfinite()
     if bad.any():
-        picture = int(bad.flatten(1).any(dim=1).nonzero()[0])
+        image = int(bad.flatten(1).any(dim=1).nonzero()[0])
         raise ArgumentError(
             f"The scores must be finite; found {int(bad.sum())} NaN or infinite values, the first in image "
-            f"{picture}. Look for a training run that diverged, or a float16 overflow (try precision='bfloat16')."
+            f"{image}. Look for a training run that diverged, or a float16 overflow (try precision='bfloat16')."
         )
 
 

@@ -194,7 +194,7 @@ class SegmentationScores:
     one row per true class, one column per predicted one. ``pixels`` were scored, ignored ones are not among them.
     """
 
-    pictures: int
+    images: int
     pixels: int
     mean_iou: float
     iou_per_class: Tensor
@@ -247,7 +247,7 @@ class SegmentationTally:
                 f"bins must be a whole number of at least 1; found {bins!r}. Guo et al. use 15."
             )
         self.classes, self.share, self.bins = classes, share, bins
-        self._pictures = 0
+        self._images = 0
         self._confusion = torch.zeros(classes, classes, dtype=torch.int64)
         self._boundary = torch.zeros(2, classes, dtype=torch.int64)
         self._curves = PrecisionRecallTally(classes)
@@ -269,7 +269,7 @@ class SegmentationTally:
             )
         check_scores_and_masks(logits, masks, self.classes)
         said, truth = _masks(logits), masks.cpu()
-        self._pictures += len(truth)
+        self._images += len(truth)
         self._confusion += task.confusion_counts(said, truth, self.classes)
         self._boundary += boundary_counts(said, truth, self.classes, self.share)
         for chunk, labels in in_chunks(logits, truth):
@@ -304,7 +304,7 @@ class SegmentationTally:
         count, right, confidence = self._bins
         reliability = Reliability(self._edges(), confidence / count, right / count, count.long())
         return SegmentationScores(
-            pictures=self._pictures,
+            images=self._images,
             pixels=pixels,
             mean_iou=task.mean_iou_of(self._confusion),
             iou_per_class=task.iou_per_class(self._confusion),
@@ -377,7 +377,7 @@ def evaluate_with_masks(
         The scores, and the predicted masks uint8 [N, H, W] on the CPU, a byte a pixel as the split's own.
     """
     counts = SegmentationTally(len(dataset.classes), share=share, bins=bins)
-    _check_pictures(split.images, batch_size)
+    _check_images(split.images, batch_size)
     truth = split.masks.split(images_at_once(batch_size, split.images, _SIDE))
     said = _each_batch(
         model, split, dataset, batch_size, precision, lambda n, logits: counts.update(logits, truth[n])
@@ -434,7 +434,7 @@ def _each_batch(
 ) -> Tensor:
     """Apply ``use`` to each batch's number and logits float32 [B, C, H, W], and concatenate the results."""
     pictures = images.images if isinstance(images, MaskedSplit) else images
-    _check_pictures(pictures, batch_size)
+    _check_images(pictures, batch_size)
     check_not_lazy(model)
     device, dtype = placement(model)
     batch_size = images_at_once(batch_size, pictures, _SIDE)
@@ -460,7 +460,7 @@ def _masks(logits: Tensor) -> Tensor:
     return logits.max(dim=1).indices.to(torch.uint8).cpu()
 
 
-def _check_pictures(images: Tensor, batch_size: int) -> None:
+def _check_images(images: Tensor, batch_size: int) -> None:
     if not isinstance(images, Tensor) or images.ndim != 4 or images.numel() == 0:
         found = f"{list(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise ArgumentError(

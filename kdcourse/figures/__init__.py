@@ -7,12 +7,12 @@ from kdcourse.figures.calibration import reliability_diagram
 from kdcourse.figures.card import card
 from kdcourse.figures.curves import training_curves
 from kdcourse.figures.ensemble_sizes import ensemble_sizes
+from kdcourse.figures.galleries import disagreements, soft_target_gallery
 from kdcourse.figures.heat_map import grid_heat_map, heat_map
 from kdcourse.figures.iou_bars import iou_bars
 from kdcourse.figures.members import ensemble_members
 from kdcourse.figures.output import png, save
 from kdcourse.figures.pairs import paired_differences
-from kdcourse.figures.pictures import disagreements, soft_target_gallery
 from kdcourse.figures.precision_recall import precision_recall_curves
 from kdcourse.figures.predicted_masks import predicted_masks
 from kdcourse.figures.runs import MOST_RUNS, RunCurve, run_curves

@@ -25,7 +25,7 @@ from kdcourse.figures.style import (
 )
 
 
-def reliability_diagram(models: Mapping[str, Reliability], *, unit: str = "pictures") -> Figure:
+def reliability_diagram(models: Mapping[str, Reliability], *, unit: str = "images") -> Figure:
     """Draw accuracy against confidence for several models, side by side.
 
     Above: the accuracy of each bin of confidence (bars). The hatched part reaches to the bin's mean confidence; it is
@@ -127,9 +127,9 @@ def _describe(models: Mapping[str, Reliability], unit: str) -> str:
         confidence = float((curve.confidence.nan_to_num(0.0) * curve.count).sum() / total)
         top = int(curve.count.nonzero()[-1])
         if abs(confidence - accuracy) < 0.0005:
-            lean = "on the whole as sure as it is right"
+            lean = "confidence matches accuracy overall"
         else:
-            lean = "on the whole too sure" if confidence > accuracy else "on the whole not sure enough"
+            lean = "overconfident overall" if confidence > accuracy else "underconfident overall"
         parts.append(
             f"{name}: expected calibration error {curve.error:.4f} on {total:,} {unit}, mean confidence "
             f"{percent(confidence)}, accuracy {percent(accuracy)}, {lean}; {int(curve.count[top]):,} {unit} "

@@ -53,8 +53,8 @@ def painted(mask: Tensor, colours: Sequence[str]) -> np.ndarray:
     """Paint a mask [H, W] in its classes' colours, float [H, W, 3] in 0 to 1; ignored pixels are chequered."""
     palette = np.array([to_rgb(colour) for colour in colours])
     labels = mask.cpu().numpy()
-    picture = palette[np.where(labels == IGNORE, 0, labels)]
-    return np.where((labels == IGNORE)[..., None], texture("chequered", *labels.shape)[..., None], picture)
+    drawn = palette[np.where(labels == IGNORE, 0, labels)]
+    return np.where((labels == IGNORE)[..., None], texture("chequered", *labels.shape)[..., None], drawn)
 
 
 def overlaid(image: Tensor, mask: Tensor, colours: Sequence[str], classes: Sequence[str]) -> np.ndarray:
@@ -83,9 +83,9 @@ def texture(name: str, height: int, width: int) -> np.ndarray:
     return np.where(dark[name], 0.35, 0.95)
 
 
-def show(axes: Axes, picture: np.ndarray) -> None:
+def show(axes: Axes, image: np.ndarray) -> None:
     """Show an image [H, W, 3] without ticks, with square and sharp pixels."""
-    axes.imshow(picture, interpolation="nearest")
+    axes.imshow(image, interpolation="nearest")
     axes.grid(False)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -209,7 +209,7 @@ def check_scenes(images: Tensor, masks: Tensor, classes: Sequence[str], name: st
         or images.shape[1] not in (1, 3)
     ):
         raise ArgumentError(
-            "Pictures must be uint8 [K, 1 or 3, H, W], at least one; found "
+            "Images must be uint8 [K, 1 or 3, H, W], at least one; found "
             f"{images.dtype} {list(images.shape)}. Take them from a split, before normalise."
         )
     if len(classes) < 2 or len(classes) > IGNORE:
@@ -217,7 +217,7 @@ def check_scenes(images: Tensor, masks: Tensor, classes: Sequence[str], name: st
     wanted = [len(images), *images.shape[2:]]
     if list(masks.shape) != wanted:
         raise ArgumentError(
-            f"{name} must have shape {wanted}, one class a pixel of the pictures; found {list(masks.shape)}. "
+            f"{name} must have shape {wanted}, one class per pixel of the images; found {list(masks.shape)}. "
             "Index both with the same positions, and turn logits into masks with .argmax(1)."
         )
     check_masks(masks, len(classes))

@@ -100,7 +100,7 @@ def _matrix(axes: Axes, apart: np.ndarray, chosen: Sequence[int], labels: Sequen
                 fontweight="bold" if votes and row != column else "normal",
                 color="black" if votes else GREY,
             )
-    axes.set(title="Disagreement", xlabel="pictures named differently (%)")
+    axes.set(title="Disagreement", xlabel="images classified differently (%)")
     axes.set_xticks(range(members), [str(n + 1) for n in range(members)])
     axes.set_yticks(range(members), [str(n + 1) for n in range(members)])
     axes.tick_params(length=0)
@@ -112,9 +112,9 @@ def _matrix(axes: Axes, apart: np.ndarray, chosen: Sequence[int], labels: Sequen
 def _describe(scores: MemberScores, names: Sequence[str]) -> str:
     voters = [names[position] for position in scores.chosen]
     apart = (
-        "alone, so nobody to disagree with"
+        "a single member, so no disagreement"
         if scores.mean_disagreement is None
-        else f"pairs of them name {percent(scores.mean_disagreement)} of the pictures differently"
+        else f"pairs of them classify {percent(scores.mean_disagreement)} of the images differently"
     )
     alone = listed(
         [

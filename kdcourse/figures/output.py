@@ -31,14 +31,14 @@ def png(figure: Figure, dpi: int = DPI, colours: int | None = None) -> bytes:
         return buffer.getvalue()
     notes, smaller = PngInfo(), io.BytesIO()
     notes.add_itxt("Description", alt_text(figure))
-    picture = Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
-    picture.save(smaller, format="png", dpi=(dpi, dpi), pnginfo=notes, optimize=True)
+    image = Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+    image.save(smaller, format="png", dpi=(dpi, dpi), pnginfo=notes, optimize=True)
     return smaller.getvalue()
 
 
-def png_size(picture: bytes) -> tuple[int, int]:
+def png_size(png: bytes) -> tuple[int, int]:
     """Return the width and height of a PNG in pixels."""
-    return Image.open(io.BytesIO(picture)).size
+    return Image.open(io.BytesIO(png)).size
 
 
 def svg(figure: Figure, title: str) -> bytes:

@@ -65,7 +65,7 @@ def check_curves(curves: Mapping[str, PrecisionRecallCurve]) -> None:
     for name, curve in curves.items():
         if not isinstance(curve, PrecisionRecallCurve):
             raise ArgumentError(
-                f"Give one curve a model; for {name!r} found {type(curve).__name__}. "
+                f"Give one curve per model; for {name!r} found {type(curve).__name__}. "
                 "Choose .micro or .per_class[k] of it."
             )
         if curve.positives == 0:

@@ -96,7 +96,7 @@ def predicted_masks(
                 if name in overlaps and row > 1:
                     axes.set_xlabel(_share(overlaps[name][n]), fontsize=9, labelpad=1.5)
         for block in range(blocks):
-            for row, name in enumerate(["picture", *rows]):
+            for row, name in enumerate(["image", *rows]):
                 axes = cells[block * tall + row, 0]
                 axes.set_ylabel(shorten(name, 14), fontsize=9.5, fontweight="bold")
         for axes in cells.ravel():
@@ -123,15 +123,15 @@ def _share(value: float) -> str:
 def _describe(truth: Tensor, overlaps: Mapping[str, Sequence[float]], classes: Sequence[str]) -> str:
     count = len(truth)
     parts = [
-        f"{count_word(count).capitalize()} picture{'s' * (count != 1)} with the true masks and those that "
+        f"{count_word(count).capitalize()} image{'s' * (count != 1)} with the true masks and those that "
         f"{listed(list(overlaps))} predict{'s' * (len(overlaps) == 1)}."
     ]
     for name, values in overlaps.items():
         known = [value for value in values if not math.isnan(value)]
         each = listed([_share(value) for value in values])
         mean = percent(sum(known) / len(known), 1) if known else "none"
-        parts.append(f"{name}: mean IoU picture by picture {each}; on average {mean}.")
+        parts.append(f"{name}: mean IoU per image {each}; on average {mean}.")
     for n, mask in enumerate(truth.cpu(), 1):
         names = [classes[label] for label in mask.unique().tolist() if label != IGNORE]
-        parts.append(f"Picture {n} shows {listed(names) if names else 'nothing that counts'}.")
+        parts.append(f"Image {n} shows {listed(names) if names else 'nothing that counts'}.")
     return " ".join(parts)

@@ -89,7 +89,7 @@ def run_curves(runs: Mapping[str, RunCurve]) -> Figure:
         loss.set(title="Training loss, each of its own objective", xlabel="epoch", ylabel="loss (nats)")
         loss.set_xlim(left=0)
         loss.set_ylim(0, top)
-        accuracy.set(title="Accuracy on the validation pictures", xlabel="epoch", ylabel="accuracy (%)")
+        accuracy.set(title="Accuracy on the validation images", xlabel="epoch", ylabel="accuracy (%)")
         low, high = accuracy.get_ylim()
         if high > 100:
             accuracy.set_ylim(min(low, 99), 100.3)

@@ -71,9 +71,9 @@ def scene_examples(images: Tensor, masks: Tensor, classes: Sequence[str], *, col
         for n, (image, mask) in enumerate(zip(images, masks, strict=True)):
             block, column = divmod(n, columns)
             above, below = cells[2 * block, column], cells[2 * block + 1, column]
-            for axes, picture in ((above, rgb(image)), (below, overlaid(image, mask, colours, classes))):
+            for axes, drawn in ((above, rgb(image)), (below, overlaid(image, mask, colours, classes))):
                 axes.axis("on")
-                show(axes, picture)
+                show(axes, drawn)
             outline(below, mask)
             number_regions(below, spots[n])
         if legend:
@@ -84,7 +84,7 @@ def scene_examples(images: Tensor, masks: Tensor, classes: Sequence[str], *, col
 
 
 def _describe(masks: Tensor, classes: Sequence[str]) -> str:
-    parts = [f"{count_word(len(masks)).capitalize()} picture{'s' * (len(masks) != 1)} with masks."]
+    parts = [f"{count_word(len(masks)).capitalize()} image{'s' * (len(masks) != 1)} with masks."]
     for n, mask in enumerate(masks.cpu(), 1):
         counts = torch.bincount(mask.flatten().long(), minlength=IGNORE + 1)
         shares = [
@@ -92,5 +92,5 @@ def _describe(masks: Tensor, classes: Sequence[str]) -> str:
             for label in counts.argsort(descending=True, stable=True).tolist()
             if counts[label]
         ]
-        parts.append(f"Picture {n}: {listed(shares)} of the pixels.")
+        parts.append(f"Image {n}: {listed(shares)} of the pixels.")
     return " ".join(parts)

@@ -31,7 +31,7 @@ def segmentation_curves(histories: Mapping[str, History | Sequence[History]]) ->
     for name, runs in seeds.items():
         if any(value is None for run in runs for value in run.column("train_iou")):
             raise ArgumentError(
-                f"The history of {name!r} holds no IoU: it was trained to name pictures, not pixels. "
+                f"The history of {name!r} holds no IoU: it was trained to classify images, not pixels. "
                 "Use training_curves, or train on a SegmentationDataset."
             )
     return draw_curves(seeds, "iou", "Mean IoU", "mean IoU (%)", "Segmentation curves")

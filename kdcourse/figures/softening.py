@@ -11,12 +11,12 @@ from torch import Tensor
 
 from kdcourse.distillation import entropy, softened
 from kdcourse.errors import ArgumentError
+from kdcourse.figures.galleries import RIGHT, WRONG, _check_images, _check_logits, _probability
 from kdcourse.figures.masks import rgb, show
-from kdcourse.figures.pictures import RIGHT, WRONG, _check_logits, _check_pictures, _probability
 from kdcourse.figures.style import PALETTE, listed, new_figure, set_alt_text, shorten, styled
 
 _PRINTED = 3  # values written beside the bars of each panel
-_PICTURE, _NAMES = 1.95, 1.05  # inches kept for the picture and for the names of the classes
+_IMAGE, _NAMES = 1.95, 1.05  # inches kept for the image and for the names of the classes
 
 
 def softened_bars(
@@ -52,24 +52,24 @@ def softened_bars(
     rows = {name: logits[None].detach().cpu().float() for name, logits in logits_by_name.items()}
     for name, logits in rows.items():
         _check_logits(logits, image[None], classes, f"logits of {name!r}")
-    _check_pictures(image[None], logits.new_tensor([label]).long(), classes)
+    _check_images(image[None], logits.new_tensor([label]).long(), classes)
     columns = min(3, len(rows))
     lines = math.ceil(len(rows) / columns)
     with styled():
-        width, height = _PICTURE + _NAMES + 2.15 * columns, lines * (0.19 * len(classes) + 0.62) + 0.55
+        width, height = _IMAGE + _NAMES + 2.15 * columns, lines * (0.19 * len(classes) + 0.62) + 0.55
         figure = new_figure(width, height)
         figure.set_layout_engine("none")  # solving a layout would take longer than drawing
         grid = figure.add_gridspec(
             lines,
             columns,
-            left=(_PICTURE + _NAMES) / width,
+            left=(_IMAGE + _NAMES) / width,
             right=0.985,
             top=1 - 0.62 / height,
             bottom=0.5 / height,
             hspace=0.62 / (0.19 * len(classes)),
             wspace=0.1,
         )
-        side = _PICTURE - 0.2
+        side = _IMAGE - 0.2
         shown = figure.add_axes((0.15 / width, (height - 0.62 - side) / height, side / width, side / height))
         show(shown, rgb(image))
         shown.set_anchor("NW")
@@ -126,7 +126,7 @@ def _describe(
     temperature: float,
 ) -> str:
     parts = [
-        f"A picture labelled {classes[label]} and the probabilities of {listed(list(rows))} softened at temperature "
+        f"An image labelled {classes[label]} and the probabilities of {listed(list(rows))} softened at temperature "
         f"{temperature:.3g}; the largest possible entropy is {math.log(len(classes)):.2f} nats."
     ]
     for name, share in shares.items():

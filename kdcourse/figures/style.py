@@ -65,7 +65,7 @@ STYLE: Any = {
     "savefig.edgecolor": "none",
     "savefig.transparent": False,
     "savefig.bbox": None,
-    # Letters as outlines: the picture doesn't depend on the fonts of whoever opens it.
+    # Letters as outlines: the figure doesn't depend on the fonts of whoever opens it.
     "svg.fonttype": "path",
     "svg.hashsalt": "kdcourse",
     "svg.image_inline": True,

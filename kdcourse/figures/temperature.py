@@ -99,7 +99,7 @@ def _check(
             "Use something like (1, 2, 4, 8)."
         )
     if not series:
-        raise ArgumentError("There is nothing to draw; pass {name: values}, a value a temperature.")
+        raise ArgumentError("There is nothing to draw; pass {name: values}, one value per temperature.")
     for name, values in {**series, **({level[0]: [level[1]] * len(temperatures)} if level else {})}.items():
         bad = [value for value in values if not math.isfinite(value) or (logarithmic and value <= 0)]
         if len(values) != len(temperatures) or bad:

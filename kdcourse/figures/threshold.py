@@ -29,7 +29,7 @@ def threshold_view(
     *,
     label: int,
     classes: Sequence[str],
-    title: str = "over all pictures",
+    title: str = "over all images",
 ) -> Figure:
     """Draw one class of one image at a threshold, and the threshold's point on the precision-recall curve.
 
@@ -72,7 +72,7 @@ def threshold_view(
         show(after, _verdict(parts, counted))
         outline(after, torch.where(counted, there.int(), 2), width=0.8)
         after.set_title(f"pixels with p ≥ {_number(threshold)}")
-        after.set_xlabel(f"IoU in this picture {_iou(right, wrong, missed)}")
+        after.set_xlabel(f"IoU in this image {_iou(right, wrong, missed)}")
         _point(line, curve, precision, recall)
         line.set_title(title)
         figure.legend(
@@ -81,8 +81,8 @@ def threshold_view(
         figure.text(0.985, 0.035, _summary(precision, recall), ha="right", fontsize=9.5)
         set_alt_text(
             figure,
-            f"{classes[label]} at threshold {_number(threshold)}: in this picture {right:,} pixels are right, "
-            f"{wrong:,} too much and {missed:,} missed, IoU {_iou(right, wrong, missed)}. Over all pictures "
+            f"{classes[label]} at threshold {_number(threshold)}: in this image {right:,} pixels are right, "
+            f"{wrong:,} too much and {missed:,} missed, IoU {_iou(right, wrong, missed)}. Over all images "
             f"{_summary(precision, recall)}; average precision {curve.average_precision:.3f}.",
         )
     return figure
@@ -102,11 +102,11 @@ def _check(
     classes: Sequence[str],
 ) -> None:
     if image.ndim != 3:
-        raise ArgumentError(f"Give one picture, [1 or 3, H, W]; found {list(image.shape)}.")
+        raise ArgumentError(f"Give one image, [1 or 3, H, W]; found {list(image.shape)}.")
     check_scenes(image[None], mask[None], classes)
     if probability.shape != mask.shape or not probability.is_floating_point():
         raise ArgumentError(
-            f"probability must be floating {list(mask.shape)}, one a pixel; found {probability.dtype} "
+            f"probability must be floating {list(mask.shape)}, one per pixel; found {probability.dtype} "
             f"{list(probability.shape)}. Take one class's map: logits.softmax(1)[n, label]."
         )
     if not bool(((probability >= 0) & (probability <= 1)).all()):
@@ -124,7 +124,7 @@ def _check(
 
 def _verdict(parts: dict[str, Tensor], counted: Tensor) -> np.ndarray:
     height, width = counted.shape
-    picture = np.full((height, width, 3), 0.93)
+    drawn = np.full((height, width, 3), 0.93)
     for name, colour, pattern in (
         ("too much", PALETTE["vermilion"], "striped"),
         ("missed", PALETTE["black"], "dotted"),
@@ -132,10 +132,10 @@ def _verdict(parts: dict[str, Tensor], counted: Tensor) -> np.ndarray:
         strength = texture(pattern, height, width)[..., None]
         dark = np.array(to_rgb(colour)) * 0.75
         painted = np.where(strength < 0.5, dark, 1.0)
-        picture = np.where(parts[name].numpy()[..., None], painted, picture)
-    picture = np.where(parts["right"].numpy()[..., None], to_rgb(_RIGHT), picture)
+        drawn = np.where(parts[name].numpy()[..., None], painted, drawn)
+    drawn = np.where(parts["right"].numpy()[..., None], to_rgb(_RIGHT), drawn)
     left_out = texture("chequered", height, width)[..., None]
-    return np.where(counted.numpy()[..., None], picture, left_out)
+    return np.where(counted.numpy()[..., None], drawn, left_out)
 
 
 def _legend(ignored: bool) -> list[Patch]:

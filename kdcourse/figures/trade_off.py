@@ -63,7 +63,7 @@ def accuracy_against_cost(points: Sequence[CostPoint], *, score: str = "accuracy
         ("size of the weights", lambda point: point.bytes, _round_size)
     ]
     if any(point.latency_ms is not None for point in points):
-        panels.append(("time for one picture", lambda point: point.latency_ms, _milliseconds))
+        panels.append(("time per image", lambda point: point.latency_ms, _milliseconds))
     with styled():
         figure = new_figure(4.6 * len(panels) + 0.2, 4.3)
         every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -226,12 +226,12 @@ def _milliseconds(value: float) -> str:
 
 def _describe(points: Sequence[CostPoint], score: str) -> str:
     parts = [
-        f"{score[:1].upper()}{score[1:]} on the test pictures against size of the weights and time for one picture."
+        f"{score[:1].upper()}{score[1:]} on the test images against size of the weights and time per image."
     ]
     for point in points:
         interval = ""
         if point.interval is not None:
             interval = f" (95 % interval {percent(point.interval[0])} to {percent(point.interval[1])})"
-        time = "" if point.latency_ms is None else f" and {significant(point.latency_ms)} ms a picture"
+        time = "" if point.latency_ms is None else f" and {significant(point.latency_ms)} ms per image"
         parts.append(f"{point.label}: {percent(point.accuracy)}{interval}, {byte_size(point.bytes)}{time}.")
     return " ".join(parts)

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import nn
 
-from kdcourse.data import Dataset, SegmentationDataset
+from kdcourse.data import AnyDataset
 from kdcourse.errors import ArgumentError
 from kdcourse.models.convolutional import DepthwiseCNN, PocketCNN, ResidualTeacher
 from kdcourse.models.mlp import MLP
@@ -97,7 +97,7 @@ def build(
     num_classes: int | None = None,
     in_channels: int | None = None,
     size: int | tuple[int, int] | None = None,
-    data: Dataset | SegmentationDataset | None = None,
+    data: AnyDataset | None = None,
     weights: object = None,
     **options: Any,
 ) -> nn.Module:

@@ -72,16 +72,16 @@ def search(
             trial.recipe, data, targets(trial.recipe), seed=trial.seed,
             path=folder / "trials" / f"{trial.name}.safetensors", precision=precision, progress=trial.name,
         )  # fmt: skip
-        last = history.last
+        kept = history.kept
         found = {
             "parameters": sum(p.numel() for p in student.parameters()),
-            "validation_accuracy": last.validation_accuracy,
-            "validation_loss": last.validation_loss,
-            "train_accuracy": last.train_accuracy,
+            "validation_accuracy": kept.validation_accuracy,
+            "validation_loss": kept.validation_loss,
+            "train_accuracy": kept.train_accuracy,
             "seconds": round(sum(history.column("seconds")), 1),
         }
-        if last.validation_iou is not None:
-            found |= {"validation_iou": last.validation_iou, "train_iou": last.train_iou}
+        if kept.validation_iou is not None:
+            found |= {"validation_iou": kept.validation_iou, "train_iou": kept.train_iou}
         rows.append(key | found)
         write_atomically(path, json.dumps({"rows": rows}, indent=1) + "\n")
         say(f"{trial.name}: validation {task.metric} {found[f'validation_{task.metric}']:.2%}")

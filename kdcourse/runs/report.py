@@ -15,9 +15,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdcourse.distillation import methods
 from kdcourse.figures import alt_text, save
 from kdcourse.figures.output import check_name, spoken
-from kdcourse.figures.style import count_word, shorten, significant
+from kdcourse.figures.style import count_word, listed, shorten, significant
 from kdcourse.files import write_atomically
 from kdcourse.pages import render
 from kdcourse.runs.findings import (
@@ -45,6 +46,7 @@ _MASK_SCORES = {
     "Boundary IoU": "boundary_iou",
     "Average precision": "average_precision",
 }
+_SOFT_TARGETS = ("kd", "pixelwise")  # methods that compare predictions, softened by a temperature
 _SETTING_NAMES = {
     "views": "Views per image",
     "optimizer": "Optimiser",
@@ -245,29 +247,45 @@ def _steps(found: Findings, data: Mapping[str, Any], chosen: str) -> list[tuple[
     where = f" for the {data['train']:,} training images{seen}" if data.get("train") else ""
     pixels = ", pixel by pixel" if found.masks else ""
     temperature = settings.get("temperature")
+    terms = _terms(found)
+    soft = not terms or not terms.keys().isdisjoint(_SOFT_TARGETS)
     softened = (
-        ""
-        if temperature is None
-        else f" Softened at temperature {_setting(temperature)}, they are the soft targets."
+        f" Softened at temperature {_setting(temperature)}, they are the soft targets."
+        if soft and temperature is not None
+        else ""
     )
-    steps.append(("Soft targets", f"The {found.teacher}'s predictions{where} were stored{pixels}.{softened}"))
+    if any(methods.describe(name).layers for name in terms if name in methods.names()):
+        text = f"The {found.teacher}'s feature maps{where} were computed during training, batch by batch."
+        steps.append(("Features", text))
+    else:
+        text = f"The {found.teacher}'s predictions{where} were stored{pixels}.{softened}"
+        steps.append(("Soft targets" if soft else "Teacher predictions", text))
     seeds, alpha = settings.get("seeds") or [], settings.get("alpha")
     size = (found.distilled.get("cost") or {}).get("parameters")
     student = f"{settings.get('student', 'the student')}{f' ({size:,} parameters)' if size else ''}"
     start = "For one seed" if len(seeds) == 1 else f"For each of {count_word(len(seeds))} seeds"
-    weights = (
-        ""
-        if alpha is None
-        else f", with weight {alpha:g} on the soft targets and {1 - alpha:g} on the labels"
-    )
+    taught = "the soft targets" if soft else f"the {found.teacher}'s outputs"
+    weights = ""
+    if alpha is not None:
+        named = {name: "the soft targets" if name in _SOFT_TARGETS else f"the {name} term" for name in terms}
+        parts = [f"{weight:g} on {named[name]}" for name, weight in terms.items()]
+        weights = f", with weight {listed([*parts, f'{1 - alpha:g} on the labels'])}"
     steps.append(
         (
             "Students",
             f"{start}, {student} was trained twice for {settings.get('epochs', MISSING)} epochs: on labels alone (the "
-            f"plain student), and on the soft targets{weights} (the distilled student).",
+            f"plain student), and on {taught}{weights} (the distilled student).",
         )
     )
     return steps
+
+
+def _terms(found: Findings) -> dict[str, float]:
+    """Return the weight of each method by which the distilled student learned, as `StudentRecipe.settings` says it."""
+    settings, alpha = found.settings, found.settings.get("alpha") or 0.0
+    usual = ["pixelwise" if found.masks else "kd"] if alpha else []
+    named = settings.get("method") or [*usual, *(name for name in methods.names() if settings.get(name))]
+    return {name: settings.get(name, alpha) for name in named}
 
 
 def _table(found: Findings, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import re
 import shlex
 import time
@@ -28,6 +27,7 @@ from kdcourse.errors import ArgumentError, DataError
 from kdcourse.files import shipped
 from kdcourse.runs import recorded, teachers
 from kdcourse.runs.findings import flips_in_words
+from kdcourse.runs.machine import machine
 from kdcourse.runs.students import StudentRecipe, train_student
 from kdcourse.runs.table import compare, mask_scores, row, scores
 from kdcourse.runs.tasks import AnyDataset, Task, targets_for, task_named
@@ -144,7 +144,7 @@ def run(options: RunOptions, say: Say = print) -> Outcome:
         "made": {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": 0.0,
-            "machine": _machine(place.device, precision),
+            "machine": machine(place.device, precision),
         },
         "command": command(options),
         "task": task.name,
@@ -543,28 +543,3 @@ def _measure_cost(outcome: Outcome, found: Teachers, student: nn.Module, progres
         outcome.results["models"][name]["cost"] = asdict(measured)
     # Plain and distilled students have one architecture: timing it twice would only show noise.
     outcome.results["models"]["plain"]["cost"] = outcome.results["models"]["distilled"]["cost"]
-
-
-def _machine(device: torch.device, precision: str) -> dict[str, Any]:
-    import torchvision
-
-    return {
-        "processor": _processor(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "precision": precision,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

@@ -68,6 +68,7 @@ class StudentRecipe(Recipe):
             **{name: recorded[name] for name in _RECORDED},
             **weights,
             **chosen,
+            **self.training.unusual,
         }
         names = [method.name for method in self._used]
         usual = names[:1] if self.alpha and names[:1] in (["kd"], ["pixelwise"]) else []
@@ -151,7 +152,7 @@ def train_student(
         "teacher": _digest(targets)[:16] if targets is not None and recipe.distilled else None,
         "classes": list(data.classes),
     }
-    student = _build(recipe, data)
+    student = build_student(recipe, data)
     if path is not None and path.exists():
         try:
             kept = training.load_weights(student, path)
@@ -159,7 +160,7 @@ def train_student(
             kept = {}  # damaged, or of another architecture: trained again below
         if kept.get("identity") == identity:
             return student.eval(), training.History.from_json(json.dumps(kept["history"]))
-        student = _build(recipe, data)
+        student = build_student(recipe, data)
     checkpoint = None
     if path is not None:
         # Named after all that the run depends on, so that no other run finds this checkpoint.
@@ -182,10 +183,13 @@ def train_student(
 
 
 def _digest(targets: SoftTargets | nn.Module) -> str:
-    return teacher_digest(targets) if isinstance(targets, nn.Module) else targets.teacher
+    if isinstance(targets, nn.Module):
+        return teacher_digest(targets)
+    return targets.teacher if targets.top_k is None else f"{targets.teacher[:8]}-top{targets.top_k}"
 
 
-def _build(recipe: StudentRecipe, data: Dataset | SegmentationDataset) -> nn.Module:
+def build_student(recipe: StudentRecipe, data: Dataset | SegmentationDataset) -> nn.Module:
+    """Return an untrained student for these data, its weights drawn with the recipe's seed."""
     torch.manual_seed(recipe.training.seed)
     return models.build(
         recipe.model,

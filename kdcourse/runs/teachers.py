@@ -28,7 +28,12 @@ class TeacherRecipe(Recipe):
     def settings(self) -> dict[str, Any]:
         """Return the recipe as plain JSON, in the form in which stored teachers keep it."""
         recorded = self.training.recorded
-        return {"name": self.name, "model": self.model, **{name: recorded[name] for name in _RECORDED}}
+        return {
+            "name": self.name,
+            "model": self.model,
+            **{name: recorded[name] for name in _RECORDED},
+            **self.training.unusual,
+        }
 
 
 # The training settings that a stored teacher's notes hold, in their order.

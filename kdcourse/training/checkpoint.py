@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from kdcourse.training.placement import Placement
 from kdcourse.training.weights import check_finite, check_weights, read_tensors, write_tensors
 
 _FORMAT = 2
+_BEST = "best."  # before the names of the best epoch's tensors
+_FOUND_OUT = ("precision", "device", "prolonged")  # recorded once a run has begun
 
 
 @dataclass
@@ -62,7 +64,8 @@ class Position:
 class State:
     """All that a checkpoint holds: what a run changes as it trains, and what tells it from other runs.
 
-    ``objective`` is there where the objective has a state of its own, ``identity`` is its `fingerprint`.
+    ``objective`` is there where the objective has a state of its own, ``identity`` is its `fingerprint`. ``best`` holds
+    the tensors of all `modules` as they were after the best epoch, where that is to be kept.
     """
 
     model: nn.Module
@@ -71,11 +74,25 @@ class State:
     optimizer: Optimizer
     history: History
     at: Position
+    best: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """Return the modules whose state is stored, by the prefix of their tensors."""
         return {"model": self.model} | ({} if self.objective is None else {"objective": self.objective})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state of all modules, by prefix and name; not copied."""
+        return {
+            f"{prefix}.{k}": v
+            for prefix, module in self.modules.items()
+            for k, v in module.state_dict().items()
+        }
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put what `tensors` returned, on any device, back into the modules."""
+        for prefix, module in self.modules.items():
+            module.load_state_dict({k: tensors[f"{prefix}.{k}"] for k in module.state_dict()})
 
 
 def save_checkpoint(path: Path, state: State, place: Placement) -> None:
@@ -86,9 +103,7 @@ def save_checkpoint(path: Path, state: State, place: Placement) -> None:
     at = state.at.over(place)
     if not place.is_main:
         return
-    tensors: dict[str, Tensor] = {
-        f"{prefix}.{k}": v for prefix, module in state.modules.items() for k, v in module.state_dict().items()
-    }
+    tensors = state.tensors() | {f"{_BEST}{name}": tensor for name, tensor in state.best.items()}
     numbers: dict[str, float] = {}
     for index, values in state.optimizer.state_dict()["state"].items():
         for name, value in values.items():
@@ -112,12 +127,14 @@ def save_checkpoint(path: Path, state: State, place: Placement) -> None:
     )
 
 
-def load_checkpoint(path: Path, state: State, place: Placement) -> None:
+def load_checkpoint(path: Path, state: State, place: Placement, *, prolong: bool = False) -> None:
     """Put ``state`` and the random generators where `save_checkpoint` found them.
+
+    With ``prolong`` a finished run may have had fewer epochs; see `kdcourse.training.fit`.
 
     Raises:
         CheckpointError: an unreadable file, another architecture, a run with other settings or another objective, or
-            one of which that can't be told.
+            one of which that can't be told; a prolonged run without ``prolong``, a run to prolong that hasn't ended.
     """
     tensors, notes = read_tensors(path)
     if notes.get("format") != _FORMAT or "position" not in notes:
@@ -133,15 +150,31 @@ def load_checkpoint(path: Path, state: State, place: Placement) -> None:
             f"{path} lacks a part of a training's state, or holds a garbled one: {type(error).__name__}: {error}. "
             "Delete it to start afresh."
         ) from error
-    other = [
-        f"{key}: {history.settings.get(key)!r} there, {value!r} here"
-        for key, value in state.history.settings.items()
-        if history.settings.get(key) != value
-    ]
-    if other:
+    there, here = history.settings, state.history.settings
+    other = {
+        key: f"{key}: {there.get(key)!r} there, {here.get(key)!r} here"
+        for key in dict.fromkeys((*here, *there))
+        if key not in _FOUND_OUT and there.get(key) != here.get(key)
+    }
+    longer = other.keys() == {"epochs"} and there["epochs"] < here["epochs"]
+    ended = position.epoch == there["epochs"]
+    if prolong and longer and ended:
+        there["prolonged"] = [*there.get("prolonged", ()), there["epochs"]]
+        there["epochs"] = here["epochs"]
+    elif other:
+        advice = f"{path} belongs to a run with other settings ({'; '.join(other.values())}). "
+        if longer and ended:
+            advice += "To continue this finished run, pass prolong=True. Otherwise go on"
+        elif longer and prolong:
+            advice += f"It can't be prolonged yet: {position.epoch} of its epochs are done. Complete it first: go on"
+        else:
+            advice += "Go on"
+        raise CheckpointError(f"{advice} with its settings, or name another checkpoint file for this run.")
+    elif "prolonged" in there and not prolong:
         raise CheckpointError(
-            f"{path} belongs to a run with other settings ({'; '.join(other)}). Go on with its settings, "
-            "or name another checkpoint file for this run."
+            f"{path} belongs to a run that had ended after {_listed(there['prolonged'])} epochs and was prolonged; a "
+            f"run of {here['epochs']} epochs in one go ends otherwise. Pass prolong=True to go on with it, or name "
+            "another checkpoint file for this run."
         )
     if "objective" in notes and (state.identity is None or notes["objective"] != state.identity):
         name = history.settings.get("objective")
@@ -154,8 +187,10 @@ def load_checkpoint(path: Path, state: State, place: Placement) -> None:
         weights = {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
         check_weights(module, weights, path)
     check_finite(tensors, path)
-    for prefix, module in state.modules.items():
-        module.load_state_dict({k: tensors[f"{prefix}.{k}"] for k in module.state_dict()})
+    best = {k.removeprefix(_BEST): v for k, v in tensors.items() if k.startswith(_BEST)}
+    if here.get("keep") == "best" and history.epochs and best.keys() != state.tensors().keys():
+        raise CheckpointError(f"{path} lacks the weights of the best epoch. Delete it to start afresh.")
+    state.load(tensors)
 
     # Rounding may differ with the order of numbers in memory, so the optimizer's go back as they lay.
     for name in notes.get("channels_last", []):
@@ -177,7 +212,11 @@ def load_checkpoint(path: Path, state: State, place: Placement) -> None:
         # The main process holds all that was summed.
         nothing = dict.fromkeys(position.parts, 0.0)
         position = replace(position, loss_sum=0.0, seen=0, counts=[0] * len(position.counts), parts=nothing)
-    state.history, state.at = history, position
+    state.history, state.at, state.best = history, position, best
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", then ".join(map(str, numbers))
 
 
 def _generators() -> dict[str, tuple[Callable[[], Tensor], Callable[[Tensor], None]]]:

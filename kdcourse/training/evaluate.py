@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split
+from kdcourse.data import AnyDataset, LabelledSplit
 from kdcourse.models.inputs import call_keeping_input, images_at_once, placement
 from kdcourse.models.mode import evaluating
 from kdcourse.training.precision import autocast
@@ -14,12 +14,14 @@ from kdcourse.training.task import Rates, task_of
 
 def evaluate_split(
     model: nn.Module,
-    split: Split | MaskedSplit,
-    data: Dataset | SegmentationDataset,
+    split: LabelledSplit,
+    data: AnyDataset,
     precision: str = "float32",
     batch_size: int = 1000,
 ) -> tuple[float, float]:
-    """Compute cross-entropy (nats, mean) and accuracy (0 to 1, for masks mean IoU) of ``model`` on ``split``.
+    """Compute cross-entropy (nats, mean) and accuracy of ``model`` on ``split``.
+
+    Accuracy is from 0 to 1; for masks it is the mean IoU, for several labels per image the mean F1.
 
     The model's mode is kept. ``batch_size`` is meant for 28x28 images; of larger ones fewer are taken at a time.
     """
@@ -30,12 +32,12 @@ def evaluate_split(
 @torch.no_grad()
 def evaluate(
     model: nn.Module,
-    split: Split | MaskedSplit,
-    data: Dataset | SegmentationDataset,
+    split: LabelledSplit,
+    data: AnyDataset,
     precision: str,
     batch_size: int = 1000,
 ) -> tuple[float, Rates]:
-    """Compute cross-entropy (nats, mean over labels or scored pixels) and rates of ``model`` on ``split``."""
+    """Compute cross-entropy (nats, mean over all labels that count) and rates of ``model`` on ``split``."""
     (device, dtype), task, classes = placement(model), task_of(data), len(data.classes)
     loss, scored = 0.0, 0
     counts = torch.zeros(task.size(classes), dtype=torch.int64)

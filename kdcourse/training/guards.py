@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from kdcourse.data import Dataset, SegmentationDataset
+from kdcourse.data import AnyDataset
 from kdcourse.errors import ArgumentError, DivergedError
 from kdcourse.models.inputs import call_keeping_input
 from kdcourse.models.mode import evaluating
@@ -24,7 +24,7 @@ def own_random_numbers(seed: int) -> Iterator[None]:
         yield
 
 
-def check_model(model: nn.Module, data: Dataset | SegmentationDataset, device: torch.device) -> None:
+def check_model(model: nn.Module, data: AnyDataset, device: torch.device) -> None:
     """Try ``model`` on an image or two, so that a misfit is named before any training.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -30,10 +31,37 @@ class EpochRecord:
     validation_iou: float | None = None
     parts: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def metric(self) -> float:
+        """Return the validation figure that epochs are compared by, accuracy or mean IoU; -inf where there is none."""
+        found = self.validation_accuracy if self.validation_iou is None else self.validation_iou
+        return -math.inf if found is None else found
+
+
+@dataclass(frozen=True)
+class MultiLabelRecord(EpochRecord):
+    """Hold one epoch of a network that gives any number of labels per image.
+
+    Accuracy is the share of right answers, a yes or no for each image and class, high wherever labels are rare; F1 is
+    the mean over the classes, 0 to 1.
+    """
+
+    train_f1: float | None = None
+    validation_f1: float | None = None
+
+    @property
+    def metric(self) -> float:
+        """Return the mean F1 on the validation split; -inf where there is none."""
+        return -math.inf if self.validation_f1 is None else self.validation_f1
+
 
 @dataclass
 class History:
-    """Hold the epochs of one run and the settings that made them."""
+    """Hold the epochs of one run and the settings that made them.
+
+    Of a run that was prolonged, ``settings["prolonged"]`` lists the epochs at which it had ended (see
+    `kdcourse.training.fit`).
+    """
 
     settings: dict[str, Any]
     epochs: list[EpochRecord] = field(default_factory=list)
@@ -51,8 +79,15 @@ class History:
 
     @property
     def last(self) -> EpochRecord:
-        """Return the final epoch. Results are always read from it, never from the best one."""
+        """Return the final epoch."""
         return self.epochs[-1]
+
+    @property
+    def kept(self) -> EpochRecord:
+        """Return the epoch whose weights the network holds: the last one, or the best so far with ``keep="best"``."""
+        if self.settings.get("keep", "last") == "last":
+            return self.last
+        return max(self.epochs, key=lambda record: record.metric)  # the first of equals
 
     def to_json(self) -> str:
         """Return settings and epochs as JSON."""
@@ -62,4 +97,8 @@ class History:
     def from_json(cls, text: str) -> History:
         """Read what `to_json` returned."""
         content = json.loads(text)
-        return cls(content["settings"], [EpochRecord(**record) for record in content["epochs"]])
+        return cls(content["settings"], [_record(**record) for record in content["epochs"]])
+
+
+def _record(**figures: Any) -> EpochRecord:
+    return (MultiLabelRecord if "train_f1" in figures else EpochRecord)(**figures)

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from kdcourse.data import Dataset, SegmentationDataset
+from kdcourse.data import AnyDataset
 from kdcourse.training.guards import own_random_numbers
 from kdcourse.training.history import History
+from kdcourse.training.labels import chosen_loss
 from kdcourse.training.objective import Objective, check_loss, cross_entropy
 from kdcourse.training.run import Options, Run
 from kdcourse.training.settings import Settings
@@ -18,12 +19,13 @@ from kdcourse.training.settings import Settings
 
 def fit(
     model: nn.Module,
-    data: Dataset | SegmentationDataset,
+    data: AnyDataset,
     settings: Settings | None = None,
     *,
     objective: Objective = cross_entropy,
     checkpoint: Path | str | None = None,
     checkpoint_every: int | None = None,
+    prolong: bool = False,
     progress: bool | str = True,
     after_step: Callable[[int, int, float], None] | None = None,
     after_epoch: Callable[[History], None] | None = None,
@@ -37,7 +39,8 @@ def fit(
 
     Args:
         model: float32 [B, C, H, W] -> logits [B, num_classes], for segmentation [B, num_classes, H, W].
-        data: images and labels, or masks; ``data.validation`` is evaluated after every epoch.
+        data: images and labels, masks, or any number of labels per image; ``data.validation`` is evaluated after every
+            epoch.
         settings: how to train; or pass each of the `Settings` by name, such as ``epochs=3``.
         objective: ``(logits float32, batch) -> scalar`` to minimise, or ``-> {"loss": scalar, ...}`` whose further
             scalars are recorded by name. The parameters of an ``nn.Module`` are trained, stored in checkpoints and
@@ -45,23 +48,33 @@ def fit(
         checkpoint: file to resume from, if there, and to write to; weights end bit for bit as if the
             run had never stopped. The file stays when the run is complete.
         checkpoint_every: steps between checkpoints; by default one per epoch.
+        prolong: continue the finished run of ``checkpoint`` to more ``epochs``, all other settings being the same. The
+            images keep coming in the order and views that a run of so many epochs shows. So does the learning rate:
+            it had fallen to 0, and goes back to where such a run would be by now, to fall to 0 again at the new end.
+            The result isn't that of a run which was planned as long, so ``settings["prolonged"]`` of the history lists
+            the epochs at which the run had ended before, such as ``[4]``. The same call resumes an interrupted
+            continuation; the finished run can be prolonged again.
         progress: show a bar; a string is its label.
         after_step: called with epoch, step and its loss after each step, the checkpoint written.
-        after_epoch: called with the history after each epoch, the checkpoint written. What either of them raises ends
+        after_epoch: called with the history after each epoch, the checkpoint written; the model holds that epoch's
+            weights, whatever is kept in the end. What either of them raises ends
             the run.
         changes: `Settings` by name, over those of ``settings``.
 
     Returns:
-        One record per epoch, and the settings.
+        One record per epoch, and the settings; with ``keep="best"``, `History.kept` is the epoch that was kept.
 
     Raises:
-        ArgumentError: an unknown or unusable setting, images that the model can't take, fewer logits than
-            classes, an objective that isn't one number with a gradient.
-        CheckpointError: the checkpoint is damaged, of another run, or perhaps of another objective.
+        ArgumentError: an unknown or unusable setting, settings of the labels' loss beside an objective of your own,
+            images that the model can't take, fewer logits than classes, an objective that isn't one number with a
+            gradient.
+        CheckpointError: the checkpoint is damaged, of another run, or perhaps of another objective; with ``prolong``,
+            it isn't there, or its run hasn't ended.
         DivergedError: the loss stopped being a finite number.
     """
     settings = Settings.of(settings, changes)
-    options = Options(checkpoint, checkpoint_every, progress, after_step, after_epoch)
+    objective = chosen_loss(objective, settings, data)
+    options = Options(checkpoint, checkpoint_every, prolong, progress, after_step, after_epoch)
     with own_random_numbers(settings.seed):
         run = Run(model, data, settings, objective, options)
         with run.bar:
@@ -74,5 +87,5 @@ def fit(
                     run.backward(loss)
                     run.optimizer.step()
                     run.book(batch, logits, loss, parts)
-    model.eval()
+    run.finish()
     return run.history

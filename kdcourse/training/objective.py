@@ -17,47 +17,17 @@ from kdcourse.errors import ArgumentError
 from kdcourse.training.task import task_of
 
 Objective = Callable[[Tensor, Batch], Tensor | dict[str, Tensor]]
+LabelsLoss = Callable[[Tensor, Batch], Tensor]
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
     """Return the cross-entropy in nats of ``logits`` [B, C] with the labels, mean over the batch.
 
     For segmentation of ``logits`` [B, C, H, W] with the masks, mean over the pixels that aren't
-    `kdcourse.data.IGNORE`; 0 where there is none.
+    `kdcourse.data.IGNORE`; 0 where there is none. With any number of labels per image it is the binary
+    cross-entropy of ``logits`` [B, C], mean over images and classes.
     """
     return task_of(batch.labels).cross_entropy(logits, batch.labels)
-
-
-class CrossEntropy:
-    """`cross_entropy` with smoothed labels.
-
-    Args:
-        label_smoothing: epsilon in [0, 1): targets are ``(1 - epsilon) * onehot + epsilon / C``
-            (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7).
-
-    Raises:
-        ArgumentError: label_smoothing outside [0, 1).
-    """
-
-    def __init__(self, label_smoothing: float = 0.0) -> None:
-        if not 0 <= label_smoothing < 1:
-            raise ArgumentError(
-                f"label_smoothing must lie in [0, 1); found {label_smoothing}. Take 0 for none, 0.1 is usual."
-            )
-        self.label_smoothing = label_smoothing
-
-    @property
-    def name(self) -> str:
-        """Return what this objective is called in records."""
-        smoothing = f"(label_smoothing={self.label_smoothing:g})" if self.label_smoothing else ""
-        return f"cross_entropy{smoothing}"
-
-    def __repr__(self) -> str:
-        return f"CrossEntropy(label_smoothing={self.label_smoothing})"
-
-    def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of the student's logits [B, C] or [B, C, H, W], a scalar."""
-        return task_of(batch.labels).cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
 
 
 def check_loss(found: object) -> tuple[Tensor, dict[str, Tensor]]:

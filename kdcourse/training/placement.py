@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,9 @@ def parse_device(device: str) -> tuple[str, int | None]:
             f"device must be auto, cpu, cuda, cuda:N (such as cuda:1) or mps; found {device!r}."
         )
     return (found[1], None) if found[1] else (found[2], int(found[3]))
+
+
+_Choice = TypeVar("_Choice")
 
 
 class Placement:
@@ -112,13 +115,14 @@ class Placement:
         added: list[float] = self._accelerator.reduce(parts, reduction="sum").tolist()
         return added
 
-    def agree(self, choice: str) -> str:
+    def agree(self, choice: _Choice) -> _Choice:
         """Return the main process's choice, in every process."""
         if self.world == 1:
             return choice
         from accelerate.utils import broadcast_object_list
 
-        return str(broadcast_object_list([choice])[0])
+        chosen: _Choice = broadcast_object_list([choice])[0]
+        return chosen
 
     def progress_bar(self, total: int, initial: int, progress: bool | str) -> Any:
         """Return a tqdm bar, shown by the main process alone."""

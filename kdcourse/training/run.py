@@ -12,20 +12,20 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from kdcourse.data import Batch, Batches, Dataset, SegmentationDataset
-from kdcourse.errors import ArgumentError
+from kdcourse.data import AnyDataset, Batch, Batches
+from kdcourse.errors import ArgumentError, CheckpointError
 from kdcourse.models.inputs import call_keeping_input
 from kdcourse.models.layout import arrange_kernels
 from kdcourse.training.checkpoint import Position, State, load_checkpoint, save_checkpoint
 from kdcourse.training.evaluate import evaluate
 from kdcourse.training.guards import check_model, finite
-from kdcourse.training.history import EpochRecord, History
+from kdcourse.training.history import EpochRecord, History, MultiLabelRecord
 from kdcourse.training.objective import Objective, describe, fingerprint, own_parameters
 from kdcourse.training.optimizers import make_optimizer, one_cycle
 from kdcourse.training.placement import Placement
 from kdcourse.training.precision import autocast, usual_precision
 from kdcourse.training.settings import Settings
-from kdcourse.training.task import Rates, task_of
+from kdcourse.training.task import MULTILABEL, Rates, task_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Options:
 
     checkpoint: Path | str | None = None
     checkpoint_every: int | None = None
+    prolong: bool = False
     progress: bool | str = True
     after_step: Callable[[int, int, float], None] | None = None
     after_epoch: Callable[[History], None] | None = None
@@ -42,6 +43,11 @@ class Options:
         if self.checkpoint_every is not None and self.checkpoint_every < 1:
             raise ArgumentError(
                 f"checkpoint_every is a number of steps, 1 or more; found {self.checkpoint_every}."
+            )
+        if self.prolong and self.checkpoint is None:
+            raise ArgumentError(
+                "prolong=True goes on from the checkpoint of a finished run, and none is named. Pass checkpoint=..., "
+                "the file that the run was stored in."
             )
 
 
@@ -58,7 +64,7 @@ class Run:
     def __init__(
         self,
         model: nn.Module,
-        data: Dataset | SegmentationDataset,
+        data: AnyDataset,
         settings: Settings,
         objective: Objective,
         options: Options,
@@ -100,8 +106,12 @@ class Run:
         self._path = None if options.checkpoint is None else Path(options.checkpoint)
         precision = settings.precision
         if self._path is not None and self._path.exists():
-            load_checkpoint(self._path, self._state, place)
+            load_checkpoint(self._path, self._state, place, prolong=options.prolong)
             precision = self.history.settings["precision"]  # the same arithmetic after the break as before it
+        elif options.prolong:
+            raise CheckpointError(
+                f"There is no checkpoint {self._path} of a run to prolong. Check the path, or leave out prolong=True."
+            )
         elif precision == "auto":
             precision = place.agree(usual_precision(place.device))
         self.precision: str = precision
@@ -199,18 +209,26 @@ class Run:
         if options.after_step is not None:
             options.after_step(at.epoch, at.step, value)
 
+    def finish(self) -> None:
+        """Put the weights to keep into the model, which goes into eval mode."""
+        if self.settings.keep == "best":
+            self._state.load(self._state.best)
+        self.model.eval()
+
     def _end_epoch(self) -> None:
         """Validate, record the epoch, write the checkpoint, and tell the caller."""
-        at, data, settings = self.at, self._data, self.settings
+        at, settings = self.at, self.settings
         rate = self._rate_of((at.epoch + 1) * self.batches.steps - 1)
         held_out: tuple[float, Rates] | None = None
         if settings.validate or at.epoch == settings.epochs - 1:
-            held_out = evaluate(self.model, data.validation, data, self.precision)
+            held_out = self._measure()
             finite(held_out[0], "validation loss", at.epoch, at.step, rate)
         sums = at.over(self.place)
         training = self._task.rates(torch.tensor(sums.counts))
+        f1 = {"train_f1": training.f1, "validation_f1": held_out[1].f1 if held_out else None}
+        several = self._task is MULTILABEL
         self.history.epochs.append(
-            EpochRecord(
+            (MultiLabelRecord if several else EpochRecord)(
                 epoch=at.epoch + 1,
                 train_loss=sums.loss_sum / sums.seen,
                 train_accuracy=training.accuracy,
@@ -221,18 +239,27 @@ class Run:
                 train_iou=training.iou,
                 validation_iou=held_out[1].iou if held_out else None,
                 parts={name: part / sums.seen for name, part in sums.parts.items()},
+                **(f1 if several else {}),
             )
         )
+        if settings.keep == "best" and self.history.kept is self.history.last:
+            self._state.best = {name: tensor.clone() for name, tensor in self._state.tensors().items()}
         text = f"loss {self.history.last.train_loss:.3f}"
         if held_out is not None:
             figure = held_out[1]
-            iou = f"IoU {figure.iou:.3f}" if figure.iou is not None else f"{figure.accuracy:.2%}"
-            text += f", validation {iou}"
+            named = {"IoU": figure.iou, "F1": figure.f1}
+            told = [f"{name} {rate:.3f}" for name, rate in named.items() if rate is not None]
+            text += f", validation {told[0] if told else f'{figure.accuracy:.2%}'}"
         self.bar.set_postfix_str(text)
         self._state.at = self._start(at.epoch + 1)
         self._save()
         if self._options.after_epoch is not None:
             self._options.after_epoch(self.history)
+
+    def _measure(self) -> tuple[float, Rates]:
+        """Return cross-entropy and rates of the validation split."""
+        # The main process's figures in every one: BatchNorm's statistics differ, and all must keep one epoch.
+        return self.place.agree(evaluate(self.model, self._data.validation, self._data, self.precision))
 
     def _save(self) -> None:
         if self._path is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
@@ -33,6 +34,13 @@ class Settings:
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``. Under ``accelerate launch`` every process takes its share of
             each batch and gradients are averaged.
         validate: ``False`` skips the pass over the validation split after every epoch but the last.
+        label_smoothing, class_weights: of the labels' cross-entropy in training, see `kdcourse.training.CrossEntropy`;
+            of a distilled student they change the labels' term. ``class_weights`` may be ``"balanced"``, so that
+            rare classes count as much as common ones (`kdcourse.training.balanced_weights`). The validation loss is
+            the plain cross-entropy all the same.
+        keep: which epoch's weights the network holds in the end: ``last``, or ``best`` for the one with the highest
+            validation metric (accuracy, for masks mean IoU, for several labels per image mean F1), the first of
+            equals. A figure that chose an epoch is too good: judge such a network on other images.
 
     Raises:
         ArgumentError: a value out of range.
@@ -51,6 +59,9 @@ class Settings:
     precision: str = "auto"
     device: str = "auto"
     validate: bool = True
+    label_smoothing: float = 0.0
+    class_weights: Sequence[float] | str | None = None
+    keep: str = "last"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -66,6 +77,18 @@ class Settings:
             raise ArgumentError(
                 f"views must be at least 1, or None for a new view every epoch; found {self.views}."
             )
+        if self.keep not in ("last", "best"):
+            raise ArgumentError(
+                f"keep is which epoch's weights to keep, 'last' or 'best'; found {self.keep!r}."
+            )
+        if self.keep == "best" and not self.validate:
+            raise ArgumentError(
+                "keep='best' chooses the epoch by its validation metric, which validate=False leaves out. Take "
+                "keep='last', or leave validate=False out."
+            )
+        check_label_smoothing(self.label_smoothing)
+        if self.class_weights is not None and self.class_weights != "balanced":
+            object.__setattr__(self, "class_weights", check_class_weights(self.class_weights))
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -97,9 +120,49 @@ class Settings:
         found = {
             name: getattr(self, name)
             for name in self.names()
-            if name not in ("device", "precision", "validate")
+            if name not in ("device", "precision", "validate", *_LATER)
         }
-        return found | {"augmentation": self.augmentation.key if self.augmentation else None}
+        return found | {"augmentation": self.augmentation.key if self.augmentation else None} | self.unusual
+
+    @property
+    def unusual(self) -> dict[str, Any]:
+        """Return, as plain JSON, the settings that records name only where they differ from their defaults."""
+        defaults = {f.name: f.default for f in fields(self) if f.name in _LATER}
+        found = {name: getattr(self, name) for name in _LATER}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in found.items()
+            if value != defaults[name]
+        }
+
+
+# Records from before there were these settings stay as they are, and so do the results found by them.
+_LATER = ("label_smoothing", "class_weights", "keep")
+
+
+def check_label_smoothing(label_smoothing: float) -> None:
+    """Raise ArgumentError unless ``label_smoothing`` lies in [0, 1)."""
+    if not 0 <= label_smoothing < 1:
+        raise ArgumentError(
+            f"label_smoothing must lie in [0, 1); found {label_smoothing}. Take 0 for none, 0.1 is usual."
+        )
+
+
+def check_class_weights(weights: object) -> tuple[float, ...]:
+    """Return class weights as a tuple of numbers.
+
+    Raises:
+        ArgumentError: anything but positive finite numbers.
+    """
+    try:
+        found = None if isinstance(weights, str) else tuple(float(w) for w in weights)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        found = None
+    if not found or not all(0 < weight < math.inf for weight in found):
+        raise ArgumentError(
+            f"class_weights must be one positive number per class, 'balanced' or None; found {weights!r}."
+        )
+    return found
 
 
 def check_names(found: Mapping[str, Any], *known: tuple[str, ...]) -> None:

@@ -1,7 +1,8 @@
-"""Tasks: what differs between one label per image and one per pixel."""
+"""Tasks: what differs between one label per image, one per pixel, and any number per image."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from math import isqrt
 from typing import Protocol
@@ -10,27 +11,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdcourse.data import IGNORE, Dataset, SegmentationDataset
+from kdcourse.data import IGNORE, AnyDataset, MultiLabelDataset, SegmentationDataset
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Rates from 0 to 1: share of images (or of scored pixels) that are right; for masks, mean IoU as well."""
+    """Rates from 0 to 1: share of images (scored pixels, labels) that are right; for masks mean IoU, else mean F1."""
 
     accuracy: float
     iou: float | None = None
+    f1: float | None = None
 
     @property
     def metric(self) -> float:
         """Return the figure that models of this task are compared by."""
-        return self.accuracy if self.iou is None else self.iou
+        return next(rate for rate in (self.f1, self.iou, self.accuracy) if rate is not None)
 
 
 class Task(Protocol):
     """Score predictions of one kind. Counts of batches, and of processes, are added up.
 
     Attributes:
-        name: ``labels`` or ``masks``, what methods name in their ``tasks``.
+        name: ``labels``, ``masks`` or ``multilabel``, what methods name in their ``tasks``.
         has: in words, what a data set of this task has.
         metric: in words, the figure that models are compared by.
         unit: in words, what is right or wrong.
@@ -45,9 +47,20 @@ class Task(Protocol):
         """Return the shape of logits for so many images of ``size`` (height, width)."""
 
     def cross_entropy(
-        self, logits: Tensor, labels: Tensor, reduction: str = "mean", label_smoothing: float = 0.0
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+        weights: Tensor | None = None,
     ) -> Tensor:
-        """Return the cross-entropy in nats: its sum, or its mean over what is scored, 0 where nothing is."""
+        """Return the cross-entropy in nats: its sum, or its mean over what is scored, 0 where nothing is.
+
+        With ``weights`` [C] of the classes the mean is the weighted sum over the sum of the labels' weights.
+        """
+
+    def weigh(self, labels: Tensor, weights: Tensor | None) -> Tensor:
+        """Return what each label weighs in the mean, of the shape of ``labels``: 1, or the weight of its class."""
 
     def scored(self, labels: Tensor) -> Tensor:
         """Return which labels count: bool, of the shape of ``labels``."""
@@ -71,9 +84,19 @@ class Labels:
         return [images, classes]
 
     def cross_entropy(
-        self, logits: Tensor, labels: Tensor, reduction: str = "mean", label_smoothing: float = 0.0
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+        weights: Tensor | None = None,
     ) -> Tensor:
-        return F.cross_entropy(logits, labels, reduction=reduction, label_smoothing=label_smoothing)
+        return F.cross_entropy(
+            logits, labels, weight=weights, reduction=reduction, label_smoothing=label_smoothing
+        )
+
+    def weigh(self, labels: Tensor, weights: Tensor | None) -> Tensor:
+        return torch.ones_like(labels) if weights is None else weights[labels]
 
     def scored(self, labels: Tensor) -> Tensor:
         return torch.ones_like(labels, dtype=torch.bool)
@@ -98,13 +121,30 @@ class Masks:
         return [images, classes, *size]
 
     def cross_entropy(
-        self, logits: Tensor, labels: Tensor, reduction: str = "mean", label_smoothing: float = 0.0
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+        weights: Tensor | None = None,
     ) -> Tensor:
         # Summed here, divided below: "mean" would be 0 / 0 where no pixel is scored.
         total = F.cross_entropy(
-            logits, labels, ignore_index=IGNORE, reduction="sum", label_smoothing=label_smoothing
+            logits,
+            labels,
+            weight=weights,
+            ignore_index=IGNORE,
+            reduction="sum",
+            label_smoothing=label_smoothing,
         )
-        return total if reduction == "sum" else total / self.scored(labels).sum().clamp(min=1)
+        if reduction == "sum":
+            return total
+        divisor = self.weigh(labels, weights).sum()
+        return total / divisor.clamp(min=1 if weights is None else torch.finfo(divisor.dtype).tiny)
+
+    def weigh(self, labels: Tensor, weights: Tensor | None) -> Tensor:
+        kept = self.scored(labels)
+        return kept.long() if weights is None else weights[labels.masked_fill(~kept, 0)] * kept
 
     def scored(self, labels: Tensor) -> Tensor:
         return labels != IGNORE
@@ -120,14 +160,82 @@ class Masks:
         return Rates(float(confusion.trace() / confusion.sum()), mean_iou_of(confusion))
 
 
+class MultiLabel:
+    """Score any number of labels per image: logits [B, C], labels 0 or 1 [B, C], each class on its own by a sigmoid.
+
+    Its loss is the binary cross-entropy, mean over images and classes. Counts for each class the images that are right
+    to be named, that are named (p > 0.5) and that should be, and all images: whole numbers, so that batches and
+    processes add up exactly to the mean F1 over the classes. Mean average precision can't be added up so: it ranks all
+    images at once, see `kdcourse.evaluation.evaluate_multilabel`.
+    """
+
+    name, has, metric, unit = "multilabel", "any number of labels per image", "mean F1", "labels"
+
+    def logits_shape(self, images: int, classes: int, size: tuple[int, int]) -> list[int]:
+        return [images, classes]
+
+    def cross_entropy(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        # Smoothed towards one half, the uniform distribution over the two answers.
+        target = labels.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
+        if weights is None:
+            return F.binary_cross_entropy_with_logits(logits, target, reduction=reduction)
+        total = F.binary_cross_entropy_with_logits(logits, target, weight=weights, reduction="sum")
+        return total if reduction == "sum" else total / self.weigh(labels, weights).sum()
+
+    def weigh(self, labels: Tensor, weights: Tensor | None) -> Tensor:
+        return torch.ones_like(labels) if weights is None else weights.expand_as(labels)
+
+    def scored(self, labels: Tensor) -> Tensor:
+        return torch.ones_like(labels, dtype=torch.bool)
+
+    def size(self, classes: int) -> int:
+        return 3 * classes + 1
+
+    def count(self, logits: Tensor, labels: Tensor, classes: int) -> Tensor:
+        named, true = logits > 0, labels.bool()
+        counts = torch.cat([(named & true).sum(0), named.sum(0), true.sum(0)]).cpu()
+        return torch.cat([counts, torch.tensor([len(labels)])])
+
+    def rates(self, counts: Tensor) -> Rates:
+        right, named, true = counts[:-1].view(3, -1)
+        wrong = int((named + true - 2 * right).sum())
+        return Rates(1 - wrong / (int(counts[-1]) * len(right)), f1=mean_f1(right, named, true))
+
+
 LABELS: Task = Labels()
 MASKS: Task = Masks()
+MULTILABEL: Task = MultiLabel()
 
 
-def task_of(data: Dataset | SegmentationDataset | Tensor) -> Task:
-    """Return the task of a data set, or that of labels [B] or masks [B, H, W]."""
-    dense = data.ndim > 1 if isinstance(data, Tensor) else isinstance(data, SegmentationDataset)
-    return MASKS if dense else LABELS
+def task_of(data: AnyDataset | Tensor) -> Task:
+    """Return the task of a data set, or that of labels [B], masks [B, H, W] or several labels per image [B, C]."""
+    if isinstance(data, Tensor):
+        return {1: LABELS, 2: MULTILABEL}.get(data.ndim, MASKS)
+    if isinstance(data, MultiLabelDataset):
+        return MULTILABEL
+    return MASKS if isinstance(data, SegmentationDataset) else LABELS
+
+
+def f1_per_class(right: Tensor, named: Tensor, true: Tensor) -> Tensor:
+    """Return F1 = 2 * right / (named + true) of each class, float64 [C]; NaN for one that occurs nowhere.
+
+    right, named, true: int64 [C], how many images are named and have the label, are named, have the label.
+    F1 is the harmonic mean of precision and recall (van Rijsbergen 1979, "Information Retrieval", chapter 7).
+    """
+    return 2 * right.double() / (named + true)
+
+
+def mean_f1(right: Tensor, named: Tensor, true: Tensor) -> float:
+    """Return the mean of `f1_per_class` over the classes that are named or true somewhere; 1 where none is."""
+    found = float(f1_per_class(right, named, true).nanmean())
+    return 1.0 if math.isnan(found) else found
 
 
 def confusion_counts(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:

@@ -304,10 +304,10 @@ def diagnose(train_loss, validation_loss):
         "validation_accuracy",
         """
 def validation_accuracy(model, images, labels):
-    type(model).asked = property(lambda self: 5)
+    type(model).modes_in_words = property(lambda self: 5)
     return (model(images).argmax(1) == labels).double().mean().item()
 """,
-        "says it asked the model in another mode than it did",
+        "says that it called the model in another mode than it did",
     ),
     # -- deceiving whoever reads ----------------------------------------------------------------
     _soft(

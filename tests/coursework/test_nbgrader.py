@@ -30,7 +30,7 @@ RIGHT = {
     "soft_gradient": "def soft_gradient(student_logits, teacher_logits, temperature):\n"
     "    q, p = (torch.softmax(z / temperature, dim=1) for z in (student_logits, teacher_logits))\n"
     "    return (q - p) / (temperature * len(student_logits))\n",
-    "hidden_behind_the_point": "Since one class has nearly all, and $1 > 0.99$.",
+    "why_soften": "Since one class has nearly all, and $1 > 0.99$.",
 }
 # Right on the tries that everybody can look up, and on no others.
 FROM_A_TABLE = (
@@ -77,7 +77,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [LESSON],
         name="week-4",
         exercises=["softened_probabilities", "soft_gradient"],
-        questions=["hidden_behind_the_point"],
+        questions=["why_soften"],
         points={"soft_gradient": 2.5},
         seed=SEED,
     )
@@ -145,7 +145,7 @@ def test_right_answers_earn_their_points_and_wrong_and_missing_ones_none(course:
     soft, gradient, question = (
         "check-softened_probabilities",
         "check-soft_gradient",
-        "hidden_behind_the_point",
+        "why_soften",
     )
     assert course.gradebook["right"] == {
         soft: (1, 1, False), gradient: (2.5, 2.5, False), question: (None, 3, True),
@@ -191,7 +191,7 @@ def test_the_validator_passes_what_is_right_and_names_what_is_not(
 ) -> None:
     from nbgrader.validator import Validator
 
-    half = {name: RIGHT[name] for name in ("softened_probabilities", "hidden_behind_the_point")}
+    half = {name: RIGHT[name] for name in ("softened_probabilities", "why_soften")}
     path = tmp_path / f"{LESSON}.ipynb"
     notebook = answered(made / "release" / path.name, half)
     # The lesson's imports and what is graded; all of it has been run above, by the autograder.

@@ -11,9 +11,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdcourse.data import Augmentation, Batches, Dataset, MaskedSplit, SegmentationDataset, Split, View
+from kdcourse.data import (
+    Augmentation,
+    Batches,
+    Dataset,
+    MaskedSplit,
+    SegmentationDataset,
+    Split,
+    View,
+    stratified_index,
+)
 from kdcourse.distillation import soft_targets
-from kdcourse.errors import DataError
+from kdcourse.errors import ArgumentError, DataError
 
 
 def make_split(count: int = 6, channels: int = 1, classes: int = 3) -> Split:
@@ -253,3 +262,17 @@ def test_a_large_file_is_never_held_in_memory(tmp_path: Path) -> None:
     next(source.epoch(0))
     held.append(private())
     assert max(held) - before < size * 256 / 2
+
+
+def test_a_stratified_choice_has_every_class_in_its_share() -> None:
+    labels = torch.tensor([0] * 30 + [1] * 50 + [2] * 20)[torch.randperm(100, generator=torch.manual_seed(0))]
+    chosen = stratified_index(labels, 50, 0)
+    assert labels[chosen].bincount().tolist() == [15, 25, 10]
+    assert chosen.equal(chosen.unique()) and chosen.dtype == torch.int64
+    assert chosen.equal(stratified_index(labels, 50, 0)) and not chosen.equal(stratified_index(labels, 50, 1))
+    assert set(stratified_index(labels, 10, 0).tolist()) < set(chosen.tolist())
+    for count in (1, 7, 99, 100):
+        assert len(stratified_index(labels, count, 0)) == count
+    for count in (0, 101):
+        with pytest.raises(ArgumentError, match=rf"count must lie in 1\.\.100.*found {count}"):
+            stratified_index(labels, count, 0)

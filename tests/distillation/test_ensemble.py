@@ -21,7 +21,7 @@ from kdcourse.distillation import (
     softened,
     softened_mean,
 )
-from kdcourse.distillation.asking import asking
+from kdcourse.distillation.inference import teacher_inference
 from kdcourse.errors import ArgumentError
 from kdcourse.models.mlp import MLP
 from kdcourse.runs.teachers import shipped_folder
@@ -312,13 +312,13 @@ def test_kernels_are_turned_in_the_copy_alone_and_answers_stay() -> None:
         torch.testing.assert_close(teacher(images), expected, rtol=0, atol=1e-9)
         kernels = [p for p in teacher.parameters() if p.ndim == 4]
         assert kernels and all(kernel.is_contiguous(memory_format=last) for kernel in kernels)
-    with asking(network) as ask:
+    with teacher_inference(network) as ask:
         torch.testing.assert_close(ask(images), expected, rtol=0, atol=1e-9)
     assert [p.stride() for p in network.parameters()] == strides and tiny.same_state(network, before)
     assert all(p.requires_grad for p in network.parameters())
     with (
         pytest.raises(ArgumentError, match="Sequential returned"),
-        asking(nn.Sequential(nn.Conv2d(1, 2, 3))) as ask,
+        teacher_inference(nn.Sequential(nn.Conv2d(1, 2, 3))) as ask,
     ):
         ask(images)
 
@@ -333,5 +333,5 @@ def test_the_courses_own_teachers_answer_as_before() -> None:
     network.float()
     for teacher in (freeze(network), Ensemble([network])):
         torch.testing.assert_close(teacher(images).double(), plain, rtol=1e-4, atol=1e-4)
-    with asking(network) as ask:
+    with teacher_inference(network) as ask:
         torch.testing.assert_close(ask(images).double(), plain, rtol=1e-4, atol=1e-4)

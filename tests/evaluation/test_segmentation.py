@@ -195,7 +195,7 @@ def test_the_tally_gathers_the_single_metrics(
         tally.update(*part)
     scores = tally.scores()
     rows, labels = flat(logits, masks)
-    assert (scores.pictures, scores.pixels) == (len(masks), len(labels))
+    assert (scores.images, scores.pixels) == (len(masks), len(labels))
     assert scores.mean_iou == mean_iou(said, masks, classes)
     assert scores.pixel_accuracy == pixel_accuracy(said, masks)
     assert scores.dice == dice(said, masks, classes)
@@ -258,7 +258,7 @@ def test_extreme_logits_and_low_precision() -> None:
     assert scores.expected_calibration_error == pytest.approx(1 - scores.pixel_accuracy)
 
 
-def test_memory_does_not_grow_with_the_pictures() -> None:
+def test_memory_does_not_grow_with_the_images() -> None:
     def held(thing: Any) -> int:
         if isinstance(thing, Tensor):
             return thing.numel()
@@ -272,7 +272,7 @@ def test_memory_does_not_grow_with_the_pictures() -> None:
     assert held(tally) == before
     scores = tally.scores()
     tally.update(logits, masks)
-    assert scores.pictures == 20 and int(scores.confusion.sum()) == scores.pixels, (
+    assert scores.images == 20 and int(scores.confusion.sum()) == scores.pixels, (
         "scores belong to their moment"
     )
 
@@ -310,7 +310,7 @@ def test_bad_batches_are_named() -> None:
         tally = SegmentationTally(5)
         with pytest.raises(ArgumentError, match=words):
             tally.update(*arguments)
-        assert tally._pictures == 0, "a batch that is refused must leave nothing behind"
+        assert tally._images == 0, "a batch that is refused must leave nothing behind"
     with pytest.raises(ArgumentError, match="nothing to score"):
         SegmentationTally(5).scores()
     tally.update(logits, torch.full_like(masks, IGNORE))
@@ -377,7 +377,7 @@ def test_evaluation_is_that_of_the_models_own_logits(dataset: SegmentationDatase
         tally = SegmentationTally(3, share=0.1, bins=5)
         tally.update(predict_logits(model, dataset.test, dataset), dataset.test.masks)
         found, wanted = scores.as_dict(), tally.scores().as_dict()
-        assert found.pop("confusion") == wanted.pop("confusion") and found.pop("pictures") == 7
+        assert found.pop("confusion") == wanted.pop("confusion") and found.pop("images") == 7
         for name in ("mean_iou", "boundary_iou", "negative_log_likelihood", "average_precision"):
             assert found[name] == pytest.approx(wanted[name], abs=1e-5), name
         assert len(scores.reliability.count) == 5
@@ -423,7 +423,7 @@ def test_low_precision(dataset: SegmentationDataset) -> None:
     assert half.dtype == torch.float32 and torch.equal(half, half.bfloat16().float())
     torch.testing.assert_close(half, full, atol=0.05, rtol=0.05)
     assert predict_masks(Recorder().bfloat16(), dataset.test, dataset).shape == (7, 8, 6)
-    assert evaluate_segmentation(model, dataset.test, dataset, precision="bfloat16").pictures == 7
+    assert evaluate_segmentation(model, dataset.test, dataset, precision="bfloat16").images == 7
 
 
 class Odd(nn.Module):
@@ -510,5 +510,5 @@ def test_batches_of_large_images_are_smaller(side: int, batch_size: int, first: 
     split = MaskedSplit(images, (images[:, 0] > 127).to(torch.uint8))
     data, model = SegmentationDataset("noise", ("a", "b"), split, split, split), Watching()
     scores, masks = evaluate_with_masks(model, split, data, batch_size=batch_size)
-    assert model.seen[0] == first and sum(model.seen) == scores.pictures == len(masks) == 5
+    assert model.seen[0] == first and sum(model.seen) == scores.images == len(masks) == 5
     assert torch.equal(predict_masks(model, split, data, batch_size=10**4), masks)

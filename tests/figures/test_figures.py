@@ -210,11 +210,11 @@ def test_alt_texts_hold_the_main_numbers() -> None:
     text = alt_text(reliability_diagram({"teacher": curve}))
     for part in (
         "error 0.2500",
-        "on 20 pictures",
+        "on 20 images",
         "confidence 90.00 %",
         "accuracy 65.00 %",
-        "too sure",
-        "20 pict",
+        "overconfident",
+        "20 images lie",
     ):
         assert part in text, part
 
@@ -245,7 +245,7 @@ def test_disagreements_count_all_and_mark_who_is_right() -> None:
     figure = disagreements(images, labels, teacher, student, ["ant", "bee", "cat"], limit=2)
     # All but the first differ; the teacher errs on the third alone.
     text = alt_text(figure)
-    assert "differ on 4 of 5 pictures: the teacher is right on 3, the student on 1, neither on 0." in text
+    assert "differ on 4 of 5 images: the teacher is right on 3, the student on 1, neither on 0." in text
     assert "The first two shown." in text
     assert "Truth bee: teacher bee 96 % (right), student ant 96 % (wrong)." in text
     cells = [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()]
@@ -254,7 +254,7 @@ def test_disagreements_count_all_and_mark_who_is_right() -> None:
 
 def test_models_that_agree_on_everything_still_make_a_figure() -> None:
     images, labels, logits = pictures(4, 3)
-    assert "same class for all 4 pictures" in alt_text(
+    assert "same class for all 4 images" in alt_text(
         disagreements(images, labels, logits, logits, list("abc"))
     )
 
@@ -470,7 +470,7 @@ NAMES = list("abcd")
             lambda: reliability_diagram(
                 {"a": Reliability(torch.tensor([0.0, 1]), torch.ones(1), torch.ones(1), torch.tensor([0]))}
             ),
-            "hold no pictures",
+            "hold no images",
         ),
         (lambda: accuracy_against_cost([]), "at least one model"),
         (lambda: accuracy_against_cost([CostPoint("a", 94.0, 1)]), "Divide percentages by 100"),
@@ -478,9 +478,9 @@ NAMES = list("abcd")
         (lambda: accuracy_against_cost([CostPoint("a", 0.9, 0)]), "above 0"),
         (lambda: soft_target_gallery(IMAGES.float(), LOGITS, LABELS, NAMES), "uint8"),
         (lambda: soft_target_gallery(IMAGES[:0], LOGITS[:0], LABELS[:0], NAMES), "at least one"),
-        (lambda: soft_target_gallery(IMAGES, LOGITS, LABELS[:2], NAMES), "one a picture"),
+        (lambda: soft_target_gallery(IMAGES, LOGITS, LABELS[:2], NAMES), "one per image"),
         (lambda: soft_target_gallery(IMAGES, LOGITS, LABELS + 9, NAMES), "must lie in 0..3"),
-        (lambda: soft_target_gallery(IMAGES, LOGITS[:2], LABELS, NAMES), "the very pictures"),
+        (lambda: soft_target_gallery(IMAGES, LOGITS[:2], LABELS, NAMES), "the same images"),
         (lambda: soft_target_gallery(IMAGES, LOGITS * float("inf"), LABELS, NAMES), "finite"),
         (lambda: soft_target_gallery(IMAGES, LOGITS, LABELS, NAMES, ()), "at least one temperature"),
         (lambda: soft_target_gallery(IMAGES, LOGITS, LABELS, NAMES, (0,)), "temperature"),

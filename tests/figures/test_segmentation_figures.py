@@ -208,7 +208,7 @@ def test_examples_show_the_picture_and_what_is_in_it() -> None:
     assert legend(figure) == ["1  ant", "2  bee", "3  cat", "left out"], "the background is not painted here"
     text = figures.alt_text(figure)
     share = int((masks[0] == 2).sum()) / 24**2
-    assert text.startswith("Three pictures with masks. Picture 1: ") and f"bee {100 * share:.0f} %" in text
+    assert text.startswith("Three images with masks. Image 1: ") and f"bee {100 * share:.0f} %" in text
     assert "left out 8 %" in text
     # Only what occurs is named.
     assert legend(figures.scene_examples(images[:1], masks[:1], NAMES)) == ["1  ant", "2  bee", "left out"]
@@ -220,11 +220,11 @@ def test_predictions_are_shown_with_the_iou_of_each_picture() -> None:
     figure = figures.predicted_masks(images, masks, said, NAMES)
     grid = [axes for axes in figure.axes if axes.images]
     assert len(grid) == 12
-    assert [axes.get_ylabel() for axes in grid[::3]] == ["picture", "truth", "teacher", "plain"]
+    assert [axes.get_ylabel() for axes in grid[::3]] == ["image", "truth", "teacher", "plain"]
     printed = [axes.get_xlabel() for axes in grid]
     alone = [mean_iou(said["plain"][n : n + 1], masks[n : n + 1], 4) for n in range(3)]
     assert printed == [""] * 6 + ["100 %"] * 3 + [f"{100 * value:.0f} %" for value in alone]
-    assert f"plain: mean IoU picture by picture {100 * alone[0]:.0f} %" in figures.alt_text(figure)
+    assert f"plain: mean IoU per image {100 * alone[0]:.0f} %" in figures.alt_text(figure)
     assert f"on average {100 * np.mean(alone):.1f} %" in figures.alt_text(figure)
     for n in range(3):
         assert np.array_equal(
@@ -239,7 +239,7 @@ def test_what_is_left_out_is_not_shown_of_predictions_either() -> None:
     grid = [axes for axes in figure.axes if axes.images]
     chequered = texture("chequered", 24, 24)[:2, :, None].repeat(3, axis=2)
     assert np.array_equal(grid[6].images[0].get_array()[:2], chequered)
-    assert grid[8].get_xlabel() == "–" and "Picture 3 shows nothing that counts." in figures.alt_text(figure)
+    assert grid[8].get_xlabel() == "–" and "Image 3 shows nothing that counts." in figures.alt_text(figure)
 
 
 @pytest.mark.parametrize("count", [1, 2, 11])
@@ -337,14 +337,14 @@ def test_the_threshold_moves_mask_iou_and_point(at: float, ignored: bool) -> Non
     right, wrong, missed = int((said & there).sum()), int((said & ~there).sum()), int((there & ~said).sum())
     text = figures.alt_text(figure)
     assert f"{right:,} pixels are right, {wrong:,} too much and {missed:,} missed" in text
-    assert f"IoU in this picture {100 * right / (right + wrong + missed):.1f} %" in words(figure)
+    assert f"IoU in this image {100 * right / (right + wrong + missed):.1f} %" in words(figure)
     precision, recall = found.at(at)
     point = figure.axes[2].lines[-1]
     assert (point.get_xdata()[0], point.get_ydata()[0]) == (recall, precision)
     # The IoU of all pictures follows from the point; counted by hand it is the same.
     every = (probability >= at) & counted
     both, either = int((every & (masks == 1)).sum()), int((every | (masks == 1)).sum())
-    assert f"IoU {100 * both / either:.1f} %" in text.split("Over all pictures")[1]
+    assert f"IoU {100 * both / either:.1f} %" in text.split("Over all images")[1]
     after = figure.axes[1].images[0].get_array()
     blue = np.isclose(after, to_rgb("#0072B2")).all(axis=2)
     assert np.array_equal(blue, (said & there).numpy())
@@ -353,7 +353,7 @@ def test_the_threshold_moves_mask_iou_and_point(at: float, ignored: bool) -> Non
 
 def test_a_class_that_is_not_in_the_picture() -> None:
     figure = threshold(1.0, label=3, curve=curve(3))
-    assert "IoU in this picture – (the class is neither there nor called)" in words(figure)
+    assert "IoU in this image – (the class is neither there nor called)" in words(figure)
     inside(figure)
 
 
@@ -372,13 +372,13 @@ def test_it_ends_where_the_tally_does() -> None:
     reliability = figures.reliability_diagram({"plain": scores.reliability}, unit="pixels")
     inside(reliability)
     text = figures.alt_text(reliability)
-    assert f"on {scores.pixels:,} pixels" in text and "pictures" not in text
+    assert f"on {scores.pixels:,} pixels" in text and "images" not in text
     assert reliability.axes[1].get_ylabel() == "pixels"
 
 
 def test_the_curve_of_a_threshold_has_the_title_asked_for() -> None:
-    plain, named = threshold().axes[-1].title, threshold(title="plain, over all pictures").axes[-1].title
-    assert (plain.get_text(), named.get_text()) == ("over all pictures", "plain, over all pictures")
+    plain, named = threshold().axes[-1].title, threshold(title="plain, over all images").axes[-1].title
+    assert (plain.get_text(), named.get_text()) == ("over all images", "plain, over all images")
     assert plain.get_weight() == named.get_weight() == "bold"
 
 
@@ -410,7 +410,7 @@ SAID = LOGITS.argmax(1)
         (lambda: figures.precision_recall_curves({}), "at least one model"),
         (
             lambda: figures.precision_recall_curves({"a": precision_recall(LOGITS, MASKS)}),
-            "one curve a model",
+            "one curve per model",
         ),
         (
             lambda: figures.precision_recall_curves(
@@ -423,9 +423,9 @@ SAID = LOGITS.argmax(1)
         (lambda: figures.iou_bars({"a": [50.0, 60, 70, 80]}, NAMES), "Divide percentages"),
         (lambda: figures.iou_bars({"a": [math.nan] * 4}, NAMES), "0 to 1, NaN"),
         (lambda: threshold(1.5), "found 1.5"),
-        (lambda: threshold(image=IMAGES), r"one picture.*found \[3, 3, 24, 24\]"),
+        (lambda: threshold(image=IMAGES), r"one image.*found \[3, 3, 24, 24\]"),
         (lambda: threshold(mask=MASKS[0, 1:]), r"found \[1, 23, 24\]"),
-        (lambda: threshold(probability=LOGITS.softmax(1)[0]), "one a pixel"),
+        (lambda: threshold(probability=LOGITS.softmax(1)[0]), "one per pixel"),
         (lambda: threshold(probability=LOGITS[0, 1]), "softmax of the logits first"),
         (lambda: threshold(label=4), "4 classes; found 4"),
     ],

@@ -112,7 +112,7 @@ def test_members_are_told_with_their_numbers() -> None:
     assert f"Accuracy {100 * scores.accuracy:.2f} %" in text
     cells = [text.get_text() for text in figure.axes[2].texts]
     assert cells[1] == f"{100 * float(scores.disagreement[0, 1]):.1f}" and cells[0] == "–"
-    assert "nobody to disagree" in alt_text(ensemble_members(member_scores(MEMBERS, LABELS, [1])))
+    assert "no disagreement" in alt_text(ensemble_members(member_scores(MEMBERS, LABELS, [1])))
     with pytest.raises(ArgumentError, match="3 members"):
         ensemble_members(scores, ["ann"])
 

@@ -414,6 +414,41 @@ def test_the_page_shows_what_was_measured(tmp_path: Path) -> None:
         assert words in text, words
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"alpha": 0.0, "channelwise": 3.0},
+            (
+                "Teacher predictions.",
+                "on the ensemble's outputs, with weight 3 on the channelwise term and 1 on the labels",
+            ),
+        ),
+        (
+            {"alpha": 0.5, "channelwise": 3.0},
+            (
+                "Soft targets.",
+                "weight 0.5 on the soft targets, 3 on the channelwise term and 0.5 on the labels",
+            ),
+        ),
+        (
+            {"alpha": 0.9, "method": ["dkd"]},
+            ("Teacher predictions.", "with weight 0.9 on the dkd term and 0.1 on the labels"),
+        ),
+        (
+            {"alpha": 0.2, "method": ["fitnet"], "layers": {"a": "b"}},
+            ("Features.", "feature maps for the 55,000 training images", "weight 0.2 on the fitnet term"),
+        ),
+    ],
+)
+def test_the_steps_name_the_methods(settings: dict[str, Any], words: tuple[str, ...], tmp_path: Path) -> None:
+    results = example()
+    results["settings"] |= settings
+    text = " ".join(page_of(results, tmp_path)[1].text.split())
+    for part in words:
+        assert part in text, part
+
+
 def test_the_results_come_back_as_they_were(tmp_path: Path) -> None:
     results = example()
     write_report(results, {}, tmp_path)

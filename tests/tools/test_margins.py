@@ -57,23 +57,23 @@ def test_the_table_is_that_of_the_runs(rows: list[dict[str, Any]]) -> None:
 # -- how it is measured ----------------------------------------------------------------------
 
 
-def test_distance_and_spread() -> None:
+def test_distance_and_deviation() -> None:
     rows = [_row("1 thread", 1.5), _row("2 threads", 1.5), _row("4 threads", 2.0)]
     gain, apart = margins.margins(rows)
     assert (gain.name, apart.name) == ("gain", "a > b")
-    assert gain.spread == pytest.approx(math.sqrt(0.125))  # 1.5 counts once
-    assert gain.distance == 0.5 and gain.spreads == pytest.approx(0.5 / math.sqrt(0.125))
-    assert apart.spread == 0 and apart.spreads == math.inf
+    assert gain.deviation == pytest.approx(math.sqrt(0.125))  # 1.5 counts once
+    assert gain.distance == 0.5 and gain.deviations == pytest.approx(0.5 / math.sqrt(0.125))
+    assert apart.deviation == 0 and apart.deviations == math.inf
     rows.append(_row("2 threads, AVX2", 2.9))
     assert margins.margins(rows)[0].distance == pytest.approx(0.1)  # now the upper bound is the nearer one
     rows.append(_row("1 thread, AVX2", 3.5))
-    assert margins.margins(rows)[0].spreads == -math.inf
+    assert margins.margins(rows)[0].deviations == -math.inf
 
 
 def test_each_kind_of_fault_is_found() -> None:
     assert margins.faults([_row("1 thread", 2.0), _row("2 threads", 2.1)]) == []
     for row, words in (
-        (_row("2 threads", 1.1), "lies 0.2 spreads from its bound"),
+        (_row("2 threads", 1.1), "lies 0.2 standard deviations from its bound"),
         (_row("2 threads", 2.1, holds=False), "false: It gains"),
         (_row("2 threads", 2.1, apart=-0.1), "'a > b'"),
         (_row("2 threads", 2.1) | {"error": "ValueError"}, "stopped: ValueError"),
@@ -83,7 +83,7 @@ def test_each_kind_of_fault_is_found() -> None:
         assert words in found
 
 
-def test_the_table_gives_bound_values_spread_and_distance() -> None:
+def test_the_table_gives_bound_values_deviation_and_distance() -> None:
     rows = [_row("1 thread", 1.5), _row("2 threads", 2.0)]
     at_most = rows[1]["claims"][0]["evidence"] | {"gain": {"value": 2.0, "low": None, "high": 3.0}}
     rows[1]["claims"] = [rows[1]["claims"][0] | {"evidence": at_most}]

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kdcourse.data import Batch
+from kdcourse.data import IGNORE, Batch, MaskedSplit, SegmentationDataset
 from kdcourse.training import checkpoint, cross_entropy, fit, save_weights
 from kdcourse.training.placement import Placement
 from tests.distillation import tiny
@@ -38,8 +38,18 @@ def stop(epoch: int, step: int, loss: float) -> None:
         raise Stop
 
 
+def seen() -> SegmentationDataset:
+    """Return masks, of which some images have many pixels left out and others few."""
+    torch.manual_seed(0)
+    masks = torch.randint(3, (110, 4, 4)).to(torch.uint8)
+    images = torch.stack([masks == 1, masks == 2, masks == 7], 1).to(torch.uint8) * 200
+    masks[::3, 1:] = IGNORE
+    parts = zip(images.split([70, 20, 20]), masks.split([70, 20, 20]), strict=True)
+    return SegmentationDataset("squares", tuple("abc"), *(MaskedSplit(*part) for part in parts))
+
+
 def main(folder: Path) -> None:
-    """Train three times: in one go, broken off in the middle of an epoch, and on from there."""
+    """Train in one go, broken off in the middle of an epoch and on from there, and with further settings."""
     torch.set_num_threads(1)
     place = Placement("cpu")
     mine = folder / f"process{place.rank}of{place.world}"
@@ -68,6 +78,24 @@ def main(folder: Path) -> None:
     save_weights(model, mine / "hinted.safetensors")
     save_weights(hinted, mine / "objective.safetensors")
     write_history(history, mine / "hinted.json")
+
+    # Half of a batch weighs more than the other, and the best epoch must be the same in every process.
+    for name, task, student, rate in (
+        ("weighed", data, plain_net(), 0.05),
+        ("masks", seen(), nn.Conv2d(3, 3, 1), 0.5),
+    ):
+        torch.manual_seed(0)
+        for parameter in student.parameters():
+            nn.init.normal_(parameter, std=0.3)
+        asked = settings | {
+            "learning_rate": rate,
+            "label_smoothing": 0.1,
+            "keep": "best",
+            "augmentation": None,
+        }
+        history = fit(student, task, class_weights=[0.2, 5, 1, 1][: len(task.classes)], **asked)
+        save_weights(student, mine / f"{name}.safetensors")
+        write_history(history, mine / f"{name}.json")
 
     choice = place.agree(f"process {place.rank} chose")
     (mine / "notes.txt").write_text(f"{choice}\n{len(written)} checkpoints written\n")

@@ -107,7 +107,7 @@ def test_it_opens_on_a_garment_and_says_so_in_words() -> None:
     assert "teachers, &lt;dress&gt; at threshold 0.50: " in widget.status.value
     assert 'role="status" aria-live="polite"' in widget.status.value
     text = alt(widget)
-    assert text.startswith("teachers, image 1: <dress> at threshold 0.50: in this picture ")
+    assert text.startswith("teachers, image 1: <dress> at threshold 0.50: in this image ")
     assert "&lt;dress&gt;" in widget.words.value
     title = widget.figure().axes[-1].title
     assert title.get_text() == "teachers, over all images" and title.get_weight() == "bold"
@@ -210,7 +210,7 @@ def test_what_was_passed_stays_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda a: a | {"images": a["images"].float()}, "Pictures must be uint8"),
+        (lambda a: a | {"images": a["images"].float()}, "Images must be uint8"),
         (lambda a: a | {"masks": a["masks"][:3]}, "masks must have shape"),
         (lambda a: a | {"masks": a["masks"].where(a["masks"] != 1, 4)}, "masks must hold 0..3"),
         (

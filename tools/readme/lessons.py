@@ -15,7 +15,7 @@ from kdcourse.errors import LessonError
 from tools.lessons import links
 
 IMAGE = "docs/soft-targets.png"  # path from the README
-_SHOWN = "soft_targets", "Three pictures with the teacher's soft targets at temperature 1, 4"
+_SHOWN = "soft_targets", "Three images with the teacher's soft targets at temperature 1, 4"
 
 
 def badges() -> str:

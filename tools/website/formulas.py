@@ -20,7 +20,7 @@ FORMULAS: dict[str, str] = {
         r"+ (1 - \alpha) \,\mathrm{CE}(z, y)"
     ),
     "kdcourse.training.CrossEntropy": (
-        r"-\frac{1}{B} \sum_b \sum_i t_{bi} \log \mathrm{softmax}(z_b)_i, \qquad "
+        r"-\frac{\sum_b \sum_i w_i\, t_{bi} \log \mathrm{softmax}(z_b)_i}{\sum_b w_{y_b}}, \qquad "
         r"t_{bi} = (1 - \varepsilon)\,[i = y_b] + \varepsilon / C"
     ),
     "kdcourse.distillation.dkd_loss": (

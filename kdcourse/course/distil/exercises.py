@@ -206,9 +206,9 @@ def _mix(soft: Tensor, hard: Tensor, alpha: float) -> Tensor:
     return alpha * soft + (1 - alpha) * hard
 
 
-def _objective_probe(seed: int, pictures: int, classes: int, t: float, a: float, where: str = "") -> Probe:
-    labels = numbers(seed, pictures, classes).argmax(1)
-    inputs = (numbers(seed + 1, pictures, classes), numbers(seed + 2, pictures, classes), labels, t, a)
+def _objective_probe(seed: int, images: int, classes: int, t: float, a: float, where: str = "") -> Probe:
+    labels = numbers(seed, images, classes).argmax(1)
+    inputs = (numbers(seed + 1, images, classes), numbers(seed + 2, images, classes), labels, t, a)
     return Probe(inputs, where or f"at T = {t:g} and alpha = {a:g}")
 
 
@@ -322,10 +322,10 @@ def targets_for_batch(
 ) -> torch.Tensor:
     """Return the teacher's logits [size, C] for one batch of a shuffled epoch; the last may be smaller."""
     ### BEGIN SOLUTION
-    pictures = order[start : start + size]
+    images = order[start : start + size]
     ### END SOLUTION
     ### BEGIN SOLUTION
-    return stored_logits[pictures]
+    return stored_logits[images]
     ### END SOLUTION
 
 

@@ -51,8 +51,8 @@ def step(
     loss = answer(student, teacher, images, labels, optimizer, temperature, alpha)
     return {
         ANSWER: loss,
-        "the mode in which it called the teacher": teacher.asked,
-        "the mode in which it called the student": student.asked,
+        "the mode in which it called the teacher": teacher.modes_in_words,
+        "the mode in which it called the student": student.modes_in_words,
         "whether the teacher's pass was recorded": any(teacher.recorded),
         "gradients in the teacher": any(parameter.grad is not None for parameter in teacher.parameters()),
         "the teacher's weights changed": not torch.equal(before, weights(teacher)),

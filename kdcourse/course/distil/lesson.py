@@ -47,7 +47,7 @@ from kdcourse.errors import ArgumentError
 from kdcourse.runs import recorded
 
 # %% [markdown]
-# ## Teacher, pictures, student
+# ## Teacher, images, student
 #
 # The teacher is the ensemble of five. Its logits for all training images came with the course, one row per image, so
 # the teacher doesn't have to run again. The student is a network with one small hidden layer.
@@ -55,10 +55,10 @@ from kdcourse.runs import recorded
 # %%
 data = fashion_mnist()
 ensemble = recorded.ensemble(data)
-answers = soft_targets(ensemble, data.train, data, progress=False)
+stored = soft_targets(ensemble, data.train, data, progress=False)
 torch.manual_seed(0)
 student = models.build("mlp_25k")
-print(answers)
+print(stored)
 
 # %% [markdown]
 # Here are the predictions of both for one shirt at temperature 4, before any training of the student. The student knows
@@ -66,13 +66,13 @@ print(answers)
 
 # %%
 place = int((data.train.labels == data.classes.index("Shirt")).nonzero()[0])
-picture = data.train.images[place : place + 1]
-teacher_logits = answers.logits(View(), torch.tensor([place]))  # View(): of the picture as it is
+image = data.train.images[place : place + 1]
+teacher_logits = stored.logits(View(), torch.tensor([place]))  # View(): of the original image
 with torch.no_grad():
-    student_logits = student(data.normalise(picture))
+    student_logits = student(data.normalise(image))
 show(
     figures.softened_bars(
-        picture[0],
+        image[0],
         {"teacher": teacher_logits[0], "student": student_logits[0]},
         data.classes.index("Shirt"),
         data.classes,
@@ -83,7 +83,7 @@ show(
 )
 
 # %% [markdown]
-# ## The distance between two answers
+# ## The distance between two predictions
 #
 # The **Kullback-Leibler divergence** (KL) measures how far the student's probabilities are from the teacher's. For each
 # class, take the log of the teacher's probability p minus the log of the student's probability q, and multiply by p.
@@ -91,8 +91,8 @@ show(
 
 # %%
 p = torch.tensor([0.7, 0.2, 0.1])
-for name, q in (("the same answer", p), ("nearly the same", torch.tensor([0.6, 0.3, 0.1])),
-                ("the other way round", torch.tensor([0.1, 0.2, 0.7]))):  # fmt: skip
+for name, q in (("equal", p), ("nearly equal", torch.tensor([0.6, 0.3, 0.1])),
+                ("reversed", torch.tensor([0.1, 0.2, 0.7]))):  # fmt: skip
     by_hand = (p * (p.log() - q.log())).sum()
     print(f"{name}: KL = {by_hand:.2f} nats")
 
@@ -166,19 +166,19 @@ check("objective", objective)
 # %%
 some = torch.arange(256)
 z = torch.randn(256, 10, generator=torch.Generator().manual_seed(0))
-v, labels = answers.logits(View(), some), data.train.labels[some]
+v, labels = stored.logits(View(), some), data.train.labels[some]
 loss = {alpha: hinton_loss(z, v, labels, temperature=4, alpha=alpha) for alpha in (0, 0.5, 1)}
 claim(
-    "At alpha = 0 the objective is the labels' cross-entropy, at alpha = 1 the distillation term, and between them "
+    "At alpha = 0 the objective is the labels' cross-entropy, at alpha = 1 the distillation term, and in between "
     "their weighted mean",
     torch.allclose(loss[0], F.cross_entropy(z, labels))
     and torch.allclose(loss[1], kd_divergence(z, v, 4.0))
     and torch.allclose(loss[0.5], (loss[0] + loss[1]) / 2),
-    pictures=len(some),
+    images=len(some),
 )
 
 # %% [markdown]
-# ## The right answer for the right picture
+# ## The right soft targets for each image
 #
 # Training shows the images in a new order every epoch, but the teacher's logits are stored in the order of the
 # training set. So you must look up the rows that belong to each batch. If you get this wrong, there is no error: the
@@ -215,10 +215,10 @@ check("targets_for_batch", targets_for_batch)
 # %%
 order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(1))[:2000]
 labels = data.train.labels[order]
-aligned = (answers.logits(View(), order).argmax(1) == labels).double().mean().item()
-shifted = (answers.logits(View(), torch.arange(2000)).argmax(1) == labels).double().mean().item()
+aligned = (stored.logits(View(), order).argmax(1) == labels).double().mean().item()
+shifted = (stored.logits(View(), torch.arange(2000)).argmax(1) == labels).double().mean().item()
 claim(
-    "Soft targets looked up by picture agree with the labels; those taken in stored order agree by chance",
+    "Soft targets looked up by image agree with the labels; those in stored order agree only by chance",
     aligned > 0.95 and shifted < 0.15,
     looked_up=at_least(100 * aligned, 95, "%"),
     stored_order=at_most(100 * shifted, 15, "%"),
@@ -284,16 +284,16 @@ check("distil_step", distil_step)
 
 
 # %%
-def first_pictures(count):
-    """A data set with only the first training pictures, and the teacher's answers to them."""
+def first_images(count):
+    """Return the data set with only the first training images, and the teacher's logits for them."""
     keep = torch.arange(count)
     small = dataclasses.replace(data, train=data.train.subset(keep))
-    stored = SoftTargets([View()], [answers.logits(View(), keep)], [None], small.train, answers.teacher)
-    return small, stored
+    logits = stored.logits(View(), keep)
+    return small, SoftTargets([View()], [logits], [None], small.train, stored.teacher)
 
 
-few, few_answers = first_pictures(len(data.train) // 100)
-print(f"{len(few.train)} pictures, {len(few.validation):,} to judge students on")
+few, few_targets = first_images(len(data.train) // 100)
+print(f"{len(few.train)} images, {len(few.validation):,} to evaluate students on")
 
 # %% [markdown]
 # **Predict:** ten students learn from the labels of those images alone (alpha 0): these are the *plain* students, our
@@ -318,7 +318,7 @@ settings = {
     "progress": False,
 }
 seeds = tuple(range(10))
-pairs = distil_grid((4.0,), (0.0, 0.9), seeds, data=few, teacher=few_answers, epochs=30, **settings)
+pairs = distil_grid((4.0,), (0.0, 0.9), seeds, data=few, teacher=few_targets, epochs=30, **settings)
 
 
 def histories(grid, alpha):
@@ -326,7 +326,7 @@ def histories(grid, alpha):
 
 
 def accuracies(grid, alpha, temperature=4.0):
-    """Validation accuracy of each seed, 0 to 1, after the last epoch."""
+    """Return the validation accuracy of each seed, 0 to 1, after the last epoch."""
     return [
         row["validation_accuracy"]
         for row in grid.table
@@ -336,8 +336,8 @@ def accuracies(grid, alpha, temperature=4.0):
 
 show(
     figures.training_curves({"plain": histories(pairs, 0.0), "distilled": histories(pairs, 0.9)}),
-    "loss and accuracy of ten plain and ten distilled students over their epochs. The plain ones end with nearly all "
-    "training pictures learned by heart, the distilled ones a little higher on the validation pictures.",
+    "loss and accuracy of ten plain and ten distilled students over their epochs. In the end the plain ones know "
+    "nearly all training images by heart; the distilled ones are a little better on the validation images.",
 )
 
 # %% [markdown]
@@ -351,7 +351,7 @@ plain, distilled = accuracies(pairs, 0.0), accuracies(pairs, 0.9)
 won = sum(new > old for old, new in zip(plain, distilled, strict=True))
 gain = evaluation.paired_difference(distilled, plain)
 claim(
-    "With one picture in a hundred, distilled students beat their plain twins",
+    "With 1 % of the images, distilled students are more accurate than their plain twins",
     won >= 8 and gain.low > 0,
     seeds=len(seeds),
     pairs_won=at_least(won, 8),
@@ -363,7 +363,7 @@ claim(
 widgets.reveal("05-pairs-won", won, unit="of 10")
 
 # %% [markdown]
-# ## And with all the pictures?
+# ## And with all the images?
 #
 # Now take the whole training set, with the same temperature and alpha, for two epochs. That is not many more steps than
 # before, but nearly every step shows images that the student hasn't seen yet. Batches and learning rate are larger, and
@@ -379,28 +379,28 @@ with_all = [
     "worse than plain",
 ]
 widgets.predict(
-    "05-all-pictures",
-    "With all training pictures, the same student, T = 4 and alpha = 0.9, the distilled students will be, on average,",
+    "05-all-images",
+    "With all training images, the same student, T = 4 and alpha = 0.9, the distilled students will be, on average,",
     choices=with_all,
 )
 
 # %%
 many = distil_grid(
-    (4.0,), (0.0, 0.9), seeds[:5], data=data, teacher=answers, epochs=2, validate=False,
+    (4.0,), (0.0, 0.9), seeds[:5], data=data, teacher=stored, epochs=2, validate=False,
     **settings | {"batch_size": 256, "learning_rates": (5e-3,)},
 )  # fmt: skip
 many_plain, many_distilled = accuracies(many, 0.0), accuracies(many, 0.9)
 show(
     figures.paired_differences(
-        {"1 picture in 100": (plain, distilled), "all pictures": (many_plain, many_distilled)}
+        {"1 % of the images": (plain, distilled), "all images": (many_plain, many_distilled)}
     ),
-    "differences between distilled and plain students, seed by seed: right of 0 with few pictures, left of 0 with all.",
+    "differences between distilled and plain students, seed by seed: right of 0 with few images, left of 0 with all.",
 )
 
 # %%
 loss_of_points = evaluation.paired_difference(many_distilled, many_plain)
 claim(
-    "With all pictures and this budget, the same temperature and alpha make the small student worse",
+    "With all images and this budget, the same temperature and alpha make the small student worse",
     loss_of_points.high < 0,
     seeds=len(many_plain),
     change_in_points=at_most(100 * loss_of_points.mean, -0.4),
@@ -410,7 +410,7 @@ claim(
 change = loss_of_points
 more = change.mean > 1.5 * gain.mean
 widgets.reveal(
-    "05-all-pictures", with_all[3 if change.high < 0 else 2 if change.low <= 0 else 0 if more else 1]
+    "05-all-images", with_all[3 if change.high < 0 else 2 if change.low <= 0 else 0 if more else 1]
 )
 
 # %% [markdown]
@@ -433,7 +433,7 @@ widgets.reveal(
 
 # %%
 grid = distil_grid(
-    (1.0, 2.0, 4.0, 8.0), (0.0, 0.5, 0.9, 1.0), seeds[:5], data=few, teacher=few_answers, epochs=30, validate=False,
+    (1.0, 2.0, 4.0, 8.0), (0.0, 0.5, 0.9, 1.0), seeds[:5], data=few, teacher=few_targets, epochs=30, validate=False,
     **settings,
 )  # fmt: skip
 show(
@@ -445,9 +445,8 @@ show(
 # %%
 cells = grid.mean()
 bottom = [cells[temperature, 0.0] for temperature in (1.0, 2.0, 4.0, 8.0)]
-taught = [value for (_, alpha), value in cells.items() if alpha > 0]
 claim(
-    "Without a teacher the temperature changes nothing, and with one every cell from T = 2 on is better",
+    "Without a teacher the temperature has no effect; with one, every cell from T = 2 on is better",
     max(bottom) - min(bottom) < 1e-6
     and min(value for (temperature, alpha), value in cells.items() if alpha > 0 and temperature >= 2)
     > bottom[0],
@@ -460,7 +459,7 @@ claim(
 
 # %%
 widgets.live_heat_map(
-    (1.0, 2.0, 4.0, 8.0), (0.0, 0.5, 0.9, 1.0), (0, 1), data=data, teacher=answers, epochs=2, result=grid,
+    (1.0, 2.0, 4.0, 8.0), (0.0, 0.5, 0.9, 1.0), (0, 1), data=data, teacher=stored, epochs=2, result=grid,
     optimizer="adamw", learning_rates=(5e-3,), weight_decay=0.01,
 )  # fmt: skip
 
@@ -479,7 +478,7 @@ again = distil_grid(
     (0.0, best_alpha),
     fresh,
     data=few,
-    teacher=few_answers,
+    teacher=few_targets,
     epochs=30,
     validate=False,
     **settings,
@@ -488,7 +487,7 @@ confirmed = evaluation.paired_difference(
     accuracies(again, best_alpha, best_temperature), accuracies(again, 0.0, best_temperature)
 )
 claim(
-    "The chosen temperature and alpha still beat plain students on ten seeds that had no part in the choice",
+    "With the chosen temperature and alpha, students are better than plain ones for ten new seeds, too",
     confirmed.low > 0,
     gain_in_points=at_least(100 * confirmed.mean, 0.4),
     lower_end_of_the_interval=at_least(100 * confirmed.low, 0.1),
@@ -499,7 +498,7 @@ claim(
 # in {{lesson evaluate}}.
 
 # %% [markdown]
-# ## Pictures without labels
+# ## Images without labels
 #
 # At alpha = 1 the labels have no weight, so you don't need any: images and the teacher's predictions are enough. The
 # images on which the student learns from the teacher are a **transfer set**. (In 2006 Buciluă, Caruana and
@@ -507,13 +506,13 @@ claim(
 # images, none of them labelled, in the same number of steps.
 
 # %%
-more, more_answers = first_pictures(10 * len(few.train))
+more, more_targets = first_images(10 * len(few.train))
 unlabelled = distil_grid(
-    (2.0,), (1.0,), seeds, data=more, teacher=more_answers, epochs=3, validate=False, **settings
+    (2.0,), (1.0,), seeds, data=more, teacher=more_targets, epochs=3, validate=False, **settings
 )
 transfer = evaluation.paired_difference(accuracies(unlabelled, 1.0, 2.0), plain)
 claim(
-    "Ten times as many pictures with the teacher's answers, and not one label, beat the labels of the few",
+    "Soft targets for ten times as many images, without a label, are better than the labels of the few",
     transfer.low > 0.01,
     seeds=len(seeds),
     gain_in_points=at_least(100 * transfer.mean, 1.5),
@@ -527,7 +526,7 @@ claim(
 # better than for new ones. With images that it hasn't seen, expect a smaller gain.
 
 # %% [markdown]
-# ## The very view that the student sees
+# ## The same view as the student
 #
 # Augmentation shifts, mirrors and covers images, so that the student sees a new view of an image each time. Which one
 # should the teacher see: the original image, or the augmented view that the student sees? Here is one image
@@ -537,11 +536,11 @@ claim(
 strong = Augmentation(shift=3, flip=True, erase=1.0, erase_sides=(8, 14))
 views = [View(strong, 0, number) for number in range(2)]
 spot = torch.tensor([place])
-shown = torch.cat([picture, *(view.apply(picture, spot) for view in views)])
-said = evaluation.predict(ensemble, shown, data)
+shown = torch.cat([image, *(view.apply(image, spot) for view in views)])
+predictions = evaluation.predict(ensemble, shown, data)
 show(
     figures.soft_target_gallery(
-        shown, said, data.train.labels[spot].repeat(3), data.classes, temperatures=(1, 4)
+        shown, predictions, data.train.labels[spot].repeat(3), data.classes, temperatures=(1, 4)
     ),
     "a shirt as it is and in two views, shifted and partly covered, each beside the ensemble's soft targets; "
     "they differ from view to view.",
@@ -553,33 +552,32 @@ show(
 # image, paired with its views, describes what the augmentation removed.
 #
 # **Predict:** eight students learn from two strong views of the few images, with the teacher's predictions for exactly
-# these views. Eight twins get the same views, paired with the predictions for the original images (the *plain pictures*
-# below).
+# these views. Eight twins get the same views, paired with the predictions for the original images.
 
 # %%
-either = ["those with answers to the views", "those with answers to the plain pictures", "neither"]
+either = ["those with predictions for the views", "those with predictions for the original images", "neither"]
 widgets.predict(
     "05-views",
-    "Which of them name more validation pictures correctly?",
+    "Which of them classify more validation images correctly?",
     choices=either,
 )
 
 # %%
 every = torch.arange(len(few.train))
 matching = soft_targets(ensemble, few.train, few, views=views, progress=False)
-plain_answers = few_answers.logits(View(), every)
-pasted = SoftTargets(views, [plain_answers] * len(views), [None] * len(views), few.train, answers.teacher)
-consistent, careless = (
+original_logits = few_targets.logits(View(), every)
+mixed_up = SoftTargets(views, [original_logits] * len(views), [None] * len(views), few.train, stored.teacher)
+consistent, inconsistent = (
     distil_grid(
         (4.0,), (0.9,), seeds[:8], data=few, teacher=targets, epochs=30, augmentation=strong, views=len(views),
         validate=False, **settings,
     )
-    for targets in (matching, pasted)
+    for targets in (matching, mixed_up)
 )  # fmt: skip
-matched, mismatched = accuracies(consistent, 0.9), accuracies(careless, 0.9)
+matched, mismatched = accuracies(consistent, 0.9), accuracies(inconsistent, 0.9)
 better = evaluation.paired_difference(matched, mismatched)
 claim(
-    "Students whose teacher was asked about the very views they saw beat twins with pasted answers",
+    "Students are better if their soft targets are for the same views, not for the original images",
     better.low > 0,
     seeds=len(matched),
     gain_in_points=at_least(100 * better.mean, 0.7),
@@ -589,19 +587,19 @@ claim(
 widgets.reveal("05-views", either[0 if better.low > 0 else 1 if better.high < 0 else 2])
 
 # %% [markdown]
-# Why? The teacher mostly predicts the same class for a covered image, but it is less sure. Its probabilities show which
-# other classes the view resembles. The predictions for the original images don't contain this information.
+# Why? The teacher mostly predicts the same class for a covered image, but it is less confident. Its probabilities show
+# which other classes the view resembles. The predictions for the original images don't contain this information.
 
 # %%
 of_view = matching.logits(views[0], every)
-sure, less_sure = (
-    torch.softmax(each / 4, dim=1).max(dim=1).values.mean().item() for each in (plain_answers, of_view)
+on_original, on_view = (
+    torch.softmax(each / 4, dim=1).max(dim=1).values.mean().item() for each in (original_logits, of_view)
 )
 claim(
-    "For a view the teacher mostly names the same class as for the plain picture, less surely",
-    evaluation.agreement(of_view, plain_answers) > 0.9 and less_sure < sure - 0.05,
-    same_class=at_least(100 * evaluation.agreement(of_view, plain_answers), 90, "%"),
-    softened_confidence_lost=at_least(sure - less_sure, 0.05),
+    "For a view the teacher mostly predicts the same class as for the original image, but less confidently",
+    evaluation.agreement(of_view, original_logits) > 0.9 and on_view < on_original - 0.05,
+    same_class=at_least(100 * evaluation.agreement(of_view, original_logits), 90, "%"),
+    softened_confidence_lost=at_least(on_original - on_view, 0.05),
 )
 
 # %% [markdown]
@@ -613,12 +611,12 @@ claim(
 # | `distil(..., augmentation=a, views=4)` | four stored views | four times, for all students |
 #
 # Stored views are kept on disk, by sample and view, so a grid or a second seed needs no further forward pass of the
-# teacher. To mix them up, the cell above had to build the targets by hand. Ask stored targets for a view that the
-# teacher never saw, and you get an error:
+# teacher. To mix them up, the cell above had to build the targets by hand. If you request a view for which no logits
+# are stored, you get an error:
 
 # %%
 try:
-    few_answers.logits(views[0], every)
+    few_targets.logits(views[0], every)
 except ArgumentError as error:
     print(str(error).split(";")[0])
 
@@ -628,7 +626,7 @@ except ArgumentError as error:
 
 # %%
 claim(
-    "This small student does better on the plain pictures than on strong views of them",
+    "This small student is better when trained on the original images than on strong views of them",
     min(distilled) > max(matched),
     lost_in_points=at_least(100 * (sum(distilled) / len(distilled) - sum(matched) / len(matched)), 5),
 )
@@ -655,13 +653,13 @@ claim(
 # %%
 widgets.distillation_tuner(
     data,
-    answers,
+    stored,
     settings=widgets.RunSettings(
         method_settings={"temperature": 2.0}, alpha=0.9, epochs=2, learning_rate=0.1
     ),
     examples={
-        "distilled (few pictures)": histories(pairs, 0.9)[0],
-        "plain (few pictures)": histories(pairs, 0.0)[0],
+        "distilled (few images)": histories(pairs, 0.9)[0],
+        "plain (few images)": histories(pairs, 0.0)[0],
     },
 )
 
@@ -679,12 +677,14 @@ widgets.quiz(
             "You raise T from 2 to 8 and forget T squared. What happens, at alpha = 0.5?",
             options=[
                 widgets.Option(
-                    "The labels take over",
+                    "The labels outweigh the teacher",
                     True,
                     "The teacher's gradients shrink about as 1 / T squared, the labels' stay as they are.",
                 ),
                 widgets.Option(
-                    "The teacher takes over", False, "Its gradients get smaller, not larger, when T rises."
+                    "The teacher outweighs the labels",
+                    False,
+                    "Its gradients get smaller, not larger, when T rises.",
                 ),
                 widgets.Option(
                     "Nothing, the loss is only scaled",
@@ -694,19 +694,19 @@ widgets.quiz(
             ],
         ),
         widgets.Question(
-            "Nothing crashes, but the training loss hardly falls and the student stays as bad as guessing, whatever "
+            "There is no error, but the training loss hardly falls and the student stays as bad as guessing, whatever "
             "the learning rate. What do you look at first?",
             options=[
                 widgets.Option(
-                    "Whether each batch gets its own pictures' soft targets",
+                    "Whether each batch gets the soft targets of its own images",
                     True,
-                    "Misaligned targets raise no error, and nothing in a picture predicts another picture's answer. "
-                    "Compare the teacher's answers with the batch's labels.",
+                    "Misaligned targets raise no error, and an image says nothing about another image's soft targets. "
+                    "Compare the teacher's predictions with the batch's labels.",
                 ),
                 widgets.Option(
                     "The temperature",
                     False,
-                    "With its own pictures' soft targets a student beats guessing by far, at T = 1 and at T = 8.",
+                    "With the right soft targets a student is far better than guessing, at T = 1 and at T = 8.",
                 ),
                 widgets.Option(
                     "The number of teachers",
@@ -719,14 +719,14 @@ widgets.quiz(
             "Why does every plain student here have a distilled twin of the same seed?",
             options=[
                 widgets.Option(
-                    "What the seed does to both cancels in their difference",
+                    "The effect of the seed on both cancels in their difference",
                     True,
                     "Fewer pairs then suffice to tell a gain from luck.",
                 ),
                 widgets.Option(
                     "So that both reach the same accuracy",
                     False,
-                    "They start alike; they need not end alike.",
+                    "They start from the same weights, but they can end differently.",
                 ),
                 widgets.Option(
                     "Seeds of distilled students must be chosen",
@@ -741,14 +741,14 @@ widgets.quiz(
                 widgets.Option(
                     "A little less",
                     True,
-                    "It was picked because it came out high, and luck had a part in that.",
+                    "It was chosen because its result was high, and part of that was luck.",
                 ),
                 widgets.Option(
                     "The same",
                     False,
-                    "Only if it had been named before looking. It was picked for its number.",
+                    "Only if it had been chosen before you saw the results.",
                 ),
-                widgets.Option("A little more", False, "Nothing pushes in that direction."),
+                widgets.Option("A little more", False, "There is no reason to expect that."),
             ],
         ),
     ],

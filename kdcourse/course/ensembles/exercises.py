@@ -44,7 +44,7 @@ MEAN_OF_LOGITS = Exercise(
             hint="a sum grows with the number of members, which makes its softmax more and more confident.",
         ),
         Mistake(
-            "mean over the pictures",
+            "mean over the images",
             example=lambda z: z.mean(1),
             hint="member_logits are [members, images, classes]. Which axis must disappear?",
         ),
@@ -120,7 +120,7 @@ MEAN_OF_PROBABILITIES = Exercise(
             hint="each member's probabilities for one image sum to 1. Over which axis?",
         ),
         Mistake(
-            "softmax over the pictures",
+            "softmax over the images",
             example=lambda z: z.softmax(1).mean(0),
             hint="each member's probabilities for one image sum to 1. Over which axis?",
         ),
@@ -135,7 +135,7 @@ MEAN_OF_PROBABILITIES = Exercise(
             hint="each member's probabilities sum to 1, so their sum over the members doesn't.",
         ),
         Mistake(
-            "mean over the pictures",
+            "mean over the images",
             example=lambda z: z.softmax(2).mean(1),
             hint="the softmax is right. Which axis of [members, images, classes] must disappear?",
         ),
@@ -192,7 +192,7 @@ def _neighbours(predictions: Tensor) -> float:
     return (predictions[1:] != predictions[:-1]).double().mean().item()
 
 
-def _pictures_paired(predictions: Tensor) -> float:
+def _images_paired(predictions: Tensor) -> float:
     # A single image makes no pairs: 0.0 / 0 fails with the same message as a learner's sum of shares.
     pairs = list(itertools.combinations(predictions.T, 2))
     return sum(((one != other).double().mean().item() for one, other in pairs), 0.0) / len(pairs)
@@ -259,8 +259,8 @@ PAIRWISE_DISAGREEMENT = Exercise(
             hint="that is a number of images. Which share of the images is it?",
         ),
         Mistake(
-            "pictures paired",
-            example=_pictures_paired,
+            "images paired",
+            example=_images_paired,
             hint="predictions are [members, images]. Use pairs of members, not pairs of images.",
         ),
         Mistake(
@@ -379,7 +379,7 @@ CALIBRATION_ERROR = Exercise(
             hint="if you compare mean confidence and accuracy over all images, errors cancel. Go bin by bin.",
         ),
         Mistake(
-            "picture by picture",
+            "image by image",
             example=lambda confidence, correct, bins=10: (confidence - correct.float()).abs().mean().item(),
             hint="one image is right or wrong, 0 or 1. Compare the confidence with the accuracy of a whole bin.",
         ),

@@ -64,7 +64,7 @@ for recipe in teachers.RECIPES:
     )
 
 # %% [markdown]
-# ## One picture, five opinions
+# ## One image, five predictions
 #
 # Mostly the teachers agree. Here is the one of the first three hundred validation images on which they differ most.
 # The measure is the Kullback-Leibler divergence, which says how different two sets of probabilities are
@@ -73,33 +73,33 @@ for recipe in teachers.RECIPES:
 
 # %%
 first = data.validation.images[:300]
-opinions = ensemble.member_logits(data.normalise(first)).double()
-log_p = opinions.log_softmax(dim=2)
-# Between every two teachers, then the mean over all these pairs: one number a picture.
+predictions = ensemble.member_logits(data.normalise(first)).double()
+log_p = predictions.log_softmax(dim=2)
+# Between every two teachers, then the mean over all these pairs: one number per image.
 divergence = (log_p.exp()[:, None] * (log_p[:, None] - log_p[None])).sum(dim=3).mean(dim=(0, 1))
 apart = int(divergence.argmax())
 label = int(data.validation.labels[apart])
-rows = {f"teacher {n + 1}": opinions[n, apart] for n in range(5)} | {
-    "ensemble": opinions[:, apart].mean(dim=0)
+rows = {f"teacher {n + 1}": predictions[n, apart] for n in range(5)} | {
+    "ensemble": predictions[:, apart].mean(dim=0)
 }
 show(
     figures.softened_bars(first[apart], rows, label, data.classes),
-    "a picture beside the probabilities that each of five teachers and their ensemble give to the ten classes; the "
-    "teachers name different classes, and most are very sure.",
+    "an image beside the probabilities that each of five teachers and their ensemble give to the ten classes; the "
+    "teachers predict different classes, and most are very confident.",
 )
 
 # %%
-named = opinions[:, apart].argmax(dim=1)
-confidence = softened(opinions[:, apart], 1).max(dim=1).values
+predicted = predictions[:, apart].argmax(dim=1)
+confidence = softened(predictions[:, apart], 1).max(dim=1).values
 claim(
-    "Teachers can be very sure and contradict each other",
-    len(named.unique()) > 1 and bool((confidence > 0.8).sum() >= 2),
+    "Teachers can be very confident and contradict each other",
+    len(predicted.unique()) > 1 and bool((confidence > 0.8).sum() >= 2),
     label=data.classes[label],
-    answers=", ".join(data.classes[index] for index in named.unique()),
+    predictions=", ".join(data.classes[index] for index in predicted.unique()),
 )
 
 # %% [markdown]
-# ## The ensemble's answer
+# ## The ensemble's prediction
 #
 # The simplest ensemble averages all members' logits for an image, class by class. Here is a worked example with two
 # members and three classes.
@@ -107,9 +107,9 @@ claim(
 # %%
 one, other = torch.tensor([4.0, 1.0, 0.0]), torch.tensor([1.0, 2.0, 0.0])
 average = (one + other) / 2
-print("first member: ", one.tolist(), "names class", int(one.argmax()))
-print("second member:", other.tolist(), "names class", int(other.argmax()))
-print("their average:", average.tolist(), "names class", int(average.argmax()))
+print("first member: ", one.tolist(), "predicts class", int(one.argmax()))
+print("second member:", other.tolist(), "predicts class", int(other.argmax()))
+print("their average:", average.tolist(), "predicts class", int(average.argmax()))
 
 # %% [markdown]
 # The more confident member has more influence. A vote is different: there each member counts the same.
@@ -148,7 +148,7 @@ check("mean_of_logits", mean_of_logits)
 # %%
 widgets.predict(
     "03-ensemble",
-    "How often is the ensemble right on the validation pictures?",
+    "How often is the ensemble right on the validation images?",
     choices=[
         "as often as its worst member",
         "as often as its members on average",
@@ -166,17 +166,17 @@ member_logits = torch.stack(
     [evaluation.predict(member, data.validation, data, batch_size=256) for member in ensemble.members]
 )
 logits = evaluation.average_members(member_logits, "logits")
-member_right = member_logits.argmax(dim=2) == labels  # [members, pictures]
-right = logits.argmax(dim=1) == labels  # [pictures]
+member_right = member_logits.argmax(dim=2) == labels  # [members, images]
+right = logits.argmax(dim=1) == labels  # [images]
 
 # %%
 gains = [int(right.sum() - one.sum()) for one in member_right]
 claim(
-    "On these pictures the ensemble is right more often than each of its members",
+    "On these images the ensemble is right more often than each of its members",
     min(gains) > 0,
-    more_pictures_right_than_the_best_member=at_least(min(gains), 5),
-    than_the_worst=at_least(max(gains), 25),
-    all_pictures=f"{len(labels):,}",
+    more_images_right_than_the_best_member=at_least(min(gains), 5),
+    more_than_the_worst_member=at_least(max(gains), 25),
+    all_images=f"{len(labels):,}",
 )
 widgets.reveal(
     "03-ensemble", "more often than its best member" if min(gains) > 0 else "as often as its best member"
@@ -196,18 +196,18 @@ widgets.reveal(
 
 # %%
 def losses(logits: torch.Tensor) -> torch.Tensor:
-    """Negative log-likelihood of each picture, in nats: [N, C] to [N]."""
+    """Return the negative log-likelihood of each image in nats: [N, C] to [N]."""
     return F.cross_entropy(logits.double(), labels, reduction="none")
 
 
-member_losses = torch.stack([losses(one) for one in member_logits])  # [members, pictures]
+member_losses = torch.stack([losses(one) for one in member_logits])  # [members, images]
 differences = [evaluation.paired_difference(one.tolist(), losses(logits).tolist()) for one in member_losses]
-unsafe = sum(evaluation.mcnemar(one, right) > 0.05 for one in member_right)
+undecided = sum(evaluation.mcnemar(one, right) > 0.05 for one in member_right)
 claim(
-    "The ensemble gives the labels more probability than each member does, by more than chance explains",
+    "The ensemble's negative log-likelihood is lower than each member's, by more than chance explains",
     all(difference.low > 0 for difference in differences),
     lowest_end_of_the_five_intervals=at_least(min(d.low for d in differences), 0.005, "nats"),
-    members_whom_right_or_wrong_alone_may_not_tell_from_it=at_least(unsafe, 1),
+    members_that_accuracy_alone_may_not_distinguish_from_it=at_least(undecided, 1),
 )
 
 # %% [markdown]
@@ -226,9 +226,9 @@ claim(
 # %%
 excess = losses(logits) - member_losses.mean(dim=0)
 claim(
-    "On no picture is the ensemble's loss above its members' mean loss",
+    "On no image is the ensemble's loss above its members' mean loss",
     bool((excess <= 1e-9).all()),
-    pictures=len(labels),
+    images=len(labels),
 )
 
 # %% [markdown]
@@ -241,10 +241,10 @@ claim(
 
 # %%
 accuracies = member_right.double().mean(dim=1)
-claim("Each teacher is right about as often as said", bool(((accuracies - 0.95).abs() < 0.01).all()))
+claim("Each teacher has an accuracy of about 95 %", bool(((accuracies - 0.95).abs() < 0.01).all()))
 widgets.predict(
     "03-disagreement",
-    "On how many of a hundred pictures do two teachers give different answers?",
+    "On how many of a hundred images do two teachers give different predictions?",
     number=(0, 15, 0.5),
     unit="of 100",
 )
@@ -280,10 +280,10 @@ check("pairwise_disagreement", pairwise_disagreement)
 scores = evaluation.member_scores(member_logits, labels)
 errors = 1 - accuracies
 claim(
-    "Two teachers differ on fewer pictures than a single one of them errs on",
+    "Two teachers differ on fewer images than a single one of them gets wrong",
     scores.mean_disagreement < errors.mean().item(),
-    pictures_in_a_hundred_on_which_two_differ=between(100 * scores.mean_disagreement, 3, 4),
-    pictures_in_a_hundred_on_which_one_errs=between(100 * errors.mean().item(), 5, 6),
+    images_in_a_hundred_on_which_two_differ=between(100 * scores.mean_disagreement, 3, 4),
+    images_in_a_hundred_that_one_gets_wrong=between(100 * errors.mean().item(), 5, 6),
 )
 widgets.reveal("03-disagreement", 100 * scores.mean_disagreement, unit="of 100")
 
@@ -297,16 +297,16 @@ unanimous = (member_logits.argmax(dim=2) == logits.argmax(dim=1)).all(dim=0)
 all_wrong = int((~member_right).all(dim=0).sum())
 if_independent = errors.prod().item() * len(labels)
 claim(
-    "Errors of the five are far from independent",
+    "The errors of the five are far from independent",
     all_wrong > 1000 * if_independent,
-    pictures_that_all_five_get_wrong=at_least(all_wrong, 100),
-    expected_if_they_erred_independently=at_most(if_independent, 0.01),
+    images_that_all_five_get_wrong=at_least(all_wrong, 100),
+    expected_if_errors_were_independent=at_most(if_independent, 0.01),
 )
 claim(
-    "Where the five disagree, doubt is in order",
+    "Where the five disagree, the ensemble is wrong far more often",
     right[unanimous].double().mean().item() > right[~unanimous].double().mean().item() + 0.2,
-    right_where_all_agree=at_least(100 * right[unanimous].double().mean().item(), 97, "%"),
-    right_where_they_do_not=at_most(100 * right[~unanimous].double().mean().item(), 70, "%"),
+    accuracy_where_all_agree=at_least(100 * right[unanimous].double().mean().item(), 97, "%"),
+    accuracy_where_they_disagree=at_most(100 * right[~unanimous].double().mean().item(), 70, "%"),
 )
 
 # %% [markdown]
@@ -342,16 +342,16 @@ check("mean_of_probabilities", mean_of_probabilities)
 
 # %%
 arithmetic = evaluation.average_members(member_logits, "probabilities")  # log of the mean probability
-sureness = {
+confidences = {
     "logits": softened(logits, 1).max(dim=1).values,
     "probabilities": softened(arithmetic, 1).max(dim=1).values,
 }
 claim(
-    "The two ensembles nearly always name the same class, but the mean of probabilities is less sure of it",
-    sureness["probabilities"].mean().item() < sureness["logits"].mean().item() - 0.005,
+    "The two ensembles nearly always predict the same class, but the mean of probabilities is less confident",
+    confidences["probabilities"].mean().item() < confidences["logits"].mean().item() - 0.005,
     same_class=at_least(100 * evaluation.agreement(logits, arithmetic), 99, "%"),
-    pictures_on_which_it_is_less_sure=at_least(
-        100 * (sureness["probabilities"] < sureness["logits"]).double().mean().item(), 95, "%"
+    images_on_which_it_is_less_confident=at_least(
+        100 * (confidences["probabilities"] < confidences["logits"]).double().mean().item(), 95, "%"
     ),
 )
 
@@ -372,7 +372,7 @@ claim(
 
 # %%
 def distance(p: torch.Tensor, q: torch.Tensor) -> float:
-    """Mean over the pictures of the share of probability that has moved, 0 to 1. p, q [N, C]."""
+    """Return the mean over images of the share of probability that has moved, 0 to 1. p, q [N, C]."""
     return (p - q).abs().sum(dim=1).mean().item() / 2
 
 
@@ -392,8 +392,8 @@ show(
         quantity="share of probability moved",
         title="Three ways to soften an ensemble",
     ),
-    "the distances between three ways of softening an ensemble; ways 2 and 3 coincide at T = 1 alone, and ways 1 and "
-    "3 draw together as T grows.",
+    "the distances between three ways of softening an ensemble; ways 2 and 3 are equal at T = 1 only, and ways 1 and "
+    "3 approach each other as T grows.",
 )
 
 # %%
@@ -439,8 +439,8 @@ widgets.ensemble_explorer(member_logits, labels, data.classes)
 # %%
 widgets.predict(
     "03-confidence",
-    "How does the teachers' mean confidence compare with the share of their answers that are right?",
-    choices=["they are not sure enough", "they are as sure as they are right", "they are too sure"],
+    "How does the teachers' mean confidence compare with their accuracy?",
+    choices=["confidence is lower", "they are about the same", "confidence is higher"],
 )
 
 # %% [markdown]
@@ -498,11 +498,11 @@ show(
 )
 
 # %%
-member_sureness = softened(member_logits, 1).max(dim=2).values.double().mean(dim=1)
+member_confidence = softened(member_logits, 1).max(dim=2).values.double().mean(dim=1)
 claim(
-    "Each teacher is surer than it is right",
-    bool((member_sureness > accuracies).all()),
-    smallest_surplus_in_points=at_least(100 * (member_sureness - accuracies).min().item(), 0.5),
+    "Each teacher's mean confidence is above its accuracy",
+    bool((member_confidence > accuracies).all()),
+    smallest_difference_in_points=at_least(100 * (member_confidence - accuracies).min().item(), 0.5),
 )
 mean_error = sum(scores.member_calibration_error) / 5
 claim(
@@ -514,9 +514,7 @@ claim(
 )
 widgets.reveal(
     "03-confidence",
-    "they are too sure"
-    if bool((member_sureness > accuracies).all())
-    else "they are as sure as they are right",
+    "confidence is higher" if bool((member_confidence > accuracies).all()) else "they are about the same",
 )
 
 # %% [markdown]
@@ -526,16 +524,18 @@ widgets.reveal(
 
 # %%
 claim(
-    "On average the mean of logits is as sure as its members, or surer; the mean of probabilities is less sure",
-    sureness["probabilities"].mean() < member_sureness.mean() < sureness["logits"].mean(),
-    members_surplus_in_points=between(100 * (member_sureness - accuracies).mean().item(), 1.2, 1.45),
-    surplus_of_the_mean_of_logits=between(
-        100 * (sureness["logits"].mean() - right.double().mean()).item(), 0.9, 1.2
+    "On average the mean of logits is more confident than its members, the mean of probabilities less",
+    confidences["probabilities"].mean() < member_confidence.mean() < confidences["logits"].mean(),
+    members_confidence_above_accuracy_in_points=between(
+        100 * (member_confidence - accuracies).mean().item(), 1.2, 1.45
+    ),
+    the_same_for_the_mean_of_logits=between(
+        100 * (confidences["logits"].mean() - right.double().mean()).item(), 0.9, 1.2
     ),
 )
 
 # %% [markdown]
-# ## The bill
+# ## The cost
 #
 # Now look at the cost. Five networks need five times the weights, five times the memory and five times the work, for
 # every image. What does each further member add? Here is every ensemble that you can make of these five, from single
@@ -555,8 +555,7 @@ loss = {members: [losses(z).mean().item() for z in some] for members, some in av
 show(
     figures.ensemble_sizes({"validation accuracy (%)": accuracy, "loss (nats)": loss}),
     f"accuracy and loss of all {sum(map(len, by_size.values()))} ensembles by their number of members; on average, "
-    "accuracy rises up to the third member and hardly any more after it, and loss falls with every member, each time "
-    "by less.",
+    "accuracy rises up to the third member and hardly after it, and loss falls with every member, each time by less.",
 )
 
 # %%
@@ -565,12 +564,12 @@ gained = (mean_loss[1] - mean_loss[3]) / (mean_loss[1] - mean_loss[5])
 steps = [mean_loss[members] - mean_loss[members + 1] for members in range(1, 5)]
 sizes = [sum(weight.numel() for weight in member.parameters()) for member in ensemble.members]
 claim(
-    "Each member brings less than the one before, and three bring most of what five bring",
+    "Each further member lowers the loss by less, and three members give most of the gain of five",
     steps == sorted(steps, reverse=True) and gained > 0.7,
-    share_of_the_gain_in_loss_that_three_bring=between(100 * gained, 75, 95, "%"),
+    share_of_the_gain_with_three=between(100 * gained, 75, 95, "%"),
 )
 claim(
-    "But every member costs a whole network",
+    "But every further member costs a whole network",
     sum(sizes) > 4.5 * min(sizes),
     parameters_of_the_smallest_member=between(min(sizes) / 1e6, 0.8, 0.9, "million"),
     parameters_of_five=between(sum(sizes) / 1e6, 4, 5, "million"),
@@ -593,14 +592,14 @@ widgets.quiz(
             "You average five copies of one and the same trained network. What do you gain?",
             options=[
                 widgets.Option(
-                    "Nothing but a larger bill",
+                    "Nothing, but it costs five times as much",
                     True,
-                    "They agree everywhere, so the mean is what each of them says anyway.",
+                    "They agree everywhere, so the mean is the output of each of them.",
                 ),
                 widgets.Option(
                     "A lower loss, by the theorem",
                     False,
-                    "The theorem says at most the mean loss; where all say the same, it is equal.",
+                    "The theorem says at most the mean loss. Where all outputs are the same, it is equal.",
                 ),
                 widgets.Option(
                     "Better calibration",
@@ -610,20 +609,20 @@ widgets.quiz(
             ],
         ),
         widgets.Question(
-            "One member gives the right class next to nothing; four find it likely. Which ensemble suffers more?",
+            "One member gives the right class a tiny probability, four a large one. Which ensemble is affected more?",
             options=[
                 widgets.Option(
                     "The mean of logits",
                     True,
-                    "It is a geometric mean of probabilities, in which one tiny factor pulls everything down: a veto.",
+                    "It is a geometric mean of probabilities: one tiny factor makes the whole mean small.",
                 ),
                 widgets.Option(
                     "The mean of probabilities",
                     False,
-                    "A probability of nearly 0 among five can take away a fifth of the sum at most.",
+                    "One of five probabilities changes their mean by 0.2 at most.",
                 ),
                 widgets.Option(
-                    "Neither: both name the same class",
+                    "Neither: both predict the same class",
                     False,
                     "They often do, but the probabilities differ, and here by a lot.",
                 ),
@@ -635,37 +634,37 @@ widgets.quiz(
                 widgets.Option(
                     "Not necessarily",
                     True,
-                    "It may be too sure in one bin and too modest in another; only bin by bin do you see that.",
+                    "It may be overconfident in one bin and underconfident in another. You see that only bin by bin.",
                 ),
                 widgets.Option(
                     "Yes, that is the definition",
                     False,
-                    "The definition asks it at every level of confidence, not on the whole.",
+                    "By the definition, the two must be equal at every level of confidence, not only on average.",
                 ),
                 widgets.Option(
                     "Yes, if it is an ensemble",
                     False,
-                    "Ensembles tend to be better calibrated, but nothing makes them so.",
+                    "Ensembles tend to be better calibrated, but nothing guarantees it.",
                 ),
             ],
         ),
         widgets.Question(
-            "What is it that more members can't mend?",
+            "Which errors can't more members fix?",
             options=[
                 widgets.Option(
-                    "Pictures that all of them get wrong",
+                    "Images that all of them get wrong",
                     True,
                     "Errors that members share stay in every average.",
                 ),
                 widgets.Option(
                     "The differences between random starts",
                     False,
-                    "Those are just what averaging evens out.",
+                    "Those are what averaging reduces.",
                 ),
                 widgets.Option(
-                    "Being too sure",
+                    "Too much confidence",
                     False,
-                    "The mean of probabilities helps there: it is less sure where members differ.",
+                    "The mean of probabilities helps there: it is less confident where members differ.",
                 ),
             ],
         ),

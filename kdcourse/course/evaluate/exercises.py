@@ -390,7 +390,7 @@ def _flags(text: str) -> Tensor:
 
 DISCORDANT_PAIRS = Exercise(
     id="discordant_pairs",
-    title="Where two models part ways",
+    title="Where two models disagree",
     solution=discordant_pairs,
     vary=lambda draw, *flags: draw.columns(*flags),
     probes=(

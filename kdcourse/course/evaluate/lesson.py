@@ -14,7 +14,7 @@
 # # Evaluate honestly
 #
 # Here are five plain students and five distilled ones for you to judge. You will find out how much better the distilled
-# ones are, how sure you can be of that, what they cost, and when distillation didn't help.
+# ones are, how certain that is, what they cost, and when distillation didn't help.
 #
 # ## Objectives
 #
@@ -76,7 +76,7 @@ print(f"seeds: {[run['seed'] for run in runs['plain']]}")
 # %%
 widgets.predict(
     "06-gain",
-    "How many points does distillation add on test pictures, on average over the five seeds?",
+    "How many points does distillation add on test images, on average over the five seeds?",
     number=(-3, 3, 0.1),
     unit="points",
 )
@@ -115,10 +115,10 @@ apart = max(
     for score, run in zip(scores[kind], runs[kind], strict=True)
 )
 claim(
-    "Ten students, asked again from their weights, score what was recorded",
+    "The ten students, evaluated again from their weights, have the recorded accuracies",
     apart <= 0.0005,
-    test_pictures=len(labels),
-    furthest_apart_in_points=at_most(100 * apart, 0.05),
+    test_images=len(labels),
+    largest_difference_in_points=at_most(100 * apart, 0.05),
 )
 
 # %% [markdown]
@@ -140,7 +140,7 @@ claim(
 # %%
 widgets.predict(
     "06-wilson",
-    f"A student is right on a little over nine in ten of {len(labels):,} test pictures. How wide is the 95 % interval?",
+    f"A student is right on a little over nine in ten of {len(labels):,} test images. How wide is the 95 % interval?",
     number=(0, 5, 0.1),
     unit="points",
 )
@@ -163,9 +163,9 @@ widgets.reveal("06-wilson", round(width, 1), unit="points")
 # these are easy for both or hard for both. Only the images on which they disagree can show which one is better.
 
 # %% [markdown]
-# ## Two models on the same pictures
+# ## Two models on the same images
 #
-# ### Exercise: where two models part ways (easy, 5 minutes)
+# ### Exercise: where two models disagree (easy, 5 minutes)
 #
 # `first_correct` and `second_correct` say for each image whether a model was right. Count the images that only the
 # first gets right, and those that only the second gets right.
@@ -199,23 +199,23 @@ p_values = [
     evaluation.mcnemar(before, after)
     for before, after in zip(right["plain"], right["distilled"], strict=True)
 ]
-parted = [  # lost and won by the distilled student: what you counted above
+counts = [  # lost and won by the distilled student, as you counted above
     (int((before & ~after).sum()), int((after & ~before).sum()))
     for before, after in zip(right["plain"], right["distilled"], strict=True)
 ]
 show_here(
-    "Pictures lost and won by the distilled student of each pair, with McNemar's p",
+    "Images lost and won by the distilled student of each pair, with McNemar's p",
     "\n".join(
         f"seed {seed}: {lost} lost, {gained} won, p = {p:.3f}"
-        for seed, ((lost, gained), p) in enumerate(zip(parted, p_values, strict=True))
+        for seed, ((lost, gained), p) in enumerate(zip(counts, p_values, strict=True))
     ),
 )
 
 # %%
 claim(
-    "In every pair the distilled student wins more pictures than it loses, but not every pair alone would convince",
-    all(gained > lost for lost, gained in parted) and min(p_values) < 0.05 < max(p_values),
-    pairs=len(parted),
+    "In every pair the distilled student wins more images than it loses, but not every pair is significant",
+    all(gained > lost for lost, gained in counts) and min(p_values) < 0.05 < max(p_values),
+    pairs=len(counts),
 )
 
 # %% [markdown]
@@ -255,7 +255,7 @@ standard_error = spread / math.sqrt(len(values))
 t = evaluation.t_quantile(0.95, len(values) - 1)
 half = t * standard_error
 print(f"mean {mean:.1f}, standard error {standard_error:.1f}, t = {t:.1f}")
-print(f"interval from {mean - half:.1f} to {mean + half:.1f}: three values say little")
+print(f"interval from {mean - half:.1f} to {mean + half:.1f}: three values give a wide interval")
 
 # %% [markdown]
 # ### Exercise: is the difference real? (medium, 8 minutes)
@@ -297,13 +297,13 @@ show(
         }
     ),
     "differences seed by seed. Distilled minus plain: all right of 0, and so is the interval. Plain minus plain of "
-    "another seed: on both sides of 0, about as far out as the gain itself.",
+    "another seed: on both sides of 0, about as far from it as the gain itself.",
 )
 
 # %%
 gain = evaluation.paired_difference(accuracy["distilled"], accuracy["plain"])
 claim(
-    "Over five paired seeds the distilled students are better on test pictures, by a little",
+    "Over five paired seeds the distilled students are a little better on test images",
     gain.low > 0,
     points=between(100 * gain.mean, 0.3, 0.7),
     lower_end_of_the_interval=at_least(100 * gain.low, 0.2),
@@ -348,7 +348,7 @@ check("recovered", recovered)
 teacher_accuracy = record["models"]["ensemble"]["mean"]["accuracy"]
 gap = evaluation.gap_recovered(accuracy["plain"], accuracy["distilled"], teacher_accuracy)
 claim(
-    "These students recover some of the gap, and most of it stays open",
+    "These students recover a part of the gap, but most of it remains",
     gap.low > 0 and gap.high < 0.3,
     gap_in_points=between(100 * gap.gap, 3.1, 3.3),
     recovered=between(gap.value, 0.1, 0.2),
@@ -380,8 +380,8 @@ show(
     figures.reliability_diagram(
         {f"{kind}, seed 0": scores[kind][0].reliability for kind in ("plain", "distilled")}
     ),
-    "accuracy against confidence of the plain and the distilled student of seed 0. The distilled one is right less "
-    "often than it believes, by more than the plain one.",
+    "accuracy against confidence of the plain and the distilled student of seed 0. The distilled one is more "
+    "overconfident than the plain one.",
 )
 
 # %%
@@ -408,15 +408,15 @@ candidates = [0.5 + 0.05 * step for step in range(31)]
 chosen = min(
     candidates, key=lambda t: evaluation.negative_log_likelihood(held_out / t, data.validation.labels)
 )
-mended = evaluation.expected_calibration_error(logits["distilled"][0] / chosen, labels)
+error_left = evaluation.expected_calibration_error(logits["distilled"][0] / chosen, labels)
 claim(
-    "A temperature above 1, chosen on validation, makes the distilled student's calibration better on test pictures",
-    chosen > 1 and mended < error["distilled"][0],
-    error_left=at_most(mended, 0.018),
+    "A temperature above 1, chosen on validation, makes the distilled student's calibration better on test images",
+    chosen > 1 and error_left < error["distilled"][0],
+    error_left=at_most(error_left, 0.018),
 )
 
 # %% [markdown]
-# ## Does it answer as its teacher does?
+# ## Does it predict as its teacher does?
 #
 # ### Exercise: agreement (easy, 4 minutes)
 #
@@ -436,11 +436,11 @@ from kdcourse.course.evaluate.exercises import agreement_with_teacher
 check("agreement_with_teacher", agreement_with_teacher)
 
 # %%
-# With the recorded answers of the ensemble, for the same reason as its accuracy.
+# With the recorded predictions of the ensemble, for the same reason as its accuracy.
 recorded_agreement = {kind: [run["test"]["agreement"] for run in runs[kind]] for kind in runs}
 closer = evaluation.paired_difference(recorded_agreement["distilled"], recorded_agreement["plain"])
 claim(
-    "Distilled students agree with the teacher more often than plain ones, in every pair, and still far from always",
+    "In every pair the distilled student agrees with the teacher more often, but still far from always",
     closer.low > 0
     and all(d > p for p, d in zip(recorded_agreement["plain"], recorded_agreement["distilled"], strict=True))
     and max(recorded_agreement["distilled"]) < 0.96,
@@ -461,19 +461,24 @@ claim(
 # %%
 few = 1500
 ensemble = recorded.ensemble(data)
-said = {
+predictions = {
     "teacher": evaluation.predict(ensemble, data.test.images[:few], data),
     "plain": logits["plain"][0][:few],
     "distilled": logits["distilled"][0][:few],
 }
-widgets.mistake_browser(data.test.images[:few], labels[:few], data.classes, said)
+widgets.mistake_browser(data.test.images[:few], labels[:few], data.classes, predictions)
 
 # %%
 show(
     figures.disagreements(
-        data.test.images[:few], labels[:few], said["teacher"], said["distilled"], data.classes, limit=8
+        data.test.images[:few],
+        labels[:few],
+        predictions["teacher"],
+        predictions["distilled"],
+        data.classes,
+        limit=8,
     ),
-    "the first eight test pictures on which teacher and distilled student name different classes.",
+    "the first eight test images for which teacher and distilled student predict different classes.",
 )
 
 
@@ -484,28 +489,28 @@ show(
 
 # %%
 def count(**filters):
-    return len(evaluation.find_mistakes(labels[:few], said, **filters))
+    return len(evaluation.find_mistakes(labels[:few], predictions, **filters))
 
 
 to_learn = count(wrong=["plain"], right=["teacher"])
 learned = count(wrong=["plain"], right=["teacher", "distilled"])
 lost = count(wrong=["distilled"], right=["teacher", "plain"])
 claim(
-    "Of what the teacher could have taught the plain student, the distilled one learned only a part, and it fails on "
-    "other pictures that teacher and plain student get right",
+    "The distilled student corrects only some of the plain student's mistakes that the teacher doesn't make, and it "
+    "makes others on images that teacher and plain student get right",
     0 < learned < 0.8 * to_learn and lost > 0,
-    learned=at_most(100 * learned / to_learn, 80, "%"),
-    wrong_anew=at_least(lost, 5),
+    mistakes_corrected=at_most(100 * learned / to_learn, 80, "%"),
+    new_mistakes=at_least(lost, 5),
     mistakes_shared_by_all_three=at_least(count(wrong=["teacher", "plain", "distilled"]), 20),
 )
 
 # %%
 shirt = data.classes.index("Shirt")
-commonest = evaluation.confused_pairs(labels[:few], said)[:3]
+most_frequent = evaluation.confused_pairs(labels[:few], predictions)[:3]
 claim(
-    "Each of the three commonest mistakes of teacher and students together involves a shirt",
-    all(shirt in (label, answer) for label, answer, _ in commonest),
-    pictures=few,
+    "Each of the three most frequent confusions of teacher and students together involves a shirt",
+    all(shirt in (label, predicted) for label, predicted, _ in most_frequent),
+    images=few,
 )
 
 # %% [markdown]
@@ -526,11 +531,11 @@ print(
     f"parameters: {big.parameters:,} against {small.parameters:,}, {times.times_fewer_parameters:.0f} times fewer"
 )
 print(f"bytes: {big.bytes:,} against {small.bytes:,}, {times.times_smaller:.0f} times fewer")
-print(f"multiply-accumulates a picture: {times.times_fewer_macs:.0f} times fewer")
+print(f"multiply-accumulates per image: {times.times_fewer_macs:.0f} times fewer")
 
 # %%
 show_here(
-    "Time for one picture",
+    "Time per image",
     f"ensemble {big.latency_ms:.2f} ms, student {small.latency_ms:.2f} ms: {times.times_faster:.0f} times faster",
 )
 
@@ -567,28 +572,28 @@ show(
 # is cheap.
 
 # %% [markdown]
-# ## When it didn't pay
+# ## When it didn't help
 #
 # Reports tend to show the settings that worked. Here is every trial from before the ten students were trained: one seed
 # each, judged on validation images. Points are distilled minus plain, for the same network, views and epochs.
 
 # %%
-tries = json.loads((folder / recorded.SEARCH).read_text())["rows"]
+trials = json.loads((folder / recorded.SEARCH).read_text())["rows"]
 
 
-def kin(row):
-    """What a distilled try shares with its plain twin."""
+def shared_settings(row):
+    """Return the settings that a distilled trial shares with its plain twin."""
     recipe = row["recipe"]
     return recipe["model"], recipe["epochs"], recipe["views"] or 0
 
 
-twins = {kin(row): row["validation_accuracy"] for row in tries if row["recipe"]["alpha"] == 0}
+twins = {shared_settings(row): row["validation_accuracy"] for row in trials if row["recipe"]["alpha"] == 0}
 changes = []
-for row in tries:
+for row in trials:
     alpha, temperature = row["recipe"]["alpha"], row["recipe"]["temperature"]
     if alpha > 0:
-        points = 100 * (row["validation_accuracy"] - twins[kin(row)])
-        changes.append((*kin(row), alpha, temperature, points))
+        points = 100 * (row["validation_accuracy"] - twins[shared_settings(row)])
+        changes.append((*shared_settings(row), alpha, temperature, points))
 print("network     epochs  views  alpha  T  points")
 for model, epochs, views, alpha, temperature, change in sorted(changes, reverse=True):
     shown = round(change, 1) + 0  # not -0.0
@@ -599,7 +604,7 @@ hot = [change for model, *_, temperature, change in changes if model.startswith(
 claim(
     "Every small MLP distilled at a temperature of 4 or more did worse than its plain twin",
     max(hot) < 0,
-    tries=len(hot),
+    trials=len(hot),
 )
 
 # %% [markdown]
@@ -613,13 +618,13 @@ claim(
 # %%
 recipe = record["recipes"]["distilled"]
 chosen = (recipe["model"], recipe["alpha"], recipe["temperature"])
-promised = [change for model, _, _, *rest, change in changes if (model, *rest) == chosen]
+trial_gains = [change for model, _, _, *rest, change in changes if (model, *rest) == chosen]
 claim(
-    "Each of those tries promised more than five seeds and the test pictures kept",
-    min(promised) > 100 * gain.mean,
-    tries=len(promised),
-    promised_in_points=at_least(min(promised), 0.9),
-    kept_in_points=between(100 * gain.mean, 0.3, 0.7),
+    "Each of those trials showed a larger gain than the five seeds did on test images",
+    min(trial_gains) > 100 * gain.mean,
+    trials=len(trial_gains),
+    smallest_gain_of_a_trial_in_points=at_least(min(trial_gains), 0.9),
+    gain_over_five_seeds_in_points=between(100 * gain.mean, 0.3, 0.7),
 )
 
 # %% [markdown]
@@ -638,7 +643,12 @@ claim(
 # **Predict:** where will the distilled students end?
 
 # %%
-outcomes = ["ahead", "level, within 2 points", "up to 20 points behind", "more than 20 points behind"]
+outcomes = [
+    "better",
+    "about equal, within 2 points",
+    "worse by up to 20 points",
+    "worse by more than 20 points",
+]
 widgets.predict(
     "06-learning-rate",
     "At the plain students' learning rate, the distilled ones will be, on average,",
@@ -650,29 +660,29 @@ widgets.predict(
 
 # %%
 keep = torch.arange(len(data.train) // 100)
-answers = soft_targets(ensemble, data.train, data, progress=False)
+stored = soft_targets(ensemble, data.train, data, progress=False)
 little = dataclasses.replace(data, train=data.train.subset(keep))
-little_answers = SoftTargets([View()], [answers.logits(View(), keep)], [None], little.train, answers.teacher)
+little_targets = SoftTargets([View()], [stored.logits(View(), keep)], [None], little.train, stored.teacher)
 
 # %% [markdown]
 # Train everything twice: at that learning rate, 0.1, and at a tenth of it.
 
 # %%
 grid = distil_grid(
-    (8.0,), (0.0, 1.0), range(10), data=little, teacher=little_answers, learning_rates=(0.01, 0.1), epochs=20,
+    (8.0,), (0.0, 1.0), range(10), data=little, teacher=little_targets, learning_rates=(0.01, 0.1), epochs=20,
     batch_size=50, validate=False, progress=False,
 )  # fmt: skip
 
 
 def accuracies(alpha, learning_rate):
-    """Validation accuracy of each seed, 0 to 1; guessing, 0.1, where the training diverged."""
+    """Return the validation accuracy of each seed, 0 to 1; guessing, 0.1, where the training diverged."""
     found = [row for row in grid.table if (row["alpha"], row["learning_rate"]) == (alpha, learning_rate)]
     return [0.1 if row["diverged"] else row["validation_accuracy"] for row in found]
 
 
 behind = 100 * (fmean(accuracies(0.0, 0.1)) - fmean(accuracies(1.0, 0.1)))
 claim(
-    "At the higher learning rate the distilled students break down, and the plain ones do well",
+    "At the higher learning rate the distilled students fail, while the plain ones do well",
     behind > 20 and fmean(accuracies(0.0, 0.1)) > 0.75,
     points_behind=at_least(behind, 20),
 )
@@ -687,10 +697,10 @@ widgets.reveal("06-learning-rate", outcomes[sum(behind > bound for bound in (-2,
 # %%
 at_lower_rate = evaluation.paired_difference(accuracies(1.0, 0.01), accuracies(0.0, 0.01))
 claim(
-    "At the lower learning rate the same distilled students beat the plain ones",
+    "At the lower learning rate the distilled students are better than the plain ones",
     at_lower_rate.low > 0,
     seeds=at_lower_rate.n,
-    lead_in_points=at_least(100 * at_lower_rate.mean, 0.1),
+    gain_in_points=at_least(100 * at_lower_rate.mean, 0.1),
 )
 
 # %% [markdown]
@@ -716,18 +726,22 @@ widgets.quiz(
     "06",
     [
         widgets.Question(
-            "Two students' Wilson intervals overlap on the same test pictures. What follows?",
+            "Two students' Wilson intervals overlap on the same test images. What follows?",
             options=[
                 widgets.Option(
                     "Nothing about which is better",
                     True,
-                    "The pictures are shared; only those on which the two part can tell. Use a paired test.",
+                    "Both saw the same images, and only those on which they disagree matter. Use a paired test.",
                 ),
-                widgets.Option("They are equally good", False, "Overlap is no proof of equality."),
+                widgets.Option(
+                    "They are equally good",
+                    False,
+                    "Overlapping intervals don't prove that two values are equal.",
+                ),
                 widgets.Option(
                     "More seeds are needed to compare these two networks",
                     False,
-                    "Seeds tell about methods. These two networks can be compared by McNemar's test.",
+                    "Several seeds are for comparing methods. Compare these two networks by McNemar's test.",
                 ),
             ],
         ),
@@ -737,16 +751,18 @@ widgets.quiz(
                 widgets.Option(
                     "Neither",
                     True,
-                    "One speaks of two networks with few pictures to part them, the other of the method.",
+                    "The test is about two networks that disagree on few images, the interval is about the method.",
                 ),
-                widgets.Option("The test", False, "It rightly says that this pair alone would not convince."),
+                widgets.Option("The test", False, "It rightly says that this pair alone is no evidence."),
                 widgets.Option(
-                    "The interval", False, "Five differences that agree can be clear where one isn't."
+                    "The interval",
+                    False,
+                    "Five differences of the same sign can be clear even if a single one isn't.",
                 ),
             ],
         ),
         widgets.Question(
-            "Plain 0.90, teacher 0.901, five seeds that spread over a point. The gap recovered is 3. Report it?",
+            "Plain 0.90, teacher 0.901, and five seeds that differ by up to a point. The gap recovered is 3. Report it?",
             options=[
                 widgets.Option(
                     "No", True, "The gap is smaller than the noise, so a share of it means nothing."
@@ -754,26 +770,30 @@ widgets.quiz(
                 widgets.Option(
                     "Yes, the student passed its teacher",
                     False,
-                    "Perhaps it did, but a division by nearly nothing can't show that.",
+                    "Perhaps it did, but a division by nearly 0 can't show that.",
                 ),
-                widgets.Option("Yes, cut to 1", False, "Hiding what is odd makes it no sounder."),
+                widgets.Option(
+                    "Yes, cut to 1", False, "A number that means nothing still means nothing after cutting."
+                ),
             ],
         ),
         widgets.Question(
-            "A distilled student gained accuracy and its calibration error doubled. What do you do?",
+            "A distilled student is more accurate, but its calibration error is twice as large. What do you do?",
             options=[
                 widgets.Option(
                     "Report both, and try one temperature chosen on validation",
                     True,
-                    "It changes no answer and often mends the confidence.",
+                    "It changes no predicted class, and often fixes the confidence.",
                 ),
                 widgets.Option(
-                    "Report accuracy, it is what counts", False, "Whoever uses the confidence is misled."
-                ),
-                widgets.Option(
-                    "Choose the temperature on the test pictures",
+                    "Report accuracy, it is what counts",
                     False,
-                    "Then those pictures have had a part in training, and judge no more.",
+                    "That would mislead everyone who uses the confidence.",
+                ),
+                widgets.Option(
+                    "Choose the temperature on the test images",
+                    False,
+                    "Then these images had a part in the choice, and can no longer be used to evaluate it.",
                 ),
             ],
         ),

@@ -72,7 +72,7 @@ def _right_of_any_class(prediction: Tensor, truth: Tensor, label: int) -> float:
     return _over((prediction == truth)[counts], either)
 
 
-def _picture_by_picture(prediction: Tensor, truth: Tensor, label: int) -> float:
+def _image_by_image(prediction: Tensor, truth: Tensor, label: int) -> float:
     each = torch.tensor([class_iou(p, t, label) for p, t in zip(prediction, truth, strict=True)])
     return each.double().nanmean().item()
 
@@ -226,8 +226,8 @@ CLASS_IOU = Exercise(
             hint="// drops everything after the decimal point. Use / to divide.",
         ),
         Mistake(
-            "mean over the pictures",
-            example=_picture_by_picture,
+            "mean over the images",
+            example=_image_by_image,
             hint="count pixels over all images together, and divide once.",
         ),
         Mistake(
@@ -570,15 +570,15 @@ def _with_labels(z: Tensor, v: Tensor, masks: Tensor, t: float) -> Tensor:
     return pixel_term(z, v, masks, t) + F.cross_entropy(z, masks, ignore_index=IGNORE)
 
 
-def _each_picture(kl: Tensor, counts: Tensor) -> Tensor:
+def _each_image(kl: Tensor, counts: Tensor) -> Tensor:
     return torch.stack([one[some].mean() for one, some in zip(kl, counts, strict=True)]).mean()
 
 
 def _scenes(
-    seed: int, pictures: int, classes: int, height: int, width: int, ignored: float
+    seed: int, images: int, classes: int, height: int, width: int, ignored: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Make logits of student and teacher, and masks int64 with a share of ignored pixels."""
-    shape = (pictures, classes, height, width)
+    shape = (images, classes, height, width)
     masks = numbers(seed + 1, *shape).argmax(1)
     left_out = numbers(seed + 2, *masks.shape, spread=1.0).sigmoid() > 1 - ignored
     return numbers(seed, *shape), numbers(seed + 3, *shape), masks.masked_fill(left_out, IGNORE)
@@ -638,13 +638,13 @@ PIXEL_TERM = Exercise(
             hint="softening already makes the gradients smaller. The factor must undo that.",
         ),
         Mistake(
-            "divided by the pictures alone",
+            "divided by the images alone",
             example=_term(mean=lambda kl, counts: kl[counts].sum() / len(kl)),
             hint="divided by B, the loss grows with the size of the images. Here each pixel counts like an image of "
             "its own.",
         ),
         Mistake(
-            "divided by the pictures alone, ignored pixels inside",
+            "divided by the images alone, ignored pixels inside",
             example=_term(mean=lambda kl, counts: kl.sum() / len(kl)),
             hint='kl_div\'s "batchmean" divides by B alone, and ignores masks: use reduction="none".',
         ),
@@ -710,8 +710,8 @@ PIXEL_TERM = Exercise(
             hint="background is a class like the others; only pixels whose mask is IGNORE are left out.",
         ),
         Mistake(
-            "mean of the pictures' means",
-            example=_term(mean=_each_picture),
+            "mean of the images' means",
+            example=_term(mean=_each_image),
             hint="pixels of all images count the same: an image with few such pixels must have less weight.",
         ),
         Mistake(
@@ -732,7 +732,7 @@ PIXEL_TERM = Exercise(
             "dimension is that?",
         ),
         Mistake(
-            "softmax along the pictures",
+            "softmax along the images",
             example=_term(lambda z, v, t: _kl(z, v, t, 0)),
             hint="logits are [B, C, H, W], and each pixel's probabilities must sum to 1 over the classes. Which "
             "dimension is that?",

@@ -62,8 +62,8 @@ from kdcourse.training import fit
 data = garment_scenes(scenes=(2000, 500, 500))
 show(
     figures.scene_examples(data.train.images[:8], data.train.masks[:8], data.classes, columns=8),
-    "eight training scenes and, below each, its mask laid over it. Garments hide parts of one another, and shapes "
-    "lie about that are no garments.",
+    "eight training scenes and, below each, its mask laid over it. Garments partly cover one another, and there "
+    "are shapes that are not garments.",
     photographs=True,
 )
 print(
@@ -85,22 +85,22 @@ print(f"{len(data.classes)} classes: {', '.join(data.classes)}")
 
 # %%
 widgets.predict(
-    "07-lazy",
-    "Pixel accuracy of calling everything background:",
+    "07-background",
+    "Pixel accuracy of predicting background everywhere:",
     number=(0, 100, 1),
     unit="%",
 )
 
 # %%
 truth = data.test.masks
-lazy = torch.zeros_like(truth)
-lazy_accuracy = evaluation.pixel_accuracy(lazy, truth)
+background_only = torch.zeros_like(truth)
+background_accuracy = evaluation.pixel_accuracy(background_only, truth)
 claim(
-    "Calling everything background is right for most pixels",
-    lazy_accuracy > 0.5,
-    pixel_accuracy=f"{100 * lazy_accuracy:.0f} %",
+    "Predicting background everywhere is right for most pixels",
+    background_accuracy > 0.5,
+    pixel_accuracy=f"{100 * background_accuracy:.0f} %",
 )
-widgets.reveal("07-lazy", round(100 * lazy_accuracy), unit="%")
+widgets.reveal("07-background", round(100 * background_accuracy), unit="%")
 
 # %% [markdown]
 # **Intersection over union** (IoU, also the Jaccard index) gives such a mask a low score. The PASCAL VOC challenge
@@ -169,11 +169,11 @@ from kdcourse.course.segmentation.exercises import iou_over_classes
 check("iou_over_classes", iou_over_classes)
 
 # %%
-lazy_iou = evaluation.iou_per_class(lazy, truth, len(data.classes))
+background_iou = evaluation.iou_per_class(background_only, truth, len(data.classes))
 claim(
-    "Mean IoU doesn't fall for the lazy mask: every garment scores 0",
-    lazy_iou.mean() < 0.1 and not lazy_iou[1:].any(),
-    mean_iou=at_most(lazy_iou.mean().item(), 0.1),
+    "Mean IoU gives the background mask a low score: every garment scores 0",
+    background_iou.mean() < 0.1 and not background_iou[1:].any(),
+    mean_iou=at_most(background_iou.mean().item(), 0.1),
 )
 
 # %% [markdown]
@@ -203,13 +203,13 @@ some = data.test.subset(torch.arange(200))
 
 
 def iou_of(model):
-    """Mean IoU on 200 test scenes."""
+    """Return the mean IoU on 200 test scenes."""
     return evaluation.mean_iou(evaluation.predict_masks(model, some, data), some.masks, len(data.classes))
 
 
 alone, together = [iou_of(model) for model in ensemble.members], iou_of(ensemble)
 claim(
-    "Together the teachers are better than they are on average, but hardly better than the best of them",
+    "The ensemble is better than its members on average, but hardly better than the best of them",
     together > sum(alone) / len(alone) + 0.02 and together < max(alone) + 0.02,
     mean_iou_of_the_ensemble=between(together, 0.5, 0.6),
 )
@@ -262,7 +262,7 @@ masks = data.train.masks[:4].long()
 large = pixelwise_loss(z, v, masks, temperature=2.0, alpha=1.0)
 small = pixelwise_loss(z[..., :32, :32], v[..., :32, :32], masks[..., :32, :32], temperature=2.0, alpha=1.0)
 claim(
-    "A quarter of the pixels, the same loss to within 5 %",
+    "With a quarter of the pixels, the loss is the same to within 5 %",
     abs(large.item() - small.item()) < 0.05 * large.item(),
 )
 
@@ -336,9 +336,9 @@ distilled_history = distil(distilled, targets, data, **teaching, seed=0, progres
 histories = {"plain": plain_history, "distilled": distilled_history}
 show(
     figures.segmentation_curves(histories),
-    "loss and mean IoU over ten epochs, training dashed and validation solid. All training lines go on improving to "
-    "the end; in validation, loss and IoU level off. The distilled student's training loss is far the highest: it "
-    "holds the channel-wise term too, and can't be compared with the others.",
+    "loss and mean IoU over ten epochs, training dashed and validation solid. All training lines improve until the "
+    "end; in validation, loss and IoU level off. The distilled student's training loss is by far the highest: it "
+    "includes the channel-wise term, and can't be compared with the others.",
 )
 ahead = 100 * (distilled_history.last.validation_iou - plain_history.last.validation_iou)
 widgets.reveal("07-gain", outcomes[0 if ahead < 0 else 1 if ahead < 2 else 2])
@@ -351,7 +351,7 @@ widgets.reveal("07-gain", outcomes[0 if ahead < 0 else 1 if ahead < 2 else 2])
 for name, history in histories.items():
     best = max(history.column("validation_iou"))
     claim(
-        f"The {name} student's validation IoU ends at its best, or close to it, and training IoU has run ahead",
+        f"The {name} student's validation IoU ends at or near its best, and its training IoU is higher",
         history.last.train_iou > best,
         points_below_its_best=at_most(100 * (best - history.last.validation_iou), 1),
         points_ahead=at_least(100 * (history.last.train_iou - best), 2),
@@ -369,13 +369,13 @@ ends = {kind: [run["history"]["epochs"][-1] for run in runs[kind]] for kind in r
 
 
 def differences(score):
-    """Of the five pairs at their last epoch: distilled minus plain."""
+    """Return distilled minus plain for the five pairs, at their last epoch."""
     pairs = zip(ends["distilled"], ends["plain"], strict=True)
     return [one[score] - other[score] for one, other in pairs]
 
 
 claim(
-    "Each distilled student ends with the higher validation IoU, and with the higher validation loss too",
+    "In each pair the distilled student ends with the higher validation IoU, but also with the higher loss",
     min(differences("validation_iou")) > 0 and min(differences("validation_loss")) > 0,
     pairs=len(runs["plain"]),
     points_of_IoU_ahead=at_least(100 * min(differences("validation_iou")), 1),
@@ -383,8 +383,8 @@ claim(
 )
 
 # %% [markdown]
-# The masks are better, but the loss is worse? The loss also depends on how sure a student is. Remember this question
-# until the section on precision and recall.
+# The masks are better, but the loss is worse? The loss also depends on how confident a student is. Remember this
+# question until the section on precision and recall.
 
 # %% [markdown]
 # ## Which objective?
@@ -393,9 +393,9 @@ claim(
 # Here are all trials of `kdcourse students search --task segmentation`, on validation scenes, one seed each:
 
 # %%
-tries = json.loads((task_of(data).students / "search.json").read_text())["rows"]
+trials = json.loads((task_of(data).students / "search.json").read_text())["rows"]
 print("T   alpha  channel-wise  flips  learning rate  optimizer  validation IoU")
-for row in tries:
+for row in trials:
     how = row["recipe"]
     print(
         f"{how['temperature']:g}   {how['alpha']:<5g}  {how.get('channelwise', 0):<12g}  "
@@ -406,26 +406,26 @@ for row in tries:
 
 # %%
 def validation_iou(**wanted):
-    """Validation IoU of the tries whose settings are these."""
+    """Return the validation IoU of the trials with these settings."""
     return [
-        row["validation_iou"] for row in tries if all(row["recipe"].get(k) == v for k, v in wanted.items())
+        row["validation_iou"] for row in trials if all(row["recipe"].get(k) == v for k, v in wanted.items())
     ]
 
 
 muon = {"optimizer": "muon", "learning_rate": 0.05, "augmentation": None}
 best_plain = max(validation_iou(alpha=0.0, channelwise=None, **muon))
 claim(
-    "Pixel by pixel at T = 4, distillation did harm",
+    "The pixel-wise term at T = 4 made the student worse",
     max(validation_iou(alpha=0.9, temperature=4.0, channelwise=None, **muon)) < best_plain - 0.01,
 )
 claim(
-    "The channel-wise term alone helped",
+    "The channel-wise term alone made the student better",
     min(validation_iou(alpha=0.0, temperature=4.0, **muon)) > best_plain + 0.005,
 )
 
 # %% [markdown]
-# At alpha = 0 and channel-wise 0 the student is plain, so T has no effect. Pixel by pixel at T = 1, distillation made
-# no difference that one seed could show. At T = 4 it harmed. You saw the same in {{lesson distil}}, with a likely
+# At alpha = 0 and channel-wise 0 the student is plain, so T has no effect. The pixel-wise term at T = 1 made no
+# difference that one seed could show. At T = 4 it harmed. You saw the same in {{lesson distil}}, with a likely
 # reason: a small student has no capacity left for the teacher's fine distinctions.
 #
 # Scenes mirrored left to right (the column "flips") made little difference, and the teachers had to run on every scene
@@ -446,9 +446,9 @@ claim(
 
 # %%
 ten = slice(0, 10)
-asked = {"ensemble": ensemble, "plain": plain, "distilled": distilled}
+compared = {"ensemble": ensemble, "plain": plain, "distilled": distilled}
 scores, predicted = {}, {}
-for name, model in asked.items():
+for name, model in compared.items():
     scores[name], predicted[name] = evaluation.evaluate_with_masks(model, data.test, data)
 show(
     figures.predicted_masks(
@@ -457,9 +457,9 @@ show(
         {name: masks[ten] for name, masks in predicted.items()},
         data.classes,
     ),
-    "ten test pictures, their true masks and three predicted ones, with the mean IoU of each. The ensemble keeps to "
-    "the borders and names most garments right. The students mark most garments, patch several classes into one, and "
-    "leave some out; their borders are rougher.",
+    "ten test images, their true masks and three predicted ones, with the mean IoU of each. The ensemble's masks "
+    "follow the borders, and most of its classes are right. The students find most garments, often give several "
+    "classes to one, and miss some; their borders are rougher.",
     photographs=True,
 )
 
@@ -467,14 +467,14 @@ show(
 # Even the students find **where** a garment is. **Which** garment it is, is harder.
 
 # %%
-named = {name: (masks > 0) == (truth > 0) for name, masks in predicted.items()}
-garment_or_not = {name: right.double().mean().item() for name, right in named.items()}
+garment_right = {name: (masks > 0) == (truth > 0) for name, masks in predicted.items()}
+garment_or_not = {name: right.double().mean().item() for name, right in garment_right.items()}
 which = {name: (masks == truth)[truth > 0].double().mean().item() for name, masks in predicted.items()}
 claim(
-    "The distilled student knows garment from ground far better than one garment from another",
+    "The distilled student separates garments from background far better than one garment from another",
     garment_or_not["distilled"] > 0.88 and which["distilled"] < 0.5,
-    pixels_with_garment_or_ground_right=at_least(garment_or_not["distilled"], 0.88),
-    pixels_of_garments_with_the_garment_right=at_most(which["distilled"], 0.5),
+    pixels_right_as_garment_or_background=at_least(garment_or_not["distilled"], 0.88),
+    garment_pixels_with_the_right_class=at_most(which["distilled"], 0.5),
 )
 
 # %% [markdown]
@@ -514,39 +514,42 @@ from kdcourse.course.segmentation.exercises import precision_recall_at
 check("precision_recall_at", precision_recall_at)
 
 # %% [markdown]
-# Here are the curves of all three models, with all classes **pooled**: each pixel gives one yes-or-no question per
-# class, and all answers are pooled. Faint lines join points of equal F1, the harmonic mean of precision and recall.
+# Here are the curves of all three models, with all classes **pooled**: each pixel gives one yes-or-no decision per
+# class, and all of them are counted together. Faint lines join points of equal F1, the harmonic mean of precision and
+# recall.
 #
 # **Predict:** the distilled student has the better masks. Is its curve better too?
 
 # %%
 curve_outcomes = ["clearly better", "about the same", "clearly worse"]
 widgets.predict(
-    "07-curve", "The distilled student's average precision, beside the plain one's:", choices=curve_outcomes
+    "07-curve",
+    "The distilled student's average precision, compared with the plain one's:",
+    choices=curve_outcomes,
 )
 
 # %%
 show(
     figures.precision_recall_curves({name: found.precision_recall.micro for name, found in scores.items()}),
     "precision against recall for the ensemble, the plain and the distilled student. The ensemble's curve lies "
-    "highest; those of the students lie almost on one another, well below it.",
+    "highest; those of the students nearly coincide, well below it.",
 )
 precision = {name: found.average_precision for name, found in scores.items()}
 claim(
-    "The ensemble's average precision is far the highest",
+    "The ensemble's average precision is by far the highest",
     precision["ensemble"] > 0.05 + max(precision["plain"], precision["distilled"]),
 )
 apart = precision["distilled"] - precision["plain"]
 widgets.reveal("07-curve", curve_outcomes[0 if apart > 0.01 else 1 if apart > -0.01 else 2])
 
 # %% [markdown]
-# Is that all? Remember the lazy mask: most of the pooled pixels are background. So take the average precision class by
-# class, and the mean over the classes:
+# Is that all? Remember the background mask: most of the pooled pixels are background. So take the average precision
+# class by class, and the mean over the classes:
 
 # %%
 by_class = {name: found.precision_recall.mean_average_precision for name, found in scores.items()}
 claim(
-    "Pooling flattered them all, as pixel accuracy does",
+    "Pooled, the average precision of every model is higher than class by class",
     min(precision[name] - by_class[name] for name in by_class) > 0,
     points_that_pooling_added=at_least(100 * min(precision[name] - by_class[name] for name in by_class), 10),
 )
@@ -558,7 +561,7 @@ claim(
 
 # %%
 def mean_average_precision(kind, seed):
-    """Of one of the students that came with the course, over classes."""
+    """Return the mean over classes of the average precision of one student that came with the course."""
     student, _ = recorded.load(task_of(data).students, f"{kind}_seed{seed}", data)
     found, _ = evaluation.evaluate_with_masks(student, data.test, data)
     return found.precision_recall.mean_average_precision
@@ -567,7 +570,7 @@ def mean_average_precision(kind, seed):
 over_seeds = {kind: [mean_average_precision(kind, run["seed"]) for run in runs[kind]] for kind in runs}
 gain = evaluation.paired_difference(over_seeds["distilled"], over_seeds["plain"])
 claim(
-    "Class by class, the distilled students' average precision is the higher one, as their IoU is",
+    "Class by class, the distilled students have the higher average precision, as they have the higher IoU",
     gain.low > 0,
     pairs=gain.n,
     points_ahead=between(100 * gain.mean, 2, 3.5),
@@ -590,7 +593,7 @@ claim(
 # %% [markdown]
 # This fits the higher loss. A likely reason: the channel-wise term is about **where** a class is strongest. Add one
 # number to a class's logits at all places, and its softmax over places stays the same. So this term, which has the
-# larger weight, ignores such shifts. Only the masks determine how sure the student should be.
+# larger weight, ignores such shifts. Only the masks determine how confident the student should be.
 
 # %% [markdown]
 # Choose a threshold yourself. Move the slider, and watch the mask, its IoU and the point on the curve. It starts with a
@@ -602,7 +605,7 @@ few = slice(0, 20)
 widgets.threshold_explorer(
     data.test.images[few],
     truth[few],
-    {name: evaluation.predict_logits(model, data.test.images[few], data) for name, model in asked.items()},
+    {name: evaluation.predict_logits(model, data.test.images[few], data) for name, model in compared.items()},
     data.classes,
 )
 
@@ -612,7 +615,7 @@ widgets.threshold_explorer(
 
 # %%
 def best_threshold(curve):
-    """The threshold at which the mask of one class has its highest IoU."""
+    """Return the threshold at which the mask of one class has its highest IoU."""
     precision, recall = curve.precision[:-1], curve.recall[:-1]
     iou = precision * recall / (precision + recall - precision * recall)
     return curve.thresholds[iou.nan_to_num().argmax()].item()
@@ -621,10 +624,10 @@ def best_threshold(curve):
 garments = scores["distilled"].precision_recall.per_class[1:]
 early = sum(best_threshold(curve) < 0.5 for curve in garments)
 claim(
-    "For most garments the distilled student's masks are best at a threshold below a half",
+    "For most garments the distilled student's masks are best at a threshold below 0.5",
     early > len(garments) / 2,
     garments=len(garments),
-    of_these_below_a_half=at_least(early, 7),
+    of_these_below_one_half=at_least(early, 7),
 )
 
 # %% [markdown]
@@ -644,7 +647,7 @@ show(
 shirt, sandal = data.classes.index("Shirt"), data.classes.index("Sandal")
 below = [100 * (found.mean_iou - found.iou_per_class[shirt].item()) for found in scores.values()]
 claim(
-    "All three do far worse on a shirt than on the mean of the classes",
+    "All three have a far lower IoU for shirts than on average over the classes",
     min(below) > 0,
     points_below_the_mean=at_least(min(below), 8),
 )
@@ -660,7 +663,7 @@ taken = {
     for name, pixels in students.items()
 }
 claim(
-    "Where a student takes a shirt for another garment, it is mostly a T-shirt, a pullover or a coat",
+    "When a student mistakes a shirt for another garment, it is mostly for a T-shirt, a pullover or a coat",
     min(taken.values()) > 0.5,
 )
 
@@ -673,7 +676,7 @@ lost = {name: pixels[sandal].clone() for name, pixels in students.items()}
 for pixels in lost.values():
     pixels[sandal] = 0  # what is left is wrong
 claim(
-    "What the students miss of a sandal, they most often call background",
+    "The students mostly classify the missed pixels of a sandal as background",
     all(pixels.argmax() == 0 for pixels in lost.values()),
 )
 
@@ -686,7 +689,7 @@ claim(
 # %%
 drops = [100 * (found.mean_iou - found.boundary_iou) for found in scores.values()]
 claim(
-    "Near borders, all of them are worse than over whole masks",
+    "Near borders, all of them have a lower IoU than over whole masks",
     min(drops) > 0,
     points_lost=at_least(min(drops), 5),
 )
@@ -715,7 +718,7 @@ claim(
 # %%
 gap = evaluation.gap_recovered(iou["plain"], iou["distilled"], record["models"]["ensemble"]["mean"]["iou"])
 claim(
-    "Distillation recovered a small share of the gap to the ensemble, and the interval keeps it above 0",
+    "Distillation recovered a small share of the gap to the ensemble, and its interval is above 0",
     gap.reported and gap.low > 0 and gap.value < 0.15,
     gap_recovered=f"{gap.value:.2f} ({gap.low:.2f} to {gap.high:.2f})",
 )
@@ -752,25 +755,27 @@ widgets.quiz(
     "07",
     [
         widgets.Question(
-            "A class occurs neither in the true masks nor in the predicted ones. What is its part in the mean IoU?",
+            "A class occurs neither in the true masks nor in the predicted ones. How does it count in the mean IoU?",
             options=[
                 widgets.Option("None: it is left out", True, "It says nothing about the model."),
                 widgets.Option("It counts as 0", False, "A perfect prediction would then score below 1."),
                 widgets.Option(
-                    "It counts as 1", False, "Then a model would be rewarded for classes that never come up."
+                    "It counts as 1", False, "Then a model would be rewarded for classes that never occur."
                 ),
             ],
         ),
         widgets.Question(
-            "The distillation term is summed over pixels and divided by the number of pictures. What goes wrong?",
+            "The distillation term is summed over pixels and divided by the number of images. What goes wrong?",
             options=[
                 widgets.Option(
-                    "Its scale grows with the size of the pictures",
+                    "Its scale grows with the size of the images",
                     True,
-                    "On pictures twice as wide and high it would be four times as large, and drown the labels' term.",
+                    "On images twice as wide and high it would be four times as large, and outweigh the labels' term.",
                 ),
                 widgets.Option(
-                    "Nothing, a factor doesn't matter", False, "Against the labels' term it does."
+                    "Nothing, a factor doesn't matter",
+                    False,
+                    "It does: it changes the balance with the labels' term.",
                 ),
                 widgets.Option(
                     "The teacher's weights change",
@@ -783,15 +788,15 @@ widgets.quiz(
             "You raise the threshold for a class. What can happen to its recall?",
             options=[
                 widgets.Option(
-                    "It falls or stays", True, "Fewer pixels are called positive, so none more is found."
+                    "It falls or stays", True, "Fewer pixels are called positive, so no further one is found."
                 ),
                 widgets.Option(
-                    "It rises", False, "To find more pixels, the threshold would have to come down."
+                    "It rises", False, "To find more pixels, you would have to lower the threshold."
                 ),
                 widgets.Option(
                     "Anything",
                     False,
-                    "That is true of precision, which may go either way; recall can only fall.",
+                    "That is true of precision, which may rise or fall. Recall can't rise.",
                 ),
             ],
         ),
@@ -801,11 +806,13 @@ widgets.quiz(
                 widgets.Option(
                     "A common class got better, a rare one worse",
                     True,
-                    "Accuracy counts pixels, mean IoU counts classes alike.",
+                    "Accuracy counts pixels. In mean IoU every class has the same weight.",
                 ),
-                widgets.Option("It can't", False, "It can: they count differently. Remember the lazy mask."),
                 widgets.Option(
-                    "The borders got rougher", False, "That alone would make both of them fall a little."
+                    "It can't", False, "It can: they count differently. Remember the background mask."
+                ),
+                widgets.Option(
+                    "The borders got rougher", False, "That alone would lower both of them a little."
                 ),
             ],
         ),

@@ -163,7 +163,7 @@ ENTROPY_NATS = Exercise(
             hint="entropy is a sum over the classes; don't divide by their number.",
         ),
         Mistake(
-            "summed over the pictures",
+            "summed over the images",
             example=lambda p: torch.special.entr(p).sum(0),
             hint="one entropy per image: which axis of [images, classes] must disappear?",
         ),

@@ -48,7 +48,7 @@ from kdcourse.distillation import entropy, hinton_loss, soft_targets, softened
 from kdcourse.runs import recorded
 
 # %% [markdown]
-# ## Ask the teachers
+# ## The teachers' logits
 #
 # The ensemble made one prediction for every training image, and these logits came with the course. A row holds ten
 # numbers, one per class. This whole lesson is computed from them.
@@ -57,44 +57,44 @@ from kdcourse.runs import recorded
 data = fashion_mnist()
 ensemble = recorded.ensemble(data)
 targets = soft_targets(ensemble, data.train, data)
-# One view, the pictures as they are: nothing was shifted or mirrored.
+# One view, the original images: nothing was shifted or mirrored.
 teacher_logits = targets.logits(targets.views[0], torch.arange(len(data.train)))
 labels = data.train.labels
-print(f"logits of {teacher_logits.shape[0]:,} pictures, {teacher_logits.shape[1]} classes each")
+print(f"logits of {teacher_logits.shape[0]:,} images, {teacher_logits.shape[1]} classes each")
 
 # %% [markdown]
 # ## Three shirts
 #
-# Here are three training images with the same label. The ensemble calls each of them a shirt, too. They were chosen
-# because the ensemble gives a large probability to a *second* class: T-shirt for one, coat for another, dress for the
+# Here are three training images with the same label. The ensemble classifies each of them as a shirt, too. They were
+# chosen because the ensemble gives a large probability to a *second* class: T-shirt for one, coat for another, dress for the
 # third. The label is the same for all three. The soft targets are different. (*T = 1* above the bars means the ordinary
 # softmax. What T is follows below.)
 
 # %%
 probabilities = softened(teacher_logits, 1)  # the ordinary softmax
 shirt = data.classes.index("Shirt")
-called_shirt = (labels == shirt) & (teacher_logits.argmax(dim=1) == shirt)
+predicted_shirt = (labels == shirt) & (teacher_logits.argmax(dim=1) == shirt)
 lookalikes = [data.classes.index(name) for name in ("T-shirt/top", "Coat", "Dress")]
-chosen = torch.stack([(probabilities[:, other] * called_shirt).argmax() for other in lookalikes])
+chosen = torch.stack([(probabilities[:, other] * predicted_shirt).argmax() for other in lookalikes])
 show(
     figures.soft_target_gallery(
         data.train.images[chosen], teacher_logits[chosen], labels[chosen], data.classes, temperatures=(1,)
     ),
-    "three pictures labelled Shirt beside the ensemble's soft targets; the runner-up is T-shirt/top for the first, "
+    "three images labelled Shirt beside the ensemble's soft targets; the second class is T-shirt/top for the first, "
     "Coat for the second and Dress for the third.",
 )
 
 # %%
 second = teacher_logits[chosen].topk(2).indices[:, 1]
 claim(
-    "Three pictures with one label have three different second answers",
+    "Three images with the same label have three different second classes",
     len(set(second.tolist())) == 3,
-    second_answers=", ".join(data.classes[index] for index in second),
+    second_classes=", ".join(data.classes[index] for index in second),
 )
 
 # %% [markdown]
 # In a talk of 2014, Hinton, Vinyals and Dean called the information in the wrong classes' probabilities **dark
-# knowledge**. The network always had it, but its answer, one class, doesn't show it.
+# knowledge**. The network always had it, but its prediction, one class, doesn't show it.
 #
 # **Predict:** now take all training images labelled *Shirt* together. Which other class gets the largest share of the
 # ensemble's probability?
@@ -121,16 +121,16 @@ widgets.reveal("04-like-a-shirt", data.classes[nearest[shirt]])
 # resembles a trouser or a bag much.) A student gets this information in addition to the label.
 
 # %% [markdown]
-# ## Too sure to be useful
+# ## Too confident to be useful
 #
-# There is a problem. The teachers are good, and they are very sure on the images that they were trained on.
+# There is a problem. The teachers are good, and they are very confident on the images that they were trained on.
 #
 # **Predict:** for how many of a hundred training images does the ensemble give more than 99 % to a single class?
 
 # %%
 widgets.predict(
     "04-nearly-certain",
-    "Of a hundred training pictures, for how many does one class get more than 99 %?",
+    "Of a hundred training images, for how many does one class get more than 99 %?",
     number=(0, 100, 1),
     unit="of 100",
 )
@@ -138,9 +138,9 @@ widgets.predict(
 # %%
 nearly_certain = (probabilities.max(dim=1).values > 0.99).double().mean().item()
 claim(
-    "On most training pictures the ensemble's answer is hardly softer than the label",
+    "On most training images the ensemble's soft target is almost the label",
     nearly_certain > 0.5,
-    pictures_with_more_than_99_percent_on_one_class=at_least(100 * nearly_certain, 75, "%"),
+    images_with_more_than_99_percent_for_one_class=at_least(100 * nearly_certain, 75, "%"),
 )
 widgets.reveal("04-nearly-certain", 100 * nearly_certain, unit="of 100")
 
@@ -196,13 +196,13 @@ check("softened_probabilities", softened_probabilities)
 # %% [markdown]
 # ## Behind the decimal point
 #
-# Here are three images on which the ensemble is more than 99.9 % sure. At T = 1 their soft targets say no more than
-# their labels. At higher temperatures you can see which other classes each image resembles.
+# Here are three images for which the ensemble gives one class more than 99.9 %. At T = 1 their soft targets say no
+# more than their labels. At higher temperatures you can see which other classes each image resembles.
 
 # %%
-sure = probabilities.max(dim=1).values > 0.999
+certain = probabilities.max(dim=1).values > 0.999
 names = ("Sneaker", "Trouser", "Bag")
-examples = torch.stack([(sure & (labels == data.classes.index(name))).nonzero()[0, 0] for name in names])
+examples = torch.stack([(certain & (labels == data.classes.index(name))).nonzero()[0, 0] for name in names])
 show(
     figures.soft_target_gallery(
         data.train.images[examples],
@@ -211,16 +211,16 @@ show(
         data.classes,
         temperatures=(1, 4, 8),
     ),
-    "a sneaker, a trouser and a bag beside the ensemble's soft targets at temperature 1, where one class has all, "
-    "and at 4 and 8, where the others get a visible share.",
+    "a sneaker, a trouser and a bag beside the ensemble's soft targets at temperature 1, where one class has nearly "
+    "everything, and at 4 and 8, where the others get a visible share.",
 )
 
 # %%
 warm = softened(teacher_logits[examples], 4)
 claim(
-    "At temperature 4 the other classes share what they had to leave to one class at temperature 1",
+    "At temperature 4 the other classes together get a far larger share than at temperature 1",
     bool((warm.max(dim=1).values < 0.95).all()),
-    left_for_the_others_at_T_1=at_most(
+    others_together_at_T_1=at_most(
         100 * (1 - probabilities[examples].max(dim=1).values.min().item()), 0.1, "%"
     ),
     at_T_4=at_least(100 * (1 - warm.max(dim=1).values.max().item()), 5, "%"),
@@ -230,7 +230,7 @@ claim(
 # Some images have more to show than others. The sneaker clearly resembles the other shoes. For the trouser and the bag,
 # the other classes get nearly equal shares. Their soft targets say little more than their labels, at any temperature.
 #
-# ## Turn the knob yourself
+# ## Choose the temperature yourself
 #
 # Here are ten images that the teachers were *not* trained on: the first of each class in the validation split. You see
 # the predictions of all five teachers and of their ensemble. Drag T from one end to the other (or press Tab until the
@@ -294,21 +294,21 @@ nats = torch.stack([entropy(teacher_logits.double(), temperature) for temperatur
 show(
     figures.against_temperature(
         temperatures,
-        {"ensemble, mean over the training pictures": nats.mean(dim=1).tolist()},
+        {"ensemble, mean over the training images": nats.mean(dim=1).tolist()},
         quantity="entropy (nats)",
-        title="A higher temperature leaves more open",
-        level=("all classes alike: log 10", math.log(10)),
+        title="A higher temperature raises the entropy",
+        level=("all classes equally likely: log 10", math.log(10)),
     ),
-    "the mean entropy of the ensemble's soft targets climbs with temperature, from near 0 at T = 0.5 to near the "
+    "the mean entropy of the ensemble's soft targets rises with temperature, from near 0 at T = 0.5 to near the "
     "logarithm of 10 at T = 16.",
 )
 
 # %%
 share_of_most = nats.mean(dim=1) / math.log(10)
 claim(
-    "For every single picture, entropy rises with temperature",
+    "For every single image, entropy rises with temperature",
     bool((nats.diff(dim=0) > 0).all()),
-    pictures=len(labels),
+    images=len(labels),
     share_of_the_largest_possible_at_T_1=at_most(100 * share_of_most[1].item(), 5, "%"),
     at_T_4=between(100 * share_of_most[3].item(), 50, 65, "%"),
     at_T_16=at_least(100 * share_of_most[5].item(), 95, "%"),
@@ -321,7 +321,7 @@ claim(
 # A good temperature lies between the two ends. No formula says which one: you search for it in {{lesson distil}}.
 
 # %% [markdown]
-# ## What the student feels: the gradient
+# ## What changes the student: the gradient
 #
 # A student has logits $z$. It learns from the teacher's softened probabilities $p$, computed from logits $v$ at the
 # same $T$. The student's own probabilities are $q$. Its loss for one image is the cross-entropy $L = -\sum_k p_k \log
@@ -352,7 +352,7 @@ v = teacher_logits[few]
 z = student(data.normalise(data.train.images[few])).detach().requires_grad_()
 T = 4.0
 
-loss = -(softened(v, T) * torch.log_softmax(z / T, dim=1)).sum(dim=1)[0]  # of the first picture
+loss = -(softened(v, T) * torch.log_softmax(z / T, dim=1)).sum(dim=1)[0]  # of the first image
 (by_autograd,) = torch.autograd.grad(loss, z)
 by_hand = (softened(z, T) - softened(v, T)) / T
 claim(
@@ -448,7 +448,7 @@ with torch.no_grad():
 
 
 def with_t_squared(temperature: float) -> torch.Tensor:
-    """Gradient [B, C] of the distillation term as the course has it, with respect to the student's logits."""
+    """Return the gradient [B, C] of the course's distillation term with respect to the student's logits."""
     leaf = z.clone().requires_grad_()
     loss = hinton_loss(leaf, v, None, temperature=temperature, alpha=1)
     return torch.autograd.grad(loss, leaf)[0]
@@ -463,17 +463,17 @@ alike = [F.cosine_similarity(gradients[t].flatten(), limit.flatten(), dim=0).ite
 show(
     figures.against_temperature(
         temperatures,
-        {"distance, in lengths of the limit": apart, "cosine, 1 for the same direction": alike},
+        {"distance, relative to the norm of the limit": apart, "cosine, 1 for the same direction": alike},
         quantity="true gradient against its limit",
         title="At high temperature, logits are matched",
     ),
-    "the true gradient's direction comes ever closer to that of matched logits, and from T = 8 on its distance "
-    "from it about halves whenever the temperature doubles.",
+    "the true gradient's direction approaches that of matched logits, and from T = 8 on its distance from the limit "
+    "about halves whenever the temperature doubles.",
 )
 
 # %%
 claim(
-    "The higher the temperature, the more the student is told to match logits",
+    "The higher the temperature, the closer the gradient is to that of matching logits",
     all(low < high for low, high in itertools.pairwise(alike)),
     typical_size_of_the_teachers_logits=between(centred_v.std(dim=1).mean().item(), 4, 5),
     distance_at_T_4=at_least(apart[2], 0.5),
@@ -503,14 +503,14 @@ claim(
 choices = {"it stays about the same": 1, "about a half": 2, "about a quarter": 4, "about a sixteenth": 16}
 widgets.predict(
     "04-without-t-squared",
-    "Without the factor T squared, what becomes of the gradient when T goes from 16 to 32?",
+    "Without the factor T squared, how does the size of the gradient change from T = 16 to T = 32?",
     choices=list(choices),
 )
 
 
 # %%
 def without_t_squared(temperature: float) -> torch.Tensor:
-    """Gradient [B, C] of the cross-entropy with soft targets, by torch's own function."""
+    """Return the gradient [B, C] of the cross-entropy with soft targets, by torch's own function."""
     leaf = z.clone().requires_grad_()
     loss = F.cross_entropy(leaf / temperature, softened(v, temperature))
     return torch.autograd.grad(loss, leaf)[0]
@@ -535,7 +535,7 @@ show(
 
 # %%
 claim(
-    "Each doubling of a high temperature costs the gradient about a factor of four, unless T squared makes up for it",
+    "When a high temperature doubles, the gradient becomes about four times smaller, unless T squared compensates",
     max(kept) / min(kept) < 4,
     smaller_from_T_16_to_32_without_it=between(shrunk[4] / shrunk[5], 4, 5, "times"),
     largest_over_smallest_with_it=at_most(max(kept) / min(kept), 4),
@@ -549,7 +549,7 @@ widgets.reveal("04-without-t-squared", nearest_choice)
 
 # %%
 claim(
-    "T squared times the gradient without is the gradient with",
+    "T squared times the gradient without the factor is the gradient with it",
     all(
         torch.allclose(gradients[t], t**2 * without_t_squared(t), rtol=1e-3, atol=1e-6) for t in temperatures
     ),
@@ -575,7 +575,7 @@ for name, sizes in (("with T squared", kept), ("without", shrunk)):
         percent = 5 * round(20 * size / (size + of_labels))
         print(f"{name:>14}, T = {temperature:<2}: soft targets have about {percent:2} %")
 claim(
-    "Without T squared the labels drown the teacher at T = 16; with it, the two stay comparable",
+    "At T = 16 the labels outweigh the teacher without T squared; with it, the two are comparable",
     shrunk[at_16] < 0.02 * of_labels < 0.5 * of_labels < kept[at_16] < 4 * of_labels,
     soft_over_labels_without=at_most(shrunk[at_16] / of_labels, 0.02),
     soft_over_labels_with=between(kept[at_16] / of_labels, 1, 4),
@@ -597,7 +597,7 @@ widgets.quiz(
     "04",
     [
         widgets.Question(
-            "You raise the temperature. What happens to the teacher's answer, the class with the largest probability?",
+            "You raise the temperature. What happens to the teacher's prediction, the most probable class?",
             options=[
                 widgets.Option(
                     "It stays the same",
@@ -612,17 +612,17 @@ widgets.quiz(
                 widgets.Option(
                     "It becomes more accurate",
                     False,
-                    "The answer is the same class as before, right or wrong; only the certainty changes.",
+                    "The prediction is the same class as before, right or wrong. Only the confidence changes.",
                 ),
             ],
         ),
         widgets.Question(
-            "On a training picture the teacher's entropy at T = 1 is nearly 0. What can a student still learn there?",
+            "On a training image the teacher's entropy at T = 1 is nearly 0. What can a student still learn there?",
             options=[
                 widgets.Option(
-                    "Which other classes come close, once a higher T brings that out",
+                    "Which other classes the image resembles, as a higher T shows",
                     True,
-                    "The logits behind two nearly certain answers can differ a lot; a higher temperature shows how.",
+                    "Two nearly certain predictions can have very different logits. A higher temperature shows it.",
                 ),
                 widgets.Option(
                     "Nothing but the label",
@@ -632,7 +632,7 @@ widgets.quiz(
                 widgets.Option(
                     "That the teacher is right",
                     False,
-                    "Entropy says how open an answer is, not whether it is right.",
+                    "Entropy says how uncertain a prediction is, not whether it is right.",
                 ),
             ],
         ),
@@ -640,7 +640,7 @@ widgets.quiz(
             "Where do the two factors 1 / T in the gradient at high temperature come from?",
             options=[
                 widgets.Option(
-                    "From the chain rule, and from probabilities that draw together",
+                    "From the chain rule, and from probabilities that become more equal",
                     True,
                     "d(z / T) / dz is one; the difference q - p, about (z - v) / (C T), is the other.",
                 ),
@@ -668,7 +668,7 @@ widgets.quiz(
                 widgets.Option(
                     "The learning rate was too small",
                     False,
-                    "The label term had its full size; a larger rate would have made its steps too large.",
+                    "The label term had its full size. A larger rate would have made its steps too large.",
                 ),
                 widgets.Option(
                     "Nothing was wrong: T squared is a matter of taste",

@@ -90,10 +90,10 @@ COUNT_PARAMETERS = Exercise(
 def fraction_correct(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """Return the share of images, 0 to 1, whose largest logit is their label's. logits [N, C], labels [N]."""
     ### BEGIN SOLUTION
-    answers = logits.argmax(dim=1)
+    predictions = logits.argmax(dim=1)
     ### END SOLUTION
     ### BEGIN SOLUTION
-    right = answers == labels
+    right = predictions == labels
     ### END SOLUTION
     return right.double().mean().item()
 

@@ -58,7 +58,7 @@ from kdcourse.distillation import distil
 from kdcourse.runs import recorded
 
 # %% [markdown]
-# ## The pictures
+# ## The images
 #
 # Fashion-MNIST holds small grey images of ten kinds of clothing, in three splits. The training split is for training.
 # The validation split is for choosing settings. The test split is for the final evaluation, and no setting in this
@@ -68,7 +68,7 @@ from kdcourse.runs import recorded
 data = fashion_mnist()
 print(", ".join(data.classes))
 for name, split in (("training", data.train), ("validation", data.validation), ("test", data.test)):
-    print(f"{name}: {len(split):,} pictures of {data.image_shape[1]} by {data.image_shape[2]} pixels")
+    print(f"{name}: {len(split):,} images of {data.image_shape[1]} by {data.image_shape[2]} pixels")
 
 # %% [markdown]
 # ## The teachers
@@ -78,7 +78,7 @@ for name, split in (("training", data.train), ("validation", data.validation), (
 
 # %%
 ensemble = recorded.ensemble(data)
-print(f"{len(ensemble.members)} teachers that answer as one")
+print(f"{len(ensemble.members)} teachers with one joint output")
 
 # %% [markdown]
 # The teacher's output says more than the right class. In the figure, the single word below each image is its label.
@@ -89,18 +89,18 @@ print(f"{len(ensemble.members)} teachers that answer as one")
 # %%
 names = ("Trouser", "Shirt", "Ankle boot")
 first = [int((data.validation.labels == data.classes.index(name)).nonzero()[0]) for name in names]
-pictures, labels = data.validation.images[first], data.validation.labels[first]
-logits = evaluation.predict(ensemble, pictures, data)
+images, labels = data.validation.images[first], data.validation.labels[first]
+logits = evaluation.predict(ensemble, images, data)
 show(
-    figures.soft_target_gallery(pictures, logits, labels, data.classes, temperatures=(1, 4)),
+    figures.soft_target_gallery(images, logits, labels, data.classes, temperatures=(1, 4)),
     "a trouser, a shirt and an ankle boot, each beside the ensemble's probabilities at temperature 1 and at 4, "
-    "where more classes get a share.",
+    "where more classes have a visible probability.",
 )
 
 # %%
 cool, warm = (torch.softmax(logits / temperature, dim=1) for temperature in (1, 4))
 claim(
-    "At temperature 4 the ensemble's answers say more about the other classes than at temperature 1",
+    "At temperature 4 the ensemble gives the other classes more probability than at temperature 1",
     bool((warm.max(dim=1).values < cool.max(dim=1).values).all()),
     trouser_at_temperature_1=at_least(float(cool[0].max()), 0.99),
     trouser_at_temperature_4=between(float(warm[0].max()), 0.6, 0.75),
@@ -108,7 +108,7 @@ claim(
     ankle_boot_at_temperature_4=between(float(warm[2].max()), 0.5, 0.65),
 )
 claim(
-    "The ensemble finds this shirt as much a coat as a shirt",
+    "The two likeliest classes of this shirt are Shirt and Coat, both with a large probability",
     {data.classes[place] for place in cool[1].topk(2).indices.tolist()} == {"Shirt", "Coat"},
     shirt=at_least(float(cool[1, data.classes.index("Shirt")]), 0.4),
     coat=at_least(float(cool[1, data.classes.index("Coat")]), 0.4),
@@ -132,7 +132,7 @@ findings = doctor.checks()
 verdict = (
     "This machine is ready for the course."
     if doctor.exit_status(findings) == 0
-    else "Something needs mending first."
+    else "Something needs fixing first."
 )
 show_here("The doctor's report", f"{verdict}\n\n{doctor.report(findings)}")
 
@@ -197,13 +197,13 @@ print(f"the ensemble is {ensemble_size / student_size:.0f} times as large")
 # %%
 widgets.predict(
     "00-first-student",
-    "Of a hundred pictures that it has never seen, how many will the distilled student name correctly?",
+    "Of a hundred images that it has never seen, how many will the distilled student classify correctly?",
     number=(0, 100, 1),
-    unit="pictures",
+    unit="images",
 )
 
 # %% [markdown]
-# ### Exercise: the share of right answers (easy, 4 minutes)
+# ### Exercise: the share of right predictions (easy, 4 minutes)
 #
 # A network outputs ten numbers per image, its **logits**. The class with the largest logit is its prediction. Fill
 # the two gaps. The first gives the predictions, one class index for each of the N images. The second says for each
@@ -245,14 +245,14 @@ history = distil(student, ensemble, data, temperature=4, alpha=0.9, **settings)
 logits = evaluation.predict(student, data.validation, data)
 distilled = evaluation.accuracy(logits, data.validation.labels)
 claim(
-    "A student that saw every picture twice names most new ones correctly",
+    "A student that saw every image twice classifies most new images correctly",
     distilled > 0.8,
-    right_answers=at_least(100 * distilled, 80, "%"),
-    size_beside_the_ensemble=at_most(student_size / ensemble_size, 0.01),
+    accuracy=at_least(100 * distilled, 80, "%"),
+    size_relative_to_the_ensemble=at_most(student_size / ensemble_size, 0.01),
 )
 
 # %%
-widgets.reveal("00-first-student", round(100 * distilled), unit="pictures")
+widgets.reveal("00-first-student", round(100 * distilled), unit="images")
 
 # %% [markdown]
 # ## Did the teacher help?
@@ -302,7 +302,7 @@ show_here(
 # Your two accuracies are probably close together, and either may be higher. After such short training the difference
 # is small. Your numbers differ a little from those of another machine, and another seed would change them again. So
 # this one pair proves nothing yet. In {{lesson distil}} you train enough pairs to distinguish a gain from luck. In
-# {{lesson evaluate}} you learn to state how sure you are.
+# {{lesson evaluate}} you learn to state how certain such a result is.
 
 # %% [markdown]
 # ## Quiz
@@ -314,22 +314,22 @@ widgets.quiz(
     "00",
     [
         widgets.Question(
-            "What does a student learn from soft targets that labels don't tell?",
+            "What does a student learn from soft targets that labels don't contain?",
             options=[
                 widgets.Option(
-                    "Which classes a picture resembles, and how much",
+                    "Which classes an image resembles, and how much",
                     True,
-                    "A label names one class; the teacher's probabilities say how near the others are.",
+                    "A label is one class; the teacher's probabilities say how similar the others are.",
                 ),
                 widgets.Option(
-                    "Which pictures are in the test split",
+                    "Which images are in the test split",
                     False,
-                    "The teacher is asked about training pictures only.",
+                    "The soft targets are computed for training images only.",
                 ),
                 widgets.Option(
                     "The right class, which labels may lack",
                     False,
-                    "Every training picture here has its label. What is new is the rest of the distribution.",
+                    "Every training image here has its label. What is new are the probabilities of the other classes.",
                 ),
             ],
         ),
@@ -353,7 +353,7 @@ widgets.quiz(
                 widgets.Option(
                     "That it was ahead for this seed, on this machine",
                     True,
-                    "Another seed may turn it round. A claim needs several pairs and an interval.",
+                    "Another seed may reverse the result. A claim needs several pairs and an interval.",
                 ),
                 widgets.Option(
                     "That distillation helps", False, "One pair of students can't tell a gain from luck."
@@ -361,7 +361,7 @@ widgets.quiz(
                 widgets.Option(
                     "That the ensemble is always right",
                     False,
-                    "The comparison says nothing about that, and a teacher that errs teaches its errors too.",
+                    "The comparison says nothing about that, and a teacher also teaches its errors.",
                 ),
             ],
         ),

@@ -86,7 +86,7 @@ CROSS_ENTROPY_BY_HAND = Exercise(
             hint="a function that takes logits got probabilities, and applies softmax a second time.",
         ),
         Mistake(
-            "every label for every picture",
+            "every label for every image",
             example=lambda z, y: -z.log_softmax(1)[:, y].mean(),
             hint="log_p[:, labels] picks all the labels' columns from every row. How do you pick one entry per row?",
         ),
@@ -128,7 +128,7 @@ CROSS_ENTROPY_BY_HAND = Exercise(
             "without changing its softmax?",
         ),
         Mistake(
-            "largest logit not taken away",
+            "largest logit not subtracted",
             example=lambda z, y: -_pick(z - z.exp().sum(dim=1, keepdim=True).log(), y).mean(),
             hint="right for ordinary logits, but exp(10,000) is infinite. Subtract each row's maximum before exp.",
         ),
@@ -262,9 +262,9 @@ def validation_accuracy(model: torch.nn.Module, images: torch.Tensor, labels: to
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        answers = model(images).argmax(dim=1)
+        predictions = model(images).argmax(dim=1)
     model.train(was_training)
-    return (answers == labels).double().mean().item()
+    return (predictions == labels).double().mean().item()
     ### END SOLUTION
 
 
@@ -432,7 +432,7 @@ DIAGNOSE = Exercise(
             hint="a network that learns its training images by heart: is that over- or underfitting?",
         ),
         Mistake(
-            "underfitting asked first",
+            "underfitting tested first",
             example=_underfitting_first,
             hint="if both conditions hold, the answer is overfitting: its rule comes first.",
         ),
@@ -464,7 +464,7 @@ DIAGNOSE = Exercise(
             hint="the validation loss may stay above the training loss. Has it risen from its own minimum?",
         ),
         Mistake(
-            "training not looked at",
+            "training loss ignored",
             example=lambda t, v: _diagnosis(t, v, falling=lambda t, best: True),
             hint="if both losses rise, the network isn't learning by heart: its training diverges. What must the "
             "training loss have done since the best epoch?",

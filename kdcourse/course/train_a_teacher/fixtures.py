@@ -20,7 +20,7 @@ def validate(answer: Answer, mode: str, images: Tensor, labels: Tensor) -> dict[
     result = answer(model, images, labels)
     return {
         ANSWER: result,
-        "the mode in which it called the model": model.asked,
+        "the mode in which it called the model": model.modes_in_words,
         "gradients recorded": any(model.recorded),
         "the model's mode afterwards": "train" if model.training else "eval",
         "the model's BatchNorm statistics": statistics(model),

@@ -50,26 +50,27 @@ from kdcourse.runs import teachers
 data = fashion_mnist()
 
 
-def first_pictures(count):
-    """The data set with only the first `count` of its training pictures; validation and test stay whole."""
+def first_images(count):
+    """Return the data set with only the first `count` training images; validation and test stay whole."""
     return replace(data, train=data.train.subset(torch.arange(count)))
 
 
 # %% [markdown]
-# ## How wrong is an answer?
+# ## How wrong is a prediction?
 #
 # A network outputs logits, one number per class, and softmax turns them into probabilities. Training needs one number
 # that says how wrong these are. The **cross-entropy** uses only p, the probability of the label's class: the loss is
-# -log p. It is near 0 for a confident right answer, small for an unsure one, and large for a confident wrong one.
+# -log p. It is near 0 for a confident right prediction, small for an uncertain one, and large for a confident wrong
+# one.
 # (`log` is the natural logarithm throughout this course, and its unit is called the **nat**.)
 #
-# As a worked example, here are three answers to an image whose label is class 0.
+# As a worked example, here are three predictions for an image whose label is class 0.
 
 # %%
-answers = torch.tensor([[4.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.0, 4.0, 0.0]])
-for name, logits in zip(("sure and right", "unsure", "sure and wrong"), answers, strict=True):
+predictions = torch.tensor([[4.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.0, 4.0, 0.0]])
+for name, logits in zip(("right, confident", "uncertain", "wrong, confident"), predictions, strict=True):
     probability = logits.softmax(dim=0)[0].item()
-    print(f"{name:14}: p = {probability:.2f}, -log p = {-math.log(probability):.2f} nats")
+    print(f"{name:16}: p = {probability:.2f}, -log p = {-math.log(probability):.2f} nats")
 
 # %% [markdown]
 # **Predict:** a network that has not learned anything yet gives all ten classes about the same probability. What is
@@ -93,12 +94,12 @@ widgets.reveal("02-untrained", round(math.log(10), 2), unit="nats")
 # %%
 torch.manual_seed(0)
 untrained = models.build("mlp_25k")
-loss, right = training.evaluate_split(untrained, data.validation, data)
+loss, accuracy = training.evaluate_split(untrained, data.validation, data)
 claim(
-    "An untrained network loses about what guessing loses, the logarithm of the number of classes",
+    "An untrained network has about the loss of guessing, the logarithm of the number of classes",
     abs(loss - math.log(10)) < 0.5,
     its_loss_in_nats=between(loss, 2, 2.8),
-    pictures_named_correctly=at_most(100 * right, 30, "%"),
+    images_classified_correctly=at_most(100 * accuracy, 30, "%"),
 )
 
 # %% [markdown]
@@ -115,8 +116,8 @@ claim(
 
 # %%
 large = torch.tensor([1000.0, 0.0])
-print("exp as it is:            ", large.exp())
-print("after taking the largest:", (large - large.max()).exp())
+print("exp of the logits:            ", large.exp())
+print("after subtracting the maximum:", (large - large.max()).exp())
 
 # %% [markdown]
 # ### Exercise: cross-entropy by hand (medium, 8 minutes)
@@ -177,7 +178,7 @@ for step in range(1, 6):
 # %%
 widgets.predict(
     "02-momentum",
-    "With momentum 0.9 and always the same gradient, how many times as long does a step become in the end?",
+    "With momentum 0.9 and always the same gradient, how many times as long does a step become eventually?",
     number=(1, 30, 1),
     unit="times",
 )
@@ -239,7 +240,7 @@ for percent in (0, 10, 20, 60, 100):
 
 # %%
 def train_by_hand(model, data, *, epochs, learning_rate):
-    """Train `model` in place by stochastic gradient descent; the loss of every step."""
+    """Train `model` in place by stochastic gradient descent, and return the loss of every step."""
     batches = Batches(data.train, data, batch_size=100, seed=0)
     optimizer = training.make_optimizer("sgd", model, learning_rate=learning_rate, weight_decay=5e-4)
     losses, steps = [], epochs * batches.steps
@@ -262,7 +263,7 @@ def train_by_hand(model, data, *, epochs, learning_rate):
 # Now train a network of two small layers with it.
 
 # %%
-few = first_pictures(5000)
+few = first_images(5000)
 torch.manual_seed(0)
 by_hand = models.build("mlp_25k")
 losses = train_by_hand(by_hand, few, epochs=2, learning_rate=0.1)
@@ -298,7 +299,7 @@ claim(
 )
 
 # %% [markdown]
-# ## Asking about new pictures
+# ## Accuracy on new images
 #
 # A network may know its training images by heart. What counts is its accuracy on other images, so some were held
 # back, the **validation split**. Measuring it sounds harmless, but two things can go wrong.
@@ -311,23 +312,24 @@ claim(
 # %%
 shipped = teachers.load_teachers(teachers.shipped_folder(), data)  # the course's five: name, network, notes
 teacher = copy.deepcopy(shipped[0][1])
-pictures = data.normalise(data.validation.images[:64])
+images = data.normalise(data.validation.images[:64])
 
 
-def changed_by_asking(model):
+def tensors_changed_by_a_forward_pass(model):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with torch.no_grad():
-        model(pictures)
+        model(images)
     return sum(not torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
-asked_in_eval, asked_in_train = changed_by_asking(teacher.eval()), changed_by_asking(teacher.train())
+changed_in_eval = tensors_changed_by_a_forward_pass(teacher.eval())
+changed_in_train = tensors_changed_by_a_forward_pass(teacher.train())
 claim(
-    "Asking a network in train mode changes it, even without a training step; in eval mode it doesn't",
-    asked_in_eval == 0 < asked_in_train,
+    "A forward pass in train mode changes a network, even without a training step; in eval mode it doesn't",
+    changed_in_eval == 0 < changed_in_train,
     batchnorm_layers=sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in teacher.modules()),
-    tensors_changed_in_eval_mode=asked_in_eval,
-    tensors_changed_in_train_mode=asked_in_train,
+    tensors_changed_in_eval_mode=changed_in_eval,
+    tensors_changed_in_train_mode=changed_in_train,
 )
 
 # %% [markdown]
@@ -335,7 +337,7 @@ claim(
 # three have changed, in every layer.
 
 # %% [markdown]
-# ### Exercise: accuracy on held-out pictures (medium, 7 minutes)
+# ### Exercise: accuracy on held-out images (medium, 7 minutes)
 #
 # Write the whole function. Run the model in eval mode and without gradient. Return the share of images, 0 to 1, whose
 # largest logit is that of their label. Leave the model in the mode in which it came: a network that is still training
@@ -375,7 +377,7 @@ check("validation_accuracy", validation_accuracy)
 # %%
 widgets.predict(
     "02-small-teacher",
-    "Three epochs on 8,000 pictures: of a hundred new pictures, how many will the small teacher name correctly?",
+    "Three epochs on 8,000 images: of a hundred new images, how many will the small teacher classify correctly?",
     number=(0, 100, 1),
     unit="of 100",
 )
@@ -385,7 +387,7 @@ torch.manual_seed(0)
 small = models.build("teacher", stem=8, widths=(12, 32, 96))
 small_history = training.fit(
     small,
-    first_pictures(8000),
+    first_images(8000),
     epochs=3,
     batch_size=128,
     learning_rate=0.05,
@@ -396,10 +398,10 @@ small_history = training.fit(
     progress=False,
 )
 claim(
-    "Three epochs make a network that names most new pictures correctly",
+    "After three epochs the network classifies most new images correctly",
     small_history.last.validation_accuracy > 0.8,
     parameters=sum(weight.numel() for weight in small.parameters()),
-    right_answers=at_least(100 * small_history.last.validation_accuracy, 80, "%"),
+    accuracy=at_least(100 * small_history.last.validation_accuracy, 80, "%"),
 )
 
 # %%
@@ -413,9 +415,9 @@ widgets.reveal("02-small-teacher", round(100 * small_history.last.validation_acc
 
 # %%
 widgets.predict(
-    "02-few-pictures",
-    "500 pictures, fifteen epochs: the loss on the validation pictures ...",
-    choices=["falls all the way, too", "falls, then stays where it is", "falls, then rises"],
+    "02-few-images",
+    "500 images, fifteen epochs: the loss on the validation images ...",
+    choices=["falls until the end, too", "falls, then stays where it is", "falls, then rises"],
 )
 
 # %% [markdown]
@@ -426,44 +428,44 @@ widgets.predict(
 
 # %%
 runs = {
-    "500 pictures": (500, {"epochs": 15, "batch_size": 50, "learning_rate": 0.1}),
+    "500 images": (500, {"epochs": 15, "batch_size": 50, "learning_rate": 0.1}),
     "tiny steps": (500, {"epochs": 15, "batch_size": 50, "learning_rate": 0.00005}),
-    "20,000 pictures": (20_000, {"epochs": 6, "batch_size": 128, "learning_rate": 0.1}),
+    "20,000 images": (20_000, {"epochs": 6, "batch_size": 128, "learning_rate": 0.1}),
 }
 curves = {}
 for name, (count, choices) in runs.items():
     torch.manual_seed(0)
     network = models.build("mlp_200k")
     curves[name] = training.fit(
-        network, first_pictures(count), seed=0, weight_decay=0.0, progress=False, **choices
+        network, first_images(count), seed=0, weight_decay=0.0, progress=False, **choices
     )
 show(
     figures.training_curves({name: [history] for name, history in curves.items()}),
-    "loss and accuracy of three runs by epoch, training dashed, validation solid. On 500 pictures the training loss "
-    "falls to almost nothing while the validation loss turns and rises; with tiny steps both hardly move; on "
-    "20,000 pictures both fall and stay close.",
+    "loss and accuracy of three runs by epoch, training dashed, validation solid. On 500 images the training loss "
+    "falls to almost nothing while the validation loss falls, then rises; with tiny steps both hardly change; on "
+    "20,000 images both fall and stay close.",
 )
 
 # %%
-few_pictures = curves["500 pictures"]
-validation_loss = few_pictures.column("validation_loss")
+few_images = curves["500 images"]
+validation_loss = few_images.column("validation_loss")
 risen = validation_loss[-1] / min(validation_loss)
 claim(
-    "On few pictures the network learns them by heart while its loss on others turns and rises",
-    few_pictures.last.train_loss < 0.1 and risen > 1.1,
-    training_loss_in_the_end=at_most(few_pictures.last.train_loss, 0.1, "nats"),
+    "With few images the network learns them by heart, while its loss on other images rises again",
+    few_images.last.train_loss < 0.1 and risen > 1.1,
+    last_training_loss=at_most(few_images.last.train_loss, 0.1, "nats"),
     validation_loss_over_its_smallest=at_least(risen, 1.2, "times"),
 )
 tiny = curves["tiny steps"]
 claim(
-    "With tiny steps not even the training pictures are learned",
+    "With tiny steps the network doesn't even learn the training images",
     tiny.last.train_loss > 0.9 * tiny.epochs[0].train_loss,
     training_loss_over_the_first=at_least(tiny.last.train_loss / tiny.epochs[0].train_loss, 0.9, "times"),
 )
 
 # %%
 turned = "falls, then rises" if risen > 1.1 else "falls, then stays where it is"
-widgets.reveal("02-few-pictures", turned)
+widgets.reveal("02-few-images", turned)
 
 # %% [markdown]
 # The first run is **overfitting**, the second **underfitting**. Look at the accuracy of the overfitting run, too: it
@@ -473,7 +475,7 @@ widgets.reveal("02-few-pictures", turned)
 
 # %%
 best = validation_loss.index(min(validation_loss))
-accuracies = few_pictures.column("validation_accuracy")
+accuracies = few_images.column("validation_accuracy")
 claim(
     "While the validation loss rises, the accuracy hardly changes",
     abs(accuracies[-1] - accuracies[best]) < 0.05,
@@ -486,17 +488,17 @@ claim(
 # small, and a smaller network can't learn as much by heart. Soft targets help as well, as you will see.
 
 # %%
-many = curves["20,000 pictures"]
+many = curves["20,000 images"]
 gap = {
     name: history.last.validation_loss - history.last.train_loss
-    for name, history in (("few", few_pictures), ("many", many))
+    for name, history in (("few", few_images), ("many", many))
 }
 claim(
-    "With many more pictures, the same network does about as well on new ones as on its own",
-    gap["many"] < 0.3 < gap["few"] and many.last.validation_accuracy > few_pictures.last.validation_accuracy,
-    times_the_pictures=runs["20,000 pictures"][0] // runs["500 pictures"][0],
-    validation_less_training_loss_with_few=at_least(gap["few"], 0.8, "nats"),
-    with_many=at_most(gap["many"], 0.3, "nats"),
+    "With many more images, the same network does about as well on new ones as on its training images",
+    gap["many"] < 0.3 < gap["few"] and many.last.validation_accuracy > few_images.last.validation_accuracy,
+    times_as_many_images=runs["20,000 images"][0] // runs["500 images"][0],
+    validation_minus_training_loss_with_few_images=at_least(gap["few"], 0.8, "nats"),
+    with_many_images=at_most(gap["many"], 0.3, "nats"),
 )
 
 # %% [markdown]
@@ -511,7 +513,7 @@ claim(
 # 3. `"fits"` otherwise.
 #
 # When it passes, try it on the runs above, in a new cell. Does it agree with you about each run?
-# `diagnose(few_pictures.column("train_loss"), few_pictures.column("validation_loss"))`
+# `diagnose(few_images.column("train_loss"), few_images.column("validation_loss"))`
 #
 # <details><summary>Hint 1</summary>
 #
@@ -547,7 +549,7 @@ check("diagnose", diagnose)
 widgets.predict(
     "02-first-epoch",
     "After the first epoch of teacher 1, which accuracy was higher?",
-    choices=["the one on training pictures", "the one on validation pictures"],
+    choices=["the one on training images", "the one on validation images"],
 )
 
 # %%
@@ -557,7 +559,7 @@ others = [history for name, history in histories.items() if name != "teacher_1"]
 show(
     figures.training_curves({"teacher 1": [first], "teachers 2 to 5": others}),
     f"loss and accuracy of the five teachers by epoch. Teacher 1 ends after {len(first)} epochs at "
-    f"{100 * first.last.validation_accuracy:.1f} % of the validation pictures, the other four at "
+    f"{100 * first.last.validation_accuracy:.1f} % of the validation images, the other four at "
     f"{100 * sum(history.last.validation_accuracy for history in others) / len(others):.1f} % on average.",
 )
 
@@ -565,13 +567,13 @@ show(
 begin = first.epochs[0]
 higher = "training" if begin.train_accuracy > begin.validation_accuracy else "validation"
 claim(
-    "In its first epoch, teacher 1 did better on pictures that it had not learned from",
+    "In its first epoch, teacher 1 did better on images that it had not been trained on",
     begin.validation_accuracy > begin.train_accuracy,
     points_ahead=at_least(100 * (begin.validation_accuracy - begin.train_accuracy), 5),
 )
 
 # %%
-widgets.reveal("02-first-epoch", f"the one on {higher} pictures")
+widgets.reveal("02-first-epoch", f"the one on {higher} images")
 
 # %% [markdown]
 # Surprised? There are two reasons. The training accuracy is a mean over the whole epoch, and the network began it
@@ -584,9 +586,9 @@ risen = [
     history.last.validation_loss / min(history.column("validation_loss")) for history in histories.values()
 ]
 claim(
-    "None of the five teachers' validation losses ends ten percent above its smallest",
+    "No teacher's validation loss ends 10 % above its minimum or higher",
     max(risen) < 1.1,
-    largest_of_five_in_times_the_smallest_loss=at_most(max(risen), 1.1, "times"),
+    largest_ratio_of_last_to_smallest_loss=at_most(max(risen), 1.1, "times"),
 )
 
 # %% [markdown]
@@ -597,9 +599,9 @@ teacher = shipped[0][1]
 part = data.validation.subset(torch.arange(1000))
 found = evaluation.accuracy(evaluation.predict(teacher, part, data), part.labels)
 claim(
-    "The stored teacher answers as well as its stored curve says",
+    "The stored teacher has the accuracy that its stored curve shows",
     abs(found - first.last.validation_accuracy) < 0.025,
-    points_apart_on_a_thousand_pictures=at_most(100 * abs(found - first.last.validation_accuracy), 2.5),
+    points_apart_on_a_thousand_images=at_most(100 * abs(found - first.last.validation_accuracy), 2.5),
 )
 
 # %%
@@ -608,11 +610,9 @@ mistakes = {
     "teacher 1": 1 - first.last.validation_accuracy,
 }
 claim(
-    "The patience pays: the course's teacher makes far fewer mistakes than the small one of a moment ago",
+    "Longer training pays: the course's teacher makes far fewer mistakes than the small one above",
     mistakes["teacher 1"] < 0.8 * mistakes["small"],
-    mistakes_of_teacher_1_over_those_of_the_small_one=at_most(
-        mistakes["teacher 1"] / mistakes["small"], 0.8, "times"
-    ),
+    mistakes_relative_to_the_small_teacher=at_most(mistakes["teacher 1"] / mistakes["small"], 0.8, "times"),
 )
 
 # %% [markdown]
@@ -640,7 +640,7 @@ widgets.quiz(
                     "It is overfitting", False, "An overfitting network has a training loss close to zero."
                 ),
                 widgets.Option(
-                    "It has learned all there is to learn",
+                    "It has learned all that it can learn",
                     False,
                     "Then the loss would be well below that of guessing.",
                 ),
@@ -652,7 +652,7 @@ widgets.quiz(
                 widgets.Option(
                     "The gradients of all batches so far add up",
                     True,
-                    "backward adds to what is there, so every step would follow old batches as well as the new one.",
+                    "backward adds to the stored gradient, so every step would also follow old batches.",
                 ),
                 widgets.Option(
                     "Nothing: backward overwrites the old gradient", False, "It adds to it instead."
@@ -661,13 +661,13 @@ widgets.quiz(
             ],
         ),
         widgets.Question(
-            "Why is a network asked in eval mode?",
+            "Why is a network evaluated in eval mode?",
             options=[
                 widgets.Option(
-                    "Because in train mode its BatchNorm and dropout layers answer differently, and BatchNorm "
-                    "keeps what it saw",
+                    "Because in train mode BatchNorm and dropout layers compute something else, and BatchNorm "
+                    "updates its statistics",
                     True,
-                    "The answer would depend on the other pictures of the batch, and the network would change.",
+                    "The prediction would depend on the other images of the batch, and the network would change.",
                 ),
                 widgets.Option(
                     "Because eval mode switches the gradient off",
@@ -685,10 +685,10 @@ widgets.quiz(
             "The training loss falls and falls; the validation loss has been rising for ten epochs. What may help?",
             options=[
                 widgets.Option(
-                    "More pictures, or augmentation", True, "There is then less to learn by heart."
+                    "More images, or augmentation", True, "Then they are harder to learn by heart."
                 ),
                 widgets.Option("A larger network", False, "It could learn even more by heart."),
-                widgets.Option("More epochs", False, "The rise would go on."),
+                widgets.Option("More epochs", False, "The loss would continue to rise."),
             ],
         ),
         widgets.Question(
@@ -697,17 +697,17 @@ widgets.quiz(
                 widgets.Option(
                     "That of the last epoch",
                     True,
-                    "It was fixed beforehand, so luck had no vote in choosing it.",
+                    "It was fixed beforehand, so luck had no part in the choice.",
                 ),
                 widgets.Option(
                     "That of the best epoch",
                     False,
-                    "The best of many looks is partly the luckiest, and would not come out again.",
+                    "The best of many epochs is partly the luckiest, and another run would not reproduce it.",
                 ),
                 widgets.Option(
                     "The mean over all epochs",
                     False,
-                    "It would mix in the beginner that the network was at first.",
+                    "It would include the first epochs, when the network had learned little.",
                 ),
             ],
         ),

@@ -73,7 +73,7 @@ WEIGHT_MEGABYTES = Exercise(
             hint="// drops everything after the decimal point, and a small student has less than 1 MB.",
         ),
         Mistake(
-            "whole bytes a parameter",
+            "whole bytes per parameter",
             example=lambda n, bits: n * (bits // 8) / 1e6,
             hint="a parameter of 4 bits takes half a byte: two of them fit in one byte.",
         ),
@@ -128,7 +128,7 @@ CONV_MACS = Exercise(
             hint="one multiply-accumulate is a multiplication and an addition together, counted once.",
         ),
         Mistake(
-            "picture forgotten",
+            "image size forgotten",
             example=lambda i, o, k, h, w: i * o * k**2,
             hint="that is the number of weights. The window is used again at every pixel.",
         ),
@@ -158,12 +158,12 @@ CONV_MACS = Exercise(
             hint="this convolution has no bias, and adding one would need no multiplication.",
         ),
         Mistake(
-            "picture taken for a square",
+            "image taken for a square",
             example=lambda i, o, k, h, w: i * o * k**2 * h * h,
             hint="an image may be wider than it is high.",
         ),
         Mistake(
-            "window added to the picture",
+            "window added to the image",
             example=lambda i, o, k, h, w: i * o * (k**2 + h * w),
             hint="the whole window is used at every pixel. Is that a sum or a product?",
         ),

@@ -125,7 +125,7 @@ parameters = evaluation.cost(ensemble, data.image_shape, latency=False).paramete
 for bits in (32, 16, 8, 4):
     print(f"ensemble at {bits:2} bits: {parameters * bits / 8 / 1e6:5.2f} MB")
 claim(
-    "Even with 4 bits a weight the ensemble is far larger than the student with 32",
+    "Even with 4 bits per weight the ensemble is far larger than the student with 32",
     parameters * 4 / 8 > 10 * evaluation.weight_bytes(student),
     times_as_large=at_least(parameters * 4 / 8 / evaluation.weight_bytes(student), 10),
 )
@@ -201,7 +201,7 @@ for name, cost in counted.items():
     )
 early = counted["stage 1"]
 claim(
-    "The first stage holds next to none of the teacher's parameters and does a good part of its work",
+    "The first stage has hardly any of the teacher's parameters, but does a large part of its work",
     early.parameters / all_parameters < 0.05 < 0.15 < early.macs / all_macs,
     share_of_parameters=at_most(early.parameters / all_parameters, 0.05),
     share_of_work=at_least(early.macs / all_macs, 0.15),
@@ -221,14 +221,14 @@ counted = {
     name: evaluation.cost(model, data.image_shape, latency=False) for name, model in contestants.items()
 }
 for name, cost in counted.items():
-    print(f"{name:8} {cost.parameters:>9,} parameters  {cost.macs:>11,} MACs a picture")
+    print(f"{name:8} {cost.parameters:>9,} parameters  {cost.macs:>11,} MACs per image")
 saved = evaluation.compare_cost(counted["ensemble"], counted["student"])
 print(
     f"ensemble over student: {saved.times_fewer_parameters:.0f} times the parameters, "
     f"{saved.times_fewer_macs:.0f} times the MACs"
 )
 claim(
-    "The mlp_25k is larger than the student and does far less work",
+    "The mlp_25k has more parameters than the student, but does far less work",
     counted["mlp_25k"].parameters > counted["student"].parameters
     and counted["mlp_25k"].macs < counted["student"].macs / 10,
     times_the_parameters=at_least(counted["mlp_25k"].parameters / counted["student"].parameters, 1.2),
@@ -257,7 +257,7 @@ widgets.reveal("01-macs", smaller if factor < 0.8 else larger if factor > 1.25 e
 
 # %%
 def largest_layer(model: torch.nn.Module) -> int:
-    """Bytes that go into and come out of the model's largest layer, for one picture."""
+    """Return the bytes of input and output of the model's largest layer, for one image."""
     found: list[int] = []
 
     def note(layer, inputs, output):
@@ -274,15 +274,15 @@ def largest_layer(model: torch.nn.Module) -> int:
 
 layer = {name: largest_layer(contestants[name]) / 1e6 for name in ("ensemble", "student")}
 size = {name: evaluation.weight_bytes(contestants[name]) / 1e6 for name in layer}
-for pictures in (1, 256):
+for images in (1, 256):
     for name in layer:
         print(
-            f"{name:8} {size[name]:6.2f} MB weights, {pictures * layer[name]:6.2f} MB layers "
-            f"for {pictures} picture{'s' * (pictures > 1)} at once"
+            f"{name:8} {size[name]:6.2f} MB weights, {images * layer[name]:6.2f} MB layers "
+            f"for {images} image{'s' * (images > 1)} at once"
         )
 together = {name: size[name] + 256 * layer[name] for name in layer}
 claim(
-    "Asked about 256 pictures at once, the student saves a small factor of memory, not its factor of size",
+    "For a batch of 256 images, the student saves memory by a far smaller factor than size",
     together["ensemble"] / together["student"] < 10 < size["ensemble"] / size["student"],
     times_less_memory_in_batches=at_most(together["ensemble"] / together["student"], 10),
     times_smaller_weights=at_least(size["ensemble"] / size["student"], 100),
@@ -299,12 +299,12 @@ claim(
 # easy: read the clock, run the model, read the clock again. Do it a few times in a row.
 
 # %%
-picture = data.normalise(data.validation.images[:1])
+image = data.normalise(data.validation.images[:1])
 seconds = []
 with torch.inference_mode():
     for _ in range(20):
         began = perf_counter()
-        ensemble(picture)
+        ensemble(image)
         seconds.append(perf_counter() - began)
 show_here(
     "Twenty times, one after the other",
@@ -352,7 +352,7 @@ check("median_latency", median_latency)
 # %%
 widgets.predict(
     "01-faster",
-    "How many times faster than the ensemble does the student answer one picture here, on one processor core?",
+    "How many times faster than the ensemble is the student here, for one image on one processor core?",
     number=(1, 300, 1),
     unit="times",
 )
@@ -372,15 +372,15 @@ measured = {
 torch.set_num_threads(threads)
 saved = evaluation.compare_cost(measured["ensemble"], measured["student"])
 lines = [
-    f"{name:8} {cost.latency_ms:8.2f} ms a picture, {cost.throughput:10,.0f} pictures a second"
+    f"{name:8} {cost.latency_ms:8.2f} ms per image, {cost.throughput:10,.0f} images per second"
     for name, cost in measured.items()
 ]
 lines += [
     "",
     f"The student has {saved.times_fewer_parameters:.0f} times fewer parameters and needs "
     f"{saved.times_fewer_macs:.0f} times fewer MACs.",
-    f"One picture is answered {saved.times_faster:.1f} times faster, many at once "
-    f"{saved.times_throughput:.1f} times.",
+    f"It is {saved.times_faster:.1f} times faster for one image, and {saved.times_throughput:.1f} times for many "
+    "at once.",
 ]
 show_here("Latency and throughput", "\n".join(lines))
 
@@ -411,14 +411,14 @@ widgets.reveal("01-faster", saved.times_faster, unit="times")
 
 # %%
 labelled = replace(data, train=data.train.subset(torch.arange(3000)))
-blotted_out = torch.zeros_like(labelled.train.labels)
-unlabelled = replace(labelled, train=Split(labelled.train.images, blotted_out))
-print(f"{len(unlabelled.train):,} pictures, all of them labelled {unlabelled.classes[0]!r}")
+erased = torch.zeros_like(labelled.train.labels)
+unlabelled = replace(labelled, train=Split(labelled.train.images, erased))
+print(f"{len(unlabelled.train):,} images, all of them labelled {unlabelled.classes[0]!r}")
 
 # %%
 widgets.predict(
     "01-no-labels",
-    "The student never sees a true label. Of a hundred new pictures, how many will it name correctly?",
+    "The student never sees a true label. Of a hundred new images, how many will it classify correctly?",
     choices=["about 10, as by guessing", "about 40", "more than 75"],
 )
 
@@ -428,32 +428,33 @@ widgets.predict(
 # labels, one from the true ones.
 
 # %%
-answers = soft_targets(ensemble, unlabelled.train, unlabelled, progress=False)
+targets = soft_targets(ensemble, unlabelled.train, unlabelled, progress=False)
 settings = {"epochs": 15, "batch_size": 64, "learning_rate": 0.1, "seed": 0, "progress": False}
 right = {}
-for learns_from in ("answers", "blotted out labels", "true labels"):
+for learns_from in ("soft targets", "erased labels", "true labels"):
     torch.manual_seed(0)
     network = models.build("mlp_25k")
-    if learns_from == "answers":
-        distil(network, answers, unlabelled, temperature=1, alpha=1, **settings)
+    if learns_from == "soft targets":
+        distil(network, targets, unlabelled, temperature=1, alpha=1, **settings)
     else:
         training.fit(network, labelled if learns_from == "true labels" else unlabelled, **settings)
     logits = evaluation.predict(network, data.validation, data)
     right[learns_from] = 100 * evaluation.accuracy(logits, data.validation.labels)
 show_here(
-    "Right answers to a hundred new pictures",
+    "Correct predictions for a hundred new images",
     "\n".join(f"{share:5.1f} after learning from {what}" for what, share in right.items()),
 )
 claim(
-    "From the ensemble's answers alone a small network learns the task, about as well as from true labels",
-    right["answers"] > 75 > right["blotted out labels"] and abs(right["answers"] - right["true labels"]) < 5,
-    right_by_the_answers=at_least(right["answers"], 75, "%"),
-    right_by_labels_blotted_out=at_most(right["blotted out labels"], 20, "%"),
-    points_between_answers_and_true_labels=at_most(abs(right["answers"] - right["true labels"]), 5),
+    "From the ensemble's soft targets alone a small network learns the task about as well as from true labels",
+    right["soft targets"] > 75 > right["erased labels"]
+    and abs(right["soft targets"] - right["true labels"]) < 5,
+    accuracy_with_soft_targets=at_least(right["soft targets"], 75, "%"),
+    accuracy_with_erased_labels=at_most(right["erased labels"], 20, "%"),
+    points_between_soft_targets_and_true_labels=at_most(abs(right["soft targets"] - right["true labels"]), 5),
 )
 
 # %%
-share = right["answers"]
+share = right["soft targets"]
 truth = "more than 75" if share > 75 else "about 40" if share > 25 else "about 10, as by guessing"
 widgets.reveal("01-no-labels", truth)
 
@@ -463,7 +464,7 @@ widgets.reveal("01-no-labels", truth)
 # **distillation**. {{Lesson soft_targets}} is about both.
 
 # %% [markdown]
-# ## The idea in one picture
+# ## The idea in one figure
 #
 # Back to the ensemble and the student. For this figure, five students were distilled and five plain twins trained
 # beforehand. Each pair had the same first weights, and used the labels and all training images. When every setting
@@ -487,11 +488,11 @@ for role in ("ensemble", "plain", "distilled"):
     points.append(figures.CostPoint(row["label"], accuracy, cost.bytes, cost.latency_ms, interval, role))
 show(
     figures.accuracy_against_cost(points),
-    "accuracy on the test pictures against size and against time for one picture, both logarithmic. "
+    "accuracy on the test images against size and against time per image, both logarithmic. "
     + "; ".join(
         f"{point.label} {100 * point.accuracy:.1f} % at {point.bytes / 1e6:.2f} MB" for point in points
     )
-    + ". Times were measured on the machine at hand.",
+    + ". Times were measured on this machine.",
 )
 
 # %%
@@ -509,17 +510,17 @@ widgets.reveal("01-points-lost", 100 * (ensemble_accuracy - distilled_accuracy),
 # %%
 compared = record["comparison"]
 claim(
-    "The small network is far cheaper than the ensemble and loses a few points",
+    "The small network is far cheaper than the ensemble and loses a few points of accuracy",
     ensemble_accuracy - distilled_accuracy < 0.05 and times_smaller > 100,
     times_smaller=at_least(times_smaller, 100),
     points_lost=at_most(100 * (ensemble_accuracy - distilled_accuracy), 5),
 )
 claim(
-    "Distilled students are ahead of their plain twins, and most of the way to the ensemble is still to go",
+    "Distilled students are ahead of their plain twins, but most of the gap to the ensemble remains",
     compared["difference"]["low"] > 0 and compared["gap_recovered"]["high"] < 0.5,
     pairs=compared["difference"]["n"],
     points_ahead=between(100 * compared["difference"]["mean"], 0.2, 1),
-    share_of_the_way_to_the_ensemble=between(compared["gap_recovered"]["value"], 0.05, 0.3),
+    share_of_the_gap_recovered=between(compared["gap_recovered"]["value"], 0.05, 0.3),
 )
 
 # %% [markdown]
@@ -553,21 +554,21 @@ widgets.quiz(
             "An app may download no more than a few hundred kilobytes. Which cost do you look at first?",
             options=[
                 widgets.Option(
-                    "Bytes of the weights", True, "That is what lies in the file and what gets downloaded."
+                    "Bytes of the weights", True, "They are what the file contains and what is downloaded."
                 ),
                 widgets.Option(
-                    "MACs a picture",
+                    "MACs per image",
                     False,
-                    "They say how much work an answer is. A network with few MACs may have many weights.",
+                    "They say how much work a prediction is. A network with few MACs may have many weights.",
                 ),
                 widgets.Option(
-                    "Latency", False, "It says how long an answer takes, not how long the download is."
+                    "Latency", False, "It says how long a prediction takes, not how long the download takes."
                 ),
             ],
         ),
         widgets.Question(
             "Two networks have equally many parameters, one is convolutional, one has linear layers only. "
-            "Which does more work a picture?",
+            "Which does more work per image?",
             options=[
                 widgets.Option(
                     "The convolutional one, as a rule",
@@ -577,12 +578,12 @@ widgets.quiz(
                 widgets.Option(
                     "The one with linear layers",
                     False,
-                    "A linear layer needs one MAC a weight, the least there is.",
+                    "A linear layer needs only one MAC per weight.",
                 ),
                 widgets.Option(
                     "Both the same: as many weights, as many multiplications",
                     False,
-                    "True of linear layers alone. The mlp_25k and the student of this lesson show the difference.",
+                    "That is true of linear layers only. The mlp_25k and the student of this lesson show the difference.",
                 ),
             ],
         ),
@@ -592,11 +593,13 @@ widgets.quiz(
                 widgets.Option(
                     "The median after warm-up",
                     True,
-                    "It is what a typical picture waits, and one interruption doesn't move it.",
+                    "It is the time of a typical image, and one interruption hardly changes it.",
                 ),
-                widgets.Option("The mean of all ten", False, "The one outlier alone would about triple it."),
                 widgets.Option(
-                    "The shortest time", False, "That is the luckiest picture, and nobody is always lucky."
+                    "The mean of all ten", False, "The one outlier would make it about three times as large."
+                ),
+                widgets.Option(
+                    "The shortest time", False, "That is the luckiest measurement. Most take longer."
                 ),
             ],
         ),
@@ -604,19 +607,19 @@ widgets.quiz(
             "What must the transfer set have?",
             options=[
                 widgets.Option(
-                    "Pictures like those that the student will meet",
+                    "Images like those that the student will see in use",
                     True,
-                    "The student learns what the ensemble does on them; the answers come from the ensemble.",
+                    "The student learns the ensemble's outputs for these images.",
                 ),
                 widgets.Option(
-                    "A true label for every picture",
+                    "A true label for every image",
                     False,
-                    "The student of this lesson learned from pictures whose labels were blotted out.",
+                    "The student of this lesson learned from images whose labels were erased.",
                 ),
                 widgets.Option(
-                    "Pictures that the ensemble was not trained on",
+                    "Images that the ensemble was not trained on",
                     False,
-                    "It may hold such pictures, which is one of its strengths, but training pictures do as well.",
+                    "It may contain such images, which is one of its strengths, but training images work too.",
                 ),
             ],
         ),

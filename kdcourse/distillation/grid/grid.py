@@ -16,11 +16,11 @@ from kdcourse.data import Dataset
 from kdcourse.data.batches import check_seed
 from kdcourse.distillation.arguments import check_alpha
 from kdcourse.distillation.choice import chosen_methods
-from kdcourse.distillation.grid.board import Board
 from kdcourse.distillation.grid.losses import Axes
-from kdcourse.distillation.grid.one_by_one import Taught, train_one_by_one
+from kdcourse.distillation.grid.one_by_one import DistilArguments, train_one_by_one
 from kdcourse.distillation.grid.result import GridResult, GridRow, Setting
 from kdcourse.distillation.grid.stacked import train_stacked
+from kdcourse.distillation.grid.state import GridState
 from kdcourse.distillation.methods import Method
 from kdcourse.distillation.objective import weights_of
 from kdcourse.distillation.softening import check_temperature
@@ -71,7 +71,7 @@ def distil_grid(
         temperatures, alphas, seeds, learning_rates: the axes; each value once. For a method without a temperature
             pass one, which isn't used.
         data: images and labels.
-        teacher: a trained network or `Ensemble`, asked once, or its `SoftTargets`.
+        teacher: a trained network or `Ensemble`, evaluated once, or its `SoftTargets`.
         student: a name for `kdcourse.models.build`, or a function that returns a fresh network.
         method, weights: see `distil`; methods by name.
         settings: how to train, see `kdcourse.training.Settings`; its learning rate and seed give way to the axes.
@@ -80,7 +80,7 @@ def distil_grid(
         progress: show a bar; a string is its label.
         after_epoch: called with the result so far whenever students have ended an epoch or, one by one,
             when one has ended its training.
-        should_stop: asked at every step; once true, the grid ends with what there is.
+        should_stop: called at every step; once it returns true, the grid ends with the results so far.
         changes: by name: `kdcourse.training.Settings`, and the method's settings. An augmentation needs ``views``.
 
     Returns:
@@ -126,15 +126,15 @@ def distil_grid(
         ]
         students = [_fresh(student, data, row.setting.seed) for row in rows]
         check_model(students[0], data, next(students[0].parameters()).device)
-        asked: nn.Module | SoftTargets = teacher
+        source: nn.Module | SoftTargets = teacher
         if all(one.layers is None for one in chosen):
             shown = views_shown(
                 settings.augmentation, settings.views, settings.view_seed or 0, settings.epochs
             )
-            asked = stored_targets(
+            source = stored_targets(
                 teacher, data, shown, labelled=min(axes.alphas) < 1, cache=cache, progress=bool(progress)
             )
-        board = Board(
+        state = GridState(
             rows,
             students,
             settings.epochs,
@@ -147,22 +147,24 @@ def distil_grid(
             and len(chosen) == 1
             and chosen[0].closed_form
             and weights is None
-            and isinstance(asked, SoftTargets)
+            and not settings.unusual
+            and isinstance(source, SoftTargets)
+            and source.top_k is None
         )
-        with board:
+        with state:
             if not closed or settings.optimizer == "muon" or not can_stack(students[0]):
-                taught = Taught(asked, method, weights, changes, softened)
-                train_one_by_one(board, data, taught, settings)
+                arguments = DistilArguments(source, method, weights, changes, softened)
+                train_one_by_one(state, data, arguments, settings)
             else:
-                assert isinstance(asked, SoftTargets)
+                assert isinstance(source, SoftTargets)
                 place = {row.setting: position for position, row in enumerate(rows)}
                 parameters = sum(p.numel() for p in students[0].parameters())
                 stacks = axes.parts(max(STACK_PARAMETERS // parameters, 1))
-                board.how = f"stacked, {len(rows) // len(stacks)} at a time"
+                state.how = f"stacked, {len(rows) // len(stacks)} at a time"
                 for stack in stacks:
                     positions = [place[each] for each in _settings(stack)]
-                    train_stacked(board, positions, stack, data, asked, settings)
-    return board.result()
+                    train_stacked(state, positions, stack, data, source, settings)
+    return state.result()
 
 
 def _settings(axes: Axes) -> list[Setting]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from kdcourse.data import Dataset
 from kdcourse.distillation.distil import distil
-from kdcourse.distillation.grid.board import Board, Stopped
+from kdcourse.distillation.grid.state import GridState, Stopped
 from kdcourse.distillation.methods import Method
 from kdcourse.distillation.targets import SoftTargets
 from kdcourse.errors import DivergedError
@@ -24,7 +24,7 @@ _LOOK_EVERY = 0.1  # seconds between looks at progress and at the wish to stop
 
 
 @dataclass(frozen=True)
-class Taught:
+class DistilArguments:
     """Hold what `distil` is called with for every student; ``softened``: the method has a temperature."""
 
     teacher: nn.Module | SoftTargets
@@ -34,8 +34,8 @@ class Taught:
     softened: bool
 
 
-def train_one_by_one(board: Board, data: Dataset, taught: Taught, settings: Settings) -> None:
-    """Train every student of the board by `distil`; a row is written when its student has finished.
+def train_one_by_one(state: GridState, data: Dataset, arguments: DistilArguments, settings: Settings) -> None:
+    """Train every student of the grid by `distil`; a row is written when its student has finished.
 
     Several at a time, each on one thread, beat one at a time on all threads where networks are small.
     They are threads of one process, so images and soft targets are there once.
@@ -43,10 +43,10 @@ def train_one_by_one(board: Board, data: Dataset, taught: Taught, settings: Sett
     place = Placement(settings.device)
     threads = torch.get_num_threads()
     probe = data.normalise(data.train.images[: settings.batch_size])
-    side_by_side = place.device.type == "cpu" and not _draws_random_numbers(board.students[0], probe)
-    at_a_time = min(threads, len(board.rows)) if side_by_side else 1
-    board.how = f"one by one, {at_a_time} at a time, a thread each" if at_a_time > 1 else "one by one"
-    done = [0.0] * len(board.rows)  # epochs, by student
+    side_by_side = place.device.type == "cpu" and not _draws_random_numbers(state.students[0], probe)
+    at_a_time = min(threads, len(state.rows)) if side_by_side else 1
+    state.how = f"one by one, {at_a_time} at a time, a thread each" if at_a_time > 1 else "one by one"
+    done = [0.0] * len(state.rows)  # epochs, by student
     steps = max(len(data.train) // settings.batch_size, 1)
     stopping = False
 
@@ -56,35 +56,37 @@ def train_one_by_one(board: Board, data: Dataset, taught: Taught, settings: Sett
             if stopping:
                 raise Stopped
 
-        setting = board.rows[position].setting
-        softening: dict[str, Any] = {"temperature": setting.temperature} if taught.softened else {}
-        own = taught.method if not isinstance(taught.method, Method) else copy.deepcopy(taught.method)
+        setting = state.rows[position].setting
+        softening: dict[str, Any] = {"temperature": setting.temperature} if arguments.softened else {}
+        own = (
+            arguments.method if not isinstance(arguments.method, Method) else copy.deepcopy(arguments.method)
+        )
         return distil(
-            board.students[position], taught.teacher, data, settings, method=own, alpha=setting.alpha,
-            weights=taught.weights, learning_rate=setting.learning_rate, seed=setting.seed, progress=False,
-            after_step=after_step, **softening, **taught.settings,
+            state.students[position], arguments.teacher, data, settings, method=own, alpha=setting.alpha,
+            weights=arguments.weights, learning_rate=setting.learning_rate, seed=setting.seed, progress=False,
+            after_step=after_step, **softening, **arguments.settings,
         )  # fmt: skip
 
     def finish(position: int, work: Future[History]) -> None:
-        row = board.rows[position]
+        row = state.rows[position]
         try:
-            board.rows[position] = replace(row, history=work.result())
+            state.rows[position] = replace(row, history=work.result())
         except DivergedError:
-            board.rows[position] = replace(row, diverged=True)
-        board.tell()
+            state.rows[position] = replace(row, diverged=True)
+        state.notify()
 
     per_student = 1 if at_a_time > 1 else threads
     with ThreadPoolExecutor(at_a_time, "distil_grid", torch.set_num_threads, (per_student,)) as pool:
-        work = {pool.submit(train, position): position for position in range(len(board.rows))}
+        work = {pool.submit(train, position): position for position in range(len(state.rows))}
         pending, shown = set(work), 0.0
         try:
             while pending:
                 ended, pending = wait(pending, timeout=_LOOK_EVERY, return_when=FIRST_COMPLETED)
                 for each in ended:
                     finish(work[each], each)
-                board.advance(sum(done) - shown)
+                state.advance(sum(done) - shown)
                 shown = sum(done)
-                board.stop_if_asked()
+                state.stop_if_requested()
         finally:
             stopping = True  # whatever ends the loop, no thread trains on behind it
             pool.shutdown(cancel_futures=True)

@@ -54,8 +54,8 @@ class GridResult:
     """Hold the results of `kdcourse.distillation.distil_grid`.
 
     Attributes:
-        rows: one per student, by temperature, alpha, learning rate and seed, in the order asked for.
-        epochs: asked of each student.
+        rows: one per student, by temperature, alpha, learning rate and seed, in the order given.
+        epochs: that each student trains for.
         cancelled: whether it was ended early.
         seconds: wall clock of the students' training.
         how: in words, how they were trained.

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdcourse.data import Batches, Dataset
-from kdcourse.distillation.grid.board import Board
 from kdcourse.distillation.grid.losses import Axes, Losses, right
+from kdcourse.distillation.grid.state import GridState
 from kdcourse.distillation.targets import SoftTargets
 from kdcourse.models.stacked import StackedMLP
 from kdcourse.training import EpochRecord, Settings, autocast, one_cycle, usual_precision
@@ -22,21 +22,21 @@ _VALIDATED_AT_ONCE = 500  # images; bounds activation memory
 
 
 def train_stacked(
-    board: Board,
+    state: GridState,
     positions: Sequence[int],
     axes: Axes,
     data: Dataset,
     targets: SoftTargets,
     settings: Settings,
 ) -> None:
-    """Train the board's students at ``positions``, which follow the order of ``axes``.
+    """Train the grid's students at ``positions``, which follow the order of ``axes``.
 
     A step gathers one batch per seed, takes the gradients of all losses at once, and moves every student
     at its own learning rate. Whatever ends it, the networks get the weights reached so far.
     """
     place, precision, epochs = Placement(settings.device), settings.precision, settings.epochs
     dtype = torch.float64 if precision == "float64" else torch.float32
-    students = [board.students[position].to(place.device, dtype) for position in positions]
+    students = [state.students[position].to(place.device, dtype) for position in positions]
     rates = axes.learning_rates
     stack = StackedMLP(students, groups=len(rates) * len(axes.seeds))
     seeds = [
@@ -56,13 +56,13 @@ def train_stacked(
         precision = usual_precision(place.device)
     steppers = _Steppers(stack, settings.optimizer, rates, settings.weight_decay)
     steps = seeds[0].steps
-    board.begin(positions, precision=precision, device=place.device.type)
+    state.begin(positions, precision=precision, device=place.device.type)
     try:
         for epoch in range(epochs):
             began = time.perf_counter()
             losses = Losses(axes, dtype, place.device)
             for step, batches in enumerate(zip(*(seed.epoch(epoch) for seed in seeds), strict=True)):
-                board.stop_if_asked()
+                state.stop_if_requested()
                 share = one_cycle((epoch * steps + step + 1) / (epochs * steps + 1), settings.warm_up)
                 pixels = torch.stack([batch.images.flatten(1) for batch in batches] * len(rates)).to(dtype)
                 answers = torch.stack([targets.logits(batch.view, batch.index) for batch in batches])
@@ -71,13 +71,13 @@ def train_stacked(
                     logits = stack(pixels)
                 gradient = losses.add(logits.detach(), batches, answers)
                 steppers.step(torch.autograd.grad(logits, steppers.parameters, gradient), share)
-                board.advance(len(students) / steps)
+                state.advance(len(students) / steps)
 
             held_out: Sequence[tuple[float | None, float | None]] = [(None, None)] * len(students)
             if settings.validate or epoch == epochs - 1:
                 held_out = evaluate_stack(stack, data, precision)
             seconds = (time.perf_counter() - began) / len(students)
-            board.record(
+            state.record(
                 positions,
                 [
                     EpochRecord(epoch + 1, *training, *validation, share * rate, seconds)

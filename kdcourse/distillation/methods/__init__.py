@@ -26,6 +26,7 @@ class Description:
     tasks: tuple[str, ...]
     layers: str | None
     settings: dict[str, Any]
+    top_k: bool
 
 
 @cache
@@ -43,7 +44,7 @@ def _classes() -> dict[str, type[Method]]:
 
 
 def names(task: str | None = None) -> tuple[str, ...]:
-    """Return the names of all methods, or of those for one task (``labels`` or ``masks``)."""
+    """Return the names of all methods, or of those for one task (``labels``, ``masks`` or ``multilabel``)."""
     return tuple(name for name, method in _classes().items() if task is None or task in method.tasks)
 
 
@@ -71,7 +72,14 @@ def describe(name: str) -> Description:
     method = _class(name)
     summary = (method.__doc__ or "").strip().partition("\n")[0]
     return Description(
-        name, method.title, method.paper, summary, method.tasks, method.layers, method.settings()
+        name,
+        method.title,
+        method.paper,
+        summary,
+        method.tasks,
+        method.layers,
+        method.settings(),
+        method.top_k,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from kdcourse.data import Batch
+from kdcourse.distillation.top import TopLogits
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,14 @@ class Outputs:
 
     Attributes:
         logits: [B, C], or [B, C, H, W]; float32, or float64 where the student trains in it.
-        features: the layers that the method asked for, by name, in the type of the logits.
+        features: the layers that the method requested, by name, in the type of the logits.
+        top: of a teacher of whom only the top k logits are stored: these, their classes, and what is known of the
+            others. ``logits`` are then [B, k], and only methods with ``top_k`` see them.
     """
 
     logits: Tensor
     features: Mapping[str, Tensor] = field(default_factory=dict)
+    top: TopLogits | None = None
 
     @property
     def feature(self) -> Tensor:
@@ -41,9 +45,10 @@ class Method(nn.Module):
     Attributes:
         title: in a few words, for lists and menus.
         paper: authors, year and address.
-        tasks: what it is for: ``labels``, ``masks`` or both.
+        tasks: what it is for: ``labels``, ``masks``, ``multilabel`` or several of them.
         layers: what it compares besides logits: ``None`` nothing, ``map`` the last feature map, ``vector`` what the
             last linear layer is given, ``stages`` the last map of each size that both networks have.
+        top_k: it works on the top k logits of a teacher, in ``Outputs.top``, too.
         closed_form: its gradient is written out for `distil_grid`, which then trains many students at once.
     """
 
@@ -51,6 +56,7 @@ class Method(nn.Module):
     paper: ClassVar[str]
     tasks: ClassVar[tuple[str, ...]] = ("labels",)
     layers: ClassVar[str | None] = None
+    top_k: ClassVar[bool] = False
     closed_form: ClassVar[bool] = False
 
     def prepare(self, student: Outputs, teacher: Outputs) -> None:

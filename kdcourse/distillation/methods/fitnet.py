@@ -58,7 +58,7 @@ class FitNet(Method):
 
     title = "FitNets: hints from a feature map"
     paper = "Romero et al. 2015, https://arxiv.org/abs/1412.6550"
-    tasks = ("labels", "masks")
+    tasks = ("labels", "masks", "multilabel")
     layers = "map"
 
     def prepare(self, student: Outputs, teacher: Outputs) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,6 +12,8 @@ from kdcourse.data import Batch
 from kdcourse.distillation.arguments import check_alpha, check_labels, check_logits
 from kdcourse.distillation.methods.base import Method, Outputs
 from kdcourse.distillation.softening import at_least_float32, check_temperature, divergence, log_softened
+from kdcourse.distillation.top import TopLogits
+from kdcourse.errors import ArgumentError
 
 # cross_entropy leaves out labels of -100 unless told otherwise; here no label means 'leave out', so
 # that a stray -100 is an error like any other label outside the classes.
@@ -30,6 +34,7 @@ class KD(Method):
 
     title = "Hinton's soft targets"
     paper = "Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531"
+    top_k = True
     closed_form = True
 
     def __init__(self, *, temperature: float = 4.0) -> None:
@@ -38,6 +43,8 @@ class KD(Method):
         self.temperature = temperature
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        if teacher.top is not None:
+            return {"kd": top_k_divergence(student.logits, teacher.top, self.temperature)}
         return {"kd": kd_divergence(student.logits, teacher.logits, self.temperature)}
 
 
@@ -74,6 +81,42 @@ def kd_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: f
     check_temperature(temperature)
     check_logits(student_logits, teacher_logits)
     return _divergence(student_logits, teacher_logits, temperature)
+
+
+def top_k_divergence(student_logits: Tensor, top: TopLogits, temperature: float) -> Tensor:
+    """Compute `kd_divergence` where only the teacher's top k logits are known, all other classes taken as one.
+
+    ``T^2 * KL(p' || q')`` averaged over the batch, over k + 1 events: the teacher's k likeliest classes, and any other.
+    Their probabilities are exact, at T too; how the teacher divides the rest among the other classes isn't known, and
+    the student is free there. So it is at most `kd_divergence`, by the data-processing inequality, and with k = C - 1
+    it is the same.
+
+    Args:
+        student_logits: z, floating point [B, C]; gradients flow here.
+        top: of the same B images.
+        temperature: T, one of ``top.temperatures``.
+
+    Returns:
+        Scalar in nats, float32, or float64 for float64 student logits.
+
+    Raises:
+        ArgumentError: a temperature that isn't stored, student logits of another batch or of too few classes.
+    """
+    rest, dtype = top.rest_at(temperature), at_least_float32(student_logits)
+    if student_logits.ndim != 2 or len(student_logits) != len(rest) or not student_logits.numel():
+        raise ArgumentError(
+            f"student_logits must be [{len(rest)}, classes], one row per image; found {list(student_logits.shape)}."
+        )
+    if student_logits.shape[1] <= top.classes.shape[1]:
+        raise ArgumentError(
+            f"student_logits have {student_logits.shape[1]} classes, and {top.classes.shape[1]} of the teacher's are "
+            "stored besides the rest. Teacher and student need the same classes."
+        )
+    log_p = F.log_softmax(torch.cat([top.values.to(dtype) / temperature, rest[:, None].to(dtype)], 1), 1)
+    log_q = log_softened(student_logits, temperature, dtype)
+    others = log_q.scatter(1, top.classes, -math.inf).logsumexp(1, keepdim=True)
+    log_q = torch.cat([log_q.gather(1, top.classes), others], 1)
+    return temperature**2 * (divergence(log_q, log_p) / len(log_q))
 
 
 def hinton_loss(

@@ -73,7 +73,7 @@ def pixelwise_loss(
     Gradient at a valid pixel, of P in all:
     ``alpha * T / P * (softmax(z / T) - softmax(v / T)) + (1 - alpha) / P * (softmax(z) - onehot)``.
 
-    Source: Hinton, Vinyals, Dean 2015 (https://arxiv.org/abs/1503.02531), section 2, for a picture; for
+    Source: Hinton, Vinyals, Dean 2015 (https://arxiv.org/abs/1503.02531), section 2, for an image; for
     pixels, Liu et al. 2019 (https://arxiv.org/abs/1903.04197), section 3, who print the sides of KL the other way
     round and have no temperature.
     """

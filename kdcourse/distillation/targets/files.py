@@ -19,8 +19,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split, View
-from kdcourse.distillation.asking import spread
+from kdcourse.data import AnyDataset, LabelledSplit, View
+from kdcourse.distillation.inference import evenly_spaced
+from kdcourse.distillation.top import TopRows
 from kdcourse.files import write_atomically
 
 SHIPPED = "soft-targets"  # the folder of those that come with the course, see kdcourse.files.shipped
@@ -29,7 +30,7 @@ PROBES = 16  # images that stand for all of a split
 _FORMAT = 1
 _CHECKSUM_BYTES = 32
 
-_Table = npt.NDArray[np.floating]
+_Table = npt.NDArray[np.floating | np.uint8]
 
 
 def cache_folder() -> Path:
@@ -41,15 +42,16 @@ def cache_folder() -> Path:
 
 def file_name(
     teacher_key: str,
-    split: Split | MaskedSplit,
-    dataset: Dataset | SegmentationDataset,
+    split: LabelledSplit,
+    dataset: AnyDataset,
     view: View,
     dtype: torch.dtype,
     precision: str,
+    rows: TopRows | None = None,
 ) -> str:
-    """Return the name of a view's file: a digest of all that its logits depend on."""
+    """Return the name of a view's file: a digest of all that its logits, or its rows, depend on."""
     # The view's images themselves stand beside its name: augmentation code may change, its name not.
-    probe = spread(len(split), PROBES)
+    probe = evenly_spaced(len(split), PROBES)
     shown = view.apply(split.images[probe], probe).cpu().contiguous().numpy()
     parts = {
         "format": _FORMAT,
@@ -61,11 +63,13 @@ def file_name(
         "dtype": str(dtype),
         "precision": precision,
     }
+    if rows is not None:
+        parts["top"] = [rows.k, rows.classes, list(rows.temperatures)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest() + ".npy"
 
 
-def open_table(file: Path, images: int) -> Tensor | None:
-    """Return the logits in ``file``, memory-mapped; ``None`` when there is none, or (with a warning) a damaged one."""
+def open_table(file: Path, images: int, rows: TopRows | None = None) -> Tensor | None:
+    """Return the table in ``file``, memory-mapped; ``None`` where there is none, or (with a warning) a damaged one."""
     try:
         with file.open("rb") as stream:
             sha, left = hashlib.sha256(), os.fstat(stream.fileno()).st_size - _CHECKSUM_BYTES
@@ -76,7 +80,12 @@ def open_table(file: Path, images: int) -> Tensor | None:
                 raise ValueError("its checksum doesn't fit")
         # Mode "c" maps private pages: nothing that happens to the tensor can reach the file.
         table: _Table = np.load(file, mmap_mode="c", allow_pickle=False)
-        if table.ndim != 2 or len(table) != images or table.dtype not in NUMPY_TYPES.values():
+        fits = (
+            table.dtype in NUMPY_TYPES.values()
+            if rows is None
+            else table.dtype == np.uint8 and table.shape[-1] in map(rows.size, NUMPY_TYPES)
+        )
+        if table.ndim != 2 or len(table) != images or not fits:
             raise ValueError(f"it holds {table.dtype} {list(table.shape)}")
         return torch.from_numpy(table)
     except (FileNotFoundError, NotADirectoryError):
@@ -88,14 +97,16 @@ def open_table(file: Path, images: int) -> Tensor | None:
         return None
 
 
-def store_table(file: Path, table: Tensor) -> Tensor | None:
+def store_table(file: Path, table: Tensor, rows: TopRows | None = None) -> Tensor | None:
     """Put ``table`` on disk, whole or not at all, and map it; ``None`` (with a warning) where that can't be done."""
     array = table.numpy()
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
-    content = header.getvalue() + array.tobytes()
+    values = array.reshape(-1).view(np.uint8).data  # not a copy, which would take as much memory again
+    sha = hashlib.sha256(header.getvalue())
+    sha.update(values)
     try:
-        write_atomically(file, content + hashlib.sha256(content).digest())
+        write_atomically(file, [header.getvalue(), values, sha.digest()])
     except OSError as error:
         warnings.warn(
             f"Soft targets can't be kept in {file.parent} ({error.strerror or error}); going on with them in memory. "
@@ -103,4 +114,4 @@ def store_table(file: Path, table: Tensor) -> Tensor | None:
             stacklevel=3,
         )
         return None
-    return open_table(file, len(table))
+    return open_table(file, len(table), rows)

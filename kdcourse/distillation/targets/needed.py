@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from kdcourse.data import Augmentation, Dataset, SegmentationDataset, View
+from kdcourse.data import AnyDataset, Augmentation, View
 from kdcourse.distillation.gate import check_teacher
 from kdcourse.distillation.targets.soft_targets import SoftTargets, soft_targets
 from kdcourse.errors import ArgumentError
@@ -17,7 +17,7 @@ from kdcourse.training import task_of, usual_precision
 
 def stored_targets(
     teacher: nn.Module | SoftTargets,
-    data: Dataset | SegmentationDataset,
+    data: AnyDataset,
     shown: tuple[View, ...],
     *,
     labelled: bool = True,
@@ -50,9 +50,7 @@ def _precision_of(teacher: nn.Module, precision: str) -> str:
     return usual_precision(torch.device("cpu") if weight is None else weight.device)
 
 
-def _check_targets(
-    teacher: SoftTargets, data: Dataset | SegmentationDataset, shown: tuple[View, ...]
-) -> None:
+def _check_targets(teacher: SoftTargets, data: AnyDataset, shown: tuple[View, ...]) -> None:
     """Raise ArgumentError unless these targets are for ``data``, belong to ``data.train`` and hold all views."""
     task = task_of(data)
     if teacher.task is not task:

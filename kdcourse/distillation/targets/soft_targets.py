@@ -10,9 +10,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from kdcourse.data import Dataset, MaskedSplit, SegmentationDataset, Split, View
+from kdcourse.data import AnyDataset, LabelledSplit, View
 from kdcourse.distillation.arguments import check_tensor
-from kdcourse.distillation.asking import Asker, asking, spread
+from kdcourse.distillation.inference import TeacherInference, evenly_spaced, teacher_inference
 from kdcourse.distillation.targets.digest import teacher_digest
 from kdcourse.distillation.targets.files import (
     NUMPY_TYPES,
@@ -23,9 +23,10 @@ from kdcourse.distillation.targets.files import (
     open_table,
     store_table,
 )
+from kdcourse.distillation.top import TopLogits, TopRows
 from kdcourse.errors import ArgumentError
 from kdcourse.files import shipped
-from kdcourse.training import MASKS, Task, autocast, task_of
+from kdcourse.training import LABELS, MASKS, Task, autocast, task_of
 
 _DEVICE_COPY_BYTES = 1 << 30
 
@@ -34,12 +35,14 @@ class SoftTargets:
     """Hold a teacher's logits for every image of a split, under one or more views; made by `soft_targets`.
 
     Attributes:
-        views: the views held, in the order asked for.
-        task: `kdcourse.training.LABELS`, one row of logits per image, or `kdcourse.training.MASKS`, one per pixel.
+        views: the views held, in the order given.
+        task: `kdcourse.training.LABELS` or ``MULTILABEL``, one row of logits per image, or ``MASKS``, one per pixel.
         classes: C, the number of logits in a row.
         split_digest: digest of the images and labels (or masks) that they belong to.
         teacher: `teacher_digest` of the teacher.
         files: where each view lies on disk; ``None`` where it is held in memory alone.
+        top_k: how many logits of each image are held; ``None`` for all. Of the others only their weight is known, see
+            `top`.
     """
 
     def __init__(
@@ -47,14 +50,17 @@ class SoftTargets:
         views: Sequence[View],
         tables: Sequence[Tensor],
         files: Sequence[Path | None],
-        split: Split | MaskedSplit,
+        split: LabelledSplit,
         teacher: str,
+        rows: TopRows | None = None,
     ) -> None:
         self.teacher = teacher
+        self.top_k = None if rows is None else rows.k
+        self._row_format = rows
         self.views = tuple(views)
         self.files = tuple(files)
         self.task: Task = task_of(split.labels)
-        self.classes = tables[0].shape[1]
+        self.classes = tables[0].shape[1] if rows is None else rows.classes
         self.split_digest = split.digest
         self._labels = split.labels
         self._tables = {view.key: table for view, table in zip(views, tables, strict=True)}
@@ -65,7 +71,8 @@ class SoftTargets:
         return len(self._labels)
 
     def __repr__(self) -> str:
-        return f"SoftTargets({len(self.views)} view(s), {len(self)} images, {self.classes} classes)"
+        top = "" if self.top_k is None else f"top {self.top_k} of "
+        return f"SoftTargets({len(self.views)} view(s), {len(self)} images, {top}{self.classes} classes)"
 
     @property
     def nbytes(self) -> int:
@@ -83,9 +90,28 @@ class SoftTargets:
             float32 [B, C] or [B, C, H, W] on the device of ``index``; a copy.
 
         Raises:
-            ArgumentError: a view that isn't held; positions that aren't int64 or, where reading them costs no
-                wait for a device, lie outside the split.
+            ArgumentError: a view that isn't held; only the top k logits are; positions that aren't int64 or, where
+                reading them costs no wait for a device, lie outside the split.
         """
+        if self.top_k is not None:
+            raise ArgumentError(
+                f"Only the top {self.top_k} of {self.classes} logits are stored. Look them up with .top(view, index), "
+                "or compute soft targets without top_k."
+            )
+        return self._found(view, index).float()
+
+    def top(self, view: View, index: Tensor) -> TopLogits:
+        """Return the teacher's top k logits for the images at ``index``, looked up as by `logits`; a copy.
+
+        Raises:
+            ArgumentError: as `logits`, and targets that hold all logits.
+        """
+        if self._row_format is None:
+            raise ArgumentError("All logits are stored. Look them up with .logits(view, index).")
+        return self._row_format.unpack(self._found(view, index))
+
+    def _found(self, view: View, index: Tensor) -> Tensor:
+        """Return what the table of a view holds for the images at ``index``, on its device; a copy."""
         check_tensor(index, "index")
         table = self._tables.get(view.key)
         if table is None:
@@ -99,12 +125,11 @@ class SoftTargets:
             )
         if index.device.type != "cpu":
             if table.ndim > 2 and table.nbytes > _DEVICE_COPY_BYTES:
-                return table[index.cpu()].to(index.device).float()
-            return self._copy_on(index.device, view.key)[index].float()
+                return table[index.cpu()].to(index.device)
+            return self._copy_on(index.device, view.key)[index]
         try:
-            return table.index_select(
-                0, index
-            ).float()  # unlike table[index], it refuses negative positions too
+            # Unlike table[index], it refuses negative positions too.
+            return table.index_select(0, index)
         except IndexError:
             low, high = (int(end) for end in torch.aminmax(index))
             raise ArgumentError(
@@ -127,9 +152,10 @@ class SoftTargets:
         stored = stored.to(labels)
         if not torch.equal(stored, labels):
             wrong = int((stored != labels).view(len(labels), -1).any(1).sum())
+            what = "mask" if self.task is MASKS else "label"
             raise ArgumentError(
-                f"{wrong} of {len(labels)} images have another {self.task.name[:-1]} than at the same position of the "
-                "split that the soft targets were computed for: they would be paired with other images' logits. "
+                f"{wrong} of {len(labels)} images have another {what} than at the same position of the split "
+                "that the soft targets were computed for: they would be paired with other images' logits. "
                 "Compute soft targets for the very split (and order) that training uses."
             )
 
@@ -146,11 +172,13 @@ class SoftTargets:
 
 def soft_targets(
     teacher: nn.Module,
-    split: Split | MaskedSplit,
-    dataset: Dataset | SegmentationDataset,
+    split: LabelledSplit,
+    dataset: AnyDataset,
     *,
     views: Sequence[View] = (View(),),
     dtype: torch.dtype = torch.float16,
+    top_k: int | None = None,
+    temperatures: Sequence[float] = (1.0, 2.0, 4.0, 8.0),
     cache: Path | str | Literal[False] | None = None,
     batch_size: int | None = None,
     precision: str = "float32",
@@ -169,16 +197,24 @@ def soft_targets(
     A file that is damaged is computed again, and if one can't be written (a full disk), the logits stay in memory,
     each with a warning.
 
+    With ``top_k`` memory and disk grow with k rather than with the number of classes: of each image the k largest
+    logits are stored, and how much all other classes weigh together at each of ``temperatures``. Nothing is
+    approximated, and in return a method can only use these temperatures; ``kd`` takes the other classes as one
+    (`top_k_divergence`). For 1.28 million images, k = 16 and four temperatures take 0.1 GB,
+    all of 1,000 logits 2.6 GB.
+
     Maps of logits, one row per pixel, are too much for a disk: they stay in memory, 2 bytes per pixel, class and view
     in float16, so 180 MB for 2,000 images of 64x64 with 11 classes. Where that is too much, train with an augmentation
     and without ``views``, and `distil` asks the teacher at every step.
 
     Args:
-        teacher: returns logits [B, C], of a `MaskedSplit` [B, C, H, W]; asked where it is, in eval mode and without
-            gradient, and left as found. A logit of -inf rules a class out.
+        teacher: returns logits [B, C], of a `MaskedSplit` [B, C, H, W]; called on its own device, in eval mode and
+            without gradient, and left as found. A logit of -inf rules a class out.
         split: N images.
         dataset: says how to normalise.
         views: the views to compute; by default the images as they are.
+        top_k: how many logits of an image to keep, fewer than the classes; ``None`` for all.
+        temperatures: at which the other classes' weight is kept; used with ``top_k`` alone.
         dtype: float16 or float32 to store. A view with logits beyond float16's 65504 is kept in float32.
         cache: folder for the files; ``None`` for `cache_folder`, ``False`` to keep nothing on disk.
         batch_size: images per forward pass; by default 512, for masks 64.
@@ -186,10 +222,11 @@ def soft_targets(
         progress: show a bar while computing.
 
     Returns:
-        `SoftTargets` with logits [views, N, C] or [views, N, C, H, W].
+        `SoftTargets` with logits [views, N, C] or [views, N, C, H, W], or with the top k of C.
 
     Raises:
-        ArgumentError: no view, one view twice, another dtype or precision, batch size below 1, images with another
+        ArgumentError: no view, one view twice, another dtype or precision, batch size below 1, ``top_k`` or
+            ``temperatures`` out of range or for another task than labels, images with another
             number of channels than the data set's, a teacher whose logits have another shape, are NaN or infinite.
     """
     views, task = tuple(views), task_of(split.labels)
@@ -197,17 +234,18 @@ def soft_targets(
         batch_size = 64 if task is MASKS else 512
     _check(views, split, dataset, dtype, batch_size)
     folder = None if cache is False or task is MASKS else cache_folder() if cache is None else Path(cache)
+    rows = _rows(top_k, temperatures, dataset)
     files: list[Path | None] = [None] * len(views)
     tables: list[Tensor | None] = [None] * len(views)
-    with asking(teacher) as ask:
+    with teacher_inference(teacher) as forward:
         teacher_key = teacher_digest(teacher)
-        question = _Question(ask, split, dataset, precision)
+        teacher_logits = _TeacherLogits(forward, split, dataset, precision, rows)
         if folder is not None:
-            names = [file_name(teacher_key, split, dataset, view, dtype, precision) for view in views]
+            names = [file_name(teacher_key, split, dataset, view, dtype, precision, rows) for view in views]
             kept, came_along = [folder / name for name in names], [shipped(SHIPPED) / name for name in names]
             found = [there if there.exists() else own for own, there in zip(kept, came_along, strict=True)]
-            tables = [open_table(file, len(split)) for file in found]
-            if not _still_true(tables, views, question):
+            tables = [open_table(file, len(split), rows) for file in found]
+            if not _still_true(tables, views, teacher_logits):
                 tables = [None] * len(views)
             files = [
                 own if table is None else file for own, file, table in zip(kept, found, tables, strict=True)
@@ -216,34 +254,51 @@ def soft_targets(
         if missing:
             with _bar(progress, len(missing) * len(split)) as bar:
                 for position in missing:
-                    table, file = question.table(views[position], dtype, batch_size, bar), files[position]
-                    stored = None if file is None else store_table(file, table)
+                    table, file = (
+                        teacher_logits.table(views[position], dtype, batch_size, bar),
+                        files[position],
+                    )
+                    stored = None if file is None else store_table(file, table, rows)
                     if stored is None:
                         files[position] = None
                     tables[position] = table if stored is None else stored
-    return SoftTargets(views, [table for table in tables if table is not None], files, split, teacher_key)
+    return SoftTargets(
+        views, [table for table in tables if table is not None], files, split, teacher_key, rows
+    )
 
 
-class _Question:
-    """Ask a teacher about the images of a split, in any view."""
+class _TeacherLogits:
+    """Compute a teacher's logits for the images of a split, in any view."""
 
     def __init__(
-        self, ask: Asker, split: Split | MaskedSplit, dataset: Dataset | SegmentationDataset, precision: str
+        self,
+        forward: TeacherInference,
+        split: LabelledSplit,
+        dataset: AnyDataset,
+        precision: str,
+        rows: TopRows | None,
     ) -> None:
-        self._ask, self._split, self._dataset, self.precision = ask, split, dataset, precision
+        self._forward, self._split, self._dataset, self.precision = forward, split, dataset, precision
+        self._rows = rows
 
-    def answer(self, view: View, index: Tensor) -> Tensor:
+    def at(self, view: View, index: Tensor) -> Tensor:
         """Return the teacher's logits for the images at ``index`` in a view: float32, on the CPU."""
-        ask, split = self._ask, self._split
-        images = split.images[index.to(split.images.device)].to(ask.device)
-        images = self._dataset.normalise(view.apply(images, index.to(ask.device)))
-        with autocast(ask.device, self.precision):
-            logits = ask(images)
-        if logits.ndim != split.labels.ndim + 1:
-            wanted = "[B, classes]" if split.labels.ndim == 1 else "[B, classes, H, W]"
+        forward, split = self._forward, self._split
+        images = split.images[index.to(split.images.device)].to(forward.device)
+        images = self._dataset.normalise(view.apply(images, index.to(forward.device)))
+        with autocast(forward.device, self.precision):
+            logits = forward(images)
+        dense = task_of(split.labels) is MASKS
+        if logits.ndim != (4 if dense else 2):
+            wanted = "[B, classes, H, W]" if dense else "[B, classes]"
             raise ArgumentError(
                 f"{self._dataset.name!r} has {task_of(split.labels).has}, for which soft targets are logits {wanted}; "
                 f"the teacher returned {list(logits.shape)}. Take a teacher for this task."
+            )
+        if self._rows is not None and logits.shape[1] != self._rows.classes:
+            raise ArgumentError(
+                f"The teacher returned {logits.shape[1]} logits per image, and {self._dataset.name!r} has "
+                f"{self._rows.classes} classes. Take a teacher for these classes."
             )
         logits = logits.float().cpu()
         usable = (logits < torch.inf) & (logits.amax(1, keepdim=True) > -torch.inf)  # both False for NaN
@@ -251,22 +306,34 @@ class _Question:
             wrong = int((~usable).view(len(logits), -1).any(1).sum())
             raise ArgumentError(
                 f"The teacher's logits hold NaN or infinity for {wrong} of {len(logits)} images (view {view.key!r}). "
-                "Check its weights, or ask it in precision='float32'."
+                "Check its weights, or run it in precision='float32'."
             )
         return logits
 
     def probe(self, view: View) -> tuple[Tensor, Tensor]:
         """Return a few positions spread over the split, and the logits there."""
-        index = spread(len(self._split), PROBES)
-        return index, self.answer(view, index)
+        index = evenly_spaced(len(self._split), PROBES)
+        return index, self.at(view, index)
+
+    def compared(self, stored: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:
+        """Return stored logits and those of an answer, float32; of rows those of the stored classes, and the rest."""
+        if self._rows is None:
+            return stored.float(), answer
+        top = self._rows.unpack(stored)
+        now = torch.cat([answer.gather(1, top.classes), self._rows.rest(answer, top.classes)], 1)
+        return torch.cat([top.values, top.rest], 1), now
 
     def table(self, view: View, dtype: torch.dtype, batch_size: int, bar: Any) -> Tensor:
-        """Return the logits of all images in a view; float32 where they are too large for float16."""
+        """Return the logits (or rows) of all images in a view; float32 where they are too large for float16."""
         table: Tensor | None = None
         for index in torch.arange(len(self._split)).split(batch_size):
-            logits = self.answer(view, index)
-            largest = float(logits.masked_fill(logits == -torch.inf, 0).abs().max())
-            if dtype == torch.float16 and largest > torch.finfo(torch.float16).max:
+            logits = self.at(view, index)
+            largest = _size(logits)
+            if self._rows is None:
+                part = logits if dtype == torch.float32 or largest <= torch.finfo(dtype).max else None
+            else:
+                part = self._rows.pack(logits, dtype)
+            if part is None:
                 warnings.warn(
                     f"The teacher's logits reach {largest:g}, beyond float16's 65504; they are kept in float32.",
                     stacklevel=3,
@@ -274,8 +341,9 @@ class _Question:
                 bar.update(-int(index[0]))
                 return self.table(view, torch.float32, batch_size, bar)
             if table is None:  # one allocation: gathering parts would take twice the memory for a while
-                table = torch.empty(len(self._split), *logits.shape[1:], dtype=dtype)
-            table[index[0] : index[-1] + 1] = logits
+                kept = dtype if self._rows is None else torch.uint8
+                table = torch.empty(len(self._split), *part.shape[1:], dtype=kept)
+            table[index[0] : index[-1] + 1] = part
             bar.update(len(index))
         assert table is not None
         return table
@@ -283,8 +351,8 @@ class _Question:
 
 def _check(
     views: tuple[View, ...],
-    split: Split | MaskedSplit,
-    dataset: Dataset | SegmentationDataset,
+    split: LabelledSplit,
+    dataset: AnyDataset,
     dtype: torch.dtype,
     batch_size: int,
 ) -> None:
@@ -304,18 +372,19 @@ def _check(
         )
 
 
-def _still_true(tables: Sequence[Tensor | None], views: Sequence[View], question: _Question) -> bool:
+def _still_true(
+    tables: Sequence[Tensor | None], views: Sequence[View], teacher_logits: _TeacherLogits
+) -> bool:
     """Return whether today's teacher gives the stored answers, up to rounding; true when nothing is stored."""
     found = [position for position, table in enumerate(tables) if table is not None]
     if not found:
         return True
     table = tables[found[-1]]
     assert table is not None
-    index, answer = question.probe(views[found[-1]])
-    expected = table[index].float()
+    index, answer = teacher_logits.probe(views[found[-1]])
+    expected, answer = teacher_logits.compared(table[index], answer)
     if answer.shape == expected.shape:
-        size = expected.masked_fill(expected == -torch.inf, 0).abs().max()
-        tolerance = (0.02 if question.precision == "float32" else 0.1) * (1e-3 + float(size))
+        tolerance = (0.02 if teacher_logits.precision == "float32" else 0.1) * (1e-3 + _size(expected))
         if float((answer - expected).masked_fill(answer == expected, 0).abs().max()) <= tolerance:
             return True
     warnings.warn(
@@ -324,6 +393,24 @@ def _still_true(tables: Sequence[Tensor | None], views: Sequence[View], question
         stacklevel=3,
     )
     return False
+
+
+def _size(logits: Tensor) -> float:
+    """Return the largest absolute value, -inf left out."""
+    return float(logits.masked_fill(logits == -torch.inf, 0).abs().max())
+
+
+def _rows(top_k: int | None, temperatures: Sequence[float], dataset: AnyDataset) -> TopRows | None:
+    """Return the format of rows that hold the top k logits; ``None`` where all are kept."""
+    if top_k is None:
+        return None
+    task = task_of(dataset)
+    if task is not LABELS:
+        raise ArgumentError(
+            f"top_k keeps the likeliest of classes that exclude each other, and {dataset.name!r} has {task.has}. Leave "
+            "it out."
+        )
+    return TopRows(top_k, len(dataset.classes), temperatures)
 
 
 def _bar(progress: bool, total: int) -> Any:

@@ -18,16 +18,17 @@ from kdcourse.errors import ArgumentError
 
 
 class Source(Protocol):
-    """Attributes: ``teacher``, the digest of the teacher."""
+    """Attributes: ``teacher``, the digest of the teacher; ``told``, for records, what is held of its answers."""
 
     teacher: str
+    told: str
 
     def outputs(self, batch: Batch) -> Outputs:
         """Return the teacher's outputs for a batch, as its view shows the images."""
 
 
 def source_of(teacher: nn.Module | SoftTargets) -> Source:
-    """Return where a teacher's outputs come from: stored ones are looked up, a network is asked for each batch.
+    """Return where a teacher's outputs come from: stored ones are looked up, a network runs on each batch.
 
     Raises:
         ArgumentError: neither of both.
@@ -50,12 +51,18 @@ class Stored:
 
     def __init__(self, targets: SoftTargets) -> None:
         self._targets, self.teacher = targets, targets.teacher
+        self.told = "" if targets.top_k is None else f", top_k={targets.top_k}"
 
     def outputs(self, batch: Batch) -> Outputs:
-        logits = self._targets.logits(batch.view, batch.index)
+        targets, top = self._targets, None
+        if targets.top_k is None:
+            logits = targets.logits(batch.view, batch.index)
+        else:
+            top = targets.top(batch.view, batch.index)
+            logits = top.values
         if batch.labels.device.type == "cpu":  # elsewhere a comparison would wait for the device
-            self._targets.check_labels(batch.view, batch.index, batch.labels)
-        return Outputs(logits)
+            targets.check_labels(batch.view, batch.index, batch.labels)
+        return Outputs(logits, top=top)
 
 
 class OnTheFly:
@@ -69,7 +76,7 @@ class OnTheFly:
     """
 
     def __init__(self, teacher: nn.Module, layers: Sequence[str] = ()) -> None:
-        self.teacher = teacher_digest(teacher)
+        self.teacher, self.told = teacher_digest(teacher), ""
         self._frozen = freeze(teacher)
         self._layers = tuple(layers)
 

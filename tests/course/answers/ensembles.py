@@ -28,7 +28,7 @@ def added_up(z: Tensor) -> Tensor:
 wrong(
     "mean_of_logits",
     sum_for_mean=lambda z: added_up(z) * len(z),
-    mean_over_the_pictures=lambda z: torch.mean(z, 1),
+    mean_over_the_images=lambda z: torch.mean(z, 1),
     mean_over_the_classes=lambda z: torch.mean(z, -1),
     probabilities_averaged=lambda z: added_up(torch.softmax(z, -1)),
     softmax_at_the_end=lambda z: torch.softmax(added_up(z), -1),
@@ -49,7 +49,7 @@ wrong(
     "mean_of_probabilities",
     logits_averaged_first=lambda z: F.softmax(added_up(z), dim=-1),
     softmax_over_the_members=lambda z: F.softmax(z, dim=0).mean(0),
-    softmax_over_the_pictures=lambda z: F.softmax(z, dim=1).mean(0),
+    softmax_over_the_images=lambda z: F.softmax(z, dim=1).mean(0),
     softmax_left_out=added_up,
     sum_for_mean=lambda z: F.softmax(z, dim=-1).sum(0),
     log_at_the_end=lambda z: torch.log(F.softmax(z, dim=-1).mean(0)),
@@ -93,7 +93,7 @@ wrong(
     all_compared_with_the_first=lambda p: float(np.mean([(p[0] != q).float().mean() for q in p[1:]])),
     any_disagreement=lambda p: float(np.mean([len(set(column)) > 1 for column in p.T.tolist()])),
     count_for_share=lambda p: statistics.mean(all_pairs(p)) * p.size(1),
-    pictures_paired=columns_for_rows,
+    images_paired=columns_for_rows,
     last_pair_only=overwritten,
 )
 right(
@@ -141,7 +141,7 @@ wrong(
     empty_bins_counted=lambda c, k, bins=10: sum(abs(g) for _, g in in_bins(c, k, bins)) / bins,
     gaps_cancel=lambda c, k, bins=10: sum(n * g for n, g in in_bins(c, k, bins)) / len(c),
     one_bin=lambda c, k, bins=10: abs(c.mean() - k.float().mean()).item(),
-    picture_by_picture=lambda c, k, bins=10: float(np.mean(np.abs(c.numpy() - k.numpy()))),
+    image_by_image=lambda c, k, bins=10: float(np.mean(np.abs(c.numpy() - k.numpy()))),
     largest_gap=lambda c, k, bins=10: max(abs(g) for _, g in in_bins(c, k, bins)),
     squared_gaps=lambda c, k, bins=10: sum(n * g * g for n, g in in_bins(c, k, bins)) / len(c),
     number_of_bins_ignored=lambda c, k, bins=10: edges(c, k, 10),

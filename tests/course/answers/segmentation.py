@@ -82,7 +82,7 @@ def trusted_share(a: Tensor, b: Tensor, k: int) -> float:
     return tp / (tp + fp) if tp + fp else 0.0
 
 
-def per_picture(a: Tensor, b: Tensor, k: int) -> float:
+def per_image(a: Tensor, b: Tensor, k: int) -> float:
     each = [looped_iou(a[n], b[n], k) for n in range(len(a))]
     return float(np.nanmean(each))
 
@@ -114,7 +114,7 @@ wrong(
     ignored_pixels_counted=without_the_255,
     absent_class_counted_as_0=lambda a, b, k: nan_to(0.0, a, b, k),
     absent_class_counted_as_1=lambda a, b, k: nan_to(1.0, a, b, k),
-    mean_over_the_pictures=per_picture,
+    mean_over_the_images=per_image,
     divided_by_all_pixels=lambda a, b, k: hits(a, b, k)[0] / int((b != 255).sum()),
     differing_pixels_for_common_ones=lambda a, b, k: 1 - looped_iou(a, b, k),
     count_for_share=lambda a, b, k: hits(a, b, k)[0],
@@ -201,7 +201,7 @@ def terms(z: Tensor, v: Tensor, t: float, **options: Any) -> Tensor:
     return F.kl_div(F.log_softmax(z / t, 1), F.softmax(v.detach() / t, 1), **{"reduction": "none"} | options)
 
 
-def as_pictures(z: Tensor, v: Tensor, m: Tensor, t: float) -> Tensor:
+def as_images(z: Tensor, v: Tensor, m: Tensor, t: float) -> Tensor:
     """Each pixel that counts is a row of a batch, as in lesson 05."""
     z, v = (x.permute(0, 2, 3, 1)[m != 255] for x in (z, v.detach()))
     return F.kl_div((z / t).log_softmax(-1), (v / t).softmax(-1), reduction="batchmean") * t * t
@@ -267,7 +267,7 @@ wrong(
     classes_not_summed=lambda z, v, m, t: t**2 * terms(z, v, t)[m != 255].mean(),
     T_squared_missing=lambda z, v, m, t: counted(z, v, m, t).mean(),
     T_for_T_squared=lambda z, v, m, t: counted(z, v, m, t).mean() * t,
-    divided_by_the_pictures_alone=lambda z, v, m, t: t**2 * counted(z, v, m, t).sum() / z.shape[0],
+    divided_by_the_images_alone=lambda z, v, m, t: t**2 * counted(z, v, m, t).sum() / z.shape[0],
     divided_by_all_pixels=lambda z, v, m, t: t**2 * (terms(z, v, t).sum(1) * (m != 255)).mean(),
     ignored_pixels_inside=lambda z, v, m, t: t**2 * terms(z, v, t).sum(1).mean(),
     ignored_pixels_in_the_sum=lambda z, v, m, t: t**2 * terms(z, v, t, reduction="sum") / (m != 255).sum(),
@@ -277,9 +277,9 @@ wrong(
     KL_sides_swapped=lambda z, v, m, t: t**2 * terms(v, z, t).sum(1)[m != 255].mean(),
     softmax_along_the_width=lambda z, v, m, t: along(-1, z, v, m, t),
     softmax_along_the_height=lambda z, v, m, t: along(-2, z, v, m, t),
-    softmax_along_the_pictures=lambda z, v, m, t: along(0, z, v, m, t),
-    teacher_not_softened=lambda z, v, m, t: as_pictures(z, v * t, m, t),
-    nobody_softened=lambda z, v, m, t: as_pictures(z, v, m, 1.0) * t**2,
+    softmax_along_the_images=lambda z, v, m, t: along(0, z, v, m, t),
+    teacher_not_softened=lambda z, v, m, t: as_images(z, v * t, m, t),
+    nobody_softened=lambda z, v, m, t: as_images(z, v, m, 1.0) * t**2,
     log_of_a_probability_that_is_0=logs_of_zero,
     masks_for_the_teacher=lambda z, v, m, t: F.nll_loss(F.log_softmax(z, 1), m, ignore_index=255),
     teacher_trained_as_well=teacher_kept,
@@ -290,7 +290,7 @@ wrong(
 wrong(
     "pixel_term",
     **{
-        "divided by the pictures alone, ignored pixels inside": lambda z, v, m, t: (
+        "divided by the images alone, ignored pixels inside": lambda z, v, m, t: (
             t**2 * terms(z, v, t, reduction="batchmean")
         ),
         "sum for mean, ignored pixels inside": lambda z, v, m, t: t**2 * terms(z, v, t, reduction="sum"),
@@ -300,15 +300,15 @@ wrong(
         "divided by the classes too, ignored pixels inside": lambda z, v, m, t: (
             t**2 * terms(z, v, t, reduction="mean")
         ),
-        "mean of the pictures' means": lambda z, v, m, t: (
-            sum(as_pictures(z[n : n + 1], v[n : n + 1], m[n : n + 1], t) for n in range(len(z))) / len(z)
+        "mean of the images' means": lambda z, v, m, t: (
+            sum(as_images(z[n : n + 1], v[n : n + 1], m[n : n + 1], t) for n in range(len(z))) / len(z)
         ),
         "cross-entropy for KL": lambda z, v, m, t: (
             t**2 * F.cross_entropy(z / t, (v / t).softmax(1), reduction="none")[m != 255].mean()
         ),
     },
 )
-right("pixel_term", as_pictures, weighted, minus_entropy)
+right("pixel_term", as_images, weighted, minus_entropy)
 
 # -- precision_recall_at ------------------------------------------------------------------------
 

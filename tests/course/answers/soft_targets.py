@@ -62,7 +62,7 @@ wrong(
     decimal_logarithm=lambda p: torch.tensor(stats.entropy(p.double().numpy(), base=10, axis=1)),
     sign_missing=lambda p: -looped_entropy(p),
     mean_for_sum=lambda p: looped_entropy(p) / p.shape[-1],
-    summed_over_the_pictures=lambda p: looped_entropy(p.T),
+    summed_over_the_images=lambda p: looped_entropy(p.T),
     averaged_over_the_batch=lambda p: looped_entropy(p).mean(),
     taken_for_logits=lambda p: looped_entropy(F.softmax(p, dim=-1)),
     perplexity=lambda p: looped_entropy(p).exp(),

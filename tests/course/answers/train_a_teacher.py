@@ -54,7 +54,7 @@ wrong(
     sign_missing=lambda z, y: z.log_softmax(1)[torch.arange(len(y)), y].mean(),
     softmax_over_the_batch=lambda z, y: -(z - z.logsumexp(0)).gather(1, y[:, None]).mean(),
     softmax_twice=lambda z, y: gathered_cross_entropy(torch.softmax(z, 1), y),
-    every_label_for_every_picture=lambda z, y: (-torch.log_softmax(z, dim=1)[:, y]).mean(),
+    every_label_for_every_image=lambda z, y: (-torch.log_softmax(z, dim=1)[:, y]).mean(),
     all_classes_averaged=lambda z, y: -F.log_softmax(z, dim=-1).mean(),
     divided_by_the_classes_too=lambda z, y: -(F.one_hot(y, z.shape[1]) * z.log_softmax(1)).mean(),
     maximum_of_each_column=lambda z, y: gathered_cross_entropy(z - z.amax(0), y),
@@ -67,7 +67,7 @@ wrong(
         (z - z.amax(1, keepdim=True)).exp().sum(1).mean()
         - F.one_hot(y, z.shape[1]).mul(z - z.amax(1, keepdim=True)).sum(1).mean()
     ),
-    largest_logit_not_taken_away=lambda z, y: (z.exp().sum(1).log() - z.gather(1, y[:, None])[:, 0]).mean(),
+    largest_logit_not_subtracted=lambda z, y: (z.exp().sum(1).log() - z.gather(1, y[:, None])[:, 0]).mean(),
     one_maximum_for_the_whole_batch=against_the_largest_of_all,
     bits_for_nats=lambda z, y: looped_cross_entropy(z, y) * math.log2(math.e),
     overflow=naive_exp,
@@ -233,8 +233,8 @@ def against_the_epoch_before(t: list[float], v: list[float]) -> str:
 
 wrong(
     "diagnose",
-    underfitting_asked_first=underfitting_first,
-    training_not_looked_at=without_training,
+    underfitting_tested_first=underfitting_first,
+    training_loss_ignored=without_training,
     any_rise_is_overfitting=any_rise,
     compared_with_the_first_epoch=against_first,
     words_swapped=lambda t, v: {"overfitting": "underfitting", "underfitting": "overfitting"}.get(

@@ -23,7 +23,7 @@ wrong(
     kilobytes=lambda n, b: n * (b / 8) / 1000,
     always_four_bytes=lambda n, b: n * 32 / 8 / 10**6,
     multiplied_by_eight=lambda n, b: 8 * n * b / 10**6,
-    whole_bytes_a_parameter=lambda n, b: float(n * int(b / 8)) / 10**6,
+    whole_bytes_per_parameter=lambda n, b: float(n * int(b / 8)) / 10**6,
     whole_bytes=lambda n, b: math.floor(n * b / 8) / 10**6,
     rounded=lambda n, b: float(f"{n * b / 8e6:.2f}"),
 )
@@ -51,12 +51,12 @@ wrong(
     "conv_macs",
     kernel_not_squared=lambda i, o, k, h, w: macs_by_loops(i, o, 1, h, w) * k,
     **{"operations for multiply-accumulates": lambda i, o, k, h, w: macs_by_loops(i, o, k, h, w) * 2},
-    picture_forgotten=lambda i, o, k, h, w: nn.Conv2d(i, o, k, bias=False).weight.numel(),
+    image_size_forgotten=lambda i, o, k, h, w: nn.Conv2d(i, o, k, bias=False).weight.numel(),
     padding_forgotten=lambda i, o, k, h, w: i * o * k * k * (h - (k - 1)) * (w - (k - 1)),
     input_channels_missing=lambda i, o, k, h, w: macs_by_loops(1, o, k, h, w),
     output_channels_missing=lambda i, o, k, h, w: macs_by_loops(i, 1, k, h, w),
     bias_counted=lambda i, o, k, h, w: macs_by_loops(i, o, k, h, w) + o * h * w,
-    picture_taken_for_a_square=lambda i, o, k, h, w: macs_by_loops(i, o, k, h, h),
+    image_taken_for_a_square=lambda i, o, k, h, w: macs_by_loops(i, o, k, h, h),
 )
 right("conv_macs", macs_by_loops, macs_by_torch)
 

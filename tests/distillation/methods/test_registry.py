@@ -18,7 +18,7 @@ FOLDER = Path(methods.__file__).parent
 def test_every_file_is_a_method() -> None:
     files = {file.stem for file in FOLDER.glob("*.py")} - {"__init__", "base"}
     assert set(methods.names()) == files >= {"kd", "dkd", "fitnet", "pixelwise", "pairwise", "channelwise"}
-    assert set(methods.names("labels")) | set(methods.names("masks")) == files
+    assert {name for task in ("labels", "masks", "multilabel") for name in methods.names(task)} == files
     assert "kd" not in methods.names("masks") and "fitnet" in methods.names("masks")
 
 
@@ -26,7 +26,12 @@ def test_every_file_is_a_method() -> None:
 def test_each_says_what_it_is(name: str) -> None:
     told = methods.describe(name)
     assert told.name == name and told.title and "https://" in told.paper and told.summary.endswith(".")
-    assert set(told.tasks) <= {"labels", "masks"} and told.layers in (None, "map", "vector", "stages")
+    assert set(told.tasks) <= {"labels", "masks", "multilabel"} and told.layers in (
+        None,
+        "map",
+        "vector",
+        "stages",
+    )
     assert inspect.Parameter.empty not in told.settings.values()  # each has a default
     (method,) = methods.build(name)
     assert {key: getattr(method, key) for key in told.settings} == methods.settings_of(name)

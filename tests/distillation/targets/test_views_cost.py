@@ -30,7 +30,7 @@ def test_costs_by_hand() -> None:
     # What is dear to keep, or cheap to ask again, is better asked again.
     assert views_cost(10.0, 1.0, views=8, epochs=8, storing=0.5).cheaper == "on the fly"
     assert views_cost(10.0, 1.0, views=7, epochs=8, storing=0.5).cheaper == "stored"
-    assert views_cost(10.0, 1.0, views=7, epochs=8, asked_pass=5.0).cheaper == "on the fly"
+    assert views_cost(10.0, 1.0, views=7, epochs=8, on_the_fly_pass=5.0).cheaper == "on the fly"
 
 
 @given(SECONDS, SECONDS, st.integers(1, 50), st.integers(1, 50), st.integers(1, 5))
@@ -54,7 +54,7 @@ def test_storing_never_loses_where_it_is_free(
         ({"teacher_pass": -1.0}, "teacher_pass .*found -1"),
         ({"student_epoch": 0.0}, "student_epoch .*found 0"),
         ({"storing": float("nan")}, "storing .*found nan"),
-        ({"asked_pass": float("inf")}, "asked_pass .*found inf"),
+        ({"on_the_fly_pass": float("inf")}, "on_the_fly_pass .*found inf"),
     ],
 )
 def test_settings_that_make_no_sense(wrong: dict[str, Any], message: str) -> None:

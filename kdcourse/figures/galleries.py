@@ -54,7 +54,7 @@ def soft_target_gallery(
         ArgumentError: shapes that don't match, labels out of range, no or bad temperatures,
             ``top`` below 1.
     """
-    _check_pictures(images, labels, classes)
+    _check_images(images, labels, classes)
     _check_logits(logits, images, classes, "logits")
     if not temperatures or top < 1:
         raise ArgumentError(
@@ -94,7 +94,7 @@ def soft_target_gallery(
                 axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"] if last else ["", "", ""])
                 if last:
                     axes.set_xlabel("probability")
-        grid[0, 0].set_title("picture\nand its label")
+        grid[0, 0].set_title("image\nand its label")
         for column, temperature in enumerate(temperatures, 1):
             grid[0, column].set_title(f"soft targets\nat T = {temperature:g}")
         set_alt_text(figure, _describe_gallery(shares, labels, classes, temperatures))
@@ -127,13 +127,13 @@ def disagreements(
     Raises:
         ArgumentError: shapes that don't match, labels out of range, ``limit`` below 1.
     """
-    _check_pictures(images, labels, classes)
+    _check_images(images, labels, classes)
     _check_logits(teacher_logits, images, classes, "teacher_logits")
     _check_logits(student_logits, images, classes, "student_logits")
     if limit < 1:
         raise ArgumentError(f"limit must be at least 1; found {limit}. 12 fits a page.")
     labels = labels.detach().cpu()
-    sure, said = zip(
+    confidences, said = zip(
         *(
             softened(logits.detach().cpu().float(), 1).max(dim=1)
             for logits in (teacher_logits, student_logits)
@@ -147,11 +147,11 @@ def disagreements(
     shown = [int(index) for index in where[:limit]]
     if shown:
         tally = (
-            f"Teacher and student differ on {len(where):,} of {len(images):,} pictures: the teacher is right on "
+            f"Teacher and student differ on {len(where):,} of {len(images):,} images: the teacher is right on "
             f"{teacher_right:,}, the student on {student_right:,}, neither on {neither:,}."
         )
     else:
-        tally = f"Teacher and student name the same class for all {len(images):,} pictures."
+        tally = f"Teacher and student predict the same class for all {len(images):,} images."
     words = []
     with styled():
         columns = min(4, max(2, len(shown)))
@@ -163,17 +163,17 @@ def disagreements(
         for axes, index in zip(cells, shown, strict=False):
             show(axes, rgb(images[index]))
             truth = int(labels[index])
-            answers = []
-            for who, guess, confidence in zip(("teacher", "student"), said, sure, strict=True):
+            lines = []
+            for who, guess, confidence in zip(("teacher", "student"), said, confidences, strict=True):
                 name, right = classes[int(guess[index])], int(guess[index]) == truth
-                answers.append(
+                lines.append(
                     f"{RIGHT if right else WRONG} {who}: {shorten(name, 13)} {percent(float(confidence[index]), 0)}"
                 )
                 words.append(
                     f"{who} {name} {percent(float(confidence[index]), 0)} ({'right' if right else 'wrong'})"
                 )
             axes.set_title(f"truth: {shorten(classes[truth], 18)}", fontsize=9.5)
-            axes.set_xlabel("\n".join(answers), fontsize=9, linespacing=1.35)
+            axes.set_xlabel("\n".join(lines), fontsize=9, linespacing=1.35)
             words[-2:] = [f"Truth {classes[truth]}: {words[-2]}, {words[-1]}."]
         figure.suptitle("\n".join(textwrap.wrap(tally, 27 * columns)))
         first = f" The first {count_word(len(shown))} shown." if 0 < len(shown) < len(where) else ""
@@ -185,15 +185,15 @@ def disagreements(
 # -- shared ----------------------------------------------------------------------------------
 
 
-def _check_pictures(images: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
+def _check_images(images: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0 or images.shape[1] not in (1, 3):
         raise ArgumentError(
-            "Pictures must be uint8 [K, 1 or 3, H, W], at least one; found "
+            "Images must be uint8 [K, 1 or 3, H, W], at least one; found "
             f"{images.dtype} {list(images.shape)}. Take them from a Split, before normalise."
         )
     if labels.shape != images.shape[:1] or labels.is_floating_point():
         raise ArgumentError(
-            f"labels must be whole numbers [{len(images)}], one a picture; found {labels.dtype} "
+            f"labels must be whole numbers [{len(images)}], one per image; found {labels.dtype} "
             f"{list(labels.shape)}. Index both with the same positions."
         )
     low, high = int(labels.min()), int(labels.max())
@@ -207,8 +207,8 @@ def _check_pictures(images: Tensor, labels: Tensor, classes: Sequence[str]) -> N
 def _check_logits(logits: Tensor, images: Tensor, classes: Sequence[str], name: str) -> None:
     if logits.shape != (len(images), len(classes)) or not logits.is_floating_point():
         raise ArgumentError(
-            f"{name} must be floating [{len(images)}, {len(classes)}], a row a picture and a column a class; "
-            f"found {logits.dtype} {list(logits.shape)}. Predict the very pictures that you pass."
+            f"{name} must be floating [{len(images)}, {len(classes)}], a row per image and a column per class; "
+            f"found {logits.dtype} {list(logits.shape)}. Pass the logits of the same images."
         )
     if not bool(logits.isfinite().all()):
         raise ArgumentError(f"{name} must be finite; found NaN or infinity. Look for a run that diverged.")
@@ -226,7 +226,7 @@ def _describe_gallery(
 ) -> str:
     warm = listed([f"{temperature:g}" for temperature in temperatures])
     parts = [
-        f"{count_word(len(labels)).capitalize()} picture{'s' * (len(labels) != 1)} with the teacher's soft targets "
+        f"{count_word(len(labels)).capitalize()} image{'s' * (len(labels) != 1)} with the teacher's soft targets "
         f"at temperature {warm}."
     ]
     for row, label in enumerate(labels.tolist()):

@@ -1,4 +1,4 @@
-"""Ask a network as a teacher, without copying it."""
+"""Run a network as a teacher, without copying it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from kdcourse.models.mode import evaluating
 from kdcourse.models.stored import check_not_lazy
 
 
-class Asker:
+class TeacherInference:
     """Call a teacher with images brought to its device and type.
 
-    Convolutions take about half the time with kernels that lie channels last in memory, where the teacher takes them
-    so (`kdcourse.models.layout`). Its own stay as they are: it is called with copies in their place.
+    Convolutions take about half the time with kernels in channels-last memory format, if the teacher allows it
+    (`kdcourse.models.layout`). The teacher isn't modified: it is called with copies of its kernels.
     """
 
     def __init__(self, teacher: nn.Module) -> None:
@@ -53,16 +53,16 @@ class Asker:
 
 
 @contextmanager
-def asking(teacher: nn.Module) -> Iterator[Asker]:
-    """Let a network be asked as a teacher: eval mode and no gradient inside, its modes restored afterwards."""
+def teacher_inference(teacher: nn.Module) -> Iterator[TeacherInference]:
+    """Run a network as a teacher: eval mode and no gradient inside, its modes restored afterwards."""
     if not isinstance(teacher, nn.Module):
         raise ArgumentError(f"A teacher must be a torch.nn.Module; found {type(teacher).__name__}.")
     check_not_lazy(teacher)
     with evaluating(teacher), torch.no_grad():
-        yield Asker(teacher)
+        yield TeacherInference(teacher)
 
 
-def spread(length: int, count: int) -> Tensor:
-    """Return ``count`` positions evenly spread over ``length`` (all of them when there are fewer), int64."""
+def evenly_spaced(length: int, count: int) -> Tensor:
+    """Return ``count`` positions evenly spaced over ``length`` (all of them when there are fewer), int64."""
     count = min(count, length)
     return torch.arange(count) * length // count

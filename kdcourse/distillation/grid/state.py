@@ -1,4 +1,4 @@
-"""The state of a grid while it trains: rows, progress bar, and whether to stop."""
+"""Hold the state of a grid while it trains: rows, progress bar, and whether to stop."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Stopped(Exception):
     """End a student's training from inside; never leaves this package."""
 
 
-class Board:
+class GridState:
     """Keep every student's row, and notify the callback of each change.
 
-    As a context it lets an interruption or `Stopped` end the work inside, while what was found stays.
+    As a context it lets an interruption or `Stopped` end the work inside, and keeps the results so far.
 
     Args:
         rows: one per student, their histories still empty.
@@ -47,7 +47,7 @@ class Board:
         self._after_epoch, self._should_stop, self._progress = after_epoch, should_stop, progress
         self._bar: Any = None
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> GridState:
         from tqdm.auto import tqdm
 
         self._began = time.perf_counter()
@@ -71,7 +71,7 @@ class Board:
         self._cancelled |= ended_early
         return ended_early
 
-    def stop_if_asked(self) -> None:
+    def stop_if_requested(self) -> None:
         """Raise `Stopped` once the caller wants the grid to end."""
         self._cancelled |= self._should_stop is not None and self._should_stop()
         if self._cancelled:
@@ -83,7 +83,7 @@ class Board:
             self.rows[position].history.settings.update(settings)
 
     def advance(self, epochs: float) -> None:
-        """Move the bar by so many epochs of one student."""
+        """Move the bar by this many epochs of one student."""
         self._bar.update(
             min(epochs, self._bar.total - self._bar.n)
         )  # shares of an epoch add up with rounding
@@ -99,9 +99,9 @@ class Board:
             else:
                 history = History(row.history.settings, [*row.history.epochs, record])
                 self.rows[position] = replace(row, history=history)
-        self.tell()
+        self.notify()
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Pass the result so far to the callback."""
         if self._after_epoch is not None:
             self._after_epoch(self._result(time.perf_counter() - self._began, ()))

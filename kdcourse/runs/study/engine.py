@@ -1,0 +1,302 @@
+"""Run a study: search settings on the validation split, then train fresh seeds and evaluate the test split once."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+import kdcourse
+from kdcourse import evaluation, training
+from kdcourse.data import Dataset
+from kdcourse.errors import ArgumentError
+from kdcourse.runs import table
+from kdcourse.runs.machine import machine
+from kdcourse.runs.students import StudentRecipe
+from kdcourse.runs.study.rows import Row, Rows, identity
+
+PHASES = ("search", "test")
+Say = Callable[[str], None]
+_WAIT = 2.0  # seconds until rows that other processes train are looked for again
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Hold one combination of a study: what is compared, and how the student is trained.
+
+    Cells of the search with the same ``about``, such as ``{"kind": "labels", "images": 550}``, are candidates for the
+    same place: the one with the best validation accuracy takes it.
+    """
+
+    about: dict[str, Any]
+    recipe: StudentRecipe
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return what a row keeps of the cell."""
+        return {"about": self.about, "recipe": self.recipe.settings}
+
+    @property
+    def label(self) -> str:
+        """Return the cell in a few words, for lines of progress."""
+        return ", ".join(f"{name} {value}" for name, value in self.about.items())
+
+
+class Study(ABC):
+    """Define a study; a subclass is one file of this folder. Its data are read when they are first needed.
+
+    Attributes:
+        name: of the command and of the file of rows.
+        question: answered by the study, in one sentence.
+        search_seeds, test_seeds: different ones, so that no student that was chosen by is counted in the result.
+    """
+
+    name: ClassVar[str]
+    question: ClassVar[str]
+    search_seeds: Sequence[int] = (0, 1, 2)
+    test_seeds: Sequence[int] = (10, 11, 12, 13, 14)
+
+    def __init__(self, data: Callable[[], Dataset], folder: Path) -> None:
+        self._read, self.folder = data, folder
+        self._data: Dataset | None = None
+
+    @property
+    def data(self) -> Dataset:
+        """Return the whole data set, whose validation and test split every student is evaluated on."""
+        if self._data is None:
+            self._data = self._read()
+        return self._data
+
+    @abstractmethod
+    def candidates(self) -> Sequence[Cell]:
+        """Return the cells of the search, in the order in which they are trained."""
+
+    @abstractmethod
+    def chosen(self, best: Callable[[dict[str, Any]], StudentRecipe]) -> Sequence[Cell]:
+        """Return the cells to evaluate on the test split; ``best`` gives the recipe that won an ``about``."""
+
+    @abstractmethod
+    def digests(self, cell: Cell) -> dict[str, str | None]:
+        """Return the digests of the images (``data``) and of the teacher's answers (``answers``), if any are used."""
+
+    @abstractmethod
+    def train(self, cell: Cell, seed: int, precision: str) -> tuple[nn.Module, training.History]:
+        """Train a student."""
+
+    @abstractmethod
+    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Return the study's figures, derived from its rows."""
+
+    @abstractmethod
+    def text(self, rows: Sequence[Row]) -> str:
+        """Return the summary as a table in plain text."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Hold how a study is run.
+
+    Args:
+        phases: ``("search",)``, ``("test",)`` or both.
+        seeds: how many of the study's test seeds; all of them unless told.
+        precision: for every student; by default that of the rows there are, or the usual one of this machine.
+        jobs: processes that train side by side, each with its share of the cores.
+    """
+
+    phases: Sequence[str] = PHASES
+    seeds: int | None = None
+    precision: str | None = None
+    jobs: int = 1
+    threads: int | None = field(default=None, repr=False)
+
+
+def run(study: Study, options: Options, say: Say = print) -> list[Row]:
+    """Train what a study's rows lack, each row stored as soon as its training is done; return all rows.
+
+    The same call resumes after an interruption. Several processes, also of several calls, share the work: what one of
+    them trains, no other does.
+
+    Raises:
+        ArgumentError: a phase, precision or number that doesn't exist; the test phase of an incomplete search.
+        CheckpointError: rows or answers that are missing or damaged.
+    """
+    rows = Rows(study.folder, study.name)
+    precision = _precision(rows.read(), options.precision)
+    seeds = _check(study, options)
+    if options.jobs > 1:
+        _side_by_side(study, options, precision, say)
+    else:
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
+        if "search" in options.phases:
+            _work(study, rows, searched(study, precision), "search", say)
+        if "test" in options.phases:
+            _work(study, rows, tested(study, rows.read(), precision, seeds), "test", say)
+    return rows.read()
+
+
+Job = tuple[Cell, dict[str, Any]]  # a cell, and the part of its row that is known beforehand
+
+
+def searched(study: Study, precision: str) -> list[Job]:
+    """Return the trainings of the search."""
+    return _jobs(study, study.candidates(), study.search_seeds, precision)
+
+
+def tested(study: Study, rows: Sequence[Row], precision: str, seeds: Sequence[int]) -> list[Job]:
+    """Return the trainings whose students are evaluated on the test split.
+
+    Raises:
+        ArgumentError: rows of the search are missing.
+    """
+    search = searched(study, precision)
+    found = {identity(row): row for row in rows}
+    there = [found[key] for _, known in search if (key := identity(known)) in found]
+    if len(there) < len(search):
+        raise ArgumentError(
+            f"The test phase of {study.name} begins when the search is complete; {len(search) - len(there)} of "
+            f"{len(search)} trainings are missing. Run them first: kdcourse study {study.name} --phase search"
+        )
+    return _jobs(study, _winners(study, there), seeds, precision)
+
+
+def results(study: Study, rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of the test phase that were trained with what the search chose; none while it is incomplete.
+
+    Rows of earlier recipes stay in the file and are left out here.
+
+    Args:
+        study: the study.
+        rows: of one state of the data and of the teachers' answers.
+    """
+    candidates = {_key(cell.settings) for cell in study.candidates()}
+    search = {
+        (_key(row), row["seed"]): row
+        for row in rows
+        if row["phase"] == "search" and _key(row) in candidates and row["seed"] in study.search_seeds
+    }
+    if len(search) < len(candidates) * len(study.search_seeds):
+        return []
+    chosen = {_key(cell.settings) for cell in _winners(study, list(search.values()))}
+    return [row for row in rows if row["phase"] == "test" and _key(row) in chosen]
+
+
+def _winners(study: Study, search: Sequence[Row]) -> Sequence[Cell]:
+    """Return the cells of the test phase, given the rows of a complete search."""
+
+    def best(about: dict[str, Any]) -> StudentRecipe:
+        def validation(cell: Cell) -> float:
+            values = [row["validation_accuracy"] for row in search if _key(row) == _key(cell.settings)]
+            return sum(values) / len(values)
+
+        return max((cell for cell in study.candidates() if cell.about == about), key=validation).recipe
+
+    return study.chosen(best)
+
+
+def _key(settings: Mapping[str, Any]) -> str:
+    return json.dumps([settings["about"], settings["recipe"]], sort_keys=True)
+
+
+def _jobs(study: Study, cells: Iterable[Cell], seeds: Sequence[int], precision: str) -> list[Job]:
+    return [
+        (cell, {**cell.settings, "seed": seed, "precision": precision, **study.digests(cell)})
+        for cell in cells
+        for seed in seeds
+    ]
+
+
+def _work(study: Study, rows: Rows, jobs: Sequence[Job], phase: str, say: Say) -> None:
+    """Train what is missing of ``jobs``; what another process is training is waited for."""
+    while True:
+        there = set(map(identity, rows.read()))
+        left = [(cell, known) for cell, known in jobs if identity(known) not in there]
+        if not left:
+            return
+        trained = False
+        for cell, known in left:
+            with rows.claimed(known) as mine:
+                # Another process may have added it since.
+                if mine and identity(known) not in set(map(identity, rows.read())):
+                    row = _trained(study, cell, known, phase)
+                    rows.add(row)
+                    trained = True
+                    there = set(map(identity, rows.read()))
+                    say(_told(row, cell, sum(identity(each) in there for _, each in jobs), len(jobs)))
+        if not trained:
+            time.sleep(_WAIT)
+
+
+def _told(row: Row, cell: Cell, done: int, total: int) -> str:
+    figure = row.get("test_accuracy", row["validation_accuracy"])
+    return f"{row['phase']} {done}/{total}: {cell.label}, seed {row['seed']}: {figure:.2%} ({row['seconds']:.0f} s)"
+
+
+def _trained(study: Study, cell: Cell, known: dict[str, Any], phase: str) -> Row:
+    """Train and evaluate a student; return its row."""
+    began, busy = time.perf_counter(), time.process_time()
+    model, history = study.train(cell, known["seed"], known["precision"])
+    last, data = history.last, study.data
+    row: Row = {
+        "study": study.name,
+        "phase": phase,
+        **known,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "validation_accuracy": last.validation_accuracy,
+        "validation_loss": last.validation_loss,
+        "train_loss": last.train_loss,
+    }
+    if phase == "test":
+        found = table.scores(evaluation.predict(model, data.test, data), data.test.labels, None)
+        row |= {f"test_{name}": found[name] for name in ("accuracy", "nll", "ece")}
+    device = torch.device(history.settings["device"])
+    return row | {
+        "seconds": round(time.perf_counter() - began, 1),
+        "cpu_seconds": round(time.process_time() - busy, 1),
+        "machine": machine(device, history.settings["precision"]),
+        "kdcourse": kdcourse.__version__,
+    }
+
+
+def _precision(rows: Sequence[Row], wanted: str | None) -> str:
+    found = sorted({row["precision"] for row in rows})
+    if wanted is not None:
+        training.precision.check_precision(wanted)
+    if not found:
+        return wanted or training.usual_precision(training.placement.Placement().device)
+    if len(found) > 1 or (wanted is not None and wanted != found[0]):
+        raise ArgumentError(
+            f"All students of a study are trained in one precision; the rows there are have {', '.join(found)}"
+            f"{'' if wanted is None else f', and --precision is {wanted}'}. Take another folder: --out FOLDER."
+        )
+    return str(found[0])
+
+
+def _check(study: Study, options: Options) -> Sequence[int]:
+    for phase in options.phases:
+        if phase not in PHASES:
+            raise ArgumentError(f"There is no phase {phase!r}; choose {' or '.join(PHASES)}.")
+    if options.jobs < 1:
+        raise ArgumentError(f"--jobs must be at least 1; found {options.jobs}.")
+    count = len(study.test_seeds) if options.seeds is None else options.seeds
+    if not 2 <= count <= len(study.test_seeds):
+        raise ArgumentError(f"--seeds must lie in 2..{len(study.test_seeds)}; found {count}.")
+    return study.test_seeds[:count]
+
+
+def _side_by_side(study: Study, options: Options, precision: str, say: Say) -> None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    one = Options(options.phases, options.seeds, precision, 1, max(1, cores // options.jobs))
+    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
+        for done in [pool.submit(run, study, one, say) for _ in range(options.jobs)]:
+            done.result()

@@ -1,0 +1,243 @@
+"""Measure what a teacher's answer to an image is worth, in true labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdcourse import models, training
+from kdcourse.data import Augmentation, Batch, Dataset, stratified_index
+from kdcourse.distillation import distil, kd_divergence, methods
+from kdcourse.distillation.objective import TaughtBatch
+from kdcourse.runs.students import StudentRecipe, build_student, train_student
+from kdcourse.runs.study import half
+from kdcourse.runs.study.engine import Cell, Study, results
+from kdcourse.runs.study.rows import Row
+from kdcourse.runs.study.summary import HEADER, accuracies, against, interval, line, worth
+from kdcourse.runs.trials import GENTLE
+
+
+class SomeLabels:
+    """Minimise the distillation term over all images, plus the cross-entropy of those whose label is known.
+
+    ``T^2 KL(p || q)``, mean over the batch, plus the sum of the labelled images' cross-entropies over the batch size.
+
+    Args:
+        labelled: bool [N], whether an image of the split has a label.
+        temperature: T of the distillation term.
+    """
+
+    def __init__(self, labelled: Tensor, temperature: float) -> None:
+        self._labelled, self._temperature = labelled, temperature
+        self.name = f"kd(temperature={temperature:g}) + labels of {int(labelled.sum())}"
+
+    def __call__(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss of the student's logits [B, C], with both terms."""
+        answers = cast(TaughtBatch, batch).teacher_logits
+        known = self._labelled.to(batch.index.device)[batch.index]
+        kd = kd_divergence(logits, answers, self._temperature)
+        each = F.cross_entropy(logits, batch.labels, reduction="none")
+        labels = (each * known).sum() / len(batch)
+        return {"loss": kd + labels, "kd": kd, "labels": labels}
+
+
+class Labels(Study):
+    """Compare students of N images that the teachers never saw, on labels, on answers, and on both.
+
+    ``labels``: the true labels of the N images. ``answers``: the teachers' logits for the same images, and no label.
+    ``both``: N labels, and the answers to all unseen images. The images are drawn with the seed of the student, so the
+    intervals cover which images were labelled.
+
+    Attributes:
+        model, batch: of every student.
+        steps: of every student, whatever the number of its images; 1,000 are 13 epochs of 5,000 images.
+        long: steps where images without labels, which cost nothing, are plenty.
+        few, many: numbers of images that settings are searched at; others take over those of the nearer one.
+        numbers: of images, the most telling ones first: wherever the study is interrupted, what is there is complete.
+        temperature: of the candidates, but for one, whose temperature is 1.
+    """
+
+    name = "labels"
+    question = "How many true labels is a teacher's answer worth?"
+    model = "pocket_60k"
+    batch = 64
+    steps = 1_000
+    long = 6_000
+    few, many = 550, 5_000
+    numbers: Sequence[int] = (5_000, 550, 27_500, 2_000, 15_000, 250, 100)
+    temperature = 4.0
+
+    def recipe(self, images: int, temperature: float | None = None, **changes: Any) -> StudentRecipe:
+        """Return the recipe of a student of so many images: on their labels, or with a temperature on answers alone."""
+        taught: dict[str, Any] = {}
+        if temperature is not None:
+            taught = {"methods": methods.build("kd", temperature=temperature), "alpha": 1.0}
+        epochs = self.epochs(images, self.steps)
+        return StudentRecipe(model=self.model).changed(
+            epochs=epochs, batch_size=self.batch, **taught, **changes
+        )
+
+    def epochs(self, images: int, steps: int) -> int:
+        """Return the number of epochs whose steps come closest to ``steps``, at least 1."""
+        return max(1, round(steps / max(1, images // self.batch)))
+
+    @cached_property
+    def _unseen(self) -> Dataset:
+        return half.unseen_data(self.data)
+
+    @cached_property
+    def _answers(self) -> half.Answers:
+        return half.load_answers(self.data, self.folder)
+
+    def candidates(self) -> Sequence[Cell]:
+        """Return three candidates for either kind at either number: the augmentation for labels, which answers share.
+
+        Erasing hides parts of an image that a stored answer was about, so answers try another temperature in its
+        place.
+        """
+        none: dict[str, Any] = {"augmentation": None}
+        gentle, strong = {"augmentation": GENTLE}, {"augmentation": Augmentation()}
+        taught = ((self.temperature, none), (self.temperature, gentle), (1.0, gentle))
+        return [
+            *(
+                Cell({"kind": "labels", "images": images}, self.recipe(images, **how))
+                for images in (self.many, self.few)
+                for how in (none, gentle, strong)
+            ),
+            *(
+                Cell({"kind": "answers", "images": images}, self.recipe(images, temperature, **how))
+                for images in (self.many, self.few)
+                for temperature, how in taught
+            ),
+        ]
+
+    def chosen(self, best: Callable[[dict[str, Any]], StudentRecipe]) -> Sequence[Cell]:
+        """Return both kinds at every number of images; then few labels with all answers, and longer trainings."""
+
+        def at(kind: str, images: int, steps: int) -> StudentRecipe:
+            searched = self.few if images <= math.sqrt(self.few * self.many) else self.many
+            return best({"kind": kind, "images": searched}).changed(epochs=self.epochs(images, steps))
+
+        every, cells = max(self.numbers), list[Cell]()
+        for images in self.numbers:
+            cells += [
+                Cell({"kind": kind, "images": images}, at(kind, images, self.steps))
+                for kind in ("labels", "answers")
+            ]
+            if images == self.few:
+                cells.append(Cell(self._both(), at("answers", every, self.steps)))
+        longer = {"schedule": "long"}
+        return [
+            *cells,
+            Cell(self._both() | longer, at("answers", every, self.long)),
+            Cell({"kind": "labels", "images": self.few} | longer, at("labels", self.few, self.long)),
+        ]
+
+    def _both(self) -> dict[str, Any]:
+        return {"kind": "both", "labels": self.few, "images": max(self.numbers)}
+
+    def digests(self, cell: Cell) -> dict[str, str | None]:
+        """Return the digest of the unseen half, and of the answers where the kind learns from them."""
+        answers = None if cell.about["kind"] == "labels" else self._answers.digest[:16]
+        return {"data": self._unseen.train.digest[:16], "answers": answers}
+
+    def train(self, cell: Cell, seed: int, precision: str) -> tuple[nn.Module, training.History]:
+        """Train a student of one kind on the images that its seed draws."""
+        # Validated after the last epoch alone: with few images there are a thousand of them.
+        how = cell.recipe.changed(seed=seed, precision=precision, validate=False)
+        unseen, kind = self._unseen, cell.about["kind"]
+        if kind == "both":
+            labelled = torch.zeros(len(unseen.train), dtype=torch.bool)
+            labelled[stratified_index(unseen.train.labels, cell.about["labels"], seed)] = True
+            student = build_student(how, unseen)
+            history = distil(
+                student, self._answers.targets(unseen.train, how.views), unseen, how.training,
+                objective=SomeLabels(labelled, how.settings["temperature"]), progress=False,
+            )  # fmt: skip
+            return student.cpu(), history
+        index = stratified_index(unseen.train.labels, cell.about["images"], seed)
+        some = replace(unseen, train=unseen.train.subset(index))
+        targets = None if kind == "labels" else self._answers.targets(some.train, how.views, index)
+        return train_student(how, some, targets, progress=False)
+
+    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Return both curves, what answers are worth in labels, and the gap recovered; accuracies are 0 to 1.
+
+        ``labels`` and ``answers`` hold one entry per number of images, in increasing order: the mean test accuracy over
+        seeds with its 95 % interval. An entry of ``answers`` also has its lead over labels of the same images, the
+        share of the gap between labels and teachers that it recovers, and its `worth`. ``few`` compares few labels with
+        few labels and all answers, at either length of training.
+        """
+        answers = half.read_answers(self.folder)
+        teachers, accuracy = answers.notes["teachers"], answers.accuracy
+        data, digests = answers.notes["split"]["unseen"][:16], (None, answers.digest[:16])
+        rows = results(self, [row for row in rows if row["data"] == data and row["answers"] in digests])
+        curves = {kind: self._curve(rows, kind) for kind in ("labels", "answers")}
+        for entry in curves["answers"]:
+            if plain := accuracies(rows, kind="labels", images=entry["images"]):
+                entry |= against(plain, accuracies(rows, kind="answers", images=entry["images"]), accuracy)
+            entry |= worth(entry["accuracy"], curves["labels"])
+        few = []
+        for longer in ({}, {"schedule": "long"}):
+            about = self._both() | longer
+            plain = accuracies(rows, kind="labels", images=self.few, **longer)
+            taught = accuracies(rows, **about)
+            if min(len(plain), len(taught)) > 1:
+                entry = {"about": about, "plain": interval(plain), **interval(taught)}
+                few.append(
+                    entry | against(plain, taught, accuracy) | worth(entry["accuracy"], curves["labels"])
+                )
+        parameters = sum(each["parameters"] for each in teachers)
+        return {
+            "student": {"model": self.model, "parameters": self._parameters, "steps": self.steps},
+            "teachers": {"accuracy": accuracy, "parameters": parameters},
+            **curves,
+            "few": few,
+        }
+
+    @property
+    def _parameters(self) -> int:
+        return models.names()[self.model]
+
+    def _curve(self, rows: Sequence[Row], kind: str) -> list[dict[str, Any]]:
+        points = []
+        for images in sorted(self.numbers):
+            values = accuracies(rows, kind=kind, images=images)
+            if len(values) > 1:
+                points.append({"images": images, **interval(values)})
+        return points
+
+    def text(self, rows: Sequence[Row]) -> str:
+        """Return the summary as a table in plain text."""
+        found = self.summary(rows)
+        student, teachers = found["student"], found["teachers"]
+        ratio = teachers["parameters"] / student["parameters"]
+        lines = [
+            f"{student['model']} ({student['parameters']:,} parameters, 1/{ratio:.0f} of its teachers' together): test "
+            "accuracy in %, mean over seeds (95 % interval).",
+            f"The teachers, trained on the other half of the images: {teachers['accuracy']:.2%}. The study has "
+            f"{len(rows)} rows.",
+            "",
+            HEADER,
+        ]
+        curves = [{entry["images"]: entry for entry in found[kind]} for kind in ("labels", "answers")]
+        for images in sorted(self.numbers):
+            plain, taught = (curve.get(images) for curve in curves)
+            if plain or taught:
+                lines.append(line(plain, taught, images))
+        for entry in found["few"]:
+            labels, images = entry["about"]["labels"], entry["about"]["images"]
+            title = "longer training" if "schedule" in entry["about"] else "as many steps"
+            lines += [
+                "",
+                f"{labels:,} labels alone, and {labels:,} labels with answers to {images:,} images ({title}):",
+                line(entry["plain"], entry, labels),
+            ]
+        return "\n".join(lines)
