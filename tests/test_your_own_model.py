@@ -25,6 +25,7 @@ PAGE = ROOT / "docs/your_own_model.md"
 FEWER = {"epochs=5, batch_size=32": "epochs=3, batch_size=8", "epochs=20": "epochs=2"}
 
 
+@pytest.mark.slow
 def test_the_page_runs_in_order_as_it_stands(
     served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,8 +53,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise CheckpointError(
                 f"{path} holds a pickle (a torch.save file), whatever its name says. It was not unpickled: "
                 "that can run code. If it holds weights, from whatever device, this loads them and no code: "
-                f'model.load_state_dict(torch.load("{path}", map_location="cpu", weights_only=True)). Then store them '
-                "with kdcourse.training.save_weights."
+                f'model.load_state_dict(torch.load("{path}", map_location="cpu", weights_only=True)). Then '
+                "save it with safetensors: kdcourse.training.save_weights(model, path)."
             ) from error
         raise CheckpointError(
             f"{path} ({path.stat().st_size} bytes) is not a whole safetensors file: {error}. "

@@ -245,6 +245,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> teachers.TeacherRecipe:
     return teacher
 
 
+@pytest.mark.slow
 def test_what_a_mirror_changes_is_not_mirrored(quick: teachers.TeacherRecipe, tmp_path: Path) -> None:
     pictures, out = tiny.sides(tmp_path / "pictures"), tmp_path / "out"
     arguments = ["run", "--data", str(pictures), "--out", str(out), "--teachers", "train", "--seeds", "1"]
@@ -278,6 +279,7 @@ def test_an_augmentation_by_name() -> None:
         assert found == {"flips": own, "no-flips": replace(own, flip=False), "none": None}
 
 
+@pytest.mark.slow
 def test_the_courses_own_images_are_mirrored_as_recorded(
     quick: teachers.TeacherRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,6 +290,7 @@ def test_the_courses_own_images_are_mirrored_as_recorded(
     assert not (tmp_path / "teachers" / "trials").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_of_deep_and_damaged_files_is_read_from_a_cache(
     quick: teachers.TeacherRecipe, tmp_path: Path
 ) -> None:
