@@ -1,4 +1,4 @@
-"""Replace preprocessors of nbgrader, as an assignment's nbgrader_config.py asks; only nbgrader imports this module."""
+"""Replace preprocessors of nbgrader, as an assignment's nbgrader_config.py requests; only nbgrader imports this."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HIDDEN = re.compile(rf"\n?[^\n]*{BEGIN_HIDDEN}.*?(?:{END_HIDDEN}[^\n]*|\Z)", re
 
 
 class NamedBlanks(ClearSolutions):  # type: ignore[misc]
-    """Clear solutions as the lessons do: a blank keeps the name that it has to define."""
+    """Clear solutions as the lessons do: a blank keeps the name that the answer has to define."""
 
     def preprocess_cell(self, cell: Any, resources: Any, index: int) -> tuple[Any, Any]:
         """Replace the solutions in one cell by blanks."""
@@ -30,10 +30,10 @@ class NamedBlanks(ClearSolutions):  # type: ignore[misc]
 
 
 class HideHiddenTests(NbGraderPreprocessor):  # type: ignore[misc]
-    """Remove hidden tests from what students get back, and the tracebacks that would show them."""
+    """Remove hidden tests, and tracebacks that would show them, from the notebooks that students get back."""
 
     def preprocess_cell(self, cell: Any, resources: Any, index: int) -> tuple[Any, Any]:
-        """Keep of a check what students see anyway, and its message."""
+        """Keep the visible part of a check and its error message; remove the rest."""
         if cell.cell_type != "code" or BEGIN_HIDDEN not in cell.source:
             return cell, resources
         cell.source = _HIDDEN.sub("", cell.source)

@@ -1,4 +1,4 @@
-"""Images and labels as tensors: the form that all other subpackages work on."""
+"""Hold images and labels as tensors: the form that all other subpackages work on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kdcourse.errors import ArgumentError, DataError
 
 
 class LeftOut(NamedTuple):
-    """Name a file or folder that a data set was made without, in whole or in part, and the reason."""
+    """Name a file or folder that was left out of a data set, in whole or in part, and the reason."""
 
     path: Path
     reason: str
@@ -29,9 +29,9 @@ class LeftOut(NamedTuple):
 class Split:
     """Hold one split of a labelled data set.
 
-    ``images`` is uint8 [N, C, H, W] with values 0 to 255, ``labels`` int64 [N]. Images may be stored on disk: of a
-    memory-mapped tensor (``torch.from_file``, ``torch.from_numpy`` of a ``numpy.memmap``) only what is used at the
-    moment is read.
+    ``images`` is uint8 [N, C, H, W] with values 0 to 255, ``labels`` int64 [N]. Images may be stored on disk:
+    from a memory-mapped tensor (``torch.from_file``, ``torch.from_numpy`` of a ``numpy.memmap``), only what is used is
+    read.
 
     Raises:
         DataError: no tensors, wrong type or shape, lengths that differ, no image at all.
@@ -81,7 +81,7 @@ AnySplit = TypeVar("AnySplit", bound=HasImages)
 
 @dataclass(frozen=True)
 class ThreeSplits(ABC, Generic[AnySplit]):
-    """Hold what `Dataset` and `kdcourse.data.SegmentationDataset` have in common: all but what may be a label."""
+    """Hold what `Dataset` and `kdcourse.data.SegmentationDataset` have in common: all but the checks of labels."""
 
     name: str
     classes: tuple[str, ...]
@@ -139,7 +139,7 @@ class ThreeSplits(ABC, Generic[AnySplit]):
         """
         spread = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
         centre = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
-        # One multiplication and one subtraction in place: this is every batch's largest tensor.
+        # One multiplication and one subtraction, in place, because this is the largest tensor of each batch.
         return images.float().mul_(1 / (255 * spread)).sub_(centre / spread)
 
 
@@ -148,12 +148,12 @@ class Dataset(ThreeSplits[Split]):
     """Hold train, validation and test split of one task, with its class names.
 
     ``mean`` and ``std`` (one number per channel, of the training images on a scale from 0 to 1) are what
-    `normalise` uses; without them, they are computed from ``train``. ``left_out`` lists files that the reader of
-    a folder did not use, each with the reason.
+    `normalise` uses; without them, they are computed from ``train``. ``left_out`` lists files that were
+    left out when a folder was read, each with the reason.
 
     Raises:
         DataError: labels outside the classes, splits whose images differ in shape, a mean without a std or the
-            reverse, another number of them than channels, a std of 0, or values on a scale from 0 to 255.
+            reverse, not one of each per channel, a std of 0, or values on a scale from 0 to 255.
     """
 
     # Repeated for readers and type checkers, which then know what `dataclasses.replace` takes.
@@ -201,7 +201,7 @@ def check_images(images: Tensor) -> None:
 
 
 def _numbers(values: Iterable[float] | Tensor, what: str) -> tuple[float, ...]:
-    """Return ``mean`` or ``std`` as floats, whether they came as a tuple, list, array or tensor."""
+    """Return ``mean`` or ``std``, a tuple, list, array or tensor, as floats."""
     try:
         return tuple(float(value) for value in values)
     except (TypeError, ValueError) as error:
@@ -211,7 +211,7 @@ def _numbers(values: Iterable[float] | Tensor, what: str) -> tuple[float, ...]:
 
 
 def _check_statistics(mean: tuple[float, ...], std: tuple[float, ...], channels: int, name: str) -> None:
-    """Raise DataError unless a mean and a standard deviation can normalise images of so many channels."""
+    """Raise DataError unless ``mean`` and ``std`` can normalise images of ``channels`` channels."""
     told = f"found mean {mean} and std {std}"
     if len(mean) != channels or len(std) != channels:
         raise DataError(
@@ -229,7 +229,7 @@ def _check_statistics(mean: tuple[float, ...], std: tuple[float, ...], channels:
 
 def content_digest(kind: str, images: Tensor, labels: Tensor) -> str:
     """Return the SHA-256 of the shape of the images, of ``kind``, and of both tensors' values."""
-    # Stored soft targets and results are found by it: with another string here, none of them would be.
+    # This digest identifies stored soft targets and results: if the string changes, none of them is found.
     sha = hashlib.sha256(repr((tuple(images.shape), kind)).encode())
     sha.update(images.cpu().contiguous().numpy().data)
     sha.update(labels.cpu().contiguous().numpy().data)
@@ -251,7 +251,7 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
 def _histograms(images: Tensor, at_once: int = 1 << 23) -> Tensor:
     """Count the 256 levels of every channel: int64 [C, 256].
 
-    The images may be stored on disk, so they are read once and ``at_once`` bytes at a time.
+    The images may be stored on disk, so they are read only once, ``at_once`` bytes at a time.
     """
     counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
     for some in images.split(max(1, at_once // images[0].numel())):
@@ -261,15 +261,15 @@ def _histograms(images: Tensor, at_once: int = 1 << 23) -> Tensor:
 
 
 def stratified_index(labels: Tensor, count: int, seed: int) -> Tensor:
-    """Choose images so that every class has its share, at random by ``seed``.
+    """Choose images at random, the same share of every class.
 
-    Each class is shuffled by one generator, in the order of the classes, and its first images are taken. For one seed,
-    a smaller choice of balanced classes is therefore part of every larger one.
+    Each class is shuffled by one generator, in the order of the classes, and its first images are taken. If the
+    classes are balanced, a smaller choice with the same seed is therefore part of every larger one.
 
     Args:
         labels: int64 [N].
-        count: how many images, 1 to N. Where the shares aren't whole numbers, they are rounded so that they add up.
-        seed: of the choice.
+        count: number of images, 1 to N. If the shares aren't whole numbers, they are rounded so that they sum to it.
+        seed: of the random choice.
 
     Returns:
         int64 [count], positions in increasing order.

@@ -17,10 +17,10 @@ from kdcourse.files import write_atomically
 
 
 def png(figure: Figure, dpi: int = DPI, colours: int | None = None) -> bytes:
-    """Return the figure as PNG at 100 dpi or as given, with its alt text in the ``Description`` field.
+    """Return the figure as PNG (at 100 dpi unless given) with its alt text in the ``Description`` field.
 
-    ``colours`` limits the number of colours (at most 256), which are chosen to suit the figure. With 256, a figure of
-    photographs takes a third of the bytes.
+    ``colours`` limits the number of colours (at most 256); a palette is chosen for each figure. With 256 colours, a
+    figure of photographs takes a third of the bytes.
     """
     buffer = io.BytesIO()
     with styled():
@@ -67,7 +67,7 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
 
     Raises:
         ArgumentError: a name that isn't a plain file name, or a figure without alt text.
-        OSError: the folder can't be written.
+        OSError: the folder can't be written to.
     """
     check_name(name)
     paths = Path(folder) / f"{name}.png", Path(folder) / f"{name}.svg"

@@ -10,9 +10,10 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode inside; afterwards every module has the mode it had, also after an error.
+    """Put a model into eval mode inside a ``with`` block; at its end, or at an error, restore the mode of every module.
 
-    Module by module, because ``model.train()`` would also wake what was frozen on purpose.
+    The modes are restored module by module, because ``model.train()`` would also change modules that were left in eval
+    mode on purpose, such as frozen ones.
     """
     modes = [(module, module.training) for module in model.modules()]
     to_eval_mode(model)
@@ -24,7 +25,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def to_eval_mode(model: nn.Module) -> None:
-    """Put a model into eval mode; what `torch.export` made of a network has no modes, and stays as it was exported."""
+    """Put a model into eval mode; one from `torch.export` has no modes, and keeps the one that it was exported in."""
     try:
         model.eval()
     except NotImplementedError:

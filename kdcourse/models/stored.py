@@ -1,4 +1,4 @@
-"""List the tensors that a network is stored as; those of quantized layers are unpacked."""
+"""List the tensors of a stored network, with those of quantized layers unpacked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kdcourse.errors import ArgumentError
 
 
 def check_not_lazy(model: nn.Module) -> None:
-    """Raise ArgumentError where lazy layers (``nn.LazyLinear``) have no weights yet: nobody has trained them."""
+    """Raise ArgumentError if lazy layers (``nn.LazyLinear``) have no weights yet, because the model has never run."""
     lazy = [
         name for name, weight in chain(model.named_parameters(), model.named_buffers()) if is_lazy(weight)
     ]
@@ -24,10 +24,10 @@ def check_not_lazy(model: nn.Module) -> None:
 
 
 def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint by name, each once; quantized ones as whole numbers and scales."""
+    """Return the tensors of a checkpoint by name, each once; quantized ones as integers and scales."""
     check_not_lazy(model)
     kept = model.state_dict()
-    # named_parameters and named_buffers leave out what was seen before; state_dict repeats it.
+    # named_parameters and named_buffers yield a shared tensor once, state_dict under each of its names.
     stored = {
         name: tensor.detach()
         for name, tensor in chain(model.named_parameters(), model.named_buffers())
@@ -47,9 +47,9 @@ def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def unpacked(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    """Return a tensor by its name; a quantized one as its whole numbers, scales and zero points.
+    """Return a tensor by its name; a quantized one as its integers, scales and zero points.
 
-    Both kinds of quantized tensors are unpacked: ``torch.ao``'s, and subclasses that hold others, as torchao's do.
+    Both kinds of quantized tensors are unpacked: those of ``torch.ao``, and tensor subclasses like those of torchao.
     """
     if hasattr(tensor, "__tensor_flatten__"):
         inner, _ = tensor.__tensor_flatten__()

@@ -48,10 +48,10 @@ def search(
 
     Args:
         data: images with labels or masks, which determine the task.
-        folder: of the rows and the trained students.
+        folder: where the rows and the trained students are stored.
         trials: by default those of the task.
-        precision: for every student, so that the comparison doesn't depend on this machine's choice.
-        say: called with a line of progress.
+        precision: of every training run, so that the comparison doesn't depend on this machine's default.
+        say: called with each line of progress.
 
     Returns:
         The rows: recipe, seed, validation metrics of the last epoch, seconds.
@@ -176,7 +176,7 @@ def load(folder: Path, name: str, data: AnyDataset) -> tuple[nn.Module, training
 
 
 def summary(data: AnyDataset) -> dict[str, Any] | None:
-    """Return the content of ``recorded.json`` where it was measured on these data, else ``None``."""
+    """Return the content of ``recorded.json`` if it was measured on these data, else ``None``."""
     path = task_of(data).students / RECORD
     if not path.exists():
         return None
@@ -192,14 +192,14 @@ def ensemble(data: AnyDataset) -> Ensemble:
 def store_soft_targets(data: Dataset, folder: Path) -> list[Path]:
     """Compute the soft targets of the shipped ensemble for every training image, and store them in ``folder``.
 
-    They are those that `kdcourse.distillation.distil` uses without augmentation. Files of other teachers are removed
-    from the folder.
+    `kdcourse.distillation.distil` uses these if there is no augmentation. Every other ``*.npy`` file in the folder is
+    deleted, such as soft targets of other teachers.
     """
     targets = soft_targets(ensemble(data), data.train, data, cache=folder)
     kept = []
     for file in (each for each in targets.files if each is not None):
         kept.append(folder / file.name)
-        if file.resolve() != kept[-1].resolve():  # not the file that came with the course
+        if file.resolve() != kept[-1].resolve():  # don't copy a file onto itself
             write_atomically(kept[-1], file.read_bytes())
     for file in set(folder.glob("*.npy")) - set(kept):
         file.unlink()
@@ -207,7 +207,7 @@ def store_soft_targets(data: Dataset, folder: Path) -> list[Path]:
 
 
 def _targets_by_views(teacher: Ensemble, data: AnyDataset) -> Callable[[StudentRecipe], SoftTargets | None]:
-    """Return a function from a recipe to its soft targets; they are computed again only where the views differ."""
+    """Return a function from a recipe to its soft targets; consecutive recipes with the same views share them."""
     held: dict[tuple[str, ...], SoftTargets] = {}
 
     def targets(recipe: StudentRecipe) -> SoftTargets | None:

@@ -1,4 +1,4 @@
-"""Ask multiple-choice questions that explain every option."""
+"""Ask multiple-choice questions, and explain every option."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Quiz(CourseWidget):
             f"Quiz {name}: an interactive widget with {len(questions)} question{'s' * (len(questions) != 1)}.",
             parts,
         )
-        # The figure repeats the questions' text, so beside the questions it is hidden.
+        # The figure repeats the text of the questions, so it is hidden where the questions themselves are shown.
         self.drawing.layout.display = self.words.layout.display = "none"
         for number, choice in enumerate(self.choices):
             if choice.value is not None:
@@ -75,7 +75,7 @@ class Quiz(CourseWidget):
 
     @property
     def right(self) -> int:
-        """Return how many questions have a right option chosen."""
+        """Return the number of questions that are answered correctly."""
         return sum(
             choice.value is not None and question.options[choice.value].right
             for choice, question in zip(self.choices, self._questions, strict=True)
@@ -117,10 +117,10 @@ class Quiz(CourseWidget):
         """Return the index of the option stored earlier, if it can be read and the question still has it."""
         try:
             before = self._folder.load(self._key(number))
-        except ArgumentError:  # a ValueError too, but about the caller's argument
+        except ArgumentError:  # also a ValueError, but caused by the caller's argument
             raise
         except (OSError, ValueError):
-            return None  # an answer is chosen again with one click
+            return None  # not an error: the learner can answer again with one click
         texts = [option.text for option in self._questions[number].options]
         return texts.index(str(before.guess)) if before is not None and before.guess in texts else None
 
@@ -132,14 +132,14 @@ def quiz(name: str, questions: Sequence[Question], *, folder: Path | str | None 
     Answers are stored, and shown again after a restart.
 
     Args:
-        name: name of the quiz, such as the lesson's number; letters, digits, _ and -.
+        name: such as the lesson's number; letters, digits, _ and - only.
         questions: at least one.
-        folder: of the stored answers; by default ``$KDCOURSE_RUNS`` or the user's data folder, and ``quizzes`` in
-            it.
+        folder: where the answers are stored; by default the folder ``quizzes`` in ``$KDCOURSE_RUNS``, or in ``runs`` of
+            the user's data folder.
 
     Raises:
-        ArgumentError: a name that can't name a file, no question, a question without a right and a wrong option, an
-            option without a text.
+        ArgumentError: a name that isn't a valid file name, no question, a question without a right and a wrong option,
+            an option without a text or a reason, or two options with the same text.
     """
     return Quiz(name, questions, folder=folder)
 

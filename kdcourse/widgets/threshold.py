@@ -45,14 +45,14 @@ def class_probability(logits: Tensor, label: int) -> Tensor:
 def point_at(
     threshold: float, curve: PrecisionRecallCurve, probability: Tensor, mask: Tensor, label: int
 ) -> ThresholdPoint:
-    """Return the point of ``threshold`` on the curve of class ``label``, and its IoU in one image.
+    """Return the point of ``threshold`` on the curve of class ``label``, and the IoU of that class in one image.
 
     Args:
         threshold: pixels with at least this probability are predicted, 0 to 1.
         curve: precision and recall of the class over all images.
-        probability: of the class, floating [H, W].
-        mask: true classes, integers [H, W]; `kdcourse.data.IGNORE` is left out.
-        label: the class.
+        probability: of the class at each pixel, floating [H, W].
+        mask: true classes, integers [H, W]; pixels with `kdcourse.data.IGNORE` are left out.
+        label: index of the class.
     """
     precision, recall = curve.at(threshold)
     there = torch.where(mask == IGNORE, mask.long(), (mask == label).long())
@@ -171,7 +171,7 @@ class ThresholdExplorer(CourseWidget):
         ]
 
     def _find(self, _change: object) -> None:
-        """Show the next image with the class, unless the present one has it."""
+        """Show the next image that contains the class, unless the current one does."""
         shown = (self._masks == self.label.value).flatten(1).any(1).nonzero()[:, 0].tolist()
         at = self.index.value
         self.index.value = next((position for position in shown if position >= at), shown[0])
@@ -220,7 +220,7 @@ def threshold_explorer(
 
     Raises:
         ArgumentError: shapes that don't fit together, classes out of range, logits that aren't finite, no model,
-            nothing but ignored pixels, a threshold outside 0 to 1.
+            only ignored pixels, a threshold outside 0 to 1.
     """
     return ThresholdExplorer(images, masks, logits_by_name, classes, start)
 
@@ -228,7 +228,7 @@ def threshold_explorer(
 def _checked_curves(
     images: Tensor, masks: Tensor, logits_by_name: Mapping[str, Tensor], classes: Sequence[str], start: float
 ) -> dict[str, PrecisionRecall]:
-    """Return every model's curves over these images; raise ArgumentError where something doesn't fit."""
+    """Return every model's curves over these images; raise ArgumentError if something doesn't fit."""
     from kdcourse.figures.masks import check_scenes
 
     check_scenes(images, masks, classes)

@@ -1,4 +1,4 @@
-"""Define a distillation method: its settings, what it needs of both networks, and its loss terms."""
+"""Define a distillation method: its settings, what it needs from both networks, and its loss terms."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Outputs:
     """Hold what one network returned for a batch.
 
     Attributes:
-        logits: [B, C], or [B, C, H, W]; float32, or float64 where the student trains in it.
-        features: the layers that the method requested, by name, in the type of the logits.
-        top: of a teacher of whom only the top k logits are stored: these, their classes, and what is known of the
-            others. ``logits`` are then [B, k], and only methods with ``top_k`` see them.
+        logits: [B, C], or [B, C, H, W]; float32, or float64 if the student is trained in it.
+        features: outputs of the layers that the method requested, by name, in the type of the logits.
+        top: of a teacher, if only its top k logits are stored: these logits, their classes, and the total weight of the
+            other classes. ``logits`` are then [B, k], and only methods with ``top_k`` get them.
     """
 
     logits: Tensor
@@ -30,26 +30,26 @@ class Outputs:
 
     @property
     def feature(self) -> Tensor:
-        """Return the only layer, or the first one."""
+        """Return the output of the first requested layer, often the only one."""
         return next(iter(self.features.values()))
 
 
 class Method(nn.Module):
     """Compute how far a student is from its teacher: the base class of all methods.
 
-    A subclass in a file of its own in this folder is a method, named after the file: nothing else needs to know.
-    The keyword arguments of its ``__init__`` are its settings, each with a default; it keeps them as attributes of
-    the same names and checks them once. Parameters that it makes are trained along with the student, and never become
-    a part of it.
+    A subclass in a file of its own in this folder is a method, named after the file; no other file has to be changed.
+    The keyword arguments of its ``__init__`` are its settings, each with a default; ``__init__`` checks them and stores
+    them as attributes of the same names. The method's own parameters are trained together with the student, and never
+    become a part of it.
 
     Attributes:
-        title: in a few words, for lists and menus.
-        paper: authors, year and address.
-        tasks: what it is for: ``labels``, ``masks``, ``multilabel`` or several of them.
-        layers: what it compares besides logits: ``None`` nothing, ``map`` the last feature map, ``vector`` what the
-            last linear layer is given, ``stages`` the last map of each size that both networks have.
-        top_k: it works on the top k logits of a teacher, in ``Outputs.top``, too.
-        closed_form: its gradient is written out for `distil_grid`, which then trains many students at once.
+        title: its name in a few words, for lists and menus.
+        paper: authors, year and URL.
+        tasks: the tasks that it supports: ``labels``, ``masks``, ``multilabel`` or several of them.
+        layers: what it compares besides logits: ``None`` nothing, ``map`` the last feature map, ``vector`` the input of
+            the last linear layer, ``stages`` the last feature map of each size that both networks have.
+        top_k: True if it also works with only the top k logits of a teacher, in ``Outputs.top``.
+        closed_form: True if its gradient is written out for `distil_grid`, which then trains many students at once.
     """
 
     title: ClassVar[str]
@@ -60,10 +60,10 @@ class Method(nn.Module):
     closed_form: ClassVar[bool] = False
 
     def prepare(self, student: Outputs, teacher: Outputs) -> None:
-        """Make the method's own parameters, if it has any, for outputs of these shapes."""
+        """Create the method's own parameters, if it has any, for outputs of these shapes."""
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Return the method's terms by name, each a scalar; the caller weighs their sum."""
+        """Return the method's loss terms by name, each a scalar; the caller weights their sum."""
         raise NotImplementedError
 
     @classmethod
@@ -74,7 +74,7 @@ class Method(nn.Module):
 
     @property
     def name(self) -> str:
-        """Return the name of its file, for a class from elsewhere that of the class."""
+        """Return the name of its file or, for a class defined elsewhere, of its class in lower case."""
         package, _, module = type(self).__module__.rpartition(".")
         return module if package == __package__ else type(self).__name__.lower()
 

@@ -11,19 +11,19 @@ from kdcourse.errors import ArgumentError
 
 @dataclass(frozen=True)
 class ViewsCost:
-    """Hold the seconds that both ways of training with augmentation take; made by `views_cost`."""
+    """Hold the seconds that both ways of training with augmentation take, as `views_cost` returns them."""
 
     stored: float
     on_the_fly: float
 
     @property
     def cheaper(self) -> Literal["stored", "on the fly"]:
-        """Return the way that takes less time; stored views where both take the same, since they can be used again."""
+        """Return the faster way; ``stored`` if both take the same time, since stored views can be reused."""
         return "stored" if self.stored <= self.on_the_fly else "on the fly"
 
     @property
     def ratio(self) -> float:
-        """Return the seconds on the fly over those of stored views."""
+        """Return the time on the fly divided by the time with stored views."""
         return self.on_the_fly / self.stored
 
 
@@ -39,30 +39,29 @@ def views_cost(
 ) -> ViewsCost:
     """Compute the cost of K stored views, and of a teacher that runs on every batch.
 
-    K stored views cost K passes of the teacher, whatever follows; then each student's epochs. On the fly,
-    every epoch of every student brings a pass of its own along::
+    K stored views cost K forward passes of the teacher over all images, once, and then each student's epochs. On the
+    fly, every epoch of every student costs another forward pass of the teacher over all images::
 
         stored     = min(K, epochs) * (teacher_pass + storing) + students * epochs * student_epoch
         on the fly = students * epochs * (on_the_fly_pass + student_epoch)
 
-    So stored views win whenever some view is met twice: by another epoch (K < epochs) or another
-    student (students > 1). With K = epochs, one student and nothing to pay for storing, both cost the same
-    and show the same images. The other way wins where keeping them costs more than they save, or where
-    the teacher can run more cheaply during training (``on_the_fly_pass``, in bfloat16 say). What K does to
-    accuracy isn't in here: fewer views are fewer different images, and only a measurement tells
-    (``python -m benchmarks stored_views``).
+    So stored views are cheaper if views are used more than once: in several epochs (K < epochs) or by several students
+    (students > 1). With K = epochs, one student and no cost of storing, both ways cost the same and show the same
+    images. On the fly is cheaper if storing costs more than it saves, or if the teacher runs faster during training
+    (``on_the_fly_pass``, for example in bfloat16). The effect of K on accuracy isn't included: fewer views are fewer
+    different images, and the effect must be measured (``python -m benchmarks stored_views``).
 
     Args:
         teacher_pass: seconds that the teacher takes for one view of all images.
-        student_epoch: seconds of a student's epoch, its soft targets at hand.
+        student_epoch: seconds of one epoch of a student, with its soft targets available.
         views: K, at least 1.
-        epochs: of every student, at least 1; views beyond them are never shown and not computed.
-        students: that share the stored views.
+        epochs: epochs per student, at least 1; of more views than epochs, the rest is never shown and not computed.
+        students: number of students that share the stored views.
         storing: seconds to write one view to disk and read it back.
-        on_the_fly_pass: seconds of a pass during training, where it isn't ``teacher_pass``.
+        on_the_fly_pass: seconds of a pass during training, if not ``teacher_pass``.
 
     Raises:
-        ArgumentError: a count below 1, seconds that are negative or not finite, an epoch of no time.
+        ArgumentError: a count below 1, seconds that are negative or not finite, a ``student_epoch`` of 0.
     """
     counts = {"views": views, "epochs": epochs, "students": students}
     for name, count in counts.items():
