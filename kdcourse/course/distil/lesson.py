@@ -107,12 +107,12 @@ for name, q in (("equal", p), ("nearly equal", torch.tensor([0.6, 0.3, 0.1])),
 #
 # ### Exercise: the distillation term (medium, 8 minutes)
 #
-# Fill the three gaps. `F.kl_div(a, b, reduction="batchmean", log_target=True)` takes log-probabilities on both
-# sides and gives KL(b || a), averaged over the batch.
+# Fill in the three gaps. `F.kl_div(a, b, reduction="batchmean", log_target=True)` takes log-probabilities on both sides
+# and gives KL(b || a), averaged over the batch.
 #
 # <details><summary>Hint 1</summary>
 #
-# If you compute probabilities first and then their logarithm, it fails where a probability rounds to 0.
+# If you compute probabilities first and then their logarithm, the logarithm fails where a probability rounds to 0.
 # `F.log_softmax(..., dim=1)` computes log-probabilities directly.
 #
 # </details>
@@ -297,9 +297,9 @@ print(f"{len(few.train)} images, {len(few.validation):,} to evaluate students on
 
 # %% [markdown]
 # **Predict:** ten students learn from the labels of those images alone (alpha 0): these are the *plain* students, our
-# baseline. Ten learn from teacher and labels (T = 4, alpha 0.9). Each pair shares its seed: the same first weights, the
-# same order of images, the same number of steps. In how many of the ten pairs does the distilled student classify more
-# validation images correctly?
+# baseline. Ten learn from teacher and labels (T = 4, alpha 0.9). Each pair shares its seed: the same initial weights,
+# the same order of images, the same number of steps. In how many of the ten pairs does the distilled student classify
+# more validation images correctly?
 
 # %%
 widgets.predict(
@@ -416,11 +416,11 @@ widgets.reveal(
 # %% [markdown]
 # So the same recipe helps in one case and harms in another. There are two likely reasons:
 #
-# - **There are many labels.** With few of them, the teacher's prediction for each image replaces many labels
-#   that the student never saw. With all of them, there is little left to replace.
+# - **There are many labels.** With few of them, the teacher's prediction for each image carries information from the
+#   many labels that the student didn't get. With all of them, there is little left to add.
 # - **The student is too small.** At T = 4 most of the distillation term is about how the teacher ranks unlikely
-#   classes. A network this small can't learn all that, and the capacity that it uses there is missing at the borders
-#   between classes. Cho and Hariharan (2019) call it a mismatched capacity.
+#   classes. A network this small can't learn all that, and the capacity that it uses there is missing at the decision
+#   boundaries. Cho and Hariharan (2019) call it a mismatched capacity.
 #
 # A lower temperature is easier for the student. Which temperature is best, and which alpha? A grid can tell you.
 
@@ -547,9 +547,9 @@ show(
 )
 
 # %% [markdown]
-# Beyer and colleagues (2022) use the view. The student then copies one function on as many inputs as you like. They
-# call this **function matching**, and the student gets better the longer it trains. A prediction for the original
-# image, paired with its views, describes what the augmentation removed.
+# Beyer and colleagues (2022) give the augmented view to both. The student then copies one function on as many inputs as
+# you like. They call this **function matching**, and the student gets better the longer it trains. A prediction for the
+# original image, paired with its views, describes what the augmentation removed.
 #
 # **Predict:** eight students learn from two strong views of the few images, with the teacher's predictions for exactly
 # these views. Eight twins get the same views, paired with the predictions for the original images.
@@ -605,7 +605,7 @@ claim(
 # %% [markdown]
 # `distil` offers two consistent ways:
 #
-# | call | the teacher sees | its work |
+# | call | the teacher sees | it runs |
 # |---|---|---|
 # | `distil(..., augmentation=a)` | every batch, each time | in every epoch |
 # | `distil(..., augmentation=a, views=4)` | four stored views | four times, for all students |

@@ -49,9 +49,9 @@ from kdcourse.runs import recorded, teachers
 # %% [markdown]
 # ## Five teachers
 #
-# They learned from the same training images, but each started from other random weights. They also differ in width (a
-# `teacher_wide` is wider than a `teacher`), and in how their training images were shifted, mirrored or partly erased.
-# All this is on purpose, as you will see.
+# They learned from the same training images, but each started from different random weights. They also differ in width
+# (a `teacher_wide` is wider than a `teacher`), and in how their training images were shifted, mirrored or partly
+# erased. All this is on purpose, as you will see.
 
 # %%
 data = fashion_mnist()
@@ -184,10 +184,9 @@ widgets.reveal(
 
 # %% [markdown]
 # Is that luck? A fair question. A difference of a few images among thousands may be reversed on other images. Against
-# the best member it is not safe: a test (see {{lesson evaluate}}) doesn't rule out chance. So use a finer measure
-# than right or wrong: the **negative log-likelihood**. It is the cross-entropy of {{lesson train_a_teacher}}, on
-# images that were not learned from. It changes with every change of the label's probability, not only with the
-# prediction.
+# the best member it is not safe: a test (see {{lesson evaluate}}) doesn't rule out chance. So use a finer measure than
+# right or wrong: the **negative log-likelihood**. It is the cross-entropy of {{lesson train_a_teacher}}, on images that
+# were not used for training. It changes with every change of the label's probability, not only with the prediction.
 #
 # For each member, subtract the ensemble's loss from the member's, image by image. The mean of these differences has a
 # 95 % interval, the range in which the mean would probably lie for other such images. Does any of the five intervals
@@ -211,7 +210,7 @@ claim(
 )
 
 # %% [markdown]
-# ## Half of it is certain
+# ## What is guaranteed
 #
 # Part of this gain follows from a theorem. For **every image**, the loss of the averaged logits is at most the *mean*
 # of the members' losses.
@@ -253,7 +252,7 @@ widgets.predict(
 # ### Exercise: how often do two members differ? (medium, 7 minutes)
 #
 # `predictions` holds the class that each member predicts for each image: [members, images]. For every pair of
-# *different* members, compute the share of images on which they differ. Return the mean over the pairs, 0 to 1. Fill
+# *different* members, compute the share of images on which they differ. Return the mean over the pairs, 0 to 1. Fill in
 # the two gaps: the list of all pairs (i, j), and what each pair adds to the total.
 #
 # <details><summary>Hint 1</summary>
@@ -356,7 +355,7 @@ claim(
 )
 
 # %% [markdown]
-# ## Three ways to be soft
+# ## Three ways to soften an ensemble
 #
 # The next lesson softens the teacher's probabilities by a **temperature** T: it divides logits by T before the
 # softmax. For an ensemble you must also say *when*. There are three ways:
@@ -434,7 +433,7 @@ widgets.ensemble_explorer(member_logits, labels, data.classes)
 # that it gives to its own prediction. If it says 0.9 a thousand times, nine hundred of those predictions should be
 # right. Then it is **calibrated**.
 #
-# **Predict:** on images that they haven't learned from, what are these teachers?
+# **Predict:** on images that were not used for training, are these teachers overconfident, underconfident or neither?
 
 # %%
 widgets.predict(
@@ -480,9 +479,9 @@ check("calibration_error", calibration_error)
 
 # %% [markdown]
 # A **reliability diagram** shows the same thing. Each bar is the accuracy in one bin. The hatched part is the gap to
-# the bin's confidence. Don't read much into the bins on the left: the lower row shows that they hold only a few
-# images, so they have little weight in the error. Here are the teacher with the largest error and both ensembles.
-# (The course's own function uses 15 bins, like Guo and others.)
+# the bin's confidence. Don't read much into the bins on the left: the lower row shows that they hold only a few images,
+# so they have little weight in the error. Here are the teacher with the largest error and both ensembles. (The course's
+# own function uses 15 bins, as in Guo et al. 2017.)
 
 # %%
 worst = max(range(5), key=lambda n: scores.member_calibration_error[n])
@@ -683,7 +682,7 @@ widgets.quiz(
 #   ensembles less so.
 # - Each member costs a whole network and adds less than the one before. Distillation is meant to cut this cost.
 #
-# Next: {{lesson soft_targets}}, what the ensemble knows about an image beside its label.
+# Next: {{lesson soft_targets}}, what the ensemble knows about an image besides its label.
 #
 # ## References
 #

@@ -93,10 +93,10 @@ show(
 )
 
 # %% [markdown]
-# ## From the weights, not from a table
+# ## Evaluate the stored weights again
 #
-# A table may be out of date, or describe something else. The students' weights came with the course, so run them again.
-# `predict` gives one row of logits for each test image.
+# A table may be out of date, or describe something else. The students' weights came with the course, so evaluate them
+# again. `predict` gives one row of logits for each test image.
 
 # %%
 labels = data.test.labels
@@ -124,8 +124,8 @@ claim(
 # %% [markdown]
 # ## One accuracy, one interval
 #
-# A student classifies a certain share of these test images correctly. With other images of the same kind, as many of
-# them, the share would be slightly different. Wilson's interval (1927) says how different: in 95 of 100 draws of test
+# A student classifies a certain share of these test images correctly. With the same number of other images of this
+# kind, the share would be slightly different. Wilson's interval (1927) says how different: in 95 of 100 draws of test
 # images, it contains the true accuracy.
 #
 # **Predict:** how wide is that interval for one of our students, from end to end?
@@ -243,7 +243,7 @@ claim(
 # As in {{lesson distil}}, take one difference for each seed, their mean, and an interval by Student's t. Here is a
 # worked example for one list of n numbers:
 #
-# 1. Compute their mean, and their spread (standard deviation, divided by n - 1).
+# 1. Compute their mean, and their spread: the sample standard deviation (its variance divides by n - 1).
 # 2. Compute the standard error of the mean: the spread divided by the root of n.
 # 3. Find how many standard errors the interval needs on either side: `t_quantile(0.95, n - 1)`. That is about two for
 #    many numbers. It is more for few numbers, because their spread is itself an estimate.
@@ -567,9 +567,8 @@ show(
 # %% [markdown]
 # The bars are 95 % intervals: over the seeds for the students, over the images for the ensemble.
 #
-# Plain and distilled students cost the same to run, so the gain costs nothing at that point. You pay for it in
-# training: someone has to train five teachers and compute their predictions. If you have a good teacher already, that
-# is cheap.
+# Plain and distilled students cost the same to run, so the gain costs nothing at run time. You pay for it in training:
+# someone has to train five teachers and compute their predictions. If you have a good teacher already, that is cheap.
 
 # %% [markdown]
 # ## When it didn't help
@@ -709,7 +708,7 @@ claim(
 # nothing against a plain one with default settings.
 
 # %% [markdown]
-# ## A list to keep
+# ## Checklist
 #
 # 1. Use the same network, seeds, images and steps for plain and distilled. Tune each of them, with the same effort.
 # 2. Choose on validation. Use the test images once, at the last epoch.
@@ -810,7 +809,8 @@ widgets.quiz(
 # - Distilled students **agree** somewhat more with their teacher and are far from copies of it.
 # - Distillation **failed** for the small MLP at high temperature and at a learning rate tuned for others. That belongs
 #   in the report.
-# - A result on which a choice was made is **too good** on average. Measure again where nothing was chosen.
+# - A result on which a choice was made is **too good** on average. Measure again on seeds and images that had no part
+#   in the choice.
 #
 # Next: {{lesson segmentation}}, where every pixel gets a class. To distil on your own images, read them with
 # `kdcourse.data.image_folder`, and call `distil` as you did here.

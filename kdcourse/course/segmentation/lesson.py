@@ -54,7 +54,7 @@ from kdcourse.training import fit
 # ## Scenes of garments
 #
 # Real photographs with a class for every pixel are large to download. So the course makes its own scenes: two to five
-# garments of Fashion-MNIST, coloured, scaled and turned, one partly covering another, on a cluttered background, in
+# garments of Fashion-MNIST, coloured, scaled and rotated, one partly covering another, on a cluttered background, in
 # uneven light and with noise. Training, validation and test scenes are made of different garments. The **mask** says
 # for each pixel which class is visible there.
 
@@ -179,9 +179,10 @@ claim(
 # %% [markdown]
 # ## The teachers
 #
-# The teachers are three **U-Nets** (Ronneberger et al. 2015). A U-Net first halves the image four times, so that it
-# sees the whole scene. Then it returns to the full size, and adds the details that each size had on the way down. The
-# teachers were trained by `kdcourse teachers --task segmentation`, and came with the course.
+# The teachers are three **U-Nets** (Ronneberger et al. 2015). A U-Net first halves the resolution four times, so that
+# it sees the whole scene. Then it upsamples to the full size again. At each size, a skip connection appends the feature
+# maps from the way down, which hold the details. The teachers were trained by `kdcourse teachers --task segmentation`,
+# and came with the course.
 
 # %%
 ensemble = recorded.ensemble(data)
@@ -267,9 +268,10 @@ claim(
 )
 
 # %% [markdown]
-# Two other objectives use more than one pixel at a time. `pairwise_loss` (Liu et al. 2019) compares which places of an
-# image are similar for the teacher and for the student. `channelwise_loss` (Shu et al. 2021) takes the softmax over the
-# places of an image, one class at a time, not over the classes of a pixel. It compares **where** a class is strongest.
+# Two other objectives use more than one pixel at a time. `pairwise_loss` (Liu et al. 2019) compares which positions of
+# an image are similar for the teacher and for the student. `channelwise_loss` (Shu et al. 2021) takes the softmax over
+# the positions of an image, one class at a time, not over the classes of a pixel. It compares **where** a class is
+# strongest.
 
 # %% [markdown]
 # ## Train both students
@@ -464,7 +466,7 @@ show(
 )
 
 # %% [markdown]
-# Even the students find **where** a garment is. **Which** garment it is, is harder.
+# Even the students find **where** a garment is. It is harder to say **which** garment it is.
 
 # %%
 garment_right = {name: (masks > 0) == (truth > 0) for name, masks in predicted.items()}
@@ -484,7 +486,7 @@ claim(
 # where its probability is at least some **threshold**:
 #
 # - **precision**: of the pixels called positive, the share that truly is;
-# - **recall**: of the pixels that truly are positive, the share called so.
+# - **recall**: of the pixels that truly are positive, the share called positive.
 #
 # A high threshold is cautious: the precision is high, but many pixels are missed. A low one finds nearly all, and more
 # false alarms with them. The curve over all thresholds shows how good a model is at every threshold. The area below it
@@ -492,7 +494,7 @@ claim(
 #
 # ### Exercise: one point of the curve (medium, 6 minutes)
 #
-# If no pixel is called positive, none is called so wrongly: the precision is then 1.
+# If no pixel is called positive, none is called positive wrongly: the precision is then 1.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -592,12 +594,12 @@ claim(
 
 # %% [markdown]
 # This fits the higher loss. A likely reason: the channel-wise term is about **where** a class is strongest. Add one
-# number to a class's logits at all places, and its softmax over places stays the same. So this term, which has the
-# larger weight, ignores such shifts. Only the masks determine how confident the student should be.
+# number to a class's logits at all positions, and its softmax over positions stays the same. So this term, which has
+# the larger weight, ignores such shifts. Only the masks determine how confident the student should be.
 
 # %% [markdown]
 # Choose a threshold yourself. Move the slider, and watch the mask, its IoU and the point on the curve. It starts with a
-# pullover of which the ensemble finds nothing at a threshold of 0.5. Does it give the pullover any probability? Which
+# pullover that the ensemble misses completely at a threshold of 0.5. Does it give the pullover any probability? Which
 # threshold has the best IoU?
 
 # %%
@@ -744,7 +746,8 @@ claim(
 #   counts missed pixels and false alarms of every class that occurs.
 # - Hinton's objective works for every pixel, averaged over those that count. Here it didn't help. Comparing where in an
 #   image a class is strongest did.
-# - A precision-recall curve shows a model at every threshold, a mask at one. Pooled over classes, the curve flatters.
+# - A precision-recall curve shows a model at every threshold; a mask shows it at a single one. Pooled over classes, the
+#   curve makes a model look better than it is.
 # - A small student confuses classes that look alike, and misses thin objects.
 # - Where labels are exact and plentiful, soft targets can add less. Report how much, with an interval.
 #

@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Soft targets and temperature
 #
-# A label says *shirt*. The ensemble says *shirt, but almost a T-shirt, and certainly not a shoe*. A student learns
-# from this longer prediction. In this lesson you look at it, measure it, and find out why its loss is multiplied by T
+# A label says *shirt*. The ensemble says *shirt, but almost a T-shirt, and certainly not a shoe*. A student learns from
+# this more detailed prediction. In this lesson you look at it, measure it, and find out why its loss is multiplied by T
 # squared.
 #
 # ## Objectives
@@ -66,9 +66,9 @@ print(f"logits of {teacher_logits.shape[0]:,} images, {teacher_logits.shape[1]} 
 # ## Three shirts
 #
 # Here are three training images with the same label. The ensemble classifies each of them as a shirt, too. They were
-# chosen because the ensemble gives a large probability to a *second* class: T-shirt for one, coat for another, dress for the
-# third. The label is the same for all three. The soft targets are different. (*T = 1* above the bars means the ordinary
-# softmax. What T is follows below.)
+# chosen because the ensemble gives a large probability to a *second* class: T-shirt for one, coat for another, dress
+# for the third. The label is the same for all three. The soft targets are different. (*T = 1* above the bars means the
+# ordinary softmax. T is explained below.)
 
 # %%
 probabilities = softened(teacher_logits, 1)  # the ordinary softmax
@@ -118,7 +118,7 @@ widgets.reveal("04-like-a-shirt", data.classes[nearest[shirt]])
 # %% [markdown]
 # Read the list once more. Shoes resemble shoes, and tops resemble tops. Nobody told the teachers that there are such
 # groups: they learned them from images and labels. (*But hardly* means less than a thousandth on average. Nothing
-# resembles a trouser or a bag much.) A student gets this information in addition to the label.
+# resembles trousers or a bag much.) A student gets this information in addition to the label.
 
 # %% [markdown]
 # ## Too confident to be useful
@@ -194,7 +194,7 @@ from kdcourse.course.soft_targets.exercises import softened_probabilities
 check("softened_probabilities", softened_probabilities)
 
 # %% [markdown]
-# ## Behind the decimal point
+# ## Very small probabilities
 #
 # Here are three images for which the ensemble gives one class more than 99.9 %. At T = 1 their soft targets say no
 # more than their labels. At higher temperatures you can see which other classes each image resembles.
@@ -227,8 +227,9 @@ claim(
 )
 
 # %% [markdown]
-# Some images have more to show than others. The sneaker clearly resembles the other shoes. For the trouser and the bag,
-# the other classes get nearly equal shares. Their soft targets say little more than their labels, at any temperature.
+# Some soft targets contain more information than others. The sneaker clearly resembles the other shoes. For the trouser
+# and the bag, the other classes get nearly equal shares. Their soft targets say little more than their labels, at any
+# temperature.
 #
 # ## Choose the temperature yourself
 #
@@ -250,9 +251,9 @@ widgets.temperature_explorer(images, member_logits, data.validation.labels[first
 #
 # $$H(q) = -\sum_i q_i \log q_i$$
 #
-# The entropy measures how spread out the probabilities are. It is 0 when one class has everything, and $\log C$ when
-# all $C$ classes have the same share. A class with probability 0 adds nothing: $0 \log 0$ counts as 0. A computer
-# returns NaN for it.
+# The entropy measures how spread out the probabilities are. It is 0 when one class has all the probability, and
+# $\log C$ when all $C$ classes have the same share. A class with probability 0 adds nothing: $0 \log 0$ counts as 0. A
+# computer returns NaN for it.
 
 # %%
 for shares in ([1.0, 0.0], [0.9, 0.1], [0.5, 0.5]):
@@ -435,10 +436,10 @@ from kdcourse.course.soft_targets.exercises import matching_logits_gradient
 check("matching_logits_gradient", matching_logits_gradient)
 
 # %% [markdown]
-# How high is high? Take an untrained student, two thousand images, and the true gradient at each temperature
-# (by autograd, of the course's own `hinton_loss`, which has the factor T squared). Two numbers compare it with the
-# limit. The *distance* is relative to the norm of the limit: 0 when the two are equal, 1 when they are as far apart as
-# the limit is long. The *cosine* of the angle between them is 1 when they have the same direction.
+# How high is high? Take an untrained student, two thousand images, and the true gradient at each temperature (by
+# autograd, of the course's own `hinton_loss`, which has the factor T squared). Two numbers compare it with the limit.
+# The *distance* is relative to the norm of the limit: 0 when the two are equal, 1 when the difference is as large as
+# the limit. The *cosine* of the angle between them is 1 when they have the same direction.
 
 # %%
 some = slice(0, 2000)
@@ -560,7 +561,7 @@ claim(
 # ## Does it matter?
 #
 # A factor in front of a loss acts like a different learning rate. If the loss had only the soft targets, that would be
-# nearly all: gradient descent would take smaller steps, and you could raise the learning rate.
+# nearly the only effect: gradient descent would take smaller steps, and you could raise the learning rate.
 #
 # But the usual objective adds **two** terms, soft targets with weight alpha and labels with weight 1 - alpha. Without
 # T squared, every change of the temperature also changes their balance. Then you can't tell whether the temperature
@@ -586,8 +587,8 @@ claim(
 #
 # $$T^2 \cdot \mathrm{KL}(p \,\|\, q) \quad \text{averaged over the batch,}$$
 #
-# at every alpha and every T. The factor keeps the *size* of the soft gradient. Its *content*, the classes that it
-# changes, still depends on T. You tune T for this content.
+# at every alpha and every T. The factor keeps the *size* of the soft gradient. Its *direction* (which logits it
+# changes, and in which proportion) still depends on T. You tune T for this direction.
 
 # %% [markdown]
 # ## Quiz

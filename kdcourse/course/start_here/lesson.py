@@ -124,8 +124,8 @@ claim(
 # ## Is my machine ready?
 #
 # Before you train anything, check your machine. The doctor checks Python, the packages, the images, disk space and
-# memory, which takes a few seconds. `ok` means fine, `warn` means that the course runs without it, and `FAIL` needs
-# fixing. An arrow shows how to fix it.
+# memory, which takes a few seconds. `ok` means fine. `warn` means that something is missing or not ideal, but the
+# course runs anyway. `FAIL` means that something needs fixing. The text after an arrow says how.
 
 # %%
 findings = doctor.checks()
@@ -178,7 +178,7 @@ check("count_parameters", count_parameters)
 # %% [markdown]
 # ## A first student
 #
-# The student is a network of two small layers. `torch.manual_seed` gives it the same random first weights whenever
+# The student is a network of two small layers. `torch.manual_seed` gives it the same random initial weights whenever
 # you run the cell. `evaluation.cost` counts parameters as you have just done.
 
 # %%
@@ -205,7 +205,7 @@ widgets.predict(
 # %% [markdown]
 # ### Exercise: the share of right predictions (easy, 4 minutes)
 #
-# A network outputs ten numbers per image, its **logits**. The class with the largest logit is its prediction. Fill
+# A network outputs ten numbers per image, its **logits**. The class with the largest logit is its prediction. Fill in
 # the two gaps. The first gives the predictions, one class index for each of the N images. The second says for each
 # prediction whether it is right.
 #
@@ -257,7 +257,7 @@ widgets.reveal("00-first-student", round(100 * distilled), unit="images")
 # %% [markdown]
 # ## Did the teacher help?
 #
-# To find out, train a twin: the same network with the same first weights, on the same images in the same order, but
+# To find out, train a twin: the same network with the same initial weights, on the same images in the same order, but
 # on the labels alone. This baseline is called the **plain** student.
 
 # %%
@@ -280,7 +280,7 @@ plain = evaluation.accuracy(evaluation.predict(twin, data.validation, data), dat
 #
 # <details><summary>Hint 2</summary>
 #
-# Both accuracies are shares, and a point is a hundredth. How many hundredths are in a share?
+# An accuracy is a number from 0 to 1, and a point is 0.01. By what do you multiply?
 #
 # </details>
 

@@ -122,7 +122,7 @@ print("after subtracting the maximum:", (large - large.max()).exp())
 # %% [markdown]
 # ### Exercise: cross-entropy by hand (medium, 8 minutes)
 #
-# `logits` has one row per image and one column per class, [B, C]; `labels` holds the B right classes. Fill the three
+# `logits` has one row per image and one column per class, [B, C]; `labels` holds the B right classes. Fill in the three
 # gaps: each row minus its own maximum; from that the log-probabilities; and at the end the loss, the mean over the
 # images. The line in between is given. It picks the label's entry from every row.
 #
@@ -281,7 +281,7 @@ claim(
 # when training diverges. The four lines are the same: open a new cell, run `training.fit??`, and find them in the
 # source.
 #
-# Now train the same network with it, from the same first weights, on the same images.
+# Now train the same network with it, from the same initial weights, on the same images.
 
 # %%
 settings = {"batch_size": 100, "learning_rate": 0.1, "seed": 0, "progress": False}

@@ -82,7 +82,7 @@ print(f"{weights.numel():,} numbers x {bits} bits / 8 = {weights.numel() * bits 
 # %% [markdown]
 # ### Exercise: megabytes of weights (easy, 3 minutes)
 #
-# Fill the two gaps. The first gives the bytes of `parameters` numbers of `bits` bits each. The second gives the same
+# Fill in the two gaps. The first gives the bytes of `parameters` numbers of `bits` bits each. The second gives the same
 # in megabytes. One megabyte (MB) is a million bytes here, as on the label of a disk; in Python `10**6` or `1e6`.
 #
 # <details><summary>Hint 1</summary>
@@ -424,7 +424,7 @@ widgets.predict(
 
 # %% [markdown]
 # The outputs of the ensemble become **soft targets**: probabilities for all classes. `alpha=1` means that the labels
-# have no weight. Two twins, the same network with the same first weights, learn from labels: one from the erased
+# have no weight. Two twins, the same network with the same initial weights, learn from labels: one from the erased
 # labels, one from the true ones.
 
 # %%
@@ -467,9 +467,9 @@ widgets.reveal("01-no-labels", truth)
 # ## The idea in one figure
 #
 # Back to the ensemble and the student. For this figure, five students were distilled and five plain twins trained
-# beforehand. Each pair had the same first weights, and used the labels and all training images. When every setting
-# was fixed, all models were evaluated on the test images, once, and the results were stored. How much accuracy does
-# the small size cost?
+# beforehand. Each pair had the same initial weights, and used the labels and all training images. When every setting
+# was fixed, all models were evaluated on the test images, once, and the results were stored. How much accuracy does the
+# small size cost?
 
 # %%
 widgets.predict(
