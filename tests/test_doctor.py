@@ -61,6 +61,7 @@ def _line(text: str, name: str) -> str:
 # -- the whole ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_this_machine_is_found_well() -> None:
     findings = doctor.checks()
     assert {finding.name: finding.found for finding in findings if finding.ok is False} == {}

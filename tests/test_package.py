@@ -60,6 +60,7 @@ def test_bare_import_brings_no_heavy_package() -> None:
     assert brought - set(sys.stdlib_module_names) == {"kdcourse"}
 
 
+@pytest.mark.slow
 def test_rooms_open_on_demand_and_stay_light() -> None:
     """Every room opens after a bare import; what only some functions need is not imported with it."""
     code = (

@@ -39,6 +39,7 @@ def entries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "measured_machine", lambda: dict(MACHINE))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("entries")
 def test_results_are_written_and_told(tmp_path: Path) -> None:
     lines: list[str] = []
@@ -83,6 +84,7 @@ def test_quick_runs_once_with_its_own_settings(tmp_path: Path) -> None:
     assert (found["quick"], found["repetitions"], found["settings"]["seconds"]) == (True, 1, 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("entries")
 def test_where_results_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "RESULTS", tmp_path / "full")
@@ -94,6 +96,7 @@ def test_where_results_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert (tmp_path / "runs" / "benchmarks" / "growing.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("entries")
 def test_a_failing_side_makes_the_exit_code_1_and_the_rest_still_runs(tmp_path: Path) -> None:
     lines: list[str] = []

@@ -25,6 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_result_has_its_table_verdicts_circumstances_and_plot(folder: Path) -> None:
     text = results(folder)
     assert text.index("### broken") < text.index("### growing")

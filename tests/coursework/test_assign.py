@@ -272,6 +272,7 @@ def test_nothing_that_a_student_gets_holds_solution_hidden_try_expected_value_or
     assert {what for what in hidden if not what.startswith("expected")} == seen
 
 
+@pytest.mark.slow
 def test_the_scan_looks_into_outputs_and_metadata_too(course: tuple[Assignment, Path]) -> None:
     _, made = course
     clean = json.loads((made / "release" / "04_soft_targets.ipynb").read_text())

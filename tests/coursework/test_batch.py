@@ -82,6 +82,7 @@ def test_a_class_is_graded_into_every_product(folder: Path, out: Path) -> None:
     assert any(TO_MARK in note for note in batch.notes)
 
 
+@pytest.mark.slow
 def test_only_what_changed_is_graded_again(folder: Path, out: Path) -> None:
     for name in ("ann", "bob"):
         hand_in(folder, name, notebook(RIGHT, orders=orders(folder, name)))
@@ -180,6 +181,7 @@ def test_a_run_that_is_stopped_in_the_middle_loses_nothing(kind: str, folder: Pa
     assert all(tried(folder, name) == 1 for name in done)
 
 
+@pytest.mark.slow
 def test_a_worker_that_can_never_work_is_told_at_once(folder: Path, out: Path) -> None:
     hand_in(folder, "ann", notebook(RIGHT))
     with pytest.raises(
@@ -195,6 +197,7 @@ def cannot_open(unsafe: bool) -> fakes.InProcess:
     raise CourseworkError("no sandbox here.")
 
 
+@pytest.mark.slow
 def test_a_submission_that_never_ends_is_given_up(
     folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

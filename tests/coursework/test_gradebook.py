@@ -168,6 +168,7 @@ def test_what_is_no_gradebook_is_left_as_it_is(path: Path) -> None:
     assert path.read_text().startswith("a letter")
 
 
+@pytest.mark.slow
 def test_a_gradebook_in_use_is_told_and_nothing_is_half_written(path: Path) -> None:
     record(path, tiny.ASSIGNMENT, CLASS)
     before = path.read_bytes()

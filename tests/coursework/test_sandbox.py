@@ -75,6 +75,7 @@ def listening() -> Iterator[socket.socket]:
 # -- hostile ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @confined
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda one: one.name)
 def test_it_earns_no_more_than_its_honest_part_and_harms_nothing(
@@ -115,6 +116,7 @@ def left_over(sandbox: Sandbox) -> list[str]:
     return found or [f"{len(below)} processes"] * (len(below) > 2)
 
 
+@pytest.mark.slow
 @confined
 def test_after_all_of_them_honest_answers_are_right_and_told_as_outside(sandbox: Sandbox) -> None:
     for source in (
@@ -220,6 +222,7 @@ def test_the_last_definition_tells_whether_a_blank_is_left(sandbox: Sandbox) -> 
     assert isinstance(other, Observed) and not other.blank and right(other)
 
 
+@pytest.mark.slow
 @confined
 def test_a_sandbox_that_was_ended_starts_again() -> None:
     with Sandbox(limits=LIMITS) as opened:

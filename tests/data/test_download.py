@@ -160,6 +160,7 @@ def test_a_server_that_tells_no_length(server: Server, target: Path) -> None:
     assert get([server.url("no-length")], target, size=None).read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("word", "said"),
     [

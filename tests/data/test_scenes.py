@@ -31,6 +31,7 @@ def test_garments_stand_out_and_nothing_is_flat(few: SegmentationDataset) -> Non
     assert abs(float(normal.mean())) < 0.2 and 0.8 < float(normal.std()) < 1.2
 
 
+@pytest.mark.slow
 def test_the_same_arguments_make_the_same_scenes_and_fewer_are_the_first_of_more(
     few: SegmentationDataset,
 ) -> None:
@@ -119,6 +120,7 @@ def test_bad_arguments_are_told(arguments: dict[str, object], told: str) -> None
         garment_scenes(**arguments)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_other_sizes_work() -> None:
     made = garment_scenes(scenes=(3, 1, 1), size=96)
     assert made.image_shape == (3, 96, 96) and isinstance(made.test, MaskedSplit)

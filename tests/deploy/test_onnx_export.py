@@ -121,6 +121,7 @@ def test_same_model_same_bytes_in_another_process(written: Exported, tmp_path: P
     assert export(small(seed=1), tmp_path / "other.onnx").sha256 != written.sha256
 
 
+@pytest.mark.slow
 def test_without_mean_and_std_the_file_takes_normalised_pictures(tmp_path: Path) -> None:
     path = tmp_path / "float.onnx"
     assert export(small(), path, mean=None, std=None).input == "images"
@@ -143,6 +144,7 @@ def test_model_is_left_as_it_was(tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["depthwise_4k", "mlp_25k", "teacher"])
 def test_classifiers_of_the_course_can_be_exported(name: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
@@ -151,6 +153,7 @@ def test_classifiers_of_the_course_can_be_exported(name: str, tmp_path: Path) ->
     assert done.path.exists() and done.difference < 1e-5
 
 
+@pytest.mark.slow
 def test_segmenter_answers_for_every_pixel(tmp_path: Path) -> None:
     torch.manual_seed(1)
     model = models.build("pocket_unet", num_classes=3, in_channels=2)
@@ -244,6 +247,7 @@ class OnlyInTorch(nn.Module):
         return torch.special.bessel_j0(images.flatten(1))[:, :3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "changed", "message"),
     [
@@ -311,6 +315,7 @@ def test_a_batch_of_any_size_whatever_the_way_of_flattening(
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "message"),
     [
@@ -373,6 +378,7 @@ def test_room_is_entered_without_its_packages() -> None:
     assert run.stdout.strip() == "set()"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("average", ["logits", "probabilities"])
 def test_an_ensemble_can_be_exported(average: Any, tmp_path: Path) -> None:
     for members in (
@@ -391,6 +397,7 @@ def test_networks_in_other_precisions_are_exported(dtype: torch.dtype, tmp_path:
     assert export(small().to(dtype), tmp_path / "m.onnx").difference < 1e-4
 
 
+@pytest.mark.slow
 def test_a_teacher_with_preprocessing_of_its_own_is_exported_with_it(tmp_path: Path) -> None:
     teacher = models.Preprocessed(
         models.build("pocket_2k", num_classes=3, in_channels=2), size=24, mean=(0.5, 0.4), std=(0.2, 0.3),

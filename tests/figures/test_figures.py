@@ -122,6 +122,7 @@ def words(figure: Figure) -> list[str]:
 # -- files -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", ALL)
 def test_a_figure_gives_the_same_bytes_each_time(make: Callable[[], Figure], tmp_path: Path) -> None:
     figure = make()
@@ -134,6 +135,7 @@ def test_a_figure_gives_the_same_bytes_each_time(make: Callable[[], Figure], tmp
         assert first == anew, "making it twice gave two figures"
 
 
+@pytest.mark.slow
 def test_another_process_with_other_settings_writes_the_same_bytes(tmp_path: Path) -> None:
     save(cost_figure(), tmp_path / "a", "one")
     code = (

@@ -242,6 +242,7 @@ def test_what_is_left_out_is_not_shown_of_predictions_either() -> None:
     assert grid[8].get_xlabel() == "–" and "Image 3 shows nothing that counts." in figures.alt_text(figure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 11])
 def test_few_and_many_pictures_of_any_shape_with_long_names(count: int) -> None:
     images, masks, logits = scenes(count, size=(20, 31), classes=20, channels=1)

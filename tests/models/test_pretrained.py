@@ -151,6 +151,7 @@ def test_googlenet_returns_its_logits_alone(served: Any, monkeypatch: pytest.Mon
     assert teacher(torch.rand(2, 1, 30, 30)).shape == (2, 1000)
 
 
+@pytest.mark.slow
 def test_a_damaged_download_leaves_nothing(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     file = publish(served, "squeezenet1_1", random_network("squeezenet1_1"), monkeypatch)
     file.write_bytes(file.read_bytes()[:-1000] + bytes(1000))
@@ -294,6 +295,7 @@ def test_timm_without_weights() -> None:
     assert model.training and evaluation.predict(model, data.test, data).shape == (6, 4)
 
 
+@pytest.mark.slow
 def test_timm_with_weights_from_a_server(served: Any) -> None:
     timm = pytest.importorskip("timm")
     torch.manual_seed(5)

@@ -82,6 +82,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data" / "students"
 
 
+@pytest.mark.slow
 def test_results_are_recorded_with_weights_that_bear_them_out(course: tuple[AnyDataset, Path]) -> None:
     data, shipped = course
     content = recorded.record(data, shipped, seeds=(0, 1), say=lambda _: None)
@@ -189,6 +190,7 @@ def test_the_soft_targets_that_came_along_are_the_shipped_ensembles(tmp_path: Pa
     torch.testing.assert_close(targets.logits(View(), index), answers, atol=0.02, rtol=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["classification", "segmentation"])
 def test_the_recorded_results_are_those_of_the_stored_weights(name: str) -> None:
     """The whole test set, all students again: what ``recorded.json`` says is what the weights do."""

@@ -518,6 +518,7 @@ def test_the_page_asks_nothing_of_a_network(tmp_path: Path) -> None:
     assert policy is not None and policy.startswith("default-src 'none'")
 
 
+@pytest.mark.slow
 def test_figures_stand_on_the_page_and_beside_it(tmp_path: Path) -> None:
     heavy = small_figure("Noise of strokes.")
     axes = heavy.axes[0]

@@ -28,6 +28,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.slow
 def test_the_command_tells_the_whole_story_on_pictures_of_ones_own(tmp_path: Path) -> None:
     pictures, out = tiny.folder(tmp_path / "pictures"), tmp_path / "out"
     arguments = ["run", "--data", str(pictures), "--out", str(out), *QUIET.split()]
@@ -72,6 +73,7 @@ def test_the_command_tells_the_whole_story_on_pictures_of_ones_own(tmp_path: Pat
             assert now["test"] == pytest.approx(first["test"], abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "settings"),
     [
@@ -106,6 +108,7 @@ def test_another_method_is_trained_and_recorded(
     assert len(parts) > 1 and all(value > 0 for value in parts.values())
 
 
+@pytest.mark.slow
 def test_the_command_tells_the_story_of_masks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = teachers.SEGMENTATION_RECIPES[0].changed(model="pocket_unet", learning_rate=0.02)
     course = replace(
@@ -148,6 +151,7 @@ def test_the_command_tells_the_story_of_masks_too(tmp_path: Path, monkeypatch: p
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == stored
 
 
+@pytest.mark.slow
 def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,7 @@ def test_missing_changed_and_foreign_teachers_are_named(tmp_path: Path) -> None:
         teachers.load_teachers(tmp_path, data)
 
 
+@pytest.mark.slow
 def test_the_shipped_teachers_are_what_the_course_says() -> None:
     """Five, small on disk, each its recipe's; on 2,000 test pictures clearly good, together better."""
     folder = teachers.shipped_folder()
@@ -113,6 +114,7 @@ def test_the_shipped_teachers_are_what_the_course_says() -> None:
     assert together > sum(each) / len(each)
 
 
+@pytest.mark.slow
 def test_the_shipped_segmentation_teachers_are_what_the_course_says() -> None:
     """Three, small on disk, each its recipe's; on 100 test scenes clearly good, together better than most."""
     folder = shipped(tasks.SEGMENTATION.teachers_folder)

@@ -191,6 +191,7 @@ def test_check_raises_only_when_asked_to_stop() -> None:
         job.check()
 
 
+@pytest.mark.slow
 def test_an_interpreter_that_ends_mid_work_ends_cleanly() -> None:
     code = (
         "import threading, time\nfrom kdcourse.widgets.jobs import Job, trainings\nbegun = threading.Event()\n"

@@ -139,6 +139,7 @@ def test_closing_mid_training_leaves_no_thread() -> None:
     assert not trainings.busy
 
 
+@pytest.mark.slow
 def test_runs_are_there_after_a_restart_and_can_be_compared() -> None:
     first = tuner()
     trained(first)

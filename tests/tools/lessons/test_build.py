@@ -38,6 +38,7 @@ def _notebook(folder: Path) -> Any:
     return nbformat.read(folder / "notebooks" / "00_twice.ipynb", as_version=4)
 
 
+@pytest.mark.slow
 def test_a_claim_that_was_not_measured_elsewhere_is_named(
     built: tuple[Path, list[str]], tmp_path: Path
 ) -> None:
@@ -93,6 +94,7 @@ def test_times_are_filled_in(built: tuple[Path, list[str]]) -> None:
     assert "{{" not in first
 
 
+@pytest.mark.slow
 def test_a_rebuild_gives_the_same_bytes(built: tuple[Path, list[str]]) -> None:
     folder = built[0]
     path = folder / "notebooks" / "00_twice.ipynb"
@@ -197,6 +199,7 @@ STOPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", STOPS)
 def test_a_lesson_that_stops_says_where_and_leaves_the_old_notebook(case: str, tmp_path: Path) -> None:
     old, new, message = STOPS[case]
@@ -247,6 +250,7 @@ def test_a_widget_is_stored_as_what_stands_in_for_it(tmp_path: Path) -> None:
     assert output.metadata == {"image/png": {"alt": "A quiz of three questions."}}
 
 
+@pytest.mark.slow
 def test_a_cell_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "CELL_SECONDS", 3)
     lesson = tiny.lesson(tmp_path, tiny.changed("7 * 6", "import time\n\ntime.sleep(60)"))
