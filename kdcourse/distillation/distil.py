@@ -102,23 +102,22 @@ def distil(
     run = {name: changes.pop(name) for name in FIT_ARGUMENTS if name in changes}
     training = {name: changes.pop(name) for name in Settings.names() if name in changes}
     settings = Settings.of(settings, training if settings is not None else _DEFAULTS | training)
-    view_seed, of_labels = settings.view_seed or 0, labels_loss(settings, data)
-    chosen: tuple[Method, ...] = ()
+    view_seed = settings.view_seed or 0
+    used: list[Method] = []  # those of weight 0 ask nothing of the teacher
     if objective is None:
         if alpha is None:
             raise ArgumentError(
                 "alpha, the weight of the distillation term, is missing; 0.5 to 0.9 is usual."
             )
         chosen = chosen_methods(method, changes, data)
-        needed = any(weights_of(chosen, alpha, weights).values())
+        of_labels, weighed = labels_loss(settings, data), weights_of(chosen, alpha, weights)
+        used = [one for one in chosen if weighed[one.name]]
     else:
         check_own(changes | {"method": method, "alpha": alpha, "weights": weights})
         chosen_loss(objective, settings, data)
-        needed = True
+    needed = objective is not None or bool(used)
     live = needed and settings.augmentation is not None and settings.views is None
-    compared = [
-        one for one in chosen if one.layers is not None and weights_of(chosen, alpha or 0, weights)[one.name]
-    ]
+    compared = [one for one in used if one.layers is not None]
     if layers is not None and not compared:
         raise ArgumentError("layers are named, and no method here compares any. Leave them out.")
     if compared and not isinstance(teacher, nn.Module):
@@ -126,7 +125,7 @@ def distil(
             f"{compared[0].name} compares layers, which soft targets don't hold. Pass the teacher itself."
         )
     if isinstance(teacher, SoftTargets) and teacher.top_k is not None and needed:
-        check_top_k([one for one in chosen if weights_of(chosen, alpha or 0, weights)[one.name]], objective)
+        check_top_k(used, objective)
     labelled = alpha != 1  # with alpha = 1 the labels don't count, and may mean nothing
     with ExitStack() as hooks:
         pairs: dict[str, Pair] = {}

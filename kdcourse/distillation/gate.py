@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from kdcourse.data import AnyDataset, LabelledSplit
 from kdcourse.distillation.inference import evenly_spaced, teacher_inference
+from kdcourse.distillation.softening import largest
 from kdcourse.errors import ArgumentError, TeacherWarning
 from kdcourse.models.inputs import explaining_misfits
 from kdcourse.training import MASKS, MULTILABEL, task_of
@@ -82,7 +83,7 @@ def check_teacher(
             if first is None:
                 first, shown = logits[:1], seen[:1]
             others |= bool((seen != shown).any())
-            varies |= bool((logits - first).nan_to_num().abs().max() > 1e-6 * (1 + _size(first)))
+            varies |= bool((logits - first).nan_to_num().abs().max() > 1e-6 * (1 + largest(first)))
             if labels:
                 truth = split.labels[part.to(split.labels.device)].long().cpu()
                 if task is MULTILABEL:
@@ -207,7 +208,3 @@ def _check_logits(logits: Tensor, classes: int, name: str, *, several: bool) -> 
             f"The teacher ({name}) returns probabilities (from 0 to 1, and each row sums to 1), where logits are "
             "needed. Leave out its softmax, or wrap it in a module that returns their logarithm."
         )
-
-
-def _size(logits: Tensor) -> float:
-    return float(logits.masked_fill(logits == -torch.inf, 0).abs().max())

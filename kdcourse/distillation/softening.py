@@ -69,6 +69,11 @@ def log_softened(logits: Tensor, temperature: float, dtype: torch.dtype) -> Tens
     return F.log_softmax(logits.to(dtype) / temperature, dim=-1)
 
 
+def largest(logits: Tensor) -> float:
+    """Return the largest absolute value of logits, -inf, which rules a class out, left out."""
+    return float(logits.masked_fill(logits == -torch.inf, 0).abs().max())
+
+
 def at_least_float32(logits: Tensor) -> torch.dtype:
     """Return float32 for logits of half precision, their own type otherwise.
 

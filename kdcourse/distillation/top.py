@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kdcourse.distillation.softening import check_temperature
+from kdcourse.distillation.softening import check_temperature, largest
 from kdcourse.errors import ArgumentError
 
 
@@ -92,7 +92,7 @@ class TopRows:
     def pack(self, logits: Tensor, dtype: torch.dtype) -> Tensor | None:
         """Return logits, float32 [B, C], as rows uint8 [B, size]; ``None`` where values are too large for ``dtype``."""
         values, chosen = logits.topk(self.k)
-        if float(values.masked_fill(values == -math.inf, 0).abs().max()) > torch.finfo(dtype).max:
+        if largest(values) > torch.finfo(dtype).max:
             return None
         parts = [values.to(dtype), chosen.to(self._index_type), self.rest(logits, chosen)]
         return torch.cat([part.contiguous().view(torch.uint8) for part in parts], 1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kdcourse.errors import ArgumentError
-from kdcourse.training.task import f1_per_class, mean_f1
+from kdcourse.training.task import MULTILABEL, f1_per_class
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,15 +65,15 @@ def evaluate_multilabel(logits: Tensor, labels: Tensor) -> MultiLabelScores:
     scores, true = logits.detach().cpu(), labels.cpu().bool()
     if not bool(true.any()):
         raise ArgumentError("No image has a label, so there is nothing to score. Check the labels.")
-    named = scores > 0
-    counts = (named & true).sum(0), named.sum(0), true.sum(0)
+    counts = MULTILABEL.count(scores, true, scores.shape[1])
+    rates = MULTILABEL.rates(counts)
     precision = torch.stack([_average_precision(s, t) for s, t in zip(scores.T, true.T, strict=True)])
     return MultiLabelScores(
         mean_average_precision=float(precision.nanmean()),
-        mean_f1=mean_f1(*counts),
-        accuracy=float((named == true).double().mean()),
+        mean_f1=rates.metric,
+        accuracy=rates.accuracy,
         average_precision=precision,
-        f1=f1_per_class(*counts),
+        f1=f1_per_class(*counts[:-1].view(3, -1)),
         n=len(scores),
     )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdcourse.distillation import methods
+from kdcourse.distillation.choice import USUAL
 from kdcourse.figures import alt_text, save
 from kdcourse.figures.output import check_name, spoken
 from kdcourse.figures.style import count_word, listed, shorten, significant
@@ -283,7 +284,7 @@ def _steps(found: Findings, data: Mapping[str, Any], chosen: str) -> list[tuple[
 def _terms(found: Findings) -> dict[str, float]:
     """Return the weight of each method by which the distilled student learned, as `StudentRecipe.settings` says it."""
     settings, alpha = found.settings, found.settings.get("alpha") or 0.0
-    usual = ["pixelwise" if found.masks else "kd"] if alpha else []
+    usual = [USUAL["masks" if found.masks else "labels"]] if alpha else []
     named = settings.get("method") or [*usual, *(name for name in methods.names() if settings.get(name))]
     return {name: settings.get(name, alpha) for name in named}
 

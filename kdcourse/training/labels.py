@@ -136,8 +136,10 @@ def chosen_loss(objective: Objective, settings: Settings, data: AnyDataset) -> O
     Raises:
         ArgumentError: settings of the labels' loss beside an objective of one's own, which wouldn't use them.
     """
+    if hasattr(objective, "labels_loss"):
+        return objective
     labels = labels_loss(settings, data)
-    if labels is cross_entropy or hasattr(objective, "labels_loss"):
+    if labels is cross_entropy:
         return objective
     if objective is cross_entropy:
         return labels

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from kdcourse.data import AnyDataset, LabelledSplit, View
 from kdcourse.distillation.arguments import check_tensor
 from kdcourse.distillation.inference import TeacherInference, evenly_spaced, teacher_inference
+from kdcourse.distillation.softening import largest
 from kdcourse.distillation.targets.digest import teacher_digest
 from kdcourse.distillation.targets.files import (
     NUMPY_TYPES,
@@ -328,14 +329,14 @@ class _TeacherLogits:
         table: Tensor | None = None
         for index in torch.arange(len(self._split)).split(batch_size):
             logits = self.at(view, index)
-            largest = _size(logits)
+            reach = largest(logits)
             if self._rows is None:
-                part = logits if dtype == torch.float32 or largest <= torch.finfo(dtype).max else None
+                part = logits if dtype == torch.float32 or reach <= torch.finfo(dtype).max else None
             else:
                 part = self._rows.pack(logits, dtype)
             if part is None:
                 warnings.warn(
-                    f"The teacher's logits reach {largest:g}, beyond float16's 65504; they are kept in float32.",
+                    f"The teacher's logits reach {reach:g}, beyond float16's 65504; they are kept in float32.",
                     stacklevel=3,
                 )
                 bar.update(-int(index[0]))
@@ -384,7 +385,7 @@ def _still_true(
     index, answer = teacher_logits.probe(views[found[-1]])
     expected, answer = teacher_logits.compared(table[index], answer)
     if answer.shape == expected.shape:
-        tolerance = (0.02 if teacher_logits.precision == "float32" else 0.1) * (1e-3 + _size(expected))
+        tolerance = (0.02 if teacher_logits.precision == "float32" else 0.1) * (1e-3 + largest(expected))
         if float((answer - expected).masked_fill(answer == expected, 0).abs().max()) <= tolerance:
             return True
     warnings.warn(
@@ -393,11 +394,6 @@ def _still_true(
         stacklevel=3,
     )
     return False
-
-
-def _size(logits: Tensor) -> float:
-    """Return the largest absolute value, -inf left out."""
-    return float(logits.masked_fill(logits == -torch.inf, 0).abs().max())
 
 
 def _rows(top_k: int | None, temperatures: Sequence[float], dataset: AnyDataset) -> TopRows | None:
