@@ -110,13 +110,13 @@ class _Unknown(Exception):
 def _digest(objective: Objective, model: nn.Module) -> str | None:
     sha = hashlib.sha256()
     try:
-        _describe_into(sha, objective, {id(model)})
+        _describe_into(sha, objective, {id(model): model})
     except _Unknown:
         return None
     return f"{describe(objective)}#{sha.hexdigest()[:16]}"
 
 
-def _describe_into(sha: hashlib._Hash, value: object, seen: set[int]) -> None:
+def _describe_into(sha: hashlib._Hash, value: object, seen: dict[int, object]) -> None:
     """Add a lasting description of ``value`` to a digest; of what is under way already, only that it's met again."""
     kind = type(value)
     sha.update(f"<{kind.__module__}.{kind.__qualname__}".encode())
@@ -129,12 +129,12 @@ def _describe_into(sha: hashlib._Hash, value: object, seen: set[int]) -> None:
     elif id(value) in seen:
         pass
     else:
-        seen.add(id(value))
+        seen[id(value)] = value  # held, so that nothing else gets its id
         _describe_content(sha, value, seen)
     sha.update(b">")
 
 
-def _describe_content(sha: hashlib._Hash, value: Any, seen: set[int]) -> None:
+def _describe_content(sha: hashlib._Hash, value: Any, seen: dict[int, object]) -> None:
     def each(values: Iterable[object]) -> None:
         for one in values:
             _describe_into(sha, one, seen)

@@ -144,6 +144,10 @@ class Teaching(nn.Module):
         return self.scale * F.mse_loss(logits, self.teacher(batch.images))
 
 
+def leaking(slope: float) -> nn.Module:
+    return nn.Sequential(*(nn.LeakyReLU(0.3) for _ in range(20)), nn.LeakyReLU(slope))
+
+
 def with_default(scale: float) -> Callable[..., Tensor]:
     def loss(logits: Tensor, batch: Batch, scale: float = scale) -> Tensor:
         return scale * F.cross_entropy(logits, batch.labels)
@@ -177,6 +181,7 @@ PAIRS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     ),
     "frozen teachers": (lambda: Teaching(tiny.Teacher(0)), lambda: Teaching(tiny.Teacher(1))),
     "settings of modules": (lambda: Teaching(tiny.Teacher(), 1.0), lambda: Teaching(tiny.Teacher(), 2.0)),
+    "settings of a later part": (lambda: Teaching(leaking(0.1)), lambda: Teaching(leaking(0.2))),
 }
 
 
