@@ -36,6 +36,12 @@ def _main() -> None:
     """Knowledge distillation, taught and measured on this machine."""
 
 
+_Ray = Annotated[
+    str | None,
+    typer.Option(
+        help="Work on a Ray cluster: its HOST:PORT, 'auto' ($RAY_ADDRESS, this machine's, or a new one here) or 'local'."
+    ),
+]
 _Task = Annotated[
     str, typer.Option(help="'classification' of garments, or 'segmentation' of scenes of them.")
 ]
@@ -342,6 +348,7 @@ def study(
         int | None, typer.Option(help="Fresh seeds of the test phase; by default all of the study's.")
     ] = None,
     jobs: Annotated[int, typer.Option(help="Trainings side by side, each with its share of the cores.")] = 1,
+    ray: _Ray = None,
     precision: Annotated[
         str | None, typer.Option(help="'float32' or 'bfloat16'; by default that of the rows there are.")
     ] = None,
@@ -365,7 +372,7 @@ def study(
         chosen = study_named(name, folder)
         if not table:
             phases = engine.PHASES if phase == "all" else (phase,)
-            engine.run(chosen, engine.Options(phases, seeds, precision, jobs), typer.echo)
+            engine.run(chosen, engine.Options(phases, seeds, precision, jobs, ray=ray), typer.echo)
         typer.echo(chosen.text(Rows(folder, name).checked()))
 
     guarded(work, "Nothing that was trained is lost; the same command goes on from here.")
