@@ -39,7 +39,7 @@ def _main() -> None:
 _Ray = Annotated[
     str | None,
     typer.Option(
-        help="Work on a Ray cluster: its HOST:PORT, 'auto' ($RAY_ADDRESS, this machine's, or a new one here) or 'local'."
+        help="Work on a Ray cluster: HOST:PORT, 'auto' ($RAY_ADDRESS, else this machine's, else a new one), 'local'."
     ),
 ]
 _Task = Annotated[
@@ -297,6 +297,7 @@ def grade(
     jobs: Annotated[
         int | None, typer.Option(help="Submissions graded in parallel; by default one per core.")
     ] = None,
+    ray: _Ray = None,
     marks: Annotated[
         Path | None,
         typer.Option(help="Points for written answers: a CSV with student, task, points, comment."),
@@ -322,7 +323,7 @@ def grade(
         began, release = time.perf_counter(), assignment.parent / "release"
         batch = grade_class(
             folder, planning.load(assignment), out, jobs=jobs, unsafe=unsafe, marks=marks, canvas=canvas, moodle=moodle,
-            gradebook=gradebook, release=release if release.is_dir() else None,
+            gradebook=gradebook, release=release if release.is_dir() else None, ray=ray,
         )  # fmt: skip
         for note in batch.notes:
             typer.echo(f"note: {note}")

@@ -25,7 +25,9 @@ Serve = Callable[[Any], AbstractContextManager[Do]]
 _LOOK = 1.0  # seconds until machines that joined, and tasks that take too long, are looked for again
 _CHECK = 300.0  # seconds for each machine to start a worker and to check itself
 _STARTS = 3  # failed starts of workers in a row after which no further one is tried
-_STORE = 200 * 2**20  # bytes of a local cluster's object store, which a study's files and notebooks pass through
+_STORE = (
+    200 * 2**20
+)  # bytes of a local cluster's object store, which a study's files and notebooks pass through
 _INSTALL = 'pip install "kdcourse[cluster]"'
 
 
@@ -90,9 +92,7 @@ def _connect(ray: Any, address: str) -> None:
                 wanted = "local"
         if wanted == "local":
             number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-            ray.init(
-                "local", num_cpus=number, include_dashboard=False, object_store_memory=_STORE, **quiet
-            )
+            ray.init("local", num_cpus=number, include_dashboard=False, object_store_memory=_STORE, **quiet)
         else:
             ray.init(wanted, **quiet)
     except Exception as error:  # Ray raises whatever was at hand, Exception itself among it
@@ -143,7 +143,9 @@ class Cluster:
             for node in self._machines()
         }  # fmt: skip
         if not machines:
-            raise ClusterError("The Ray cluster has no machine with a core for tasks (ray start --num-cpus=N).")
+            raise ClusterError(
+                "The Ray cluster has no machine with a core for tasks (ray start --num-cpus=N)."
+            )
         reasons = []
         for ref, node in machines.items():
             try:

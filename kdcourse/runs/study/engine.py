@@ -247,7 +247,9 @@ def _work(study: Study, rows: Rows, jobs: Sequence[Job], phase: str, say: Say, t
             time.sleep(_WAIT)
 
 
-def _here(study: Study, rows: Rows, left: Sequence[Job], phase: str) -> Generator[tuple[Cell, Row], None, None]:
+def _here(
+    study: Study, rows: Rows, left: Sequence[Job], phase: str
+) -> Generator[tuple[Cell, Row], None, None]:
     """Yield each cell with its row, trained in this process; what another process claims is left out."""
     for cell, known in left:
         with rows.claimed(known) as mine:

@@ -92,7 +92,9 @@ def _serving(shared: _Shared) -> Iterator[Callable[[tuple[Cell, dict[str, Any], 
         if differ:
             raise DataError(
                 "this machine would train something else: "
-                + "; ".join(f"{name} is {here[name]} here, and {known[name]} was asked for" for name in differ)
+                + "; ".join(
+                    f"{name} is {here[name]} here, and {known[name]} was asked for" for name in differ
+                )
                 + ". Install the same version of the course there, and its data."
             )
         return trained(study, cell, known, phase)

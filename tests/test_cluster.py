@@ -1,0 +1,285 @@
+"""Studies and grading on a Ray cluster of this machine's cores, whose workers die, fail or take too long."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from torch import nn
+from typer.testing import CliRunner
+
+from kdcourse import cli, cluster, training
+from kdcourse.coursework import remote
+from kdcourse.coursework.batch import JOURNAL, grade
+from kdcourse.coursework.notebooks import read
+from kdcourse.coursework.records import Handed, Submission
+from kdcourse.errors import ArgumentError, ClusterError, DataError
+from kdcourse.files import CHECKSUMS
+from kdcourse.runs.study import engine, half
+from kdcourse.runs.study.engine import Cell, Options
+from kdcourse.runs.study.rows import Row, Rows, identity
+from tests.coursework import fakes
+from tests.coursework.conftest import empty_gradebook  # noqa: F401
+from tests.coursework.fakes import RIGHT, WRONG, grade_class, hand_in, notebook
+from tests.runs import tiny
+from tests.runs.study.test_labels import Miniature, small  # noqa: F401
+
+LOG = "KDCOURSE_TESTS_LOG"  # names the folder in which workers note what they do
+KILL = signal.SIGKILL if os.name == "posix" else signal.SIGTERM
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Cluster]:
+    pytest.importorskip("ray")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(LOG, str(tmp_path_factory.mktemp("log")))
+        patched.setenv("RAY_AUTH_TOKEN", "0" * 64)  # otherwise Ray keeps one in the user's home
+        patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        with cluster.joined("local") as found:
+            yield found
+
+
+# -- a study ------------------------------------------------------------------------------------
+
+
+class Killed(Miniature):
+    """Three candidates; on a cluster the process of one training is killed on its way, the first time."""
+
+    name = "killed"
+    search_seeds = (0, 1)
+
+    def candidates(self) -> Sequence[Cell]:
+        cells = super().candidates()
+        return [cells[0], cells[6], cells[8]]
+
+    def train(self, cell: Cell, seed: int, precision: str) -> tuple[nn.Module, training.History]:
+        if LOG in os.environ:
+            log = Path(os.environ[LOG], "study")
+            with log.open("a") as file:
+                file.write(f"{cell.label}, T {cell.recipe.settings['temperature']}, seed {seed}\n")
+            if cell.about["kind"] == "answers" and log.read_text().count("answers") == 1:
+                super().train(cell, seed, precision)
+                os.kill(os.getpid(), KILL)
+        return super().train(cell, seed, precision)
+
+
+def results(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """Return rows by what was trained, without what differs from one run to the next."""
+    varies = ("seconds", "cpu_seconds", "machine")
+    return {identity(row): {name: row[name] for name in row if name not in varies} for row in rows}
+
+
+@pytest.mark.slow
+def test_a_cluster_trains_the_rows_of_one_machine_though_a_worker_is_killed(
+    workers: cluster.Cluster,
+    small: Miniature,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there, said = tmp_path / "cluster", list[str]()
+    there.mkdir()
+    for name in (half.FILE, CHECKSUMS):
+        shutil.copy(tmp_path / name, there)
+    options = Options(("search",), precision="float32", ray="local")
+    rows = engine.run(Killed(tiny.dataset, there), options, said.append)
+    log = Path(os.environ[LOG], "study")
+    tries = Counter(log.read_text().splitlines())
+    assert sorted(tries.values()) == [1, 1, 1, 1, 1, 2], tries
+    assert len(said) == 6 and said[-1].startswith("search 6/6: ")
+    assert rows == Rows(there, "killed").checked()
+
+    monkeypatch.delenv(LOG)
+    alone = engine.run(
+        Killed(tiny.dataset, tmp_path), Options(("search",), precision="float32"), lambda _: None
+    )
+    assert len(rows) == 6 and results(rows) == results(alone)
+
+    # A machine whose data differ trains nothing.
+    with pytest.raises(
+        DataError, match=r"^On .*: this machine would train something else: data is .* here, and "
+    ):
+        engine.run(OtherData(tiny.dataset, there), options, said.append)
+    assert len(said) == 6
+
+
+class OtherData(Killed):
+    """Sees other images on the workers, where stored files are in a folder of their own."""
+
+    name = "other"
+
+    def digests(self, cell: Cell) -> dict[str, str | None]:
+        return super().digests(cell) | ({"data": "others"} if self.folder.parent.name == "cluster" else {})
+
+
+# -- grading ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_class_is_graded_on_a_cluster(
+    workers: cluster.Cluster,
+    tmp_path: Path,
+    empty_gradebook: Path,  # noqa: F811
+) -> None:
+    folder, out = tmp_path / "handed in", tmp_path / "graded"
+    out.mkdir()
+    shutil.copy(empty_gradebook, out / "gradebook.db")
+    hand_in(folder, "a_dies", notebook(RIGHT, orders=f"die log:{tmp_path / 'dies'}"))
+    hand_in(folder, "b_raises", notebook(RIGHT, orders="raise"))
+    hand_in(folder, "c", notebook(RIGHT, orders=f"log:{tmp_path / 'c'}"))
+    path = hand_in(folder, "d", notebook(WRONG))
+    with zipfile.ZipFile(path.with_name("handed in.zip"), "w") as archive:
+        archive.write(path, path.name)
+    path.unlink()
+    batch = grade_class(folder, out, ray="local", jobs=None)
+    found = {graded.student: graded for graded in batch.class_}
+    assert batch.graded_now == 4 and [found[name].points for name in "cd"] == [3, 0]
+    assert (tmp_path / "c").read_text().split() == ["tried"]
+    assert (tmp_path / "dies").read_text().split() == ["tried"] * 2
+    problems = {name: " ".join(graded.problems) for name, graded in found.items()}
+    assert "ended unexpectedly 2 times" in problems["a_dies"] and "a mistake of ours" in problems["b_raises"]
+    hand_in(folder, "a_dies", notebook(RIGHT))
+    assert grade_class(folder, out).graded_now == 2, "what was graded on the cluster is known here"
+
+
+def test_a_file_is_sent_with_its_content_or_its_error(tmp_path: Path) -> None:
+    path = hand_in(tmp_path, "ann", notebook(RIGHT))
+    whole = Handed(path, None, path.name, path.stat().st_size)
+    with zipfile.ZipFile(tmp_path / "one.zip", "w") as archive:
+        archive.write(path, "a.ipynb")
+    packed = Handed(tmp_path / "one.zip", "a.ipynb", "a.ipynb", 1)
+    lost = Handed(tmp_path / "one.zip", "b.ipynb", "b.ipynb", 1)
+    expected = [read(each) for each in (whole, packed, lost)]
+    assert len(expected[0].cells) == 2 and "can't be read" in expected[2].problems[0]
+    sent = remote._sent(Submission("ann", "Ann", {"1": whole, "2": packed, "3": lost}))
+    path.unlink()
+    (tmp_path / "one.zip").unlink()
+    assert [read(each) for each in sent.notebooks.values()] == expected
+
+
+# -- any tasks ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def serving(shared: int) -> Iterator[Callable[[Any], Any]]:
+    log = Path(os.environ[LOG], f"serving {os.getpid()}")
+    log.touch()
+
+    def do(task: Any) -> Any:
+        if task == "too long":
+            time.sleep(600)
+        if task == "wrong":
+            raise DataError("no such thing.")
+        return shared + task
+
+    yield do
+    log.unlink()
+
+
+@contextmanager
+def dying(shared: int) -> Iterator[Callable[[Any], Any]]:
+    os.kill(os.getpid(), KILL)
+    yield lambda task: task
+
+
+def lacking() -> str:
+    return "a spoon is missing."
+
+
+@pytest.mark.slow
+def test_tasks_end_with_a_result_a_reason_or_an_error(workers: cluster.Cluster) -> None:
+    done = dict(
+        workers.run(serving, 10, [1, 2, 3, 4], prepare=lambda task: task if task % 2 else None, closing=30)
+    )
+    assert done == {1: 11, 3: 13}, "what isn't wanted any more is left out"
+    assert not list(Path(os.environ[LOG]).glob("serving *")), "every worker has left its context"
+
+    done = dict(workers.run(serving, 10, ["too long", 1], seconds=0.5))
+    assert done == {1: 11, "too long": cluster.GivenUp("it took more than 0 minutes")}
+
+    with closing(workers.run(serving, 10, [1, "too long"])) as running:
+        assert next(running) == (1, 11)
+    alive = [int(path.name.split()[1]) for path in Path(os.environ[LOG]).glob("serving *")]
+    until = time.monotonic() + 30
+    while any(psutil.pid_exists(pid) for pid in alive):
+        assert time.monotonic() < until, "a worker goes on though nobody waits"
+        time.sleep(0.1)
+
+    with pytest.raises(DataError, match=r"^On .+: no such thing\.$"):
+        list(workers.run(serving, 10, [1, "wrong"]))
+    with pytest.raises(ClusterError, match="3 workers ended before they could begin"):
+        list(workers.run(dying, 10, [1]))
+    with pytest.raises(
+        ClusterError, match=r"1 of the cluster's 1 machines .* was begun\..* a spoon is missing"
+    ):
+        workers.check(f"{__name__}:lacking")
+
+
+# -- what is refused ----------------------------------------------------------------------------
+
+
+def test_without_ray_the_error_names_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    told = CliRunner().invoke(cli.app, ["study", "labels", "--ray", "auto", "--out", str(tmp_path)])
+    assert told.exit_code == 2 and 'pip install "kdcourse[cluster]"' in told.output
+    hand_in(tmp_path / "class", "ann", notebook(RIGHT))
+    with pytest.raises(ClusterError, match="Ray, which isn't installed here"):
+        grade(tmp_path / "class", fakes.ASSIGNMENT, tmp_path / "out", ray="auto", progress=False)
+    assert not (tmp_path / "out" / JOURNAL).exists()
+
+
+def test_jobs_are_for_one_machine(tmp_path: Path) -> None:
+    told = CliRunner().invoke(
+        cli.app, ["study", "labels", "--ray", "auto", "--jobs", "2", "--out", str(tmp_path)]
+    )
+    assert told.exit_code == 2 and "--jobs 2 is for this machine alone" in told.output
+    with pytest.raises(ArgumentError, match="--jobs 1 is for this machine alone"):
+        grade(tmp_path, fakes.ASSIGNMENT, tmp_path / "out", ray="auto", jobs=1)
+
+
+@pytest.mark.parametrize(
+    ("address", "set_to", "clusters", "expected"),
+    [
+        ("auto", None, False, ["auto", "local"]),
+        ("auto", None, True, ["auto"]),
+        ("auto", "lab-1:6379", False, ["lab-1:6379"]),
+        ("lab-2:6379", "lab-1:6379", True, ["lab-2:6379"]),
+    ],
+)
+def test_auto_joins_a_cluster_or_starts_one(
+    address: str, set_to: str | None, clusters: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    class Ray:
+        def init(self, where: str, **settings: object) -> None:
+            tried.append(where)
+            if not clusters and where != "local":
+                raise ConnectionError("nobody\nthere")
+
+        def shutdown(self) -> None:
+            pass
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if set_to is not None:
+        monkeypatch.setenv("RAY_ADDRESS", set_to)
+    if not clusters and set_to is not None:
+        with pytest.raises(
+            ClusterError, match="No Ray cluster at 'lab-1:6379': nobody there Is Ray running there"
+        ):
+            cluster._connect(Ray(), address)
+    else:
+        cluster._connect(Ray(), address)
+    assert tried == expected
