@@ -213,14 +213,19 @@ class Cluster:
                 for _ in range(min(self._room(gpu), len(todo) + working) - active):
                     actor = make.remote(serve, kept, gpu)
                     workers[actor.begin.remote()] = _Busy(actor)
+                if not workers:
+                    raise ClusterError(
+                        f"No machine of the Ray cluster has a core{' and a GPU' if gpu else ''} left."
+                    )
                 done, _ = ray.wait(list(workers), timeout=_LOOK)
                 for ref in done:
-                    busy = workers.pop(ref)
+                    busy = workers[ref]
                     try:
                         result = ray.get(ref)
                     except ray.exceptions.RayTaskError as error:
                         raise (error.cause if isinstance(error.cause, KdcourseError) else error) from None
                     except ray.exceptions.RayError as error:  # the worker has ended, or its machine
+                        del workers[ref]
                         if busy.turn is not None:
                             gone = self._ended(busy, _short(error), attempts, seconds)
                             if gone is None:
@@ -231,10 +236,11 @@ class Cluster:
                             failed += 1
                             if failed == _STARTS:
                                 raise ClusterError(
-                                    f"{failed} workers ended before they could begin: {_short(error)} Is there enough "
-                                    "memory for one Python with torch per core?"
+                                    f"Workers end before they can begin: {_short(error)} Is there enough memory for "
+                                    "one Python with torch per core?"
                                 ) from None
                         continue
+                    del workers[ref]
                     if busy.leaving:
                         ray.kill(busy.actor)
                         continue
@@ -264,7 +270,7 @@ class Cluster:
         if busy.late:
             return GivenUp(f"it took more than {(seconds or 0) / 60:.0f} minutes")
         if busy.turn.attempts >= attempts:
-            return GivenUp(f"the process that worked on it ended unexpectedly {attempts} times ({reason})")
+            return GivenUp(f"its process ended unexpectedly, at each of {attempts} attempts ({reason})")
         return None
 
     def _stop_late(self, workers: Iterable[_Busy], seconds: float | None) -> None:

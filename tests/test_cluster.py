@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from kdcourse import cli, cluster, training
+from kdcourse.coursework import batch as batch_module
 from kdcourse.coursework import remote
 from kdcourse.coursework.batch import JOURNAL, grade
 from kdcourse.coursework.notebooks import read
@@ -29,21 +28,19 @@ from kdcourse.files import CHECKSUMS
 from kdcourse.runs.study import engine, half
 from kdcourse.runs.study.engine import Cell, Options
 from kdcourse.runs.study.rows import Row, Rows, identity
+from tests import errands
 from tests.coursework import fakes
 from tests.coursework.conftest import empty_gradebook  # noqa: F401
 from tests.coursework.fakes import RIGHT, WRONG, grade_class, hand_in, notebook
 from tests.runs import tiny
 from tests.runs.study.test_labels import Miniature, small  # noqa: F401
 
-LOG = "KDCOURSE_TESTS_LOG"  # names the folder in which workers note what they do
-KILL = signal.SIGKILL if os.name == "posix" else signal.SIGTERM
-
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Cluster]:
     pytest.importorskip("ray")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv(LOG, str(tmp_path_factory.mktemp("log")))
+        patched.setenv(errands.LOG, str(tmp_path_factory.mktemp("log")))
         patched.setenv("RAY_AUTH_TOKEN", "0" * 64)  # otherwise Ray keeps one in the user's home
         patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
         with cluster.joined("local") as found:
@@ -64,13 +61,13 @@ class Killed(Miniature):
         return [cells[0], cells[6], cells[8]]
 
     def train(self, cell: Cell, seed: int, precision: str) -> tuple[nn.Module, training.History]:
-        if LOG in os.environ:
-            log = Path(os.environ[LOG], "study")
+        if errands.LOG in os.environ:
+            log = Path(os.environ[errands.LOG], "study")
             with log.open("a") as file:
                 file.write(f"{cell.label}, T {cell.recipe.settings['temperature']}, seed {seed}\n")
             if cell.about["kind"] == "answers" and log.read_text().count("answers") == 1:
                 super().train(cell, seed, precision)
-                os.kill(os.getpid(), KILL)
+                os.kill(os.getpid(), errands.KILL)
         return super().train(cell, seed, precision)
 
 
@@ -93,13 +90,13 @@ def test_a_cluster_trains_the_rows_of_one_machine_though_a_worker_is_killed(
         shutil.copy(tmp_path / name, there)
     options = Options(("search",), precision="float32", ray="local")
     rows = engine.run(Killed(tiny.dataset, there), options, said.append)
-    log = Path(os.environ[LOG], "study")
+    log = Path(os.environ[errands.LOG], "study")
     tries = Counter(log.read_text().splitlines())
     assert sorted(tries.values()) == [1, 1, 1, 1, 1, 2], tries
     assert len(said) == 6 and said[-1].startswith("search 6/6: ")
     assert rows == Rows(there, "killed").checked()
 
-    monkeypatch.delenv(LOG)
+    monkeypatch.delenv(errands.LOG)
     alone = engine.run(
         Killed(tiny.dataset, tmp_path), Options(("search",), precision="float32"), lambda _: None
     )
@@ -117,6 +114,10 @@ class OtherData(Killed):
     """Sees other images on the workers, where stored files are in a folder of their own."""
 
     name = "other"
+    search_seeds = (0,)
+
+    def candidates(self) -> Sequence[Cell]:
+        return super().candidates()[:1]
 
     def digests(self, cell: Cell) -> dict[str, str | None]:
         return super().digests(cell) | ({"data": "others"} if self.folder.parent.name == "cluster" else {})
@@ -130,11 +131,13 @@ def test_a_class_is_graded_on_a_cluster(
     workers: cluster.Cluster,
     tmp_path: Path,
     empty_gradebook: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(batch_module, "_ATTEMPTS", 1)
     folder, out = tmp_path / "handed in", tmp_path / "graded"
     out.mkdir()
     shutil.copy(empty_gradebook, out / "gradebook.db")
-    hand_in(folder, "a_dies", notebook(RIGHT, orders=f"die log:{tmp_path / 'dies'}"))
+    hand_in(folder, "a_dies", notebook(RIGHT, orders="die"))
     hand_in(folder, "b_raises", notebook(RIGHT, orders="raise"))
     hand_in(folder, "c", notebook(RIGHT, orders=f"log:{tmp_path / 'c'}"))
     path = hand_in(folder, "d", notebook(WRONG))
@@ -145,9 +148,11 @@ def test_a_class_is_graded_on_a_cluster(
     found = {graded.student: graded for graded in batch.class_}
     assert batch.graded_now == 4 and [found[name].points for name in "cd"] == [3, 0]
     assert (tmp_path / "c").read_text().split() == ["tried"]
-    assert (tmp_path / "dies").read_text().split() == ["tried"] * 2
     problems = {name: " ".join(graded.problems) for name, graded in found.items()}
-    assert "ended unexpectedly 2 times" in problems["a_dies"] and "a mistake of ours" in problems["b_raises"]
+    assert (
+        "ended unexpectedly, at each of 1 attempts" in problems["a_dies"]
+        and "a mistake of ours" in problems["b_raises"]
+    )
     hand_in(folder, "a_dies", notebook(RIGHT))
     assert grade_class(folder, out).graded_now == 2, "what was graded on the cluster is known here"
 
@@ -170,59 +175,37 @@ def test_a_file_is_sent_with_its_content_or_its_error(tmp_path: Path) -> None:
 # -- any tasks ----------------------------------------------------------------------------------
 
 
-@contextmanager
-def serving(shared: int) -> Iterator[Callable[[Any], Any]]:
-    log = Path(os.environ[LOG], f"serving {os.getpid()}")
-    log.touch()
-
-    def do(task: Any) -> Any:
-        if task == "too long":
-            time.sleep(600)
-        if task == "wrong":
-            raise DataError("no such thing.")
-        return shared + task
-
-    yield do
-    log.unlink()
-
-
-@contextmanager
-def dying(shared: int) -> Iterator[Callable[[Any], Any]]:
-    os.kill(os.getpid(), KILL)
-    yield lambda task: task
-
-
-def lacking() -> str:
-    return "a spoon is missing."
-
-
 @pytest.mark.slow
-def test_tasks_end_with_a_result_a_reason_or_an_error(workers: cluster.Cluster) -> None:
+def test_tasks_end_with_a_result_a_reason_or_an_error(
+    workers: cluster.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Path(os.environ[errands.LOG])
+
+    def serving() -> list[int]:
+        return [int(path.name.split()[1]) for path in log.glob("serving *")]
+
+    wanted = lambda task: None if task == 2 else task  # noqa: E731
     done = dict(
-        workers.run(serving, 10, [1, 2, 3, 4], prepare=lambda task: task if task % 2 else None, closing=30)
+        workers.run(errands.serving, 10, ["too long", 1, 2, 3], prepare=wanted, seconds=1, closing=60)
     )
-    assert done == {1: 11, 3: 13}, "what isn't wanted any more is left out"
-    assert not list(Path(os.environ[LOG]).glob("serving *")), "every worker has left its context"
+    assert done == {"too long": cluster.GivenUp("it took more than 0 minutes"), 1: 11, 3: 13}
+    assert len(serving()) == 1, "all but the one that was ended have left their context"
 
-    done = dict(workers.run(serving, 10, ["too long", 1], seconds=0.5))
-    assert done == {1: 11, "too long": cluster.GivenUp("it took more than 0 minutes")}
-
-    with closing(workers.run(serving, 10, [1, "too long"])) as running:
-        assert next(running) == (1, 11)
-    alive = [int(path.name.split()[1]) for path in Path(os.environ[LOG]).glob("serving *")]
-    until = time.monotonic() + 30
-    while any(psutil.pid_exists(pid) for pid in alive):
+    with pytest.raises(DataError, match=r"^On .+: no such thing\.$"):
+        list(workers.run(errands.serving, 10, ["too long", "wrong"]))
+    assert len(serving()) > 1
+    until = time.monotonic() + 60
+    while any(map(psutil.pid_exists, serving())):
         assert time.monotonic() < until, "a worker goes on though nobody waits"
         time.sleep(0.1)
 
-    with pytest.raises(DataError, match=r"^On .+: no such thing\.$"):
-        list(workers.run(serving, 10, [1, "wrong"]))
-    with pytest.raises(ClusterError, match="3 workers ended before they could begin"):
-        list(workers.run(dying, 10, [1]))
+    monkeypatch.setattr(cluster, "_STARTS", 1)
+    with pytest.raises(ClusterError, match="Workers end before they can begin"):
+        list(workers.run(errands.dying, 10, [1]))
     with pytest.raises(
-        ClusterError, match=r"1 of the cluster's 1 machines .* was begun\..* a spoon is missing"
+        ClusterError, match=r"1 of the cluster's 1 machines .* nothing was begun\..* a spoon is missing"
     ):
-        workers.check(f"{__name__}:lacking")
+        workers.check("tests.errands:lacking")
 
 
 # -- what is refused ----------------------------------------------------------------------------
