@@ -58,14 +58,17 @@ def train(
 
     running = workers.run(_serving, shared, left, prepare=claimed, gpu=gpu)
     bar = tqdm(total=len(left), desc=phase, unit="training", disable=None)
-    with bar, closing(running), ExitStack() as every:
-        every.callback(lambda: [claim.close() for claim in claims.values()])
-        for (cell, known), row in running:
-            if isinstance(row, cluster.GivenUp):
-                raise ClusterError(f"{cell.label}, seed {known['seed']} wasn't trained: {row.reason}.")
-            yield cell, row
-            claims[identity(known)].close()
-            bar.update()
+    try:
+        with bar, closing(running):
+            for (cell, known), row in running:
+                if isinstance(row, cluster.GivenUp):
+                    raise ClusterError(f"{cell.label}, seed {known['seed']} wasn't trained: {row.reason}.")
+                yield cell, row
+                claims[identity(known)].close()
+                bar.update()
+    finally:
+        for claim in claims.values():
+            claim.close()
 
 
 def beside_a_bar(say: Callable[[str], None]) -> Callable[[str], None]:
