@@ -62,6 +62,7 @@ class Study(ABC):
         question: answered by the study, in one sentence.
         search_seeds, test_seeds: different ones, so that no student that was chosen by is counted in the result.
         criterion: the column of rows, of the validation split, whose highest mean wins a place.
+        files: patterns of the files in the folder that trainings read, which other machines are sent.
     """
 
     name: ClassVar[str]
@@ -69,6 +70,7 @@ class Study(ABC):
     search_seeds: Sequence[int] = (0, 1, 2)
     test_seeds: Sequence[int] = (10, 11, 12, 13, 14)
     criterion: ClassVar[str] = "validation_accuracy"
+    files: ClassVar[Sequence[str]] = ("*.safetensors",)
 
     def __init__(self, data: Callable[[], Dataset], folder: Path) -> None:
         self.read, self.folder = data, folder

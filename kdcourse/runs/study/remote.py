@@ -40,7 +40,7 @@ def train(
     """
     from tqdm.auto import tqdm
 
-    shared = _Shared(type(study), study.read, _stored(study.folder))
+    shared = _Shared(type(study), study.read, _stored(study))
     gpu = training.placement.Placement().device.type == "cuda"
     claims: dict[str, ExitStack] = {}
 
@@ -109,14 +109,16 @@ def _plain(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _stored(folder: Path) -> dict[str, bytes]:
-    """Return the stored tensors that trainings read, such as teachers' answers, with their checksums: a few MB."""
+def _stored(study: Study) -> dict[str, bytes]:
+    """Return the files that trainings read, such as teachers' answers, with their checksums: a few MB."""
     files, sums = {}, {}
-    for place in (shipped("study"), folder):
+    for place in (shipped("study"), study.folder):
         listed = read_checksums(place)
-        for path in sorted(place.glob("*.safetensors")):
-            files[path.name] = path.read_bytes()
-            sums[path.name] = listed.get(path.name, "0" * 64)
+        for path in sorted(path for pattern in study.files for path in place.glob(pattern)):
+            name = path.relative_to(place).as_posix()
+            files[name] = path.read_bytes()
+            if name in listed:
+                sums[name] = listed[name]
     return files | {CHECKSUMS: "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()}
 
 
