@@ -24,10 +24,11 @@ from kdcourse.coursework.batch import JOURNAL, grade
 from kdcourse.coursework.notebooks import read
 from kdcourse.coursework.records import Handed, Submission
 from kdcourse.errors import ArgumentError, ClusterError, DataError
-from kdcourse.files import CHECKSUMS
+from kdcourse.files import CHECKSUMS, read_checksums, write_atomically
 from kdcourse.runs.study import engine, half
+from kdcourse.runs.study import remote as remote_study
 from kdcourse.runs.study.engine import Cell, Options
-from kdcourse.runs.study.rows import Row, Rows, identity
+from kdcourse.runs.study.rows import Row, Rows, identity, write_checksums
 from tests import errands
 from tests.coursework import fakes
 from tests.coursework.conftest import empty_gradebook  # noqa: F401
@@ -121,6 +122,31 @@ class OtherData(Killed):
 
     def digests(self, cell: Cell) -> dict[str, str | None]:
         return super().digests(cell) | ({"data": "others"} if self.folder.parent.name == "cluster" else {})
+
+
+def test_workers_read_what_a_study_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deep(Killed):
+        files = ("*.safetensors", "teachers/*.safetensors")
+
+    here, content = (
+        tmp_path / "here",
+        {"a.safetensors": b"a", "teachers/b.safetensors": b"b", "log.txt": b"c"},
+    )
+    for name, each in content.items():
+        write_atomically(here / name, each)
+    write_checksums(here)
+    monkeypatch.setattr(remote_study, "shipped", lambda name: tmp_path / name)
+    monkeypatch.setattr(remote_study, "cache_folder", lambda: tmp_path / "cache")
+    sent = remote_study._stored(Deep(tiny.dataset, here))
+    assert sent.keys() == {"a.safetensors", "teachers/b.safetensors", CHECKSUMS}
+    there = remote_study._unpacked(sent)
+    (there / "a.safetensors").write_bytes(b"damaged")
+    assert remote_study._unpacked(sent) == there
+    assert (there / "a.safetensors").read_bytes() == b"a" and (
+        there / "teachers/b.safetensors"
+    ).read_bytes() == b"b"
+    assert read_checksums(there) == read_checksums(here)
+    assert remote_study._unpacked(sent | {"a.safetensors": b"other"}) != there
 
 
 # -- grading ------------------------------------------------------------------------------------
