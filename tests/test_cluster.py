@@ -44,6 +44,11 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Cluste
         patched.setenv(errands.LOG, str(tmp_path_factory.mktemp("log")))
         patched.setenv("RAY_AUTH_TOKEN", "0" * 64)  # otherwise Ray keeps one in the user's home
         patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        # Each of Ray's processes imports jsonschema, and that, where Jupyter is installed, a package that computes for
+        # two seconds when it is imported. Without it jsonschema works as well.
+        hidden = tmp_path_factory.mktemp("hidden")
+        (hidden / "rfc3987_syntax.py").write_text("raise ImportError")
+        patched.setenv("PYTHONPATH", str(hidden), prepend=os.pathsep)
         with cluster.joined("local") as found:
             yield found
 
