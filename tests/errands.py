@@ -24,6 +24,12 @@ def serving(shared: int) -> Iterator[Callable[[Any], Any]]:
     def do(task: Any) -> Any:
         if task == "too long":
             time.sleep(600)
+        if task == "dies once":
+            mark = log.with_name("died")
+            if not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), KILL)
+            return "done"
         if task == "wrong":
             raise DataError("no such thing.")
         return shared + task

@@ -217,14 +217,21 @@ def test_tasks_end_with_a_result_a_reason_or_an_error(
 
     wanted = lambda task: None if task == 2 else task  # noqa: E731
     done = dict(
-        workers.run(errands.serving, 10, ["too long", 1, 2, 3], prepare=wanted, seconds=1, closing=60)
+        workers.run(
+            errands.serving, 10, ["too long", "dies once", 1, 2, 3], prepare=wanted, seconds=1, closing=60
+        )
     )
-    assert done == {"too long": cluster.GivenUp("it took more than 0 minutes"), 1: 11, 3: 13}
-    assert len(serving()) == 1, "all but the one that was ended have left their context"
+    assert done == {
+        "too long": cluster.GivenUp("it took more than 0 minutes"),
+        "dies once": "done",
+        1: 11,
+        3: 13,
+    }
+    assert len(serving()) == 2, "all but the two that were ended have left their context"
 
     with pytest.raises(DataError, match=r"^On .+: no such thing\.$"):
         list(workers.run(errands.serving, 10, ["too long", "wrong"]))
-    assert len(serving()) > 1
+    assert len(serving()) > 2
     until = time.monotonic() + 60
     while any(map(psutil.pid_exists, serving())):
         assert time.monotonic() < until, "a worker goes on though nobody waits"
