@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -23,6 +24,7 @@ Do = Callable[[Any], Any]
 Serve = Callable[[Any], AbstractContextManager[Do]]
 
 _LOOK = 1.0  # seconds until machines that joined, and tasks that take too long, are looked for again
+_ANSWER = 10.0  # seconds for a cluster's address to answer
 _CHECK = 300.0  # seconds for each machine to start a worker and to check itself
 _STARTS = 3  # failed starts of workers in a row after which no further one is tried
 _STORE = (
@@ -94,7 +96,10 @@ def _connect(ray: Any, address: str) -> None:
             number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
             ray.init("local", num_cpus=number, include_dashboard=False, object_store_memory=_STORE, **quiet)
         else:
+            _reach(wanted)
             ray.init(wanted, **quiet)
+    except ClusterError:
+        raise
     except Exception as error:  # Ray raises whatever was at hand, Exception itself among it
         ray.shutdown()
         said = " ".join(str(error).split())[:300] or type(error).__name__
@@ -105,7 +110,15 @@ def _connect(ray: Any, address: str) -> None:
                 "Is Ray running there (ray start --head) and on this machine (ray start --address=HOST:PORT), in the "
                 "same version, with the same Python and token?"
             )
-        raise ClusterError(f"No Ray cluster at {wanted!r}: {said} {advice}") from error
+        raise ClusterError(f"No Ray cluster at {wanted!r}: {said.rstrip('.')}. {advice}") from error
+
+
+def _reach(address: str) -> None:
+    """Raise OSError if nobody answers at an address, for which Ray itself would look for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise ClusterError(f"--ray takes HOST:PORT, 'auto' or 'local'; found {address!r}.")
+    socket.create_connection((host, int(port)), timeout=_ANSWER).close()
 
 
 class Cluster:

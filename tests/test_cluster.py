@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -275,7 +276,8 @@ def test_jobs_are_for_one_machine(tmp_path: Path) -> None:
     [
         ("auto", None, False, ["auto", "local"]),
         ("auto", None, True, ["auto"]),
-        ("auto", "lab-1:6379", False, ["lab-1:6379"]),
+        ("auto", "lab-1:6379", True, ["lab-1:6379"]),
+        ("auto", "lab-1:6379", False, []),
         ("lab-2:6379", "lab-1:6379", True, ["lab-2:6379"]),
     ],
 )
@@ -287,20 +289,32 @@ def test_auto_joins_a_cluster_or_starts_one(
     class Ray:
         def init(self, where: str, **settings: object) -> None:
             tried.append(where)
-            if not clusters and where != "local":
-                raise ConnectionError("nobody\nthere")
+            if not clusters and where == "auto":
+                raise ConnectionError("none here")
 
         def shutdown(self) -> None:
             pass
 
+    def connect(place: tuple[str, int], timeout: float) -> Any:
+        if not clusters:
+            raise TimeoutError("timed out")
+        return io.BytesIO()
+
+    monkeypatch.setattr(cluster.socket, "create_connection", connect)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if set_to is not None:
         monkeypatch.setenv("RAY_ADDRESS", set_to)
-    if not clusters and set_to is not None:
+    if expected:
+        cluster._connect(Ray(), address)
+    else:
         with pytest.raises(
-            ClusterError, match="No Ray cluster at 'lab-1:6379': nobody there Is Ray running there"
+            ClusterError, match=r"No Ray cluster at 'lab-1:6379': timed out\. Is Ray running there"
         ):
             cluster._connect(Ray(), address)
-    else:
-        cluster._connect(Ray(), address)
     assert tried == expected
+
+
+@pytest.mark.parametrize("address", ["lab-1", "lab-1:ray", ":6379"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(ClusterError, match=f"--ray takes HOST:PORT, 'auto' or 'local'; found '{address}'"):
+        cluster._connect(None, address)
