@@ -375,6 +375,8 @@ def study(
                 typer.echo(f"{each:<{width}}  {kind.question}")
             return
         if name == "teachers":
+            if ray is not None:
+                _fail("The teachers are trained on this machine alone; leave --ray out.")
             found = half.make_answers(fashion_mnist(), folder, say=typer.echo)
             typer.echo(f"ensemble: test accuracy {found.accuracy:.2%}; answers in {folder / half.FILE}")
             return
