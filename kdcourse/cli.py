@@ -36,6 +36,12 @@ def _main() -> None:
     """Knowledge distillation, taught and measured on this machine."""
 
 
+_Ray = Annotated[
+    str | None,
+    typer.Option(
+        help="Work on a Ray cluster: HOST:PORT, 'auto' ($RAY_ADDRESS, else this machine's, else a new one), 'local'."
+    ),
+]
 _Task = Annotated[
     str, typer.Option(help="'classification' of garments, or 'segmentation' of scenes of them.")
 ]
@@ -291,6 +297,7 @@ def grade(
     jobs: Annotated[
         int | None, typer.Option(help="Submissions graded in parallel; by default one per core.")
     ] = None,
+    ray: _Ray = None,
     marks: Annotated[
         Path | None,
         typer.Option(help="Points for written answers: a CSV with student, task, points, comment."),
@@ -316,7 +323,7 @@ def grade(
         began, release = time.perf_counter(), assignment.parent / "release"
         batch = grade_class(
             folder, planning.load(assignment), out, jobs=jobs, unsafe=unsafe, marks=marks, canvas=canvas, moodle=moodle,
-            gradebook=gradebook, release=release if release.is_dir() else None,
+            gradebook=gradebook, release=release if release.is_dir() else None, ray=ray,
         )  # fmt: skip
         for note in batch.notes:
             typer.echo(f"note: {note}")
@@ -345,6 +352,7 @@ def study(
         int | None, typer.Option(help="Fresh seeds of the test phase; by default all of the study's.")
     ] = None,
     jobs: Annotated[int, typer.Option(help="Trainings side by side, each with its share of the cores.")] = 1,
+    ray: _Ray = None,
     precision: Annotated[
         str | None, typer.Option(help="'float32' or 'bfloat16'; by default that of the rows there are.")
     ] = None,
@@ -367,13 +375,15 @@ def study(
                 typer.echo(f"{each:<{width}}  {kind.question}")
             return
         if name == "teachers":
+            if ray is not None:
+                _fail("The teachers are trained on this machine alone; leave --ray out.")
             found = half.make_answers(fashion_mnist(), folder, say=typer.echo)
             typer.echo(f"ensemble: test accuracy {found.accuracy:.2%}; answers in {folder / half.FILE}")
             return
         chosen = study_named(name, folder)
         if not table:
             phases = engine.PHASES if phase == "all" else (phase,)
-            engine.run(chosen, engine.Options(phases, seeds, precision, jobs), typer.echo)
+            engine.run(chosen, engine.Options(phases, seeds, precision, jobs, ray=ray), typer.echo)
         typer.echo(chosen.text(Rows(folder, name).checked()))
 
     guarded(work, "Nothing that was trained is lost; the same command goes on from here.")

@@ -35,3 +35,7 @@ class LessonError(KdcourseError):
 
 class CourseworkError(KdcourseError):
     """Signal coursework that can't be made or graded as asked on this machine."""
+
+
+class ClusterError(KdcourseError):
+    """Signal a Ray cluster that can't be joined or used as asked."""

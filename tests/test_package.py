@@ -25,6 +25,7 @@ ORDER = [
     "errors",
     "files",
     "pages",
+    "cluster",
     "data",
     "models",
     "training",

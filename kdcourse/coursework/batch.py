@@ -48,7 +48,7 @@ _MOST_SECONDS = 1800.0  # for one submission; the sandbox's own limits are far b
 _CLOSING_SECONDS = 5.0  # for a worker to close its sandbox
 
 OpenSandbox = Callable[[bool], AbstractContextManager[Any]]
-_Opener = Callable[[], AbstractContextManager[Any]]
+Opener = Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def grade(
     release: Path | None = None,
     progress: bool = True,
     open_sandbox: OpenSandbox | None = None,
+    ray: str | None = None,
 ) -> Batch:
     """Grade what a class handed in.
 
@@ -98,14 +99,20 @@ def grade(
         release: folder of the notebooks as students got them, for cells that an answer needs and the student deleted.
         progress: show a progress bar.
         open_sandbox: makes a worker's sandbox, given ``unsafe``; by default `kdcourse.coursework.sandbox.Sandbox`.
+        ray: address of a Ray cluster that grades, see `kdcourse.cluster.joined`.
 
     Raises:
         ArgumentError: the folder doesn't exist or contains ``out``, there is no sandbox, or nbgrader is missing.
+        ClusterError: the Ray cluster can't be joined, or a machine of it has no sandbox.
         DataError: nothing was handed in, a table can't be read, the gradebook can't be written, or another run uses
             ``out``.
     """
+    if ray is not None and jobs is not None:
+        raise ArgumentError(
+            f"--jobs {jobs} is for this machine alone, and --ray uses every core of its cluster. Give one of them."
+        )
     given = _checked(folder, out, assignment, jobs, marks, (canvas, moodle))
-    if open_sandbox is None:
+    if open_sandbox is None and ray is None:
         _require_sandbox(unsafe)
     with _locked(out):
         submissions = _collected(folder, assignment)
@@ -113,12 +120,18 @@ def grade(
         done, pending = _pending(submissions, key_of, out)
         journal = Journal(out / JOURNAL)
         keys = {submission.student: key for submission, key in pending}
-        pool = _Pool(
-            [submission for submission, _ in pending],
-            _jobs(jobs, len(pending)),
-            (assignment, release, partial(open_sandbox or _sandbox, unsafe)),
-        )
-        with _bar(len(submissions), len(done), progress) as bar, closing(pool.run()) as graded_now:
+        todo = [submission for submission, _ in pending]
+        what = (assignment, release, partial(open_sandbox or _sandbox, unsafe))
+        if ray is None or not todo:
+            running = _Pool(todo, _jobs(jobs, len(todo)), what).run()
+        else:
+            from kdcourse.coursework import remote
+
+            running = remote.graded(
+                todo, *what, ray, confined=open_sandbox is None and not unsafe, attempts=_ATTEMPTS,
+                seconds=_MOST_SECONDS, closing_seconds=_CLOSING_SECONDS,
+            )  # fmt: skip
+        with _bar(len(submissions), len(done), progress) as bar, closing(running) as graded_now:
             for graded in graded_now:
                 if not failed(graded, assignment):
                     journal.add(keys[graded.student], graded)
@@ -276,7 +289,7 @@ class _Pool:
         self,
         submissions: Sequence[Submission],
         jobs: int,
-        arguments: tuple[Assignment, Path | None, _Opener],
+        arguments: tuple[Assignment, Path | None, Opener],
     ) -> None:
         self._todo = deque(submissions)
         self._left = len(submissions)
@@ -326,7 +339,7 @@ class _Pool:
         except (EOFError, OSError):
             return self._replace(worker)
         if isinstance(message, _Unusable):
-            raise _stopped(message.reason)
+            raise stopped(message.reason)
         worker.ready, worker.submission = True, None
         if self._todo:
             worker.submission, worker.since = self._todo.popleft(), time.monotonic()
@@ -343,7 +356,7 @@ class _Pool:
         if worker.timed_out:
             reason = f"it took more than {_MOST_SECONDS / 60:.0f} minutes"
         if not worker.ready:
-            raise _stopped(f"A worker ended before it began (exit code {worker.process.exitcode}).")
+            raise stopped(f"A worker ended before it began (exit code {worker.process.exitcode}).")
         lost = worker.submission
         if lost is None:
             return None
@@ -372,7 +385,8 @@ class _Pool:
                 worker.process.join()
 
 
-def _stopped(reason: str) -> DataError:
+def stopped(reason: str) -> DataError:
+    """Return the error that ends grading, and that says what is kept."""
     return DataError(
         f"Grading can't continue: {reason} Finished submissions are kept; the same command continues from there."
     )
@@ -390,7 +404,7 @@ def _context() -> Any:
 # -- worker processes, inside --------------------------------------------------------------------
 
 
-def _work(connection: Connection, assignment: Assignment, release: Path | None, opener: _Opener) -> None:
+def _work(connection: Connection, assignment: Assignment, release: Path | None, opener: Opener) -> None:
     """Grade submissions until the connection is closed."""
     # Ctrl-C reaches all processes of a terminal; the parent decides what happens. This is a handler, since SIG_IGN
     # would be inherited by whatever runs in the sandbox.
@@ -408,7 +422,22 @@ def _work(connection: Connection, assignment: Assignment, release: Path | None, 
         connection.send(_Unusable(f"A worker failed with {described(error)}."))
 
 
-def _serve(connection: Connection, assignment: Assignment, release: Path | None, opener: _Opener) -> None:
+def _serve(connection: Connection, assignment: Assignment, release: Path | None, opener: Opener) -> None:
+    with marker(assignment, release, opener) as mark:
+        connection.send("ready")
+        while True:
+            try:
+                submission = connection.recv()
+            except (EOFError, OSError):
+                return
+            connection.send(mark(submission))
+
+
+@contextmanager
+def marker(
+    assignment: Assignment, release: Path | None, opener: Opener
+) -> Iterator[Callable[[Submission], Graded]]:
+    """Give what marks a submission in one sandbox after the other; each is replaced when it fails."""
     import torch
 
     from kdcourse.coursework import marking
@@ -418,24 +447,22 @@ def _serve(connection: Connection, assignment: Assignment, release: Path | None,
     given = marking.released(release, assignment)
     with ExitStack() as stack:
         sandbox = stack.enter_context(opener())
-        connection.send("ready")
-        while True:
+
+        def mark(submission: Submission) -> Graded:
+            nonlocal sandbox
             try:
-                submission = connection.recv()
-            except (EOFError, OSError):
-                return
-            try:
-                graded = marking.mark(submission, assignment, sandbox, given)
+                return marking.mark(submission, assignment, sandbox, given)
             except Exception:
                 # The sandbox may be broken: try once more in a new one.
                 with suppress(Exception):
                     stack.close()
                 sandbox = stack.enter_context(opener())
                 try:
-                    graded = marking.mark(submission, assignment, sandbox, given)
+                    return marking.mark(submission, assignment, sandbox, given)
                 except Exception as error:
-                    graded = marking.failure(submission, assignment, marking.described(error))
-            connection.send(graded)
+                    return marking.failure(submission, assignment, marking.described(error))
+
+        yield mark
 
 
 # -- results ------------------------------------------------------------------------------------

@@ -40,7 +40,12 @@ class Keys:
     """
 
     def __init__(self, assignment: Assignment, unsafe: bool, release: Path | None) -> None:
-        self._common = [__version__, _code(), json.dumps(asdict(assignment), sort_keys=True), str(unsafe)]
+        self._common = [
+            __version__,
+            code_digest(),
+            json.dumps(asdict(assignment), sort_keys=True),
+            str(unsafe),
+        ]
         if release is not None:
             paths = [release / f"{lesson}.ipynb" for lesson in assignment.lessons]
             self._common += [_digest(Handed(path, None, path.name, 0)) for path in paths]
@@ -65,7 +70,8 @@ def _digest(handed: Handed) -> str:
 
 
 @cache
-def _code() -> str:
+def code_digest() -> str:
+    """Return the SHA-256 of the code that determines the points of an answer."""
     digest = hashlib.sha256()
     package = Path(__file__).resolve().parents[1]
     for pattern in _JUDGES:

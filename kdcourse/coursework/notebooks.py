@@ -30,7 +30,7 @@ MOST_CELLS = 5_000
 _MOST_BRACKETS = 1_000_000  # in outputs; no plot has more
 _MOST_DEPTH = 100
 _BLOCK = 1 << 20
-_UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _LEFT_OUT = ("outputs", "attachments", "widgets")
 
 
@@ -73,7 +73,7 @@ def read(handed: Handed) -> Notebook:
     try:
         with handed.open() as stream:
             return parse(stream, handed.label)
-    except (*_UNREADABLE, KeyError) as error:  # KeyError: the archive no longer has the member
+    except (*UNREADABLE, KeyError) as error:  # KeyError: the archive no longer has the member
         # NotImplementedError, for a compression method that zipfile doesn't know, is a RuntimeError.
         return Notebook((), (f"{quoted} can't be read: {short(error)}.",))
 
@@ -164,7 +164,7 @@ def _blocks(stream: IO[bytes], problems: _Problems) -> Iterator[bytes]:
     while seen <= MOST_BYTES:
         try:
             block = stream.read(_BLOCK)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             problems(f"is damaged: {short(error)}")
             return
         if not block:

@@ -29,7 +29,8 @@ You can make all rows again, or go on where they end:
     kdcourse study teachers --out FOLDER      # trains the five teachers of one half, and stores their answers
 
 Each run is stored as soon as it ends, so you may interrupt the command at any time; `--jobs 2` trains two students side
-by side. The stored rows are in `data/study`, with checksums."""
+by side, and `--ray auto` shares the work among [several machines](../CONTRIBUTING.md#on-several-machines). The stored
+rows are in `data/study`, with checksums."""
 
 
 def page() -> str:

@@ -7,9 +7,11 @@ import multiprocessing
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +19,7 @@ import torch
 from torch import nn
 
 import kdcourse
-from kdcourse import evaluation, training
+from kdcourse import cluster, evaluation, training
 from kdcourse.data import Dataset
 from kdcourse.errors import ArgumentError
 from kdcourse.runs import table
@@ -60,6 +62,7 @@ class Study(ABC):
         question: answered by the study, in one sentence.
         search_seeds, test_seeds: different ones, so that no student that was chosen by is counted in the result.
         criterion: the column of rows, of the validation split, whose highest mean wins a place.
+        files: patterns of the files in the folder that trainings read, which other machines are sent.
     """
 
     name: ClassVar[str]
@@ -67,16 +70,17 @@ class Study(ABC):
     search_seeds: Sequence[int] = (0, 1, 2)
     test_seeds: Sequence[int] = (10, 11, 12, 13, 14)
     criterion: ClassVar[str] = "validation_accuracy"
+    files: ClassVar[Sequence[str]] = ("*.safetensors",)
 
     def __init__(self, data: Callable[[], Dataset], folder: Path) -> None:
-        self._read, self.folder = data, folder
+        self.read, self.folder = data, folder
         self._data: Dataset | None = None
 
     @property
     def data(self) -> Dataset:
         """Return the whole data set, whose validation and test split every student is evaluated on."""
         if self._data is None:
-            self._data = self._read()
+            self._data = self.read()
         return self._data
 
     def prepare(self, say: Say) -> None:
@@ -125,6 +129,7 @@ class Options:
         seeds: how many of the study's test seeds; all of them unless told.
         precision: for every student; by default that of the rows there are, or the usual one of this machine.
         jobs: processes that train side by side, each with its share of the cores.
+        ray: address of a Ray cluster that trains, see `kdcourse.cluster.joined`.
     """
 
     phases: Sequence[str] = PHASES
@@ -132,6 +137,7 @@ class Options:
     precision: str | None = None
     jobs: int = 1
     threads: int | None = field(default=None, repr=False)
+    ray: str | None = None
 
 
 def run(study: Study, options: Options, say: Say = print) -> list[Row]:
@@ -143,6 +149,7 @@ def run(study: Study, options: Options, say: Say = print) -> list[Row]:
     Raises:
         ArgumentError: a phase, precision or number that doesn't exist; the test phase of an incomplete search.
         CheckpointError: rows or answers that are missing or damaged.
+        ClusterError: a Ray cluster that can't be joined, or whose workers fail.
     """
     rows = Rows(study.folder, study.name)
     precision = _precision(rows.read(), options.precision)
@@ -150,17 +157,25 @@ def run(study: Study, options: Options, say: Say = print) -> list[Row]:
     study.prepare(say)
     if options.jobs > 1:
         _side_by_side(study, options, precision, say)
-    else:
+        return rows.read()
+    with ExitStack() as stack:
+        train: Train = _here
+        if options.ray is not None:
+            from kdcourse.runs.study import remote
+
+            train = partial(remote.train, stack.enter_context(cluster.joined(options.ray)))
+            say = remote.beside_a_bar(say)
         if options.threads is not None:
             torch.set_num_threads(options.threads)
         if "search" in options.phases:
-            _work(study, rows, searched(study, precision), "search", say)
+            _work(study, rows, searched(study, precision), "search", say, train)
         if "test" in options.phases:
-            _work(study, rows, tested(study, rows.read(), precision, seeds), "test", say)
+            _work(study, rows, tested(study, rows.read(), precision, seeds), "test", say, train)
     return rows.read()
 
 
 Job = tuple[Cell, dict[str, Any]]  # a cell, and the part of its row that is known beforehand
+Train = Callable[[Study, Rows, Sequence[Job], str], Generator[tuple[Cell, Row], None, None]]
 
 
 def searched(study: Study, precision: str) -> list[Job]:
@@ -233,25 +248,33 @@ def _jobs(study: Study, cells: Iterable[Cell], seeds: Sequence[int], precision: 
     ]
 
 
-def _work(study: Study, rows: Rows, jobs: Sequence[Job], phase: str, say: Say) -> None:
+def _work(study: Study, rows: Rows, jobs: Sequence[Job], phase: str, say: Say, train: Train) -> None:
     """Train what is missing of ``jobs``; what another process is training is waited for."""
     while True:
         there = set(map(identity, rows.read()))
         left = [(cell, known) for cell, known in jobs if identity(known) not in there]
         if not left:
             return
-        trained = False
-        for cell, known in left:
-            with rows.claimed(known) as mine:
-                # Another process may have added it since.
-                if mine and identity(known) not in set(map(identity, rows.read())):
-                    row = _trained(study, cell, known, phase)
-                    rows.add(row)
-                    trained = True
-                    there = set(map(identity, rows.read()))
-                    say(_told(row, cell, sum(identity(each) in there for _, each in jobs), len(jobs)))
-        if not trained:
+        added = False
+        with closing(train(study, rows, left, phase)) as done:
+            for cell, row in done:
+                rows.add(row)
+                added = True
+                there = set(map(identity, rows.read()))
+                say(_told(row, cell, sum(identity(each) in there for _, each in jobs), len(jobs)))
+        if not added:
             time.sleep(_WAIT)
+
+
+def _here(
+    study: Study, rows: Rows, left: Sequence[Job], phase: str
+) -> Generator[tuple[Cell, Row], None, None]:
+    """Yield each cell with its row, trained in this process; what another process claims is left out."""
+    for cell, known in left:
+        with rows.claimed(known) as mine:
+            # Another process may have added it since.
+            if mine and identity(known) not in set(map(identity, rows.read())):
+                yield cell, trained(study, cell, known, phase)
 
 
 def _told(row: Row, cell: Cell, done: int, total: int) -> str:
@@ -259,8 +282,8 @@ def _told(row: Row, cell: Cell, done: int, total: int) -> str:
     return f"{row['phase']} {done}/{total}: {cell.label}, seed {row['seed']}: {figure:.2%} ({row['seconds']:.0f} s)"
 
 
-def _trained(study: Study, cell: Cell, known: dict[str, Any], phase: str) -> Row:
-    """Train and evaluate a student; return its row."""
+def trained(study: Study, cell: Cell, known: dict[str, Any], phase: str) -> Row:
+    """Train and evaluate a student; return its row, whose identity is ``known``."""
     began, busy = time.perf_counter(), time.process_time()
     model, history = study.train(cell, known["seed"], known["precision"])
     last, data = history.last, study.data
@@ -309,6 +332,11 @@ def _check(study: Study, options: Options) -> Sequence[int]:
             raise ArgumentError(f"There is no phase {phase!r}; choose {' or '.join(PHASES)}.")
     if options.jobs < 1:
         raise ArgumentError(f"--jobs must be at least 1; found {options.jobs}.")
+    if options.jobs > 1 and options.ray is not None:
+        raise ArgumentError(
+            f"--jobs {options.jobs} is for this machine alone, and --ray uses every core of its cluster. Give one of "
+            "them."
+        )
     count = len(study.test_seeds) if options.seeds is None else options.seeds
     if not 2 <= count <= len(study.test_seeds):
         raise ArgumentError(f"--seeds must lie in 2..{len(study.test_seeds)}; found {count}.")

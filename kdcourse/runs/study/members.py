@@ -34,6 +34,7 @@ class Members(Unseen):
 
     name = "members"
     question = "Does a student need many teachers?"
+    files = (f"{half.TEACHERS}/{FILE}",)
     model, steps, temperature = "pocket_60k", 1_000, 4.0
     members: Sequence[int] = (1, 5, 3, 2, 4)
 

@@ -96,7 +96,7 @@ def test_what_another_process_trains_is_waited_for(study: Tiny, monkeypatch: pyt
 
     def wait(seconds: float) -> None:
         waits.append(seconds)
-        row = engine._trained(study, other, known, "search")
+        row = engine.trained(study, other, known, "search")
         rows.add(row | {"kdcourse": "of another"})
 
     monkeypatch.setattr(rows_module, "_lock", lock)
