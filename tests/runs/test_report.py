@@ -275,8 +275,8 @@ def test_the_terminal_table_ends_with_what_it_comes_to() -> None:
     text = " ".join(text_table(example()).split())
     assert "1.31 percentage points more (95 % interval 1.02 to 1.60, three paired seeds)" in text
     assert "223 times fewer parameters" in text and "35.8 times less time per image" in text
-    assert "Gap recovered: 0.22 (95 % interval 0.16 to 0.27). Distillation closed 22 % of the 6.06" in text
-    assert "In the recorded long schedule (60 epochs, 5 seeds)" in text and "gap recovered: 0.46" in text
+    assert "Gap recovered: 22 % (95 % interval 16 % to 27 %). Distillation closed that share of the 6.06" in text
+    assert "In the recorded long schedule (60 epochs, 5 seeds)" in text and "gap recovered: 46 %" in text
 
 
 # -- verdicts --------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ def test_the_terminal_table_ends_with_what_it_comes_to() -> None:
 @pytest.mark.parametrize(
     ("results", "says", "never"),
     [
-        (example(), ["Distillation helped", "closed 22 % of the 6.06"], ["includes 0", "harm", "No verdict"]),
+        (example(), ["Distillation helped", "closed that share of the 6.06"], ["includes 0", "harm", "No verdict"]),
         (
             no_benefit(),
             ["made no difference that these seeds can show", "may be due to chance", "it isn't shown that"],
@@ -384,8 +384,8 @@ def test_every_number_on_the_page_comes_from_the_results(tmp_path: Path) -> None
         results = changed(example(), by)
         results["data"]["classes"] += ["another"] * by
         pages.append(numbers(results, tmp_path / str(by)))
-    # The confidence of every interval, and the ends of scales in the glossary.
-    assert set.intersection(*pages) == {"95", "0", "1"}
+    # The confidence of every interval, the ends of scales in the glossary, and the 1 of a ratio.
+    assert set.intersection(*pages) == {"95", "0", "1", "100"}
 
 
 def test_the_page_shows_what_was_measured(tmp_path: Path) -> None:

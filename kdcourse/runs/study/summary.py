@@ -50,6 +50,11 @@ def interval(values: Mapping[int, float]) -> dict[str, Any]:
     return {"accuracy": found.mean, "low": found.low, "high": found.high, "seeds": found.n}
 
 
+def bounds(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of an entry that `interval` made."""
+    return {name: entry[name] for name in ("accuracy", "low", "high", "seeds")}
+
+
 def against(plain: Mapping[int, float], taught: Mapping[int, float], teacher: float) -> dict[str, Any]:
     """Return the difference and the gap recovered over the seeds that both have; nothing for fewer than 2."""
     seeds = sorted(plain.keys() & taught.keys())
