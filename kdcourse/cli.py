@@ -344,7 +344,11 @@ def grade(
 @app.command()
 def study(
     name: Annotated[
-        str, typer.Argument(help="'labels'; or 'teachers', which trains the teachers that studies need.")
+        str,
+        typer.Argument(
+            help="'labels', 'missing', 'noise', 'budgets', 'temperature', 'size' or 'members'; or 'teachers', which "
+            "trains the teachers that studies need."
+        ),
     ],
     phase: Annotated[
         str, typer.Option(help="'search' (on the validation split), 'test' (once it is complete), or 'all'.")

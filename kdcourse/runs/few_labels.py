@@ -15,6 +15,7 @@ from kdcourse.distillation import Ensemble, SoftTargets, methods
 from kdcourse.errors import ArgumentError
 from kdcourse.runs.students import StudentRecipe
 from kdcourse.runs.study import half
+from kdcourse.runs.study.unseen import epochs_of
 from kdcourse.runs.tasks import AnyDataset
 
 LABELS = 550
@@ -96,7 +97,7 @@ def kinds(recipe: StudentRecipe, data: Dataset, answers: half.Answers, labels: i
             f"never saw; found {labels:,}."
         )
     steps = recipe.training.epochs * max(1, images // batch)
-    few = recipe.plain().changed(**_FEW, epochs=max(1, round(steps / max(1, labels // batch))))
+    few = recipe.plain().changed(**_FEW, epochs=epochs_of(labels, steps, batch))
 
     def labelled(seed: int) -> Dataset:
         return replace(unseen, train=unseen.train.subset(stratified_index(unseen.train.labels, labels, seed)))

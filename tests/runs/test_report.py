@@ -275,7 +275,9 @@ def test_the_terminal_table_ends_with_what_it_comes_to() -> None:
     text = " ".join(text_table(example()).split())
     assert "1.31 percentage points more (95 % interval 1.02 to 1.60, three paired seeds)" in text
     assert "223 times fewer parameters" in text and "35.8 times less time per image" in text
-    assert "Gap recovered: 22 % (95 % interval 16 % to 27 %). Distillation closed that share of the 6.06" in text
+    assert (
+        "Gap recovered: 22 % (95 % interval 16 % to 27 %). Distillation closed that share of the 6.06" in text
+    )
     assert "In the recorded long schedule (60 epochs, 5 seeds)" in text and "gap recovered: 46 %" in text
 
 
@@ -285,7 +287,11 @@ def test_the_terminal_table_ends_with_what_it_comes_to() -> None:
 @pytest.mark.parametrize(
     ("results", "says", "never"),
     [
-        (example(), ["Distillation helped", "closed that share of the 6.06"], ["includes 0", "harm", "No verdict"]),
+        (
+            example(),
+            ["Distillation helped", "closed that share of the 6.06"],
+            ["includes 0", "harm", "No verdict"],
+        ),
         (
             no_benefit(),
             ["made no difference that these seeds can show", "may be due to chance", "it isn't shown that"],
