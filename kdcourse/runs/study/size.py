@@ -112,8 +112,8 @@ class Size(Unseen):
             best = max(counted, key=lambda entry: entry["worth"] / entry["parameters"])
             ratio = best["worth"] / best["parameters"]
             said = (
-                f"With {best['parameters']:,} parameters, distillation is worth a factor of {ratio:.1f}: on true labels "
-                f"a student as good needs {best['worth']:,.0f} parameters."
+                f"With {best['parameters']:,} parameters, distillation is worth a factor of {ratio:.1f}: on true "
+                f"labels, a student as good needs {best['worth']:,.0f} parameters."
             )
         return Curves(
             title="Students of several sizes on the images that the teachers never saw",
