@@ -442,13 +442,15 @@ def test_every_number_on_the_page_comes_from_the_results(make: Any, tmp_path: Pa
 
 def test_few_labels_are_told_with_what_they_are_compared_with(tmp_path: Path) -> None:
     results = few_example()
-    source, page = page_of(results, tmp_path, accuracy_against_cost=small_figure(), labels_curve=small_figure())
+    source, page = page_of(
+        results, tmp_path, accuracy_against_cost=small_figure(), labels_curve=small_figure()
+    )
     text = page.text.replace("\u00a0", " ")
     for words in (
         "from the ensemble's answers to 27,400 images, without one label, reaches an accuracy of 91.37 %, the same "
         "student trained on 551 labels 82.51 %: 8.86 percentage points more",
-        "On the true labels of the same 27,400 images, the student reaches 90.12 %: an answer teaches more than a label "
-        "(+1.25 points, 95 % interval 0.63 to 1.87).",
+        "On the true labels of the same 27,400 images, the student reaches 90.12 %: an answer teaches more than a "
+        "label (+1.25 points, 95 % interval 0.63 to 1.87).",
         "Labels saved over 27,400 27,400 true labels reach 90.12 %",
         "Size 1/223 of the ensemble's parameters: 16,154",
         "Speed 36 times faster than the ensemble, one image at a time",
@@ -463,9 +465,18 @@ def test_few_labels_are_told_with_what_they_are_compared_with(tmp_path: Path) ->
     ):
         assert words in text, words
     assert "Agreement" not in text  # no column and no explanation of what nobody knows
-    assert text.index("Size 1/223") < text.index("Stored studies") < text.index("What happened") < text.index("Glossary")
+    assert (
+        text.index("Size 1/223")
+        < text.index("Stored studies")
+        < text.index("What happened")
+        < text.index("Glossary")
+    )
     assert text.rindex("Settings") > text.index("Glossary")
-    assert source.index("figure-accuracy_against_cost") < source.index("figure-labels_curve") < source.index("<ol>")
+    assert (
+        source.index("figure-accuracy_against_cost")
+        < source.index("figure-labels_curve")
+        < source.index("<ol>")
+    )
     terminal = " ".join(text_table(results).split())
     assert "agreement" not in terminal and "an answer teaches more than a label" in terminal
 
@@ -473,7 +484,12 @@ def test_few_labels_are_told_with_what_they_are_compared_with(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("accuracy", "difference", "tile", "words"),
     [
-        (0.86, (-0.05, -0.03), "Labels saved about 3,300", "a label teaches more than an answer (-4.00 points"),
+        (
+            0.86,
+            (-0.05, -0.03),
+            "Labels saved about 3,300",
+            "a label teaches more than an answer (-4.00 points",
+        ),
         (0.86, (-0.05, 0.01), "Labels saved about 3,300", "These seeds show no difference (-2.00 points"),
         (0.81, (-0.1, -0.08), "Labels saved none", "a label teaches more"),
     ],

@@ -284,7 +284,10 @@ def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
         ("--labels many", "--labels must be a number of images or 'all'; found 'many'"),
         ("--labels 550 --alpha 0.5", "which --alpha doesn't fit. Leave it out, or use --labels all"),
         ("--labels 9", "--labels must be 'all' or lie in 10..27,500"),
-        ("--labels 27501", "lie in 10..27,500, the number of images that the teachers never saw; found 27,501"),
+        (
+            "--labels 27501",
+            "lie in 10..27,500, the number of images that the teachers never saw; found 27,501",
+        ),
     ],
 )
 def test_wrong_options_are_refused_with_a_reason_and_write_nothing(
