@@ -5,13 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from kdcourse.errors import ArgumentError
-from kdcourse.figures.style import GREY, freeze, looks, new_figure, percent, set_alt_text, styled
+from kdcourse.figures.style import (
+    GREY,
+    freeze,
+    look_of_role,
+    looks,
+    new_figure,
+    percent,
+    set_alt_text,
+    styled,
+)
+
+_AS_RUN: dict[str, Any] = {
+    "linestyle": "", "markersize": 11, "markerfacecolor": "none", "markeredgewidth": 1.8, "zorder": 4,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,40 +43,41 @@ def study_curves(
     x: str,
     title: str,
     teacher: float | None = None,
-    beside: Mapping[str, StudyPoint] | None = None,
+    beside: Mapping[str, Sequence[StudyPoint]] | None = None,
 ) -> Figure:
     """Draw accuracy against a number on a logarithmic axis: one line per name, bars for the points' intervals.
 
     Args:
-        lines: the points of each line, by increasing ``x``.
+        lines: the points of each line, by increasing ``x``; the first line is drawn as the plain student, the second as
+            the distilled one.
         x: what the horizontal axis counts, such as "images".
         title: of the figure.
         teacher: the ensemble's accuracy, drawn as a dashed line.
-        beside: single results of another run, each in a look of its own.
+        beside: results of another run, by the name of their line, in its look but larger and hollow.
 
     Raises:
         ArgumentError: no line, a line without points, an ``x`` that isn't above 0, an accuracy outside 0 to 1.
     """
-    single = dict(beside or {})
-    _check([*lines.values(), *([point] for point in single.values())])
+    others = dict(beside or {})
+    _check([*lines.values(), *others.values()])
     ticks = sorted({point.x for points in lines.values() for point in points})
+    shown = dict(
+        zip(lines, [*map(look_of_role, ("plain", "distilled")), *looks(list(lines)[2:])], strict=False)
+    )
+    if not others.keys() <= shown.keys():
+        raise ArgumentError(f"beside must name lines, {', '.join(lines)}; found {', '.join(others)}.")
     with styled():
         figure = new_figure(7.4, 4.6)
         axes = figure.subplots()
-        shown = looks([*lines, *single])
-        for (name, points), look in zip(lines.items(), shown, strict=False):
-            for point in points:
-                _bar(axes, point, look.colour)
-            axes.plot(
-                [point.x for point in points], [100 * point.accuracy for point in points], color=look.colour,
-                marker=look.marker, label=name,
-            )  # fmt: skip
-        for (name, point), look in zip(single.items(), shown[len(lines) :], strict=True):
-            _bar(axes, point, look.colour)
-            axes.plot(
-                [point.x], [100 * point.accuracy], linestyle="", color=look.colour, marker=look.marker, markersize=10,
-                markerfacecolor="white", markeredgewidth=1.8, label=name, zorder=4,
-            )  # fmt: skip
+        for place, (of, title_of) in enumerate(((lines, "{}"), (others, "{}, this run"))):
+            for name, points in of.items():
+                look = shown[name]
+                for point in points:
+                    _bar(axes, point, look.colour)
+                axes.plot(
+                    [point.x for point in points], [100 * point.accuracy for point in points], color=look.colour,
+                    marker=look.marker, label=title_of.format(name), **_AS_RUN if place else {},
+                )  # fmt: skip
         if teacher is not None:
             axes.axhline(100 * teacher, color=GREY, linestyle="--", linewidth=1.3)
             axes.annotate(
@@ -79,7 +94,7 @@ def study_curves(
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.set(xlabel=f"{x} (logarithmic)", ylabel="test accuracy (%), axis cut", title=title)
         figure.legend(loc="outside lower center", ncols=2)
-        set_alt_text(figure, _describe(lines, x, title, teacher, single))
+        set_alt_text(figure, _describe(lines, x, title, teacher, others))
         freeze(figure)
     return figure
 
@@ -108,12 +123,12 @@ def _describe(
     x: str,
     title: str,
     teacher: float | None,
-    beside: Mapping[str, StudyPoint],
+    others: Mapping[str, Sequence[StudyPoint]],
 ) -> str:
+    named = [*lines.items(), *((f"{name}, this run", points) for name, points in others.items())]
     parts = [f"{title}: test accuracy by number of {x}."]
-    for name, points in lines.items():
+    for name, points in named:
         parts.append(f"{name}: {', '.join(f'{point.x:,.0f} {_said(point)}' for point in points)}.")
-    parts += [f"{name}: {point.x:,.0f} {x}, {_said(point)}." for name, point in beside.items()]
     if teacher is not None:
         parts.append(f"Ensemble: {percent(teacher)}.")
     return " ".join(parts)

@@ -120,13 +120,17 @@ def _curves(results: dict[str, Any]) -> dict[str, Figure]:
             line: [_study_point(each["x"], each["accuracy"], (each["low"], each["high"])) for each in entries]
             for line, entries in study["lines"].items()
         }
-        beside = {}
+        beside: dict[str, list[figures.StudyPoint]] = {}
         if study["x"] == "images":
-            for role, images in (("plain", "few"), ("labelled", "images"), ("distilled", "images")):
-                row, count = results["models"][role], results["labels"][images]
+            for line, role, images in (
+                ("true labels", "plain", "few"),
+                ("true labels", "labelled", "images"),
+                ("teachers' answers", "distilled", "images"),
+            ):
+                row = results["models"][role]
                 [(metric, interval)] = row["interval"].items()
-                point = _study_point(count, row["mean"][metric], interval)
-                beside[f"this run: {row['label']}"] = point
+                point = _study_point(results["labels"][images], row["mean"][metric], interval)
+                beside.setdefault(line, []).append(point)
         drawn[curve_name(name)] = figures.study_curves(
             lines, x=study["x"], title=study["title"], teacher=study["teacher"], beside=beside
         )

@@ -12,17 +12,18 @@ LINES = {
 
 
 def test_every_number_is_in_the_alt_text_and_every_line_has_a_look_of_its_own() -> None:
-    run = {"this run: 550 labels": StudyPoint(550, 0.82, (0.81, 0.83))}
+    run = {"true labels": [StudyPoint(550, 0.82, (0.81, 0.83))]}
     figure = study_curves(LINES, x="images", title="A student", teacher=0.944, beside=run)
     assert alt_text(figure) == (
         "A student: test accuracy by number of images. true labels: 100 71.00 % (69.00 to 73.00), 5,000 89.00 % (88.50 "
-        "to 89.50). teachers' answers: 5,000 90.60 %. this run: 550 labels: 550 images, 82.00 % (81.00 to 83.00). "
-        "Ensemble: 94.40 %."
+        "to 89.50). teachers' answers: 5,000 90.60 %. true labels, this run: 550 82.00 % (81.00 to 83.00). Ensemble: "
+        "94.40 %."
     )
     (axes,) = figure.axes
     drawn = {line.get_label(): line for line in axes.lines if not str(line.get_label()).startswith("_")}
-    assert list(drawn) == [*LINES, *run]
-    assert len({line.get_marker() for line in drawn.values()}) == 3
+    assert list(drawn) == [*LINES, "true labels, this run"]
+    assert [line.get_marker() for line in drawn.values()] == ["o", "^", "o"]
+    assert drawn["true labels, this run"].get_markerfacecolor() == "none"
     assert list(drawn["true labels"].get_ydata()) == [71, 89]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["100", "5,000"]
     assert axes.get_ylim()[1] > 94.4
@@ -40,3 +41,8 @@ def test_every_number_is_in_the_alt_text_and_every_line_has_a_look_of_its_own() 
 def test_what_cannot_be_drawn_is_refused(lines: dict[str, list[StudyPoint]], says: str) -> None:
     with pytest.raises(ArgumentError, match=says):
         study_curves(lines, x="images", title="A student")
+
+
+def test_results_of_a_run_belong_to_a_line() -> None:
+    with pytest.raises(ArgumentError, match="beside must name lines, true labels"):
+        study_curves(LINES, x="images", title="A student", beside={"labels": [StudyPoint(550, 0.82)]})

@@ -223,6 +223,7 @@ def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
             raise KeyboardInterrupt
         return train(*args, **options)  # type: ignore[arg-type]
 
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # one student after the other
     monkeypatch.setattr(story, "train_student", interrupted)
     stopped = CliRunner().invoke(cli.app, arguments)
     assert stopped.exit_code == 130

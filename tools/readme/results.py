@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ def lead() -> str:
     ]
     rows[2] = [f"**{value}**" for value in rows[2]]
     table = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([*table, "", headline.sentence(found)])
+    return "\n".join([*table, "", *textwrap.wrap(headline.sentence(found), 120)])
 
 
 def results() -> str:

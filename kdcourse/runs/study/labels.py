@@ -14,7 +14,7 @@ from kdcourse import models, training
 from kdcourse.data import Augmentation, Batch, Dataset, stratified_index
 from kdcourse.distillation import distil, kd_divergence
 from kdcourse.distillation.objective import TaughtBatch
-from kdcourse.figures.style import listed
+from kdcourse.figures.style import listed, percent
 from kdcourse.runs.students import StudentRecipe, build_student
 from kdcourse.runs.study import half
 from kdcourse.runs.study.engine import Cell, Curves
@@ -222,6 +222,12 @@ class Labels(Unseen):
             best = max(counted, key=lambda entry: entry["worth"] / entry["images"])
             ratio = best["worth"] / best["images"]
             said.append(f"At {best['images']:,} images, an answer is worth {ratio:.1f} labels.")
+        if found["few"]:
+            both, (labels, images) = found["few"][-1], (self.few, max(self.numbers))
+            said.append(
+                f"With {labels:,} labels and the answers to {images:,} images, the student reaches "
+                f"{percent(both['accuracy'])}, on the labels alone {percent(both['plain']['accuracy'])}."
+            )
         return Curves(
             title=f"{self.model} on images that the teachers never saw",
             x="images",

@@ -65,7 +65,9 @@ def test_the_whole_study_runs_and_its_table_is_derived_from_its_rows(small: Labe
             for each in found[kind]
         ]
     beaten = [each["images"] for each in found["answers"] if each["difference"]["low"] > 0]
-    assert ("beyond noise" in curves.finding) == bool(beaten) and ("they don't" in curves.finding) == (len(beaten) < 3)
+    assert ("beyond noise" in curves.finding) == bool(beaten) and ("they don't" in curves.finding) == (
+        len(beaten) < 3
+    )
     assert small.curves(search) is None
     assert found["answers"][1]["difference"]["mean"] == pytest.approx((sum(taught) - sum(plain)) / 2)
     text = small.text(rows)
