@@ -65,7 +65,7 @@ def teachers(data: Dataset, device: torch.device) -> Teachers:
         CheckpointError: their answers are missing, damaged, or belong to other images.
     """
     answers = half.load_answers(data)
-    shape = {"num_classes": len(data.classes), "in_channels": data.image_shape[0]}
+    shape: dict[str, Any] = {"num_classes": len(data.classes), "in_channels": data.image_shape[0]}
     members = [
         (notes["settings"]["name"], models.build(notes["settings"]["model"], **shape).eval(), notes)
         for notes in answers.notes["teachers"]

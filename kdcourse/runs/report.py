@@ -336,10 +336,10 @@ def _steps(found: Findings, data: Mapping[str, Any], chosen: str) -> list[tuple[
         parts = [f"{weight:g} on {named[name]}" for name, weight in terms.items()]
         weights = f", with weight {listed([*parts, f'{1 - alpha:g} on the labels'])}"
     if found.few:
-        each, few = (f"{found.few[name]:,}" for name in ("images", "few"))
+        many, few = (f"{found.few[name]:,}" for name in ("images", "few"))
         text = (
             f"{start}, {student} was trained three times, with the same number of steps: on {few} labels, on the true "
-            f"labels of all {each} images, and on {taught} of all {each} images without one label."
+            f"labels of all {many} images, and on {taught} of all {many} images without one label."
         )
         return [*steps, ("Students", text)]
     steps.append(
