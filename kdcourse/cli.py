@@ -50,6 +50,14 @@ _Task = Annotated[
 @app.command()
 def run(
     task: _Task = "classification",
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="How many images have labels, beside 27,500 for which students have only the teachers' answers; or "
+            "'all': every training image has its label and the teachers' answer. By default 550, or 'all' where "
+            "another option needs it (a method, alpha, teachers or images of your own, masks)."
+        ),
+    ] = None,
     teachers: Annotated[
         str,
         typer.Option(
@@ -84,7 +92,9 @@ def run(
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Passes over the training images; by default 2, or 10 for segmentation."),
+        typer.Option(
+            help="Passes over the training images (of few labels, as many steps); by default 2, or 10 for segmentation."
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Paired students of each kind; 3 or more for an interval.")] = 3,
     data: Annotated[
@@ -147,7 +157,8 @@ def run(
     def work() -> None:
         began = time.perf_counter()
         options = runner.RunOptions(
-            task=task, out=out, teachers=teachers, student=student, method=method or (), alpha=alpha, epochs=epochs,
+            task=task, labels=runner.read_labels(labels), out=out, teachers=teachers, student=student,
+            method=method or (), alpha=alpha, epochs=epochs,
             method_settings=runner.method_settings(task, method or (), set_ or (), temperature=temperature),
             weights=runner.method_weights(weight or ()), layers=runner.read_pairs("--layer", layer or ()),
             seeds=tuple(range(seeds)), folder=data, size=size, levels=levels, cache=cache, skip_damaged=skip_damaged,

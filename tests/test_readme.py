@@ -21,7 +21,7 @@ def test_derived_parts_are_up_to_date() -> None:
     assert not stale, "run: python -m tools.readme"
 
 
-@pytest.mark.parametrize("part", ["badges", "lessons", "results"])
+@pytest.mark.parametrize("part", ["badges", "lead", "lessons", "results"])
 def test_a_stale_part_is_written_anew(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("README.md", "benchmarks/README.md", lessons.IMAGE):
         (tmp_path / name).parent.mkdir(exist_ok=True)

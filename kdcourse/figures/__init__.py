@@ -19,6 +19,7 @@ from kdcourse.figures.runs import MOST_RUNS, RunCurve, run_curves
 from kdcourse.figures.scenes import scene_examples
 from kdcourse.figures.segmentation_curves import segmentation_curves
 from kdcourse.figures.softening import softened_bars
+from kdcourse.figures.study import StudyPoint, study_curves
 from kdcourse.figures.style import alt_text, set_alt_text
 from kdcourse.figures.temperature import against_temperature
 from kdcourse.figures.threshold import threshold_view
@@ -28,6 +29,7 @@ __all__ = [
     "MOST_RUNS",
     "CostPoint",
     "RunCurve",
+    "StudyPoint",
     "accuracy_against_cost",
     "against_temperature",
     "alt_text",
@@ -50,6 +52,7 @@ __all__ = [
     "set_alt_text",
     "soft_target_gallery",
     "softened_bars",
+    "study_curves",
     "threshold_view",
     "training_curves",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from kdcourse.errors import ArgumentError
 from kdcourse.figures.style import byte_size, count_word, listed, percent, significant
+from kdcourse.runs.study.summary import worth
 
 MISSING = "–"
 VERDICTS = {
@@ -73,6 +74,8 @@ class Findings:
         self.plain, self.distilled = self.of_role("plain")[0], self.of_role("distilled")[0]
         self.teacher = teacher or ("ensemble" if self.of_role("ensemble") else "teacher")
         self.settings: dict[str, Any] = results.get("settings") or {}
+        # How many images had a label, and how many only the teachers' answers; empty where all had both.
+        self.few: dict[str, int] = results.get("labels") or {}
         self._comparison: dict[str, Any] = results["comparison"]
         found = self._comparison.get("difference") or {}
         self.seeds, self.difference, self.verdict = 1, score(self.distilled) - score(self.plain), "one seed"
@@ -80,7 +83,7 @@ class Findings:
         if found.get("low") is not None and found.get("high") is not None:
             self.seeds, self.difference = found["n"], float(found["mean"])
             self.verdict = "helped" if found["low"] > 0 else "hurt" if found["high"] < 0 else "unclear"
-            self.interval = f"{_points(found['low'])} to {_points(found['high'])}"
+            self.interval = _range(found)
 
     def of_role(self, role: str) -> list[dict[str, Any]]:
         """Return the models of a role: "teacher", "ensemble", "plain" or "distilled"."""
@@ -106,12 +109,22 @@ class Findings:
         """Return how many times fewer parameters than its teacher the student has, if both are known."""
         return (self._comparison.get("times_smaller") or {}).get("parameters")
 
+    @property
+    def faster(self) -> float | None:
+        """Return how many times less time per image than its teacher the student takes, if both were timed."""
+        return (self._comparison.get("times_faster") or {}).get("latency")
+
     def lead(self, where: str = "On the test images") -> str:
         """Return the outcome in one or two sentences."""
         labels = "masks" if self.masks else "labels"
+        if self.few:
+            taught = f"the student that learned from the {self.teacher}'s answers to {self.few['images']:,} images, "
+            taught, alone = taught + "without one label, ", f"on {self.few['few']:,} labels"
+        else:
+            taught, alone = "the distilled student ", f"on {labels} alone"
         start = (
-            f"{where}, the distilled student reaches {'a' if self.masks else 'an'} {self.metric} of "
-            f"{share(score(self.distilled))}, the same student trained on {labels} alone {share(score(self.plain))}"
+            f"{where}, {taught}reaches {'a' if self.masks else 'an'} {self.metric} of "
+            f"{share(score(self.distilled))}, the same student trained {alone} {share(score(self.plain))}"
         )
         seeds = f"{count_word(self.seeds)} paired seeds"
         if self.verdict == "one seed":
@@ -129,6 +142,43 @@ class Findings:
             f"{start}: {_points(abs(self.difference))} percentage points {more} (95 % interval{of} {self.interval}, "
             f"{seeds})."
         )
+
+    def against_labels(self) -> str:
+        """Return how answers to images compare with the true labels of the same images; empty if not measured."""
+        if not self.few or not (labelled := self.of_role("labelled")):
+            return ""
+        start = f"On the true labels of the same {self.few['images']:,} images, the student reaches "
+        start += share(score(labelled[0]))
+        found = self._comparison.get("against_labels")
+        if not found:
+            return f"{start}."
+        points, within = f"{100 * found['mean']:+.2f} points", f"95 % interval {_range(found)}"
+        if found["low"] > 0:
+            return f"{start}: an answer teaches more than a label ({points}, {within})."
+        if found["high"] < 0:
+            return f"{start}: a label teaches more than an answer ({points} for answers, {within})."
+        return f"{start}. These seeds show no difference ({points}, {within})."
+
+    def labels_saved(self) -> tuple[str, str] | None:
+        """Return how many true labels lead to the distilled student's accuracy, as a number and a note, if measured.
+
+        It is interpolated between the students of few and of all labels, over the logarithm of their number.
+        """
+        if not self.few or not (labelled := self.of_role("labelled")):
+            return None
+        curve = [
+            {"images": self.few["few"], "accuracy": score(self.plain)},
+            {"images": self.few["images"], "accuracy": score(labelled[0])},
+        ]
+        found = worth(score(self.distilled), curve)
+        note = f"{curve[1]['images']:,} true labels reach {share(curve[1]['accuracy'])}"
+        if "more_than" in found:
+            return f"over {found['more_than']:,}", note
+        return (
+            f"about {float(significant(found['worth'], 2).replace(',', '')):,.0f}"
+            if "worth" in found
+            else "none"
+        ), note
 
     def lead_recorded(self) -> str:
         """Return the outcome of recorded results in one or two sentences."""
@@ -160,7 +210,7 @@ class Findings:
             reason = str(self.gap.get("reason") or "the gap is too uncertain").rstrip(".")
             return [f"{name}: not reported, because {reason}."]
         value, low, high = (self.gap[key] for key in ("value", "low", "high"))
-        first = f"{name}: {value:.2f} (95 % interval {low:.2f} to {high:.2f})."
+        first = f"{name}: {percent(value, 0)} (95 % interval {share_range(self.gap)})."
         width = f"the {_points(self.gap['gap'])} percentage points between the plain student and the {self.teacher}"
         if high < 0:
             return [first, f"Below 0: distillation widened {width}."]
@@ -174,7 +224,7 @@ class Findings:
                 first,
                 f"Distillation closed {width}: the student is as good as its {self.teacher} or better.",
             ]
-        return [first, f"Distillation closed {percent(value, 0)} of {width}."]
+        return [first, f"Distillation closed that share of {width}."]
 
 
 def flips_in_words(augmentation: Mapping[str, Any] | None, metric: str) -> str:
@@ -210,6 +260,11 @@ def share(value: float | None) -> str:
     return MISSING if value is None or not math.isfinite(value) else percent(value)
 
 
+def share_range(bounds: Mapping[str, Any]) -> str:
+    """Return the ends of an interval of a share, ``low`` and ``high``: ``16 % to 27 %``."""
+    return f"{percent(bounds['low'], 0)} to {percent(bounds['high'], 0)}"
+
+
 def number(value: float | None, form: str) -> str:
     """Return a number in a format of `str.format`."""
     return MISSING if value is None else form.format(value)
@@ -241,6 +296,10 @@ def extent(settings: Mapping[str, Any]) -> list[str]:
     counts = {"epoch": settings.get("epochs"), "seed": settings.get("seeds")}
     found = {name: len(count) if isinstance(count, list) else count for name, count in counts.items()}
     return [f"{count} {name}{'s' * (count != 1)}" for name, count in found.items() if count]
+
+
+def _range(bounds: Mapping[str, Any]) -> str:
+    return f"{_points(bounds['low'])} to {_points(bounds['high'])}"
 
 
 def _points(value: float) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from kdcourse import evaluation, figures
-from kdcourse.data import SegmentationDataset
+from kdcourse.data import Dataset, SegmentationDataset, Split
+from kdcourse.runs.report import curve_name
 from kdcourse.runs.run import Outcome
+from kdcourse.runs.study import half
 from kdcourse.training import History
 
 if TYPE_CHECKING:
@@ -23,37 +26,34 @@ def report_figures(outcome: Outcome) -> dict[str, Figure]:
     """Return figures by name, in the order in which the report shows them."""
     if isinstance(outcome.data, SegmentationDataset):
         return _segmentation_figures(outcome, outcome.data)
-    data, logits, rows = outcome.data, outcome.test_logits, outcome.results["models"]
-    student = logits[f"distilled-seed{rows['distilled']['runs'][0]['seed']}"]
-    plain = logits[f"plain-seed{rows['plain']['runs'][0]['seed']}"]
+    data, logits, results = outcome.data, outcome.test_logits, outcome.results
+    rows, recorded = results["models"], results["recorded"]
+    students = {name: logits[f"{name}-seed{rows[name]['runs'][0]['seed']}"] for name in outcome.histories}
     drawn = {
-        "training_curves": figures.training_curves(
+        "accuracy_against_cost": figures.accuracy_against_cost([_point(row) for row in rows.values()]),
+        **_curves(results),
+    }
+    if not results["labels"]:  # students of few labels and of all are trained for different numbers of epochs
+        drawn["training_curves"] = figures.training_curves(
             {f"{kind} student": histories for kind, histories in outcome.histories.items()}
         )
-    }
-    recorded = outcome.results["recorded"]
     if recorded:
         drawn["recorded_curves"] = figures.training_curves(
             {f"{kind} student": _histories(recorded["models"][kind]) for kind in ("plain", "distilled")}
         )
-    drawn["accuracy_against_cost"] = figures.accuracy_against_cost([_point(row) for row in rows.values()])
+    ensemble = {"ensemble": logits["ensemble"]} if "ensemble" in logits else {}
+    named = ensemble | {rows[name]["label"]: answer for name, answer in students.items()}
     drawn["reliability_diagram"] = figures.reliability_diagram(
-        {
-            name: evaluation.reliability(answer, data.test.labels)
-            for name, answer in (
-                ("ensemble", logits["ensemble"]),
-                ("plain student", plain),
-                ("distilled student", student),
-            )
-        }
+        {name: evaluation.reliability(answer, data.test.labels) for name, answer in named.items()}
     )
-    unsure = _least_confident(logits["ensemble"], data.test.labels)
+    shown, answers = (data.test, logits["ensemble"]) if ensemble else _answered(data)
+    unsure = _least_confident(answers, shown.labels)
     drawn["soft_target_gallery"] = figures.soft_target_gallery(
-        data.test.images[unsure], logits["ensemble"][unsure], data.test.labels[unsure], data.classes
+        shown.images[unsure], answers[unsure], shown.labels[unsure], data.classes
     )
-    if bool((logits["ensemble"].argmax(1) != student.argmax(1)).any()):
+    if ensemble and bool((logits["ensemble"].argmax(1) != students["distilled"].argmax(1)).any()):
         drawn["disagreements"] = figures.disagreements(
-            data.test.images, data.test.labels, logits["ensemble"], student, data.classes
+            data.test.images, data.test.labels, logits["ensemble"], students["distilled"], data.classes
         )
     return drawn
 
@@ -65,9 +65,12 @@ def _segmentation_figures(outcome: Outcome, data: SegmentationDataset) -> dict[s
     names = {"ensemble": "ensemble"} | {f"{kind} student": name for kind, name in first.items()}
     scores = {shown: outcome.test_scores[name] for shown, name in names.items()}
     drawn = {
+        "accuracy_against_cost": figures.accuracy_against_cost(
+            [_point(row) for row in rows.values()], score="mean IoU"
+        ),
         "segmentation_curves": figures.segmentation_curves(
             {f"{kind} student": histories for kind, histories in outcome.histories.items()}
-        )
+        ),
     }
     if recorded:
         drawn["recorded_curves"] = figures.segmentation_curves(
@@ -98,13 +101,49 @@ def _segmentation_figures(outcome: Outcome, data: SegmentationDataset) -> dict[s
         },
         data.classes,
     )
-    drawn["accuracy_against_cost"] = figures.accuracy_against_cost(
-        [_point(row) for row in rows.values()], score="mean IoU"
-    )
     drawn["reliability_diagram"] = figures.reliability_diagram(
         {shown: found.reliability for shown, found in scores.items()}, unit="pixels"
     )
     return drawn
+
+
+def _answered(data: Dataset) -> tuple[Split, torch.Tensor]:
+    """Return the images that the teachers never saw, and their stored answers [N, C]."""
+    return half.unseen_data(data).train, half.load_answers(data).logits.float()
+
+
+def _curves(results: dict[str, Any]) -> dict[str, Figure]:
+    """Return the figures of stored studies, with this run's results beside those that count images."""
+    drawn = {}
+    for name, study in results["studies"].items():
+        lines = {
+            line: [_study_point(each["x"], each["accuracy"], (each["low"], each["high"])) for each in entries]
+            for line, entries in study["lines"].items()
+        }
+        beside: dict[str, list[figures.StudyPoint]] = {}
+        if study["x"] == "images":
+            for line, role, images in (
+                ("true labels", "plain", "few"),
+                ("true labels", "labelled", "images"),
+                ("teachers' answers", "distilled", "images"),
+            ):
+                row = results["models"][role]
+                [(metric, interval)] = row["interval"].items()
+                point = _study_point(results["labels"][images], row["mean"][metric], interval)
+                beside.setdefault(line, []).append(point)
+        drawn[curve_name(name)] = figures.study_curves(
+            lines, x=study["x"], title=study["title"], teacher=study["teacher"], beside=beside
+        )
+    return drawn
+
+
+def _study_point(x: float, accuracy: float, interval: Sequence[float] | None) -> figures.StudyPoint:
+    return figures.StudyPoint(x, accuracy, _inside(interval))
+
+
+def _inside(interval: Sequence[float] | None) -> tuple[float, float] | None:
+    """Return an interval of a share, cut at 0 and 1."""
+    return (max(0.0, interval[0]), min(1.0, interval[1])) if interval else None
 
 
 def _least_confident(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -131,7 +170,7 @@ def _point(row: dict[str, Any]) -> figures.CostPoint:
         accuracy=row["mean"][metric],
         bytes=row["cost"]["bytes"],
         latency_ms=row["cost"]["latency_ms"],
-        interval=(max(0.0, interval[0]), min(1.0, interval[1])) if interval else None,
+        interval=_inside(interval),
         role=row["role"],
     )
 

@@ -19,7 +19,7 @@ from kdcourse.distillation import methods
 from kdcourse.distillation.choice import USUAL
 from kdcourse.figures import alt_text, save
 from kdcourse.figures.output import check_name, spoken
-from kdcourse.figures.style import count_word, listed, shorten, significant
+from kdcourse.figures.style import count_word, listed, percent, shorten, significant
 from kdcourse.files import write_atomically
 from kdcourse.pages import render
 from kdcourse.runs.findings import (
@@ -34,11 +34,14 @@ from kdcourse.runs.findings import (
     number,
     score,
     share,
+    share_range,
 )
+from kdcourse.runs.study import STUDIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FIRST = ("accuracy_against_cost",)  # figures that stand directly below the tiles
 # SVG stays sharp at every size; a figure of many strokes is smaller as PNG.
 LARGEST_SVG = 400_000  # bytes
 _WIDTH = 100  # columns of the terminal's table
@@ -65,7 +68,8 @@ def write_report(results: Mapping[str, Any], figures: Mapping[str, Figure], fold
 
     Args:
         results: what a run measured: "settings", "data", "models", "comparison", "made", "command"
-            and, where there are any, "recorded" results to show beside it.
+            and, where there are any, "recorded" results to show beside it, "studies" as
+            `kdcourse.runs.study.curves` returns them, and "labels", how many images had one.
         figures: file name without ending -> a figure of `kdcourse.figures`.
         folder: created if it doesn't exist.
 
@@ -92,7 +96,9 @@ def write_report(results: Mapping[str, Any], figures: Mapping[str, Figure], fold
         render(
             Path(__file__).with_name("report.html"),
             **values,
-            figures=shown,
+            first=[figure for figure in shown if figure["name"] in FIRST],
+            studies=_typeset(_studies(results.get("studies") or {}, shown)),
+            figures=[figure for figure in shown if figure["name"] not in (*FIRST, *map(curve_name, STUDIES))],
             command=results["command"],
             recorded_command=(results.get("recorded") or {}).get("command"),
         ),
@@ -122,14 +128,20 @@ def text_table(results: Mapping[str, Any]) -> str:
             ]
         )
         price.append([model["label"], *costs(model)])
-    sentences = [found.lead(), found.times(), *found.meaning()]
+    sentences = [found.lead(), found.against_labels(), found.times(), *found.meaning()]
     if results.get("recorded"):
         recorded = Findings(results["recorded"], found.teacher)
         sentences += [recorded.lead_recorded(), *recorded.meaning("recorded ")]
-    lines = [*_aligned(quality), "", *_aligned(price), ""]
+    lines = [*_aligned(_known(quality)), "", *_aligned(_known(price)), ""]
     for sentence in filter(None, sentences):
         lines += textwrap.wrap(sentence, _WIDTH, break_on_hyphens=False)
     return "\n".join(lines)
+
+
+def _known(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Leave out columns without a value below their head."""
+    known = [any(cell not in ("", MISSING) for cell in column[1:]) for column in zip(*rows, strict=True)]
+    return [[cell for cell, there in zip(row, known, strict=True) if there] for row in rows]
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -166,11 +178,13 @@ def _values(results: Mapping[str, Any]) -> dict[str, Any]:
             "classes": data.get("classes") or [],
             "sizes": [f"{data[part]:,} {part}" for part in ("train", "validation", "test") if data.get(part)],
         },
-        "lead": found.lead(),
-        "cards": _cards(found),
+        "lead": " ".join(filter(None, [found.lead(), found.against_labels()])),
+        "tiles": _tiles(found),
         "steps": _steps(found, data, flips_in_words(results.get("augmentation"), found.metric)),
         "table": _table(found, data),
         "teacher": found.teacher,
+        "few": bool(found.few),
+        "agreement": any(model["mean"].get("agreement") is not None for model in found.models),
         "masks": found.masks,
         "times": found.times(),
         "meaning": " ".join(found.meaning()),
@@ -208,21 +222,68 @@ def _figure(name: str, figure: Figure, folder: Path) -> dict[str, Any]:
     }
 
 
-def _cards(found: Findings) -> list[tuple[str, str, str]]:
-    note = f"95 % interval {found.interval}" if found.interval else "one seed, no interval"
-    cards = [
-        ("Distilled student", share(score(found.distilled)), f"plain student {share(score(found.plain))}"),
-        ("Difference", f"{found.signed_difference} points", note),
-    ]
-    if found.gap_reported:
-        value, low, high = (f"{found.gap[key]:.2f}" for key in ("value", "low", "high"))
-        cards.append(("Gap recovered", value, f"95 % interval {low} to {high}"))
-    elif found.gap:
-        cards.append(("Gap recovered", "not reported", "the reason is below"))
+def _tiles(found: Findings) -> list[tuple[str, str, str]]:
+    """Return the main results as triples of name, value and note: size, speed, accuracy, then what was gained."""
+    tiles, teacher = [], found.teacher
     if found.smaller:
-        times, how = max(found.smaller, 1 / found.smaller), "smaller" if found.smaller >= 1 else "larger"
-        cards.append((f"Times {how}", significant(times), f"parameters, {found.teacher} and student"))
-    return cards
+        size = (found.distilled.get("cost") or {}).get("parameters")
+        value = f"1/{found.smaller:.0f}" if found.smaller >= 2 else f"{significant(1 / found.smaller)} times"
+        tiles.append(("Size", value, f"of the {teacher}'s parameters{f': {size:,}' if size else ''}"))
+    if found.faster:
+        how = "faster" if found.faster >= 1 else "slower"
+        times = significant(max(found.faster, 1 / found.faster), 2)
+        tiles.append(("Speed", f"{times} times", f"{how} than the {teacher}, one image at a time"))
+    alone = f"{found.few['few']:,} labels" if found.few else "plain student"
+    by = [
+        f"{alone} {share(score(found.plain))}",
+        *(f"{teacher} {share(score(of))}" for of in found.of_role("ensemble")),
+    ]
+    tiles.append((found.metric[0].upper() + found.metric[1:], share(score(found.distilled)), ", ".join(by)))
+    if saved := found.labels_saved():
+        tiles.append(("Labels saved", *saved))
+    else:
+        note = f"95 % interval {found.interval}" if found.interval else "one seed, no interval"
+        tiles.append(("Difference", f"{found.signed_difference} points", note))
+    if found.gap_reported:
+        tiles.append(
+            ("Gap recovered", percent(found.gap["value"], 0), f"95 % interval {share_range(found.gap)}")
+        )
+    elif found.gap:
+        tiles.append(("Gap recovered", "not reported", "the reason is below"))
+    return tiles
+
+
+def curve_name(study: str) -> str:
+    """Return the name of the figure of a study's curves."""
+    return f"{study}_curve"
+
+
+def _studies(studies: Mapping[str, Any], figures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the studies as the page shows them: figure, finding, and a table of the figure's numbers."""
+    by_name = {figure["name"]: figure for figure in figures}
+    shown = []
+    for name, study in studies.items():
+        lines: dict[str, list[dict[str, Any]]] = study["lines"]
+        numbers = sorted({entry["x"] for entries in lines.values() for entry in entries})
+        cells = [{entry["x"]: _with_interval(entry) for entry in entries} for entries in lines.values()]
+        seeds = sorted({entry["seeds"] for entries in lines.values() for entry in entries})
+        shown.append(
+            {
+                "figure": by_name.get(curve_name(name)),
+                "finding": study["finding"],
+                "command": study["command"],
+                "caption": f"{study['title']}: test accuracy in %, mean of {' or '.join(map(str, seeds))} seeds (95 % "
+                f"interval). Ensemble: {share(study['teacher'])}.",
+                "heads": [(study["x"][0].upper() + study["x"][1:], ""), *((name, "") for name in lines)],
+                "rows": [(f"{x:,}", [column.get(x, MISSING) for column in cells]) for x in numbers],
+            }
+        )
+    return shown
+
+
+def _with_interval(entry: Mapping[str, float]) -> str:
+    low, high = (f"{100 * entry[bound]:.2f}" for bound in ("low", "high"))
+    return f"{100 * entry['accuracy']:.2f} ({low} to {high})"
 
 
 def _steps(found: Findings, data: Mapping[str, Any], chosen: str) -> list[tuple[str, str]]:
@@ -233,8 +294,9 @@ def _steps(found: Findings, data: Mapping[str, Any], chosen: str) -> list[tuple[
         several = len(each) > 1
         who = f"{count_word(len(each)).capitalize()} teacher{'s' * several}"
         spread = " to ".join(dict.fromkeys((share(each[0]), share(each[-1]))))
+        half = ", trained on the labels of the other half of the images," if found.few else ""
         text = (
-            f"{who} reach{'' if several else 'es'} {'a' if found.masks else 'an'} {found.metric} of {spread} "
+            f"{who}{half} reach{'' if several else 'es'} {'a' if found.masks else 'an'} {found.metric} of {spread} "
             "on the test images."
         )
         for ensemble in found.of_role("ensemble")[:1]:
@@ -246,6 +308,8 @@ def _steps(found: Findings, data: Mapping[str, Any], chosen: str) -> list[tuple[
     views = settings.get("views")
     seen = f", in {views:,} views each," if isinstance(views, int) and views > 1 else ""
     where = f" for the {data['train']:,} training images{seen}" if data.get("train") else ""
+    if found.few:
+        where = f" for {found.few['images']:,} images that it never saw"
     pixels = ", pixel by pixel" if found.masks else ""
     temperature = settings.get("temperature")
     terms = _terms(found)
@@ -259,7 +323,7 @@ def _steps(found: Findings, data: Mapping[str, Any], chosen: str) -> list[tuple[
         text = f"The {found.teacher}'s feature maps{where} were computed during training, batch by batch."
         steps.append(("Features", text))
     else:
-        text = f"The {found.teacher}'s predictions{where} were stored{pixels}.{softened}"
+        text = f"The {found.teacher}'s predictions{where} {'are' if found.few else 'were'} stored{pixels}.{softened}"
         steps.append(("Soft targets" if soft else "Teacher predictions", text))
     seeds, alpha = settings.get("seeds") or [], settings.get("alpha")
     size = (found.distilled.get("cost") or {}).get("parameters")
@@ -271,6 +335,13 @@ def _steps(found: Findings, data: Mapping[str, Any], chosen: str) -> list[tuple[
         named = {name: "the soft targets" if name in _SOFT_TARGETS else f"the {name} term" for name in terms}
         parts = [f"{weight:g} on {named[name]}" for name, weight in terms.items()]
         weights = f", with weight {listed([*parts, f'{1 - alpha:g} on the labels'])}"
+    if found.few:
+        many, few = (f"{found.few[name]:,}" for name in ("images", "few"))
+        text = (
+            f"{start}, {student} was trained three times, with the same number of steps: on {few} labels, on the true "
+            f"labels of all {many} images, and on {taught} of all {many} images without one label."
+        )
+        return [*steps, ("Students", text)]
     steps.append(
         (
             "Students",
@@ -301,30 +372,36 @@ def _table(found: Findings, data: Mapping[str, Any]) -> dict[str, Any]:
         caption += " The interval of a model trained several times is over its seeds."
     if any(len(model["runs"]) == 1 and interval(model) != MISSING for model in models):
         caption += " The interval of a model trained once is over the draw of the test images."
+    heads = [
+        ("Model", ""),
+        ("Mean IoU" if masks else "Accuracy", "95 % interval"),
+        *((name, "") for name in _MASK_SCORES if masks),
+        ("NLL", "nats per pixel" if masks else "nats"),
+        ("ECE", ""),
+        ("Agreement", f"with the {found.teacher}"),
+        *(("Parameters", ""), ("Bytes", ""), ("MACs", "per image"), ("Latency", "median (IQR)")),
+        ("Throughput", "images per second"),
+    ]
+    cells = [
+        [
+            (share(score(model)), interval(model)),
+            *((share(model["mean"].get(key)), "") for key in _MASK_SCORES.values() if masks),
+            *((cell, "") for cell in [*_scores(model), *costs(model)]),
+        ]
+        for model in models
+    ]
+    known = [any(value != MISSING for value, _ in column) for column in zip(*cells, strict=True)]
     return {
         "caption": caption,
-        "heads": [
-            ("Model", ""),
-            ("Mean IoU" if masks else "Accuracy", "95 % interval"),
-            *((name, "") for name in _MASK_SCORES if masks),
-            ("NLL", "nats per pixel" if masks else "nats"),
-            ("ECE", ""),
-            ("Agreement", f"with the {found.teacher}"),
-            *(("Parameters", ""), ("Bytes", ""), ("MACs", "per image"), ("Latency", "median (IQR)")),
-            ("Throughput", "images per second"),
-        ],
+        "heads": [heads[0], *(head for head, there in zip(heads[1:], known, strict=True) if there)],
         "rows": [
             {
                 "label": model["label"],
                 "note": f"mean of {len(model['runs'])} seeds" if len(model["runs"]) > 1 else "",
                 "result": model.get("role") == "distilled",
-                "cells": [
-                    (share(score(model)), interval(model)),
-                    *((share(model["mean"].get(key)), "") for key in _MASK_SCORES.values() if masks),
-                    *((cell, "") for cell in [*_scores(model), *costs(model)]),
-                ],
+                "cells": [cell for cell, there in zip(row, known, strict=True) if there],
             }
-            for model in models
+            for model, row in zip(models, cells, strict=True)
         ],
     }
 
@@ -340,9 +417,7 @@ def _recorded(found: Findings, recorded: Findings) -> dict[str, Any]:
         return [
             *(bracketed(share(score(model)), interval(model)) for model in (of.plain, of.distilled)),
             bracketed(of.signed_difference, of.interval),
-            f"{gap['value']:.2f} ({gap['low']:.2f} to {gap['high']:.2f})"
-            if of.gap_reported
-            else "not reported",
+            f"{percent(gap['value'], 0)} ({share_range(gap)})" if of.gap_reported else "not reported",
         ]
 
     metric = found.metric[0].upper() + found.metric[1:]

@@ -22,13 +22,16 @@ from kdcourse import evaluation, models, training
 from kdcourse.data import Dataset, SegmentationDataset
 from kdcourse.distillation import Ensemble, SoftTargets, check_teacher, methods
 from kdcourse.distillation.features import Trial, pair_layers
+from kdcourse.distillation.grid.one_by_one import draws_random_numbers
 from kdcourse.distillation.objective import weights_of
 from kdcourse.errors import ArgumentError, DataError
 from kdcourse.files import shipped
-from kdcourse.runs import recorded, teachers
+from kdcourse.runs import few_labels, recorded, study, teachers
+from kdcourse.runs.few_labels import Kind, Teachers
 from kdcourse.runs.findings import flips_in_words
 from kdcourse.runs.machine import machine
-from kdcourse.runs.students import StudentRecipe, train_student
+from kdcourse.runs.side_by_side import AfterStep, side_by_side
+from kdcourse.runs.students import StudentRecipe, build_student, train_student
 from kdcourse.runs.table import compare, mask_scores, row, scores
 from kdcourse.runs.tasks import AnyDataset, Task, targets_for, task_named
 
@@ -36,11 +39,21 @@ Say = Callable[[str], None]
 FORMAT = 1
 _ALPHA = 0.9  # of a method that is chosen where the recorded student has alpha 0
 _BOOLEANS = {"true": True, "false": False}
+# Options that need labels for all images: the stored answers are those of the course's teachers to its own images.
+_ALL_LABELS = {
+    "--task": "task", "--data": "folder", "--teachers": "teachers", "--method": "method", "--alpha": "alpha",
+    "--weight": "weights", "--layer": "layers", "--augmentation": "augmentation", "--average": "average",
+    "--teacher-epochs": "teacher_epochs", "--size": "size", "--levels": "levels", "--cache": "cache",
+    "--skip-damaged": "skip_damaged",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class RunOptions:
     """Hold the options of `kdcourse run`, one per field.
+
+    ``labels`` is how many of the images that the teachers never saw have a label, or ``"all"`` for an experiment in
+    which all training images have one; see `labels_of` for ``None``.
 
     ``teachers`` is ``shipped``, ``train``, or a folder of teachers trained earlier. ``folder`` is one of the user's own
     images (for segmentation, a folder that holds ``images`` and ``masks``); ``None`` is Fashion-MNIST, or scenes of its
@@ -53,6 +66,7 @@ class RunOptions:
     """
 
     task: str = "classification"
+    labels: int | str | None = None
     out: Path = Path("kdcourse-report")
     teachers: str = "shipped"
     student: str | None = None
@@ -75,19 +89,7 @@ class RunOptions:
     progress: bool = True
 
 
-@dataclass(frozen=True)
-class Teachers:
-    """Hold the teachers (name, model in eval mode, notes), their ensemble, and the augmentation if they were trained.
-
-    ``augmentation`` names it under ``chosen``, and where it was chosen on the validation split what was found there.
-    """
-
-    members: list[tuple[str, nn.Module, dict[str, Any]]]
-    ensemble: Ensemble
-    augmentation: dict[str, Any] | None = None
-
-
-# By kind, "plain" and "distilled": seed, student and history of each run.
+# By kind, such as "plain" and "distilled": seed, student and history of each run.
 Trained = Mapping[str, list[tuple[int, nn.Module, training.History]]]
 
 
@@ -121,22 +123,32 @@ def run(options: RunOptions, say: Say = print) -> Outcome:
     began = time.perf_counter()
     task = task_named(options.task)
     _check(options)
+    labels = labels_of(options)
     recipe = recipe_for(options, task)
     place = training.placement.Placement(options.device)
     data = _load_data(options, task, say)
-    if isinstance(data, Dataset):  # of pixels, a small batch holds many already
-        recipe = recipe.changed(batch_size=batch_size_for(len(data.train)))
-    _check_layers(recipe, task, data)
     precision = training.usual_precision(place.device)
-    found = _teachers(options, task, data, place.device, precision, say)
-    ensemble = found.ensemble
-    check_teacher(ensemble, data.validation, data)
-    trained = _students(options, recipe, data, _targets(recipe, ensemble, data, options.progress, say), say)
+    images: int | None = None
+    if labels is None:
+        if isinstance(data, Dataset):  # of pixels, a small batch holds many already
+            recipe = recipe.changed(batch_size=batch_size_for(len(data.train)))
+        _check_layers(recipe, task, data)
+        found = _teachers(options, task, data, place.device, precision, say)
+        check_teacher(found.ensemble, data.validation, data)
+        kinds = _kinds(recipe, data, _targets(recipe, found.ensemble, data, options.progress, say))
+    else:
+        assert isinstance(data, Dataset)
+        found = _answering(task, data, place.device, say)
+        assert found.answers is not None
+        images = len(found.answers.logits)
+        recipe = recipe.changed(batch_size=min(recipe.training.batch_size, batch_size_for(images)))
+        kinds = few_labels.kinds(recipe, data, found.answers, labels)
+    trained = _students(options, kinds, say)
 
     say("\nTest split: every model is evaluated once, after all choices were made.")
-    outcome = _evaluate(task, recipe, data, found, trained, say)
+    outcome = _evaluate(task, kinds, data, found, trained, say)
     say("\nCost: bytes of weights, multiply-accumulates and time, measured on this machine.")
-    _measure_cost(outcome, found, trained["distilled"][0][1], options.progress)
+    _measure_cost(outcome, found, trained, options.progress)
     rows = outcome.results["models"]
     outcome.results = {
         "format": FORMAT,
@@ -160,9 +172,13 @@ def run(options: RunOptions, say: Say = print) -> Outcome:
         },
         "augmentation": found.augmentation,
         "models": rows,
+        "labels": None if labels is None else {"few": labels, "images": images},
         "comparison": compare(rows, task.metric),
-        "recorded": recorded.summary(data),
+        "recorded": recorded.summary(data) if labels is None else None,
+        "studies": {} if labels is None else study.curves(),
     }  # fmt: skip
+    if labels is not None:
+        outcome.results["settings"]["students of few labels"] = kinds["plain"].recipe.settings
     outcome.results["made"]["seconds"] = round(time.perf_counter() - began, 1)
     return outcome
 
@@ -172,7 +188,8 @@ def command(options: RunOptions) -> str:
     default = RunOptions()
     parts = ["kdcourse run"]
     for option, name in (
-        ("--task", "task"), ("--data", "folder"), ("--teachers", "teachers"), ("--student", "student"),
+        ("--task", "task"), ("--labels", "labels"), ("--data", "folder"), ("--teachers", "teachers"),
+        ("--student", "student"),
         ("--method", "method"), ("--set", "method_settings"), ("--alpha", "alpha"), ("--weight", "weights"),
         ("--layer", "layers"), ("--epochs", "epochs"), ("--device", "device"), ("--average", "average"),
         ("--teacher-epochs", "teacher_epochs"), ("--size", "size"), ("--levels", "levels"), ("--cache", "cache"),
@@ -199,14 +216,51 @@ def command(options: RunOptions) -> str:
     return " ".join(parts)
 
 
+def labels_of(options: RunOptions) -> int | None:
+    """Return how many images have labels beside many that have none, or ``None`` for an experiment with all labels.
+
+    Without ``labels``, that is `kdcourse.runs.few_labels.LABELS`, unless another option needs all labels.
+
+    Raises:
+        ArgumentError: a number of labels beside such an option.
+    """
+    if options.labels == "all":
+        return None
+    default = RunOptions()
+    others = [
+        option for option, name in _ALL_LABELS.items() if getattr(options, name) != getattr(default, name)
+    ]
+    if options.labels is None:
+        return None if others else few_labels.LABELS
+    if others:
+        raise ArgumentError(
+            f"--labels {options.labels} trains students on stored answers of the course's teachers to its own images, "
+            f"which {others[0]} doesn't fit. Leave it out, or use --labels all."
+        )
+    return int(options.labels)
+
+
+def read_labels(text: str | None) -> int | str | None:
+    """Return the option ``--labels`` read from its text: a number, ``all``, or nothing.
+
+    Raises:
+        ArgumentError: another text.
+    """
+    if text is None or text == "all":
+        return text
+    if not text.isascii() or not text.isdigit():
+        raise ArgumentError(f"--labels must be a number of images or 'all'; found {text!r}.")
+    return int(text)
+
+
 def recipe_for(options: RunOptions, task: Task) -> StudentRecipe:
-    """Return the distilled student's recipe: the task's own with what the options change.
+    """Return the distilled student's recipe: the experiment's own with what the options change.
 
     Raises:
         ArgumentError: a method, setting, weight or model that doesn't exist (the right ones are listed), isn't for
             this task, or is out of range.
     """
-    chosen = task.live
+    chosen = task.live if labels_of(options) is None else few_labels.RECIPE
     changes: dict[str, Any] = {"model": options.student, "epochs": options.epochs, "alpha": options.alpha}
     changes = {name: value for name, value in changes.items() if value is not None}
     if options.method:
@@ -447,57 +501,100 @@ def _targets(
     return targets
 
 
-def _students(
-    options: RunOptions, recipe: StudentRecipe, data: AnyDataset, targets: SoftTargets | Ensemble, say: Say
-) -> Trained:
+def _answering(task: Task, data: Dataset, device: torch.device, say: Say) -> Teachers:
+    """Return the teachers of one half of the images, whose answers to the other half are stored."""
+    found = few_labels.teachers(data, device)
+    assert found.answers is not None
     say(
-        f"\nStudents: {recipe.model}, {len(options.seeds)} seed(s), {recipe.training.epochs} epoch(s), "
-        f"first on the labels alone, then by {recipe.learns}."
+        "\nTeachers: trained on the labels of one half of the images. Stored: their answers to the other half."
     )
-    trained: dict[str, list[tuple[int, nn.Module, training.History]]] = {"plain": [], "distilled": []}
-    # One after another, as that is faster: three pocket_17k as one network of grouped convolutions took
-    # 23 ms per student and step of 256 on two cores, one alone 19 ms (bfloat16; 49 and 39 ms in float32).
-    for seed in options.seeds:
-        for kind, its in (("plain", recipe.plain()), ("distilled", recipe)):
-            mark = hashlib.sha256(json.dumps([its.settings, data.train.digest]).encode()).hexdigest()[:8]
-            student, history = train_student(
-                its, data, targets, seed=seed,
-                path=options.out / "students" / f"{kind}-seed{seed}-{mark}.safetensors",
-                progress=f"{kind}, seed {seed}" if options.progress else False,
-            )  # fmt: skip
-            trained[kind].append((seed, student, history))
+    for name, _, notes in found.members:
+        say(
+            f"  {name}: {notes['parameters']:,} parameters, validation {task.metric_name} "
+            f"{notes['validation_accuracy']:.2%}"
+        )
+    say(
+        f"  {len(found.answers.logits):,} images without labels, {found.answers.logits.nbytes / 1e6:.1f} MB of answers."
+    )
+    return found
+
+
+def _kinds(recipe: StudentRecipe, data: AnyDataset, targets: SoftTargets | Ensemble) -> Mapping[str, Kind]:
+    """Return the two kinds of students of an experiment in which all images have labels."""
+    return {
+        "plain": Kind("plain student", recipe.plain(), lambda seed: data),
+        "distilled": Kind("distilled student", recipe, lambda seed: data, targets),
+    }
+
+
+def _students(options: RunOptions, kinds: Mapping[str, Kind], say: Say) -> Trained:
+    recipe = kinds["distilled"].recipe
+    say(f"\nStudents: {recipe.model}, {len(options.seeds)} seed(s) of each kind:")
+    for kind in kinds.values():
+        say(f"  {kind.label}: {kind.recipe.training.epochs} epoch(s), by {kind.recipe.learns}")
+    jobs = [
+        (name, kind, seed, kind.data(seed), kind.recipe.changed(seed=seed))
+        for seed in options.seeds
+        for name, kind in kinds.items()
+    ]
+    students = [build_student(its, data) for _, _, _, data, its in jobs]
+
+    def training_of(position: int) -> Callable[[AfterStep | None], tuple[nn.Module, training.History]]:
+        name, kind, seed, data, its = jobs[position]
+        mark = hashlib.sha256(json.dumps([its.settings, data.train.digest]).encode()).hexdigest()[:8]
+        return lambda after_step: train_student(
+            its, data, kind.targets, student=students[position], after_step=after_step,
+            path=options.out / "students" / f"{name}-seed{seed}-{mark}.safetensors",
+            progress=f"{kind.label}, seed {seed}" if options.progress else False,
+        )  # fmt: skip
+
+    place = training.placement.Placement(options.device)
+    together = place.device.type == "cpu" and isinstance(jobs[0][3], Dataset) and not recipe.compared
+    if together and draws_random_numbers(students[0], jobs[0][3].normalise(jobs[0][3].train.images[:2])):
+        together = False
+    at_a_time = min(torch.get_num_threads(), len(jobs)) if together else 1
+    done = side_by_side([training_of(position) for position in range(len(jobs))], at_a_time)
+    trained: dict[str, list[tuple[int, nn.Module, training.History]]] = {name: [] for name in kinds}
+    for (name, _, seed, _, _), (student, history) in zip(jobs, done, strict=True):
+        trained[name].append((seed, student, history))
     return trained
 
 
 def _evaluate(
-    task: Task, recipe: StudentRecipe, data: AnyDataset, found: Teachers, trained: Trained, say: Say
+    task: Task, kinds: Mapping[str, Kind], data: AnyDataset, found: Teachers, trained: Trained, say: Say
 ) -> Outcome:
-    models_by_name: dict[str, nn.Module] = {name: model for name, model, _ in found.members}
-    models_by_name["ensemble"] = found.ensemble
+    models_by_name: dict[str, nn.Module] = {}
+    if found.answers is None:
+        models_by_name = {name: model for name, model, _ in found.members} | {"ensemble": found.ensemble}
     models_by_name |= {
         f"{kind}-seed{seed}": student for kind, runs in trained.items() for seed, student, _ in runs
     }
     outcome = Outcome({}, data)
     measure = _measure_masks if task.metric == "iou" else _measure_labels
     tests = measure(outcome, data, models_by_name)
+    if found.answers is not None:
+        of = {name: notes for name, _, notes in found.members} | {"ensemble": found.answers.notes["ensemble"]}
+        unknown = dict.fromkeys(tests[f"distilled-seed{trained['distilled'][0][0]}"])
+        tests |= {name: unknown | {"accuracy": notes["test_accuracy"]} for name, notes in of.items()}
     rows: dict[str, Any] = {}
     for name, _, notes in found.members:
-        seed = notes.get("settings", {}).get("seed")
+        settings = notes.get("settings", {})
         rows[name] = row(
-            name.replace("_", " "), "teacher", notes["model"],
-            [{"seed": seed, "test": tests[name], "history": notes["history"]}], len(data.test), task.metric,
+            name.replace("_", " "), "teacher", notes.get("model") or settings["model"],
+            [{"seed": settings.get("seed"), "test": tests[name], "history": notes.get("history")}], len(data.test),
+            task.metric,
         )  # fmt: skip
     rows["ensemble"] = row(
         f"ensemble of {len(found.members)}", "ensemble", found.ensemble.average,
         [{"seed": None, "test": tests["ensemble"], "history": None}], len(data.test), task.metric,
     )  # fmt: skip
-    for kind in ("plain", "distilled"):
-        outcome.histories[kind] = [history for _, _, history in trained[kind]]
+    for name, kind in kinds.items():
+        outcome.histories[name] = [history for _, _, history in trained[name]]
         runs = [
-            {"seed": seed, "test": tests[f"{kind}-seed{seed}"], "history": json.loads(history.to_json())}
-            for seed, _, history in trained[kind]
+            {"seed": seed, "test": tests[f"{name}-seed{seed}"], "history": json.loads(history.to_json())}
+            for seed, _, history in trained[name]
         ]
-        rows[kind] = row(f"{kind} student", kind, recipe.model, runs, len(data.test), task.metric)
+        rows[name] = row(kind.label, name, kind.recipe.model, runs, len(data.test), task.metric)
     for entry in rows.values():
         say(f"  {entry['label']}: {entry['mean'][task.metric]:.2%}")
     outcome.results["models"] = rows
@@ -509,16 +606,15 @@ def _measure_labels(
 ) -> dict[str, dict[str, float | None]]:
     """Return every classifier's metrics on the test images, by name; the logits are kept for the figures."""
     assert isinstance(data, Dataset)
-    ensemble, logits = models_by_name["ensemble"], outcome.test_logits
-    assert isinstance(ensemble, Ensemble)
+    logits = outcome.test_logits
     for name, model in models_by_name.items():
-        if name == "ensemble":
+        if isinstance(model, Ensemble):
             # Its prediction follows from those of its members.
-            logits[name] = ensemble.combine(torch.stack(list(logits.values())))
+            logits[name] = model.combine(torch.stack(list(logits.values())))
         else:
             logits[name] = evaluation.predict(model, data.test, data)
     labels = data.test.labels
-    return {name: scores(logits[name], labels, logits["ensemble"]) for name in models_by_name}
+    return {name: scores(logits[name], labels, logits.get("ensemble")) for name in models_by_name}
 
 
 def _measure_masks(
@@ -532,14 +628,15 @@ def _measure_masks(
     return {name: mask_scores(found[name], masks[name], masks["ensemble"]) for name in models_by_name}
 
 
-def _measure_cost(outcome: Outcome, found: Teachers, student: nn.Module, progress: bool) -> None:
+def _measure_cost(outcome: Outcome, found: Teachers, trained: Trained, progress: bool) -> None:
     from tqdm.auto import tqdm
 
-    student.to(next(found.ensemble.parameters()).device)
+    student = trained["distilled"][0][1].to(next(found.ensemble.parameters()).device)
     to_time: dict[str, nn.Module] = {name: model for name, model, _ in found.members}
     to_time |= {"ensemble": found.ensemble, "distilled": student}
     for name, model in tqdm(to_time.items(), desc="timing", unit="model", disable=not progress):
         measured = evaluation.cost(model, outcome.data.image_shape)
         outcome.results["models"][name]["cost"] = asdict(measured)
-    # Plain and distilled students have one architecture: timing it twice would only show noise.
-    outcome.results["models"]["plain"]["cost"] = outcome.results["models"]["distilled"]["cost"]
+    # Students have one architecture: timing it twice would only show noise.
+    for kind in trained:
+        outcome.results["models"][kind]["cost"] = outcome.results["models"]["distilled"]["cost"]

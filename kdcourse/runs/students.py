@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,8 @@ def train_student(
     path: Path | None = None,
     notes: dict[str, Any] | None = None,
     progress: bool | str = True,
+    after_step: Callable[[int, int, float], None] | None = None,
+    student: nn.Module | None = None,
     **changes: Any,
 ) -> tuple[nn.Module, training.History]:
     """Train one student, or load it where ``path`` holds one of this recipe, seed, data and teacher.
@@ -138,7 +140,9 @@ def train_student(
             for a plain student.
         path: file of the finished student; its checkpoint is stored beside it during training.
         notes: further content of the file's notes.
-        progress: see `kdcourse.training.fit`.
+        progress, after_step: see `kdcourse.training.fit`.
+        student: what `build_student` returned for this recipe and seed. It draws from PyTorch's one random generator,
+            so students that are trained by several threads are built before.
         changes: of the recipe, such as ``seed``, ``device`` or ``precision``.
 
     Returns:
@@ -152,15 +156,15 @@ def train_student(
         "teacher": _digest(targets)[:16] if targets is not None and recipe.distilled else None,
         "classes": list(data.classes),
     }
-    student = build_student(recipe, data)
+    student = build_student(recipe, data) if student is None else student
     if path is not None and path.exists():
+        stored = copy.deepcopy(student)
         try:
-            kept = training.load_weights(student, path)
+            kept = training.load_weights(stored, path)
         except CheckpointError:
             kept = {}  # damaged, or of another architecture: trained again below
         if kept.get("identity") == identity:
-            return student.eval(), training.History.from_json(json.dumps(kept["history"]))
-        student = build_student(recipe, data)
+            return stored.eval(), training.History.from_json(json.dumps(kept["history"]))
     checkpoint = None
     if path is not None:
         # Named after all that the run depends on, so that no other run finds this checkpoint.
@@ -170,9 +174,12 @@ def train_student(
         history = distil(
             student, targets, data, recipe.training, method=copy.deepcopy(recipe.methods), alpha=recipe.alpha,
             weights=recipe.weights, layers=recipe.layers, checkpoint=checkpoint, progress=progress,
+            after_step=after_step,
         )  # fmt: skip
     else:
-        history = training.fit(student, data, recipe.training, checkpoint=checkpoint, progress=progress)
+        history = training.fit(
+            student, data, recipe.training, checkpoint=checkpoint, progress=progress, after_step=after_step
+        )
     student.cpu()
     if path is not None:
         kept = {"identity": identity, "history": json.loads(history.to_json())} | (notes or {})

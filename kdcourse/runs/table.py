@@ -15,7 +15,8 @@ def compare(models: Mapping[str, Any], metric: str = "accuracy") -> dict[str, An
     """Compare distilled and plain students by seed; compute gap recovered, and how much smaller and faster they are.
 
     Args:
-        models: rows by name, see `row`; "plain", "distilled" and "ensemble" are needed.
+        models: rows by name, see `row`; "plain", "distilled" and "ensemble" are needed. Where there is "labelled" (the
+            true labels of the images that distilled students saw without), it is compared with "distilled" as well.
         metric: metric to compare by: ``accuracy``, or ``iou`` for masks.
     """
     plain = [run["test"][metric] for run in models["plain"]["runs"]]
@@ -25,6 +26,9 @@ def compare(models: Mapping[str, Any], metric: str = "accuracy") -> dict[str, An
         "difference": asdict(evaluation.paired_difference(distilled, plain)) if len(plain) > 1 else None,
         "gap_recovered": asdict(evaluation.gap_recovered(plain, distilled, teacher)),
     }
+    if "labelled" in models and len(plain) > 1:
+        labelled = [run["test"][metric] for run in models["labelled"]["runs"]]
+        comparison["against_labels"] = asdict(evaluation.paired_difference(distilled, labelled))
     if "cost" in models["ensemble"]:
         big, small = (evaluation.Cost(**models[name]["cost"]) for name in ("ensemble", "distilled"))
         times = evaluation.compare_cost(big, small)

@@ -159,6 +159,51 @@ def example() -> dict[str, Any]:
     }
 
 
+def few_example() -> dict[str, Any]:
+    """Results with few labels: the teachers' accuracies alone are known, and a study is stored."""
+    results = example()
+    models = results["models"]
+    for name, model in models.items():
+        for each in [model, *model["runs"]]:
+            scores_of = each["mean"] if "mean" in each else each["test"]
+            scores_of |= {"agreement": None, "kl_to_teacher": None}
+            if name.startswith(("teacher", "ensemble")):
+                scores_of |= {"nll": None, "ece": None}
+    models["labelled"] = copy.deepcopy(models["plain"])
+    for role, label, accuracy in (
+        ("plain", "551 labels", 0.8251),
+        ("labelled", "27,400 labels", 0.9012),
+        ("distilled", "27,400 images, no label", 0.9137),
+    ):
+        models[role] |= {"label": label, "role": role}
+        models[role]["mean"]["accuracy"] = accuracy
+        models[role]["interval"] = {"accuracy": [accuracy - 0.003, accuracy + 0.003]}
+    results["comparison"] |= {
+        "difference": {"mean": 0.0886, "low": 0.0812, "high": 0.0961, "n": 3},
+        "against_labels": {"mean": 0.0125, "low": 0.0063, "high": 0.0187, "n": 3},
+    }
+    results["labels"], results["recorded"] = {"few": 551, "images": 27_400}, None
+    results["studies"] = {
+        "labels": {
+            "title": "pocket_16k on unseen images",
+            "x": "images",
+            "lines": {
+                "true labels": [
+                    {"x": 551, "accuracy": 0.8213, "low": 0.8184, "high": 0.8242, "seeds": 4},
+                    {"x": 5_002, "accuracy": 0.8871, "low": 0.8853, "high": 0.8889, "seeds": 4},
+                ],
+                "teachers' answers": [
+                    {"x": 5_002, "accuracy": 0.9122, "low": 0.9111, "high": 0.9133, "seeds": 4}
+                ],
+            },
+            "teacher": 0.9512,
+            "finding": "At 5,002 images, an answer is worth 3.7 labels.",
+            "command": "kdcourse study labels",
+        }
+    }
+    return results
+
+
 def no_benefit(low: float = -0.0041, high: float = 0.0067) -> dict[str, Any]:
     results = example()
     mean = (low + high) / 2
@@ -245,7 +290,7 @@ def page_of(results: dict[str, Any], folder: Path, **figures: Figure) -> tuple[s
 # -- the terminal ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [example, no_benefit, unreportable, one_seed])
+@pytest.mark.parametrize("make", [example, few_example, no_benefit, unreportable, one_seed])
 def test_the_terminal_table_is_at_most_100_columns_wide(make: Any) -> None:
     results = make()
     results["models"]["plain"]["label"] = "a plain student with an uncommonly long name " * 3
@@ -275,8 +320,10 @@ def test_the_terminal_table_ends_with_what_it_comes_to() -> None:
     text = " ".join(text_table(example()).split())
     assert "1.31 percentage points more (95 % interval 1.02 to 1.60, three paired seeds)" in text
     assert "223 times fewer parameters" in text and "35.8 times less time per image" in text
-    assert "Gap recovered: 0.22 (95 % interval 0.16 to 0.27). Distillation closed 22 % of the 6.06" in text
-    assert "In the recorded long schedule (60 epochs, 5 seeds)" in text and "gap recovered: 0.46" in text
+    assert (
+        "Gap recovered: 22 % (95 % interval 16 % to 27 %). Distillation closed that share of the 6.06" in text
+    )
+    assert "In the recorded long schedule (60 epochs, 5 seeds)" in text and "gap recovered: 46 %" in text
 
 
 # -- verdicts --------------------------------------------------------------------------------
@@ -285,7 +332,11 @@ def test_the_terminal_table_ends_with_what_it_comes_to() -> None:
 @pytest.mark.parametrize(
     ("results", "says", "never"),
     [
-        (example(), ["Distillation helped", "closed 22 % of the 6.06"], ["includes 0", "harm", "No verdict"]),
+        (
+            example(),
+            ["Distillation helped", "closed that share of the 6.06"],
+            ["includes 0", "harm", "No verdict"],
+        ),
         (
             no_benefit(),
             ["made no difference that these seeds can show", "may be due to chance", "it isn't shown that"],
@@ -355,7 +406,8 @@ def test_an_ensemble_no_better_than_its_best_member(tmp_path: Path) -> None:
 # -- the numbers -----------------------------------------------------------------------------
 
 
-def test_every_number_on_the_page_comes_from_the_results(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [example, few_example])
+def test_every_number_on_the_page_comes_from_the_results(make: Any, tmp_path: Path) -> None:
     """No number stays on the page when all the results' numbers change: none was typed into it."""
 
     def changed(value: Any, by: int, key: str = "") -> Any:
@@ -379,13 +431,78 @@ def test_every_number_on_the_page_comes_from_the_results(tmp_path: Path) -> None
         _, page = page_of(results, folder)
         return set(re.findall(r"\d[\d.,]*\d|\d", page.text))
 
-    pages = [numbers(example(), tmp_path / "0")]
+    pages = [numbers(make(), tmp_path / "0")]
     for by in (2, 4, 5):
-        results = changed(example(), by)
+        results = changed(make(), by)
         results["data"]["classes"] += ["another"] * by
         pages.append(numbers(results, tmp_path / str(by)))
-    # The confidence of every interval, and the ends of scales in the glossary.
-    assert set.intersection(*pages) == {"95", "0", "1"}
+    # The confidence of every interval, the ends of scales in the glossary, and the 1 of a ratio.
+    assert set.intersection(*pages) == {"95", "0", "1", "100"}
+
+
+def test_few_labels_are_told_with_what_they_are_compared_with(tmp_path: Path) -> None:
+    results = few_example()
+    source, page = page_of(
+        results, tmp_path, accuracy_against_cost=small_figure(), labels_curve=small_figure()
+    )
+    text = page.text.replace("\u00a0", " ")
+    for words in (
+        "from the ensemble's answers to 27,400 images, without one label, reaches an accuracy of 91.37 %, the same "
+        "student trained on 551 labels 82.51 %: 8.86 percentage points more",
+        "On the true labels of the same 27,400 images, the student reaches 90.12 %: an answer teaches more than a "
+        "label (+1.25 points, 95 % interval 0.63 to 1.87).",
+        "Labels saved over 27,400 27,400 true labels reach 90.12 %",
+        "Size 1/223 of the ensemble's parameters: 16,154",
+        "Speed 36 times faster than the ensemble, one image at a time",
+        "Accuracy 91.37 % 551 labels 82.51 %, ensemble 95.12 %",
+        "Gap recovered 22 % 95 % interval 16 % to 27 %",
+        "trained on the labels of the other half of the images, reach",
+        "trained three times, with the same number of steps: on 551 labels",
+        "At 5,002 images, an answer is worth 3.7 labels.",
+        "5,002 88.71 (88.53 to 88.89) 91.22 (91.11 to 91.33)",
+        "551 82.13 (81.84 to 82.42) –",
+        "mean of 4 seeds",
+    ):
+        assert words in text, words
+    assert "Agreement" not in text  # no column and no explanation of what nobody knows
+    assert (
+        text.index("Size 1/223")
+        < text.index("Stored studies")
+        < text.index("What happened")
+        < text.index("Glossary")
+    )
+    assert text.rindex("Settings") > text.index("Glossary")
+    assert (
+        source.index("figure-accuracy_against_cost")
+        < source.index("figure-labels_curve")
+        < source.index("<ol>")
+    )
+    terminal = " ".join(text_table(results).split())
+    assert "agreement" not in terminal and "an answer teaches more than a label" in terminal
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "difference", "tile", "words"),
+    [
+        (
+            0.86,
+            (-0.05, -0.03),
+            "Labels saved about 3,300",
+            "a label teaches more than an answer (-4.00 points",
+        ),
+        (0.86, (-0.05, 0.01), "Labels saved about 3,300", "These seeds show no difference (-2.00 points"),
+        (0.81, (-0.1, -0.08), "Labels saved none", "a label teaches more"),
+    ],
+)
+def test_labels_that_answers_do_not_save(
+    accuracy: float, difference: tuple[float, float], tile: str, words: str, tmp_path: Path
+) -> None:
+    results = few_example()
+    results["models"]["distilled"]["mean"]["accuracy"] = accuracy
+    low, high = difference
+    results["comparison"]["against_labels"] |= {"mean": (low + high) / 2, "low": low, "high": high}
+    text = page_of(results, tmp_path)[1].text
+    assert tile in text and words.replace("-", "−") in text and "teaches more than a label" not in text
 
 
 def test_the_page_shows_what_was_measured(tmp_path: Path) -> None:

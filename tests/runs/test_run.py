@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from kdcourse.errors import ArgumentError, CheckpointError, DataWarning
 from kdcourse.runs import run as story
 from kdcourse.runs import students, tasks, teachers
 from kdcourse.runs.findings import flips_in_words
+from kdcourse.runs.study import half
 from tests.runs import tiny
 
 QUIET = "--epochs 2 --seeds 2 --teachers train --teacher-epochs 4"
@@ -109,6 +111,62 @@ def test_another_method_is_trained_and_recorded(
 
 
 @pytest.mark.slow
+def test_few_labels_beside_many_images_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = tuple(
+        recipe.changed(model="pocket_2k", epochs=2, batch_size=16) for recipe in teachers.RECIPES[:2]
+    )
+    monkeypatch.setattr(teachers, "RECIPES", quick)
+    answers = half.make_answers(tiny.dataset(), tmp_path / "study", say=lambda _: None, progress=False)
+    monkeypatch.setattr(half, "load_answers", lambda data: answers)
+    monkeypatch.setattr(tasks, "CLASSIFICATION", replace(tasks.CLASSIFICATION, student_data=tiny.dataset))
+    out = tmp_path / "out"
+    arguments = ["run", "--labels", "9", "--student", "pocket_2k", "--seeds", "2", "--out", str(out)]
+    told = CliRunner().invoke(cli.app, arguments)
+    assert told.exit_code == 0, told.output
+    results = json.loads((out / "results.json").read_text())
+    assert results["labels"] == {"few": 9, "images": 48} and results["recorded"] is None
+    models = results["models"]
+    assert list(models) == ["teacher_1", "teacher_2", "ensemble", "plain", "labelled", "distilled"]
+    assert models["ensemble"]["mean"]["accuracy"] == pytest.approx(answers.accuracy)
+    assert models["teacher_1"]["mean"]["nll"] is None and models["plain"]["mean"]["nll"] > 0
+    assert models["distilled"]["cost"]["parameters"] == models["labelled"]["cost"]["parameters"]
+    # All take the same number of steps, and only one kind learns from answers.
+    steps = {name: len(models[name]["runs"][0]["history"]["epochs"]) for name in ("plain", "labelled")}
+    assert steps == {"plain": 6, "labelled": 2}  # of 1 and 3 batches of 16
+    learned = {name: models[name]["runs"][0]["history"]["settings"]["objective"] for name in list(models)[3:]}
+    assert [name for name, objective in learned.items() if "kd" in str(objective)] == ["distilled"]
+    difference = results["comparison"]["against_labels"]["mean"]
+    first, second = (models[name]["mean"]["accuracy"] for name in ("labelled", "distilled"))
+    assert difference == pytest.approx(second - first)
+    drawn = {path.stem for path in (out / "figures").glob("*.png")}
+    assert {"accuracy_against_cost", "reliability_diagram", "soft_target_gallery"} <= drawn
+
+    stored = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    assert len(stored) == 3 * 2
+    again = CliRunner().invoke(cli.app, arguments)
+    assert again.exit_code == 0, again.output
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == stored
+
+
+@pytest.mark.parametrize(
+    ("options", "labels"),
+    [
+        ({}, 550),
+        ({"student": "mlp_25k", "epochs": 3, "method_settings": {"temperature": 2.0}}, 550),
+        ({"labels": 100}, 100),
+        ({"labels": "all"}, None),
+        ({"folder": Path("mine")}, None),
+        ({"task": "segmentation"}, None),
+        ({"method": ("dkd",)}, None),
+        ({"alpha": 0.5}, None),
+        ({"teachers": "train"}, None),
+    ],
+)
+def test_how_many_images_have_labels(options: dict[str, Any], labels: int | None) -> None:
+    assert story.labels_of(story.RunOptions(**options)) == labels
+
+
+@pytest.mark.slow
 def test_the_command_tells_the_story_of_masks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = teachers.SEGMENTATION_RECIPES[0].changed(model="pocket_unet", learning_rate=0.02)
     course = replace(
@@ -165,6 +223,7 @@ def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
             raise KeyboardInterrupt
         return train(*args, **options)  # type: ignore[arg-type]
 
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # one student after the other
     monkeypatch.setattr(story, "train_student", interrupted)
     stopped = CliRunner().invoke(cli.app, arguments)
     assert stopped.exit_code == 130
@@ -223,6 +282,13 @@ def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
         ("--skip-damaged", "--skip-damaged is about images of your own"),
         ("--levels 0 4095", "--levels is about images of your own"),
         ("--size 32", "--size is about images of your own"),
+        ("--labels many", "--labels must be a number of images or 'all'; found 'many'"),
+        ("--labels 550 --alpha 0.5", "which --alpha doesn't fit. Leave it out, or use --labels all"),
+        ("--labels 9", "--labels must be 'all' or lie in 10..27,500"),
+        (
+            "--labels 27501",
+            "lie in 10..27,500, the number of images that the teachers never saw; found 27,501",
+        ),
     ],
 )
 def test_wrong_options_are_refused_with_a_reason_and_write_nothing(
@@ -381,6 +447,8 @@ def test_the_command_to_repeat_holds_what_was_changed() -> None:
         == "kdcourse run --method pixelwise --method channelwise --temperature 2.0 --weight channelwise=3.0"
     )
     assert story.command(story.RunOptions()) == "kdcourse run"
+    assert story.command(story.RunOptions(labels=100)) == "kdcourse run --labels 100"
+    assert story.command(story.RunOptions(labels="all")) == "kdcourse run --labels all"
     own = story.RunOptions(
         folder=Path("mine"), levels=(0.0, 4095.0), cache=True, skip_damaged=True, augmentation="no-flips"
     )

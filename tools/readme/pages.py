@@ -22,6 +22,7 @@ def derived() -> dict[Path, bytes]:
     parts = {
         ROOT / "README.md": {
             "badges": lessons.badges(),
+            "lead": results.lead(),
             "image": image,
             "lessons": lessons.table(),
             "results": results.results(),

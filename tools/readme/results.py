@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdcourse import models
+from kdcourse.figures.style import percent
 from kdcourse.runs.recorded import RECORD, SEARCH, shipped_folder
+from tools import headline
+
+
+def lead() -> str:
+    """Return Markdown: the results that the page leads with, from the stored study of labels."""
+    found = headline.stored()
+    tiles = headline.tiles(found)
+    rows = [
+        [name for name, _, _ in tiles],
+        ["---"] * len(tiles),
+        *zip(*(tile[1:] for tile in tiles), strict=True),
+    ]
+    rows[2] = [f"**{value}**" for value in rows[2]]
+    table = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([*table, "", *textwrap.wrap(headline.sentence(found), 120)])
 
 
 def results() -> str:
@@ -40,7 +57,7 @@ def _recorded(recorded: Mapping[str, Any]) -> list[str]:
         f"Distilled minus plain: {100 * difference['mean']:+.2f} percentage points "
         f"({100 * difference['low']:+.2f} to {100 * difference['high']:+.2f}). "
         + (
-            f"Gap recovered: {gap['value']:.2f} ({gap['low']:.2f} to {gap['high']:.2f})."
+            f"Gap recovered: {percent(gap['value'], 0)} ({percent(gap['low'], 0)} to {percent(gap['high'], 0)})."
             if gap["reported"]
             else f"Gap recovered: not reported, as {gap['reason']}."
         ),

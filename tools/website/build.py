@@ -21,10 +21,8 @@ from pathlib import Path
 
 from kdcourse.course import COURSE
 from kdcourse.course.notebook import NOTEBOOKS
-from kdcourse.data import fashion_mnist
 from kdcourse.errors import ArgumentError, DataError
-from kdcourse.evaluation import weight_bytes
-from kdcourse.runs import recorded
+from tools import headline
 from tools.lessons.links import home
 from tools.website import assets, links, pages
 from tools.website.card import CARD, card
@@ -119,7 +117,7 @@ def lay_out(sources: Path) -> list[Page]:
     fill = {
         "cards": pages.lesson_cards(shown),
         "image": _cover(shown).figures[0].tag("", lazy=False),
-        "results": _results(),
+        "results": pages.results(headline.stored()),
         "lessons": "\n".join(f"{_in_navigation(lesson)} <notebooks/{lesson.name}>" for lesson in shown),
         "parts": "\n".join(f"api/{name}" for name in pages.subpackages()),
         "live": "live" if live else "",
@@ -165,19 +163,6 @@ def _cover(shown: list[Page]) -> Page:
     if lesson is None:
         raise DataError(f"There is no lesson {COVER} with a figure, which the landing page needs.")
     return lesson
-
-
-def _results() -> str:
-    """Return the recorded results of teachers and students as HTML for the landing page."""
-    data = fashion_mnist()
-    found = recorded.summary(data)
-    if found is None:
-        raise DataError(
-            "There are no recorded results for the landing page. Make them: kdcourse students record"
-        )
-    student, _ = recorded.load(recorded.shipped_folder(), "distilled_seed0", data)
-    sizes = {"ensemble": weight_bytes(recorded.ensemble(data)), "student": weight_bytes(student)}
-    return pages.results(found, sizes)
 
 
 def _sphinx(sources: Path, made: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import kdcourse
 from kdcourse.distillation import methods
 from kdcourse.errors import DataError
+from tools import headline
 from tools.lessons.links import PYPROJECT, home
 from tools.website.lessons import LINK, Page, bare
 
@@ -295,31 +296,13 @@ def _option(parameter: Any) -> str:
 # -- results ------------------------------------------------------------------------------------------
 
 
-def results(recorded: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
-    """Return the course's recorded results as HTML for the landing page.
-
-    Args:
-        recorded: ``recorded.json``: every model on the whole test set, and the two kinds of students compared.
-        sizes: bytes of weights of the ``ensemble`` and of one ``student``.
-    """
-    models, compared = recorded["models"], recorded["comparison"]
-    cells = []
-    for name, kind in (("ensemble", "ensemble"), ("plain", "student"), ("distilled", "student")):
-        label, mean = str(models[name]["label"]).capitalize(), 100 * models[name]["mean"]["accuracy"]
-        cells.append(
-            f"<div><dt>{label}</dt><dd><strong>{mean:.1f} %</strong> {_megabytes(sizes[kind])}</dd></div>"
-        )
-    gain, low, high = (100 * compared["difference"][name] for name in ("mean", "low", "high"))
-    return (
-        f'<dl class="course-results">{"".join(cells)}</dl>\n\n'
-        f"Accuracy on the test images, and the size of the weights. Students: mean of "
-        f"{compared['difference']['n']} paired seeds. Distillation added {gain:.2f} percentage points (95 % interval "
-        f"{low:.2f} to {high:.2f}), {100 * compared['gap_recovered']['value']:.0f} % of the gap to the ensemble."
-    )
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+def results(summary: Mapping[str, Any]) -> str:
+    """Return the landing page's results as HTML; ``summary`` is what `tools.headline.stored` returns."""
+    cells = [
+        f"<div><dt>{name}</dt><dd><strong>{value}</strong> {note}</dd></div>"
+        for name, value, note in headline.tiles(summary)
+    ]
+    return f'<dl class="course-results">{"".join(cells)}</dl>\n\n{headline.sentence(summary)}'
 
 
 # -- texts of the repository ------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def train_one_by_one(state: GridState, data: Dataset, arguments: DistilArguments
     place = Placement(settings.device)
     threads = torch.get_num_threads()
     probe = data.normalise(data.train.images[: settings.batch_size])
-    side_by_side = place.device.type == "cpu" and not _draws_random_numbers(state.students[0], probe)
+    side_by_side = place.device.type == "cpu" and not draws_random_numbers(state.students[0], probe)
     at_a_time = min(threads, len(state.rows)) if side_by_side else 1
     state.how = f"one by one, {at_a_time} at a time, a thread each" if at_a_time > 1 else "one by one"
     done = [0.0] * len(state.rows)  # epochs, by student
@@ -93,7 +93,7 @@ def train_one_by_one(state: GridState, data: Dataset, arguments: DistilArguments
             torch.set_num_threads(threads)
 
 
-def _draws_random_numbers(model: nn.Module, images: torch.Tensor) -> bool:
+def draws_random_numbers(model: nn.Module, images: torch.Tensor) -> bool:
     """Return whether training it consumes random numbers (dropout and its kind), which threads would have to share."""
     twin = copy.deepcopy(model).train()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):

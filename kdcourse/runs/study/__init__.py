@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from kdcourse.data import fashion_mnist
 from kdcourse.errors import ArgumentError
+from kdcourse.files import shipped
 from kdcourse.runs.study.budgets import Budgets
-from kdcourse.runs.study.engine import Study
+from kdcourse.runs.study.engine import Curves, Study
 from kdcourse.runs.study.labels import Labels
 from kdcourse.runs.study.members import Members
 from kdcourse.runs.study.missing import Missing
 from kdcourse.runs.study.noise import Noise
+from kdcourse.runs.study.rows import Rows
 from kdcourse.runs.study.size import Size
 from kdcourse.runs.study.temperature import Temperature
 
@@ -33,3 +37,23 @@ def study_named(name: str, folder: Path) -> Study:
     if name not in STUDIES:
         raise ArgumentError(f"There is no study {name!r}; choose one of {', '.join(STUDIES)}.")
     return STUDIES[name](fashion_mnist, folder)
+
+
+def stored() -> dict[str, Curves]:
+    """Return the course's own studies as curves, by name; one whose rows don't suffice is left out.
+
+    Raises:
+        CheckpointError: stored rows are damaged or were changed.
+    """
+    folder = shipped(FOLDER)
+    found = {
+        name: study_named(name, folder).curves(rows.checked())
+        for name in STUDIES
+        if (rows := Rows(folder, name)).path.exists()
+    }
+    return {name: curves for name, curves in found.items() if curves is not None}
+
+
+def curves() -> dict[str, dict[str, Any]]:
+    """Return `stored` as plain data, for the results of a run."""
+    return {name: asdict(each) for name, each in stored().items()}

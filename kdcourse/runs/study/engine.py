@@ -54,6 +54,26 @@ class Cell:
         return ", ".join(f"{name} {value}" for name, value in self.about.items())
 
 
+@dataclass(frozen=True)
+class Curves:
+    """Hold a study's result as lines: accuracies 0 to 1 against a number such as the images', on a logarithmic axis.
+
+    Attributes:
+        title, x: of the figure and its horizontal axis.
+        lines: name -> entries with ``x``, ``accuracy``, ``low``, ``high`` and ``seeds``, by increasing ``x``.
+        teacher: accuracy of the teachers' ensemble.
+        finding: what the study found, in one or two sentences.
+        command: that trains or continues the study.
+    """
+
+    title: str
+    x: str
+    lines: dict[str, list[dict[str, Any]]]
+    teacher: float
+    finding: str
+    command: str
+
+
 class Study(ABC):
     """Define a study; a subclass is one file of this folder. Its data are read when they are first needed.
 
@@ -118,6 +138,10 @@ class Study(ABC):
     @abstractmethod
     def text(self, rows: Sequence[Row]) -> str:
         """Return the summary as a table in plain text."""
+
+    def curves(self, rows: Sequence[Row]) -> Curves | None:
+        """Return the summary as lines of a figure, or ``None`` if the rows don't suffice or it isn't of that kind."""
+        return None
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from kdcourse import models, training
 from kdcourse.data import Augmentation, Batch, Dataset, stratified_index
 from kdcourse.distillation import distil, kd_divergence
 from kdcourse.distillation.objective import TaughtBatch
+from kdcourse.figures.style import listed, percent
 from kdcourse.runs.students import StudentRecipe, build_student
 from kdcourse.runs.study import half
-from kdcourse.runs.study.engine import Cell
+from kdcourse.runs.study.engine import Cell, Curves
 from kdcourse.runs.study.rows import Row
-from kdcourse.runs.study.summary import HEADER, accuracies, against, interval, line, worth
+from kdcourse.runs.study.summary import HEADER, accuracies, against, interval, line, point, worth
 from kdcourse.runs.study.unseen import Unseen, epochs_of, on_answers, some_of
 from kdcourse.runs.trials import GENTLE
 
@@ -195,6 +196,46 @@ class Labels(Unseen):
             if len(values) > 1:
                 points.append({"images": images, **interval(values)})
         return points
+
+    def curves(self, rows: Sequence[Row]) -> Curves | None:
+        """Return the accuracy against the number of images, on labels and on answers; ``None`` without both."""
+        found = self.summary(rows)
+        lines = {
+            name: [point(entry["images"], entry) for entry in found[kind]]
+            for name, kind in (("true labels", "labels"), ("teachers' answers", "answers"))
+        }
+        if not all(lines.values()):
+            return None
+        taught = [entry for entry in found["answers"] if "difference" in entry]
+        ahead, level = (
+            [f"{entry['images']:,}" for entry in taught if (entry["difference"]["low"] > 0) is won]
+            for won in (True, False)
+        )
+        said = []
+        if ahead:
+            said.append(
+                f"The teachers' answers beat the true labels of the same {listed(ahead)} images beyond noise."
+            )
+        if level:
+            said.append(f"At {listed(level)} images they don't.")
+        if counted := [entry for entry in taught if "worth" in entry]:
+            best = max(counted, key=lambda entry: entry["worth"] / entry["images"])
+            ratio = best["worth"] / best["images"]
+            said.append(f"At {best['images']:,} images, an answer is worth {ratio:.1f} labels.")
+        if found["few"]:
+            both, (labels, images) = found["few"][-1], (self.few, max(self.numbers))
+            said.append(
+                f"With {labels:,} labels and the answers to {images:,} images, the student reaches "
+                f"{percent(both['accuracy'])}, on the labels alone {percent(both['plain']['accuracy'])}."
+            )
+        return Curves(
+            title=f"{self.model} on images that the teachers never saw",
+            x="images",
+            lines=lines,
+            teacher=found["teachers"]["accuracy"],
+            finding=" ".join(said),
+            command=f"kdcourse study {self.name}",
+        )
 
     def text(self, rows: Sequence[Row]) -> str:
         """Return the summary as a table in plain text."""

@@ -8,9 +8,9 @@ from typing import Any
 from kdcourse import models
 from kdcourse.runs.students import StudentRecipe
 from kdcourse.runs.study import half
-from kdcourse.runs.study.engine import Cell
+from kdcourse.runs.study.engine import Cell, Curves
 from kdcourse.runs.study.rows import Row
-from kdcourse.runs.study.summary import compared, interval, table, told, told_difference, worth
+from kdcourse.runs.study.summary import compared, interval, point, table, told, told_difference, worth
 from kdcourse.runs.study.unseen import Unseen, on_answers, on_labels
 from kdcourse.runs.trials import GENTLE
 
@@ -97,6 +97,32 @@ class Size(Unseen):
             "ensemble": answers.accuracy,
             "teachers": sum(each["parameters"] for each in answers.notes["teachers"]),
         }
+
+    def curves(self, rows: Sequence[Row]) -> Curves | None:
+        """Return the accuracy against the number of parameters, on labels and on answers; ``None`` without both."""
+        found = self.summary(rows)
+        lines = {
+            name: [point(entry["parameters"], entry[kind]) for entry in found["sizes"] if kind in entry]
+            for name, kind in (("true labels", "plain"), ("teachers' answers", "taught"))
+        }
+        if not all(lines.values()):
+            return None
+        said = ""
+        if counted := [entry for entry in found["sizes"] if "worth" in entry]:
+            best = max(counted, key=lambda entry: entry["worth"] / entry["parameters"])
+            ratio = best["worth"] / best["parameters"]
+            said = (
+                f"With {best['parameters']:,} parameters, distillation is worth a factor of {ratio:.1f}: on true "
+                f"labels, a student as good needs {best['worth']:,.0f} parameters."
+            )
+        return Curves(
+            title="Students of several sizes on the images that the teachers never saw",
+            x="parameters",
+            lines=lines,
+            teacher=found["ensemble"],
+            finding=said,
+            command=f"kdcourse study {self.name}",
+        )
 
     def text(self, rows: Sequence[Row]) -> str:
         """Return the summary as a table in plain text."""

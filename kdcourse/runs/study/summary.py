@@ -72,6 +72,11 @@ def interval(values: Mapping[int, float]) -> dict[str, Any]:
     return {"accuracy": found.mean, "low": found.low, "high": found.high, "seeds": found.n}
 
 
+def point(x: int, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a point of `kdcourse.runs.study.engine.Curves` from an entry of `interval`."""
+    return {"x": x} | {name: entry[name] for name in ("accuracy", "low", "high", "seeds")}
+
+
 def against(plain: Mapping[int, float], taught: Mapping[int, float], teacher: float) -> dict[str, Any]:
     """Return the difference and the gap recovered over the seeds that both have; nothing for fewer than 2."""
     seeds = sorted(plain.keys() & taught.keys())

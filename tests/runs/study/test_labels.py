@@ -57,6 +57,18 @@ def test_the_whole_study_runs_and_its_table_is_derived_from_its_rows(small: Labe
     )
     assert len(plain) == len(taught) == 2
     assert found["labels"][1]["accuracy"] == pytest.approx(sum(plain) / 2)
+    curves = small.curves(rows)
+    assert curves is not None and curves.x == "images" and curves.command == "kdcourse study labels"
+    for kind, name in (("labels", "true labels"), ("answers", "teachers' answers")):
+        assert curves.lines[name] == [
+            {"x": each["images"], **{key: each[key] for key in ("accuracy", "low", "high", "seeds")}}
+            for each in found[kind]
+        ]
+    beaten = [each["images"] for each in found["answers"] if each["difference"]["low"] > 0]
+    assert ("beyond noise" in curves.finding) == bool(beaten) and ("they don't" in curves.finding) == (
+        len(beaten) < 3
+    )
+    assert small.curves(search) is None
     assert found["answers"][1]["difference"]["mean"] == pytest.approx((sum(taught) - sum(plain)) / 2)
     text = small.text(rows)
     assert "pocket_2k" in text and text.count("labels alone") == 2

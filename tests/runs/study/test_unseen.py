@@ -87,6 +87,10 @@ def test_a_study_runs_from_nothing_to_its_table(
     assert engine.run(study, engine.Options(precision="float32"), quiet) == rows, "nothing is trained twice"
     other = [row | {"data": "others", "test_accuracy": 0.0, "test_found": 0.0} for row in rows]
     assert study.summary([*rows, *other]) == found and study.text(rows) == text
+    drawn = study.curves(rows)
+    assert (drawn is not None) == isinstance(study, Size) and study.curves([]) is None
+    if drawn is not None:
+        assert [[point["x"] for point in line] for line in drawn.lines.values()] == [[2_290]] * 2
     empty = study.text([])
     assert len(empty.splitlines()) <= len(text.splitlines()) and "%" in text
 
