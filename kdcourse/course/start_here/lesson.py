@@ -94,7 +94,7 @@ show(
     "more kinds of clothing have a visible probability.",
 )
 
-# %%
+# %% folded=true
 cool, warm = (torch.softmax(few.logits[index] / temperature, dim=1) for temperature in (1, 4))
 claim(
     "At temperature 4 the largest probability of each of these answers is smaller than at temperature 1",
@@ -179,7 +179,7 @@ show(
     "empty square with a cross: the plain student's board has the most, the ensemble's the fewest.",
 )
 
-# %%
+# %% folded=true
 gained = 100 * (right["distilled student"] - right["plain student"])
 choice = 0 if gained < -5 else 1 if gained <= 5 else 2
 claim(
@@ -230,7 +230,7 @@ show(
     photographs=True,
 )
 
-# %%
+# %% folded=true
 plain_right, distilled_right = (z.argmax(dim=1) == new.labels for z in (plain_logits, distilled_logits))
 only_plain = int((plain_right & ~distilled_right).sum())
 only_distilled = int((distilled_right & ~plain_right).sum())
@@ -413,7 +413,7 @@ show(
     "beside it. The kinds are sorted, the largest gain first.",
 )
 
-# %%
+# %% folded=true
 gain_of = dict(zip(data.classes, gains, strict=True))
 plain_of = dict(zip(data.classes, by_class["plain student"], strict=True))
 hard = (gain_of["T-shirt/top"] + gain_of["Shirt"]) / 2
