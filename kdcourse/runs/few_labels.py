@@ -7,10 +7,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from kdcourse.data import Dataset, stratified_index
+from kdcourse.data import Dataset, fashion_mnist, stratified_index
 from kdcourse.distillation import SoftTargets
 from kdcourse.errors import ArgumentError
-from kdcourse.runs.study import half
+from kdcourse.files import shipped
+from kdcourse.runs.study import FOLDER, half
+from kdcourse.runs.study.labels import Labels
+from kdcourse.runs.study.rows import Rows
+from kdcourse.runs.study.summary import accuracies
 
 
 @dataclass(frozen=True)
@@ -73,3 +77,30 @@ def few_labels(data: Dataset, labels: int = 550, unlabelled: int = 5_000, *, see
         teachers_accuracy=float(stored.notes["ensemble"]["validation_accuracy"]),
         held_back=truth[others],
     )
+
+
+def studied_pairs(labels: int = 550, unlabelled: int = 5_000) -> dict[int, tuple[float, float]]:
+    """Return test accuracies of students from the study of labels: seed -> (plain, distilled), each 0 to 1.
+
+    The plain student learned from that many labels, the distilled one from the teachers' answers to that many images,
+    each for about 1,000 steps. The settings of both were searched on the validation split with as many candidates. See
+    `kdcourse.runs.study.labels`; these are the rows that come with the course.
+
+    Args:
+        labels: number of labelled images.
+        unlabelled: number of images that the teachers answered.
+
+    Raises:
+        ArgumentError: the study has no such pair.
+        CheckpointError: its rows or the answers are damaged.
+    """
+    study = Labels(fashion_mnist, shipped(FOLDER))
+    rows = study.current(Rows(study.folder, study.name).read())
+    plain = accuracies(rows, kind="labels", images=labels)
+    distilled = accuracies(rows, kind="answers", images=unlabelled)
+    if not (seeds := sorted(plain.keys() & distilled.keys())):
+        raise ArgumentError(
+            f"The study has no pair of {labels:,} labels and {unlabelled:,} answers. docs/studies.md lists its "
+            "numbers of images."
+        )
+    return {seed: (plain[seed], distilled[seed]) for seed in seeds}
