@@ -26,14 +26,14 @@ from kdcourse.distillation.grid.one_by_one import draws_random_numbers
 from kdcourse.distillation.objective import weights_of
 from kdcourse.errors import ArgumentError, DataError
 from kdcourse.files import shipped
-from kdcourse.runs import few_labels, recorded, study, teachers
-from kdcourse.runs.few_labels import Kind, Teachers
+from kdcourse.runs import recorded, study, teachers, unlabelled
 from kdcourse.runs.findings import flips_in_words
 from kdcourse.runs.machine import machine
 from kdcourse.runs.side_by_side import AfterStep, side_by_side
 from kdcourse.runs.students import StudentRecipe, build_student, train_student
 from kdcourse.runs.table import compare, mask_scores, row, scores
 from kdcourse.runs.tasks import AnyDataset, Task, targets_for, task_named
+from kdcourse.runs.unlabelled import Kind, Teachers
 
 Say = Callable[[str], None]
 FORMAT = 1
@@ -142,7 +142,7 @@ def run(options: RunOptions, say: Say = print) -> Outcome:
         assert found.answers is not None
         images = len(found.answers.logits)
         recipe = recipe.changed(batch_size=min(recipe.training.batch_size, batch_size_for(images)))
-        kinds = few_labels.kinds(recipe, data, found.answers, labels)
+        kinds = unlabelled.kinds(recipe, data, found.answers, labels)
     trained = _students(options, kinds, say)
 
     say("\nTest split: every model is evaluated once, after all choices were made.")
@@ -219,7 +219,7 @@ def command(options: RunOptions) -> str:
 def labels_of(options: RunOptions) -> int | None:
     """Return how many images have labels beside many that have none, or ``None`` for an experiment with all labels.
 
-    Without ``labels``, that is `kdcourse.runs.few_labels.LABELS`, unless another option needs all labels.
+    Without ``labels``, that is `kdcourse.runs.unlabelled.LABELS`, unless another option needs all labels.
 
     Raises:
         ArgumentError: a number of labels beside such an option.
@@ -231,7 +231,7 @@ def labels_of(options: RunOptions) -> int | None:
         option for option, name in _ALL_LABELS.items() if getattr(options, name) != getattr(default, name)
     ]
     if options.labels is None:
-        return None if others else few_labels.LABELS
+        return None if others else unlabelled.LABELS
     if others:
         raise ArgumentError(
             f"--labels {options.labels} trains students on stored answers of the course's teachers to its own images, "
@@ -260,7 +260,7 @@ def recipe_for(options: RunOptions, task: Task) -> StudentRecipe:
         ArgumentError: a method, setting, weight or model that doesn't exist (the right ones are listed), isn't for
             this task, or is out of range.
     """
-    chosen = task.live if labels_of(options) is None else few_labels.RECIPE
+    chosen = task.live if labels_of(options) is None else unlabelled.RECIPE
     changes: dict[str, Any] = {"model": options.student, "epochs": options.epochs, "alpha": options.alpha}
     changes = {name: value for name, value in changes.items() if value is not None}
     if options.method:
@@ -503,7 +503,7 @@ def _targets(
 
 def _answering(task: Task, data: Dataset, device: torch.device, say: Say) -> Teachers:
     """Return the teachers of one half of the images, whose answers to the other half are stored."""
-    found = few_labels.teachers(data, device)
+    found = unlabelled.teachers(data, device)
     assert found.answers is not None
     say(
         "\nTeachers: trained on the labels of one half of the images. Stored: their answers to the other half."
