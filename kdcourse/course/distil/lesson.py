@@ -387,6 +387,34 @@ claim(
 )
 
 # %% [markdown]
+# How far do a few labels and many answers get together? The study has such students, too, with more training than above:
+# some learn from 550 labels alone, the others from the same labels and the teachers' answers to 27,500 images.
+
+# %%
+rows = Rows(shipped("study"), "labels").checked()
+together = study.study_named("labels", shipped("study")).summary(rows)["few"][-1]
+print(
+    f"550 labels alone: {together['plain']['accuracy']:.1%} of the test images (mean of {together['seeds']} seeds)"
+)
+
+# %%
+widgets.predict(
+    "05-few-labels",
+    "With the answers to 27,500 images in addition, the mean accuracy on the test images is",
+    number=(80, 95, 0.5),
+    unit="%",
+)
+
+# %%
+widgets.reveal("05-few-labels", round(100 * together["accuracy"], 1), unit="%")
+
+# %%
+print(
+    f"550 labels and the answers: {together['accuracy']:.1%}, {100 * together['difference']['mean']:+.1f} points.\n"
+    f"That is {together['gap_recovered']['value']:.0%} of the way from the labels alone to the five teachers."
+)
+
+# %% [markdown]
 # ## The right soft targets for each image
 #
 # Training shows the images in a new order every epoch, but the teacher's logits are stored in the order of the
@@ -856,7 +884,7 @@ widgets.predict(
 # %% folded=true
 shown_as = {"None": "original images", "shift1-flip1-erase0x4to12": "gentle views"}
 by_views, gained = {}, {}
-for row in Rows(shipped("study"), "labels").checked():
+for row in rows:
     how, about = row["recipe"], row["about"]
     views_of_row = shown_as.get(str(how["augmentation"]))
     taught_at_four = about["kind"] == "labels" or how["temperature"] == 4
