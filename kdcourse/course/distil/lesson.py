@@ -168,7 +168,8 @@ widgets.predict("05-label-or-answer", "The better student is", choices=labels_or
 
 # %% [markdown]
 # Training takes some seconds. `distil` looks up the answers that belong to each batch and passes them to the objective,
-# here your distillation term. A *point* is one percentage point of accuracy.
+# here your distillation term. The optimizer, Muon, is the one of {{lesson train_a_teacher}}. A *point* is one percentage
+# point of accuracy.
 
 # %%
 term = use_answer("distillation_term", distillation_term)
@@ -317,10 +318,9 @@ nearer = abs(found["top class"] - found["answers"]) < abs(found["top class"] - f
 widgets.reveal("05-top-class", third[1 if nearer else 0])
 
 # %% [markdown]
-# So the advantage is in the other nine probabilities, which Hinton called *dark knowledge*. They say how much a shirt
-# resembles a T-shirt, a pullover and a coat, image by image. A label says "shirt" about each of them. Because every
-# answer carries this much information, an answer with a mistake at its top is still useful: the correct class is usually
-# close behind.
+# So the advantage is in the other nine probabilities, which Hinton, Vinyals and Dean called *dark knowledge*. They say
+# for each shirt how much it resembles a T-shirt, a pullover or a coat. A label says the same about every shirt. And what
+# about the answers whose most likely class is wrong? In most of them, the correct class comes next:
 
 # %%
 second = task.logits.topk(2).indices[:, 1]
@@ -649,8 +649,8 @@ claim(
 # %% [markdown]
 # This detail made the answers useful to the convolutional student. But a student must be able to reproduce it, and needs
 # the steps to learn it. A likely reason is therefore that this student spends its few steps on the order of unlikely
-# classes, and learns less about the class that it has to predict. Cho and Hariharan (2019) saw the same with teachers
-# that are too large for a student, and call it a mismatched capacity.
+# classes, and learns less about the class that it has to predict. Cho and Hariharan (2019) describe students that can't
+# imitate their large teachers, and call it a mismatched capacity.
 #
 # Is the MLP simply too small? You can find out at the end of this lesson: `pocket_17k`, which is convolutional, has
 # fewer parameters.
@@ -864,10 +864,10 @@ except ArgumentError as error:
     print(str(error).split(";")[0])
 
 # %% [markdown]
-# ### A student that gains from views
+# ### Do views pay?
 #
-# Do views pay at all? That depends on the student. To an MLP, a shifted image is a completely new one. A convolution
-# finds the same pattern wherever it is.
+# That depends on the student. To an MLP, a shifted image is a completely new one. A convolution finds the same pattern
+# wherever it is.
 #
 # The study above has tried this for 550 images and its convolutional student, on validation images: the original images
 # alone, or a new view in every epoch, shifted by at most one pixel and mirrored half of the time. These views are so
