@@ -158,7 +158,7 @@ print(f"The teachers' most likely class is wrong for {mistaken} of {len(top_clas
 #
 # **Predict:** which student will classify more of the validation images correctly?
 
-# %%
+# %% folded=true
 labels_or_answers = [
     "the one with true labels",
     "neither: they differ by less than half a point",
@@ -202,7 +202,7 @@ on_answers = distil(
     answer_student, task.answers, task.unlabelled, objective=distance, **settings, after_step=bar
 )
 
-# %%
+# %% folded=true
 found = {
     "true labels": 100 * on_labels.last.validation_accuracy,
     "answers": 100 * on_answers.last.validation_accuracy,
@@ -243,7 +243,7 @@ show(
 # question: the same network, 1,000 steps each, settings chosen on validation images, then several new seeds per point,
 # evaluated once on the test images.
 
-# %%
+# %% folded=true
 curves = study.stored()["labels"]
 
 # %%
@@ -264,7 +264,7 @@ show(
     "labels wherever both were measured.",
 )
 
-# %%
+# %% folded=true
 labels, answers = ({point["x"]: point["accuracy"] for point in points} for points in curves.lines.values())
 for images in sorted(labels.keys() & answers.keys()):
     print(
@@ -284,7 +284,7 @@ print(textwrap.fill(curves.finding, 78))
 #
 # **Predict:** where will the third student end?
 
-# %%
+# %% folded=true
 third = [
     "nearer to the student of the true labels",
     "nearer to the student of the whole answers",
@@ -313,7 +313,7 @@ claim(
     ),
 )
 
-# %%
+# %% folded=true
 nearer = abs(found["top class"] - found["answers"]) < abs(found["top class"] - found["true labels"])
 widgets.reveal("05-top-class", third[1 if nearer else 0])
 
@@ -390,7 +390,7 @@ claim(
 # How far do a few labels and many answers get together? The study has such students, too, with more training than above:
 # some learn from 550 labels alone, the others from the same labels and the teachers' answers to 27,500 images.
 
-# %%
+# %% folded=true
 rows = Rows(shipped("study"), "labels").checked()
 together = study.study_named("labels", shipped("study")).summary(rows)["few"][-1]
 print(
@@ -408,7 +408,7 @@ widgets.predict(
 # %%
 widgets.reveal("05-few-labels", round(100 * together["accuracy"], 1), unit="%")
 
-# %%
+# %% folded=true
 print(
     f"550 labels and the answers: {together['accuracy']:.1%}, {100 * together['difference']['mean']:+.1f} points.\n"
     f"That is {together['gap_recovered']['value']:.0%} of the way from the labels alone to the five teachers."
@@ -538,7 +538,7 @@ show(
     "each of the two epochs.",
 )
 
-# %%
+# %% folded=true
 first, last = sum(losses[:10]) / 10, sum(losses[-10:]) / 10
 claim(
     "The step trains: the loss falls, and the student learns to classify images",
@@ -566,7 +566,7 @@ claim(
 #
 # **Predict:** how do the twins compare?
 
-# %%
+# %% folded=true
 short_outcomes = [
     "the twins with answers are better, as above",
     "there is no clear difference",
@@ -655,7 +655,7 @@ claim(
 # Is the MLP simply too small? You can find out at the end of this lesson: `pocket_17k`, which is convolutional, has
 # fewer parameters.
 
-# %%
+# %% folded=true
 print({name: models.names()[name] for name in ("mlp_25k", "pocket_17k")})
 
 # %% [markdown]
@@ -663,7 +663,7 @@ print({name: models.names()[name] for name in ("mlp_25k", "pocket_17k")})
 #
 # **Predict:** which change repairs it, with the same student and the same two epochs?
 
-# %%
+# %% folded=true
 repairs = [
     "a higher temperature, T = 8",
     "a lower temperature, T = 1",
@@ -688,7 +688,7 @@ show(
     "at T = 1.",
 )
 
-# %%
+# %% folded=true
 at_one = of(grid, 1.0, 1.0)
 repaired = evaluation.paired_difference(at_one, at_four)
 claim(
@@ -786,7 +786,7 @@ show(
 # **Predict:** five MLPs learn from two strong views of 550 images, with the teacher's predictions for exactly these
 # views. Their five twins get the same views, paired with the predictions for the original images.
 
-# %%
+# %% folded=true
 teacher_saw = [
     "those with predictions for the views",
     "those with predictions for the original images",
@@ -875,7 +875,7 @@ except ArgumentError as error:
 #
 # **Predict:** how much do gentle views add when the student learns from answers?
 
-# %%
+# %% folded=true
 added = ["nothing, or less than that", "up to half a point", "more than half a point"]
 widgets.predict(
     "05-gentle-views", "Gentle views of 550 images add, on average over three seeds,", choices=added
@@ -897,7 +897,7 @@ for kind in ("labels", "answers"):
     print(f"{sum(after.values()) / len(after):.1%}")
     print(f"    gain in points, seed by seed: {', '.join(f'{each:+.1f}' for each in gained[kind])}")
 
-# %%
+# %% folded=true
 mean_gain = sum(gained["answers"]) / len(gained["answers"])
 widgets.reveal("05-gentle-views", added[2 if mean_gain > 0.5 else 1 if mean_gain > 0 else 0])
 
