@@ -458,7 +458,9 @@ def test_the_parts_of_a_calibration_error_sum_to_it_and_bins_of_few_images_are_f
     above, middle, below = reliability_diagram({"a": curve}).axes
     heights = [[bar.get_height() for bar in axes.patches] for axes in (middle, below)]
     assert heights[0] == pytest.approx([0.2, 19.8, 80])
-    assert heights[1] == pytest.approx([0.12, 1.98, 4.0]) and sum(heights[1]) == pytest.approx(100 * curve.error)
+    assert heights[1] == pytest.approx([0.12, 1.98, 4.0]) and sum(heights[1]) == pytest.approx(
+        100 * curve.error
+    )
     # Bars and their gaps: those of the two full bins first, then those of the other.
     assert [bar.get_alpha() for bar in above.patches] == [1, 1, 1, 1, 0.3, 0.3]
 

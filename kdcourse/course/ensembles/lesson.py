@@ -209,6 +209,8 @@ def losses(logits: torch.Tensor) -> torch.Tensor:
 
 member_losses = torch.stack([losses(one) for one in member_logits])  # [members, images]
 differences = [evaluation.paired_difference(one.tolist(), losses(logits).tolist()) for one in member_losses]
+
+# %%
 undecided = sum(evaluation.mcnemar(one, right) > 0.05 for one in member_right)
 claim(
     "The ensemble's negative log-likelihood is lower than each member's, by more than chance explains",
@@ -323,12 +325,8 @@ claim(
 claim(
     "Where the five disagree, the ensemble is wrong far more often",
     right[unanimous].double().mean().item() > right[~unanimous].double().mean().item() + 0.2,
-    accuracy_where_all_agree=at_least(
-        100 * right[unanimous].double().mean().item(), 97, "%", digits=1
-    ),
-    accuracy_where_they_disagree=at_most(
-        100 * right[~unanimous].double().mean().item(), 70, "%", digits=1
-    ),
+    accuracy_where_all_agree=at_least(100 * right[unanimous].double().mean().item(), 97, "%", digits=1),
+    accuracy_where_they_disagree=at_most(100 * right[~unanimous].double().mean().item(), 70, "%", digits=1),
 )
 
 # %% [markdown]
@@ -483,7 +481,9 @@ member_confidence = softened(member_logits, 1).max(dim=2).values.double().mean(d
 claim(
     "Each teacher's mean confidence is above its accuracy",
     bool((member_confidence > accuracies).all()),
-    smallest_difference=at_least(100 * (member_confidence - accuracies).min().item(), 0.5, "points", digits=2),
+    smallest_difference=at_least(
+        100 * (member_confidence - accuracies).min().item(), 0.5, "points", digits=2
+    ),
 )
 mean_error = sum(calibration[name] for name in list(judged)[:5]) / 5
 claim(
@@ -491,7 +491,9 @@ claim(
     calibration["mean of probabilities"] < calibration["mean of logits"] < mean_error,
     members_on_average=between(mean_error, 1.25, 1.75, "percentage points", digits=2),
     mean_of_logits=between(calibration["mean of logits"], 1, 1.3, "percentage points", digits=2),
-    mean_of_probabilities=between(calibration["mean of probabilities"], 0.5, 1, "percentage points", digits=2),
+    mean_of_probabilities=between(
+        calibration["mean of probabilities"], 0.5, 1, "percentage points", digits=2
+    ),
 )
 widgets.reveal(
     "03-confidence",
@@ -526,9 +528,7 @@ claim(
 by_size = {
     members: [list(chosen) for chosen in itertools.combinations(range(5), members)] for members in range(1, 6)
 }
-averaged = {
-    members: [average(member_logits[chosen]) for chosen in some] for members, some in by_size.items()
-}
+averaged = {members: [average(member_logits[chosen]) for chosen in some] for members, some in by_size.items()}
 accuracy = {
     members: [100 * evaluation.accuracy(z, labels) for z in some] for members, some in averaged.items()
 }
