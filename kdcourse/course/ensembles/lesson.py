@@ -88,7 +88,7 @@ show(
     "teachers predict different classes, and most are very confident.",
 )
 
-# %%
+# %% folded=true
 predicted = predictions[:, apart].argmax(dim=1)
 confidence = softened(predictions[:, apart], 1).max(dim=1).values
 claim(
@@ -174,7 +174,7 @@ logits = average(member_logits)
 member_right = member_logits.argmax(dim=2) == labels  # [members, images]
 right = logits.argmax(dim=1) == labels  # [images]
 
-# %%
+# %% folded=true
 gains = [int(right.sum() - one.sum()) for one in member_right]
 claim(
     "On these images the ensemble is right more often than each of its members",
@@ -210,7 +210,7 @@ def losses(logits: torch.Tensor) -> torch.Tensor:
 member_losses = torch.stack([losses(one) for one in member_logits])  # [members, images]
 differences = [evaluation.paired_difference(one.tolist(), losses(logits).tolist()) for one in member_losses]
 
-# %%
+# %% folded=true
 undecided = sum(evaluation.mcnemar(one, right) > 0.05 for one in member_right)
 claim(
     "The ensemble's negative log-likelihood is lower than each member's, by more than chance explains",
@@ -232,7 +232,7 @@ claim(
 #
 # But the theorem is about the mean, not the best member, and about losses, not accuracy. Those you must measure.
 
-# %%
+# %% folded=true
 excess = losses(logits) - member_losses.mean(dim=0)
 claim(
     "On no image is the ensemble's loss above its members' mean loss",
@@ -248,7 +248,7 @@ claim(
 # **Predict:** each of these teachers is right on roughly 95 of a hundred images. On how many of a hundred do two of
 # them give different predictions?
 
-# %%
+# %% folded=true
 accuracies = member_right.double().mean(dim=1)
 claim(
     "Each teacher has an accuracy of about 95 %",
@@ -312,7 +312,7 @@ widgets.reveal("03-disagreement", 100 * differ, unit="of 100")
 # gets wrong. They differ on far fewer: **much of what one gets wrong, the others get wrong as well.** Some images are
 # hard for every network, and some labels are doubtful. That limits an ensemble.
 
-# %%
+# %% folded=true
 unanimous = (member_logits.argmax(dim=2) == logits.argmax(dim=1)).all(dim=0)
 all_wrong = int((~member_right).all(dim=0).sum())
 if_independent = errors.prod().item() * len(labels)
@@ -367,7 +367,7 @@ check("mean_of_probabilities", mean_of_probabilities)
 mean_probability = use_answer("mean_of_probabilities", mean_of_probabilities)(member_logits.double())
 arithmetic = mean_probability.log()  # the softmax of these logits is the mean probability
 
-# %%
+# %% folded=true
 confidences = {
     "logits": softened(logits, 1).max(dim=1).values,
     "probabilities": mean_probability.max(dim=1).values,
@@ -476,7 +476,7 @@ show(
     "this bin adds far more to the teacher's error than to that of the mean of probabilities.",
 )
 
-# %%
+# %% folded=true
 member_confidence = softened(member_logits, 1).max(dim=2).values.double().mean(dim=1)
 claim(
     "Each teacher's mean confidence is above its accuracy",
@@ -539,7 +539,7 @@ show(
     "accuracy rises up to the third member and hardly after it, and loss falls with every member, each time by less.",
 )
 
-# %%
+# %% folded=true
 mean_loss = {members: sum(found) / len(found) for members, found in loss.items()}
 gained = (mean_loss[1] - mean_loss[3]) / (mean_loss[1] - mean_loss[5])
 steps = [mean_loss[members] - mean_loss[members + 1] for members in range(1, 5)]
