@@ -135,9 +135,10 @@ widgets.reveal("04-like-a-shirt", data.classes[nearest[shirt]])
 # resembles trousers or a bag much.) A student gets this information in addition to the label.
 
 # %% [markdown]
-# ## Too confident to be useful
+# ## How confident are the teachers?
 #
-# There is a problem. The teachers are good, and they are very confident on the images that they were trained on.
+# These three shirts were chosen because the ensemble was in doubt. How is it with the other images that the teachers were
+# trained on?
 #
 # **Predict:** for how many of a hundred training images does the ensemble give more than 99 % to a single class?
 
@@ -159,8 +160,9 @@ claim(
 widgets.reveal("04-nearly-certain", 100 * nearly_certain, unit="of 100")
 
 # %% [markdown]
-# So the information is there, but in very small probabilities. The solution is to make the teacher less certain before
-# the student learns from it. The temperature does that.
+# On most images one class gets nearly all the probability. The information about the other classes is there, but in very
+# small probabilities. The solution is to make the teacher less certain before the student learns from it. The temperature
+# does that.
 #
 # ## Temperature
 #
