@@ -118,7 +118,7 @@ def _describe(scores: MemberScores, names: Sequence[str]) -> str:
     )
     alone = listed(
         [
-            f"{name} {percent(accuracy)} (calibration error {error:.4f})"
+            f"{name} {percent(accuracy)} (calibration error {100 * error:.2f} points)"
             for name, accuracy, error in zip(
                 names, scores.member_accuracy, scores.member_calibration_error, strict=True
             )
@@ -126,6 +126,6 @@ def _describe(scores: MemberScores, names: Sequence[str]) -> str:
     )
     return (
         f"Ensemble of {count_word(len(voters))}: {listed(voters)}, mean of {scores.average}. Accuracy "
-        f"{percent(scores.accuracy)}, expected calibration error {scores.calibration_error:.4f}; {apart}. "
+        f"{percent(scores.accuracy)}, expected calibration error {100 * scores.calibration_error:.2f} points; {apart}. "
         f"Each alone: {alone}."
     )

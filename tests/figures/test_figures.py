@@ -211,7 +211,7 @@ def test_alt_texts_hold_the_main_numbers() -> None:
     )
     text = alt_text(reliability_diagram({"teacher": curve}))
     for part in (
-        "error 0.2500",
+        "error 25.00 points",
         "on 20 images",
         "confidence 90.00 %",
         "accuracy 65.00 %",
@@ -448,10 +448,21 @@ def test_every_other_logarithmic_axis_can_be_read(low: float, span: float) -> No
         assert len(set(labels)) == len(labels) >= 2, labels
 
 
-def test_counts_of_few_pictures_can_be_read() -> None:
-    _, labels, logits = pictures(2, 4)
-    below = reliability_diagram({"a": reliability(logits, labels)}).axes[1]
-    assert read_along(below.yaxis) == ["1", "10"]
+def test_the_parts_of_a_calibration_error_sum_to_it_and_bins_of_few_images_are_faint() -> None:
+    curve = Reliability(
+        edges=torch.tensor([0.0, 0.5, 0.9, 1.0]),
+        confidence=torch.tensor([0.4, 0.7, 0.95]),
+        accuracy=torch.tensor([1.0, 0.6, 0.9]),
+        count=torch.tensor([2, 198, 800]),
+    )
+    above, middle, below = reliability_diagram({"a": curve}).axes
+    heights = [[bar.get_height() for bar in axes.patches] for axes in (middle, below)]
+    assert heights[0] == pytest.approx([0.2, 19.8, 80])
+    assert heights[1] == pytest.approx([0.12, 1.98, 4.0]) and sum(heights[1]) == pytest.approx(
+        100 * curve.error
+    )
+    # Bars and their gaps: those of the two full bins first, then those of the other.
+    assert [bar.get_alpha() for bar in above.patches] == [1, 1, 1, 1, 0.3, 0.3]
 
 
 # -- bad arguments ---------------------------------------------------------------------------

@@ -374,7 +374,7 @@ def test_it_ends_where_the_tally_does() -> None:
     inside(reliability)
     text = figures.alt_text(reliability)
     assert f"on {scores.pixels:,} pixels" in text and "images" not in text
-    assert reliability.axes[1].get_ylabel() == "pixels"
+    assert reliability.axes[1].get_ylabel() == "% of all\npixels"
 
 
 def test_the_curve_of_a_threshold_has_the_title_asked_for() -> None:

@@ -13,9 +13,9 @@
 # %% [markdown]
 # # Ensembles
 #
-# Ask five people who each make a mistake now and then. Their joint answer is better than that of most of them, if
-# they make different mistakes. The same is true of networks. In this lesson you find out how much better, why, and
-# what it costs. This cost is the reason for the rest of the course.
+# Five people answer the same questions, and each of them makes a mistake now and then. Is their joint answer better
+# than that of the best of them? In this lesson you find out for networks: how good they are together, why, and what
+# that costs. This cost is the reason for the rest of the course.
 #
 # ## Objectives
 #
@@ -41,15 +41,15 @@ import torch
 import torch.nn.functional as F
 
 from kdcourse import evaluation, figures, widgets
-from kdcourse.course import at_least, at_most, between, check, claim, show
+from kdcourse.course import at_least, at_most, between, check, claim, progress_bar, show, use_answer
 from kdcourse.data import fashion_mnist
-from kdcourse.distillation import mean_softened, softened, softened_mean
+from kdcourse.distillation import softened
 from kdcourse.runs import recorded, teachers
 
 # %% [markdown]
 # ## Five teachers
 #
-# They learned from the same training images, but each started from different random weights. They also differ in width
+# They learned from the same training images, but each from different initial weights. They also differ in width
 # (a `teacher_wide` is wider than a `teacher`), and in how their training images were shifted, mirrored or partly
 # erased. All this is on purpose, as you will see.
 
@@ -67,9 +67,9 @@ for recipe in teachers.RECIPES:
 # ## One image, five predictions
 #
 # Mostly the teachers agree. Here is the one of the first three hundred validation images on which they differ most.
-# The measure is the Kullback-Leibler divergence, which says how different two sets of probabilities are
-# ({{lesson soft_targets}} explains it). The last panel is the ensemble. Each panel also states the entropy in nats:
-# it is near 0 for a confident prediction, and larger for an uncertain one.
+# The measure is the Kullback-Leibler divergence: 0 if two sets of probabilities are equal, and larger the more they
+# differ ({{lesson soft_targets}} explains it). The last panel is the ensemble. Each panel also states the entropy in
+# nats: it is near 0 for a confident prediction, and larger for an uncertain one.
 
 # %%
 first = data.validation.images[:300]
@@ -88,7 +88,7 @@ show(
     "teachers predict different classes, and most are very confident.",
 )
 
-# %%
+# %% folded=true
 predicted = predictions[:, apart].argmax(dim=1)
 confidence = softened(predictions[:, apart], 1).max(dim=1).values
 claim(
@@ -158,35 +158,43 @@ widgets.predict(
 )
 
 # %% [markdown]
-# Five networks and five thousand images take your machine a few seconds, more than all the rest of the lesson.
+# Five networks and five thousand images: this takes longer than all the rest of the lesson. **Your** `mean_of_logits`
+# makes the ensemble, here and in the rest of the lesson.
 
 # %%
+average = use_answer("mean_of_logits", mean_of_logits)
 labels = data.validation.labels
-member_logits = torch.stack(
-    [evaluation.predict(member, data.validation, data, batch_size=256) for member in ensemble.members]
-)
-logits = evaluation.average_members(member_logits, "logits")
+step = progress_bar("five networks", len(ensemble.members))
+each = []
+for member in ensemble.members:
+    each.append(evaluation.predict(member, data.validation, data, batch_size=256))
+    step()
+member_logits = torch.stack(each)  # [members, images, classes]
+logits = average(member_logits)
 member_right = member_logits.argmax(dim=2) == labels  # [members, images]
 right = logits.argmax(dim=1) == labels  # [images]
 
-# %%
+# %% folded=true
 gains = [int(right.sum() - one.sum()) for one in member_right]
 claim(
     "On these images the ensemble is right more often than each of its members",
     min(gains) > 0,
-    more_images_right_than_the_best_member=at_least(min(gains), 5),
-    more_than_the_worst_member=at_least(max(gains), 25),
+    more_images_right_than_the_best_member=at_least(min(gains), 5, "images", digits=0),
+    more_than_the_worst_member=at_least(max(gains), 25, "images", digits=0),
     all_images=f"{len(labels):,}",
+    accuracy_of_the_ensemble=between(100 * right.double().mean().item(), 94, 97, "%", digits=2),
 )
 widgets.reveal(
     "03-ensemble", "more often than its best member" if min(gains) > 0 else "as often as its best member"
 )
 
 # %% [markdown]
-# Is that luck? A fair question. A difference of a few images among thousands may be reversed on other images. Against
-# the best member it is not safe: a test (see {{lesson evaluate}}) doesn't rule out chance. So use a finer measure than
-# right or wrong: the **negative log-likelihood**. It is the cross-entropy of {{lesson train_a_teacher}}, on images that
-# were not used for training. It changes with every change of the label's probability, not only with the prediction.
+# Is that luck? A fair question. A difference of a few images among thousands may be reversed on other images.
+# **McNemar's test** looks at the images that only one of two networks gets right, and says how often chance alone would
+# divide them so unequally ({{lesson evaluate}} explains it). If that is more than once in twenty times, the difference
+# isn't safe. So use a finer measure than right or wrong: the **negative log-likelihood**. It is the cross-entropy of
+# {{lesson train_a_teacher}}, on images that were not used for training. It changes with every change of the label's
+# probability, not only with the prediction.
 #
 # For each member, subtract the ensemble's loss from the member's, image by image. The mean of these differences has a
 # 95 % interval, the range in which the mean would probably lie for other such images. Does any of the five intervals
@@ -201,12 +209,14 @@ def losses(logits: torch.Tensor) -> torch.Tensor:
 
 member_losses = torch.stack([losses(one) for one in member_logits])  # [members, images]
 differences = [evaluation.paired_difference(one.tolist(), losses(logits).tolist()) for one in member_losses]
+
+# %% folded=true
 undecided = sum(evaluation.mcnemar(one, right) > 0.05 for one in member_right)
 claim(
     "The ensemble's negative log-likelihood is lower than each member's, by more than chance explains",
     all(difference.low > 0 for difference in differences),
-    lowest_end_of_the_five_intervals=at_least(min(d.low for d in differences), 0.005, "nats"),
-    members_that_accuracy_alone_may_not_distinguish_from_it=at_least(undecided, 1),
+    lowest_end_of_the_five_intervals=at_least(min(d.low for d in differences), 0.005, "nats", digits=4),
+    members_whose_accuracy_alone_is_not_safely_lower=at_least(undecided, 1, "of five", digits=0),
 )
 
 # %% [markdown]
@@ -222,7 +232,7 @@ claim(
 #
 # But the theorem is about the mean, not the best member, and about losses, not accuracy. Those you must measure.
 
-# %%
+# %% folded=true
 excess = losses(logits) - member_losses.mean(dim=0)
 claim(
     "On no image is the ensemble's loss above its members' mean loss",
@@ -238,9 +248,14 @@ claim(
 # **Predict:** each of these teachers is right on roughly 95 of a hundred images. On how many of a hundred do two of
 # them give different predictions?
 
-# %%
+# %% folded=true
 accuracies = member_right.double().mean(dim=1)
-claim("Each teacher has an accuracy of about 95 %", bool(((accuracies - 0.95).abs() < 0.01).all()))
+claim(
+    "Each teacher has an accuracy of about 95 %",
+    bool(((accuracies - 0.95).abs() < 0.01).all()),
+    lowest=between(100 * accuracies.min().item(), 94, 96, "%", digits=2),
+    highest=between(100 * accuracies.max().item(), 94, 96, "%", digits=2),
+)
 widgets.predict(
     "03-disagreement",
     "On how many of a hundred images do two teachers give different predictions?",
@@ -275,37 +290,43 @@ from kdcourse.course.ensembles.exercises import pairwise_disagreement
 # %%
 check("pairwise_disagreement", pairwise_disagreement)
 
+# %% [markdown]
+# Now your function compares the five teachers.
+
 # %%
-scores = evaluation.member_scores(member_logits, labels)
+how_often = use_answer("pairwise_disagreement", pairwise_disagreement)
+differ = how_often(member_logits.argmax(dim=2))
 errors = 1 - accuracies
+
+# %%
 claim(
     "Two teachers differ on fewer images than a single one of them gets wrong",
-    scores.mean_disagreement < errors.mean().item(),
-    images_in_a_hundred_on_which_two_differ=between(100 * scores.mean_disagreement, 3, 4),
-    images_in_a_hundred_that_one_gets_wrong=between(100 * errors.mean().item(), 5, 6),
+    differ < errors.mean().item(),
+    images_on_which_two_differ=between(100 * differ, 3, 4, "of 100", digits=2),
+    images_that_one_gets_wrong=between(100 * errors.mean().item(), 5, 6, "of 100", digits=2),
 )
-widgets.reveal("03-disagreement", 100 * scores.mean_disagreement, unit="of 100")
+widgets.reveal("03-disagreement", 100 * differ, unit="of 100")
 
 # %% [markdown]
 # If their errors were on different images, two teachers would differ on nearly twice as many images as one of them
 # gets wrong. They differ on far fewer: **much of what one gets wrong, the others get wrong as well.** Some images are
 # hard for every network, and some labels are doubtful. That limits an ensemble.
 
-# %%
+# %% folded=true
 unanimous = (member_logits.argmax(dim=2) == logits.argmax(dim=1)).all(dim=0)
 all_wrong = int((~member_right).all(dim=0).sum())
 if_independent = errors.prod().item() * len(labels)
 claim(
     "The errors of the five are far from independent",
     all_wrong > 1000 * if_independent,
-    images_that_all_five_get_wrong=at_least(all_wrong, 100),
-    expected_if_errors_were_independent=at_most(if_independent, 0.01),
+    images_that_all_five_get_wrong=at_least(all_wrong, 100, "images", digits=0),
+    expected_if_errors_were_independent=at_most(if_independent, 0.01, "images", digits=4),
 )
 claim(
     "Where the five disagree, the ensemble is wrong far more often",
     right[unanimous].double().mean().item() > right[~unanimous].double().mean().item() + 0.2,
-    accuracy_where_all_agree=at_least(100 * right[unanimous].double().mean().item(), 97, "%"),
-    accuracy_where_they_disagree=at_most(100 * right[~unanimous].double().mean().item(), 70, "%"),
+    accuracy_where_all_agree=at_least(100 * right[unanimous].double().mean().item(), 97, "%", digits=1),
+    accuracy_where_they_disagree=at_most(100 * right[~unanimous].double().mean().item(), 70, "%", digits=1),
 )
 
 # %% [markdown]
@@ -339,86 +360,31 @@ from kdcourse.course.ensembles.exercises import mean_of_probabilities
 # %%
 check("mean_of_probabilities", mean_of_probabilities)
 
+# %% [markdown]
+# Your function makes the second ensemble, too. Do the two predict the same classes? Are they equally confident?
+
 # %%
-arithmetic = evaluation.average_members(member_logits, "probabilities")  # log of the mean probability
+mean_probability = use_answer("mean_of_probabilities", mean_of_probabilities)(member_logits.double())
+arithmetic = mean_probability.log()  # the softmax of these logits is the mean probability
+
+# %% folded=true
 confidences = {
     "logits": softened(logits, 1).max(dim=1).values,
-    "probabilities": softened(arithmetic, 1).max(dim=1).values,
+    "probabilities": mean_probability.max(dim=1).values,
 }
 claim(
     "The two ensembles nearly always predict the same class, but the mean of probabilities is less confident",
     confidences["probabilities"].mean().item() < confidences["logits"].mean().item() - 0.005,
-    same_class=at_least(100 * evaluation.agreement(logits, arithmetic), 99, "%"),
+    same_class=at_least(100 * evaluation.agreement(logits, arithmetic), 99, "%", digits=2),
     images_on_which_it_is_less_confident=at_least(
-        100 * (confidences["probabilities"] < confidences["logits"]).double().mean().item(), 95, "%"
+        100 * (confidences["probabilities"] < confidences["logits"]).double().mean().item(), 95, "%", digits=1
     ),
 )
-
-# %% [markdown]
-# ## Three ways to soften an ensemble
-#
-# The next lesson softens the teacher's probabilities by a **temperature** T: it divides logits by T before the
-# softmax. For an ensemble you must also say *when*. There are three ways:
-#
-# 1. average the logits, then soften;
-# 2. average the probabilities, then soften (their logarithms serve as logits);
-# 3. soften each member, then average.
-#
-# **Softening the mean is not the mean of the softened.** At T = 1 the second and third are the same; at any other T
-# all three differ. By how much? Measure half the sum of absolute differences of the ten probabilities. It is 0 if two
-# ways agree, and 0.1 if a tenth of the probability has moved to other classes.
-
-
-# %%
-def distance(p: torch.Tensor, q: torch.Tensor) -> float:
-    """Return the mean over images of the share of probability that has moved, 0 to 1. p, q [N, C]."""
-    return (p - q).abs().sum(dim=1).mean().item() / 2
-
-
-temperatures = (1, 2, 4, 8, 16)
-exact = member_logits.double()
-one = [softened_mean(exact, temperature) for temperature in temperatures]
-two = [softened(arithmetic, temperature) for temperature in temperatures]
-three = [mean_softened(exact, temperature) for temperature in temperatures]
-pairs = {"1 and 2": (one, two), "1 and 3": (one, three), "2 and 3": (two, three)}
-distances = {
-    f"ways {name}": [distance(p, q) for p, q in zip(*both, strict=True)] for name, both in pairs.items()
-}
-show(
-    figures.against_temperature(
-        temperatures,
-        {name: [round(value, 6) for value in found] for name, found in distances.items()},
-        quantity="share of probability moved",
-        title="Three ways to soften an ensemble",
-    ),
-    "the distances between three ways of softening an ensemble; ways 2 and 3 are equal at T = 1 only, and ways 1 and "
-    "3 approach each other as T grows.",
-)
-
-# %%
-claim(
-    "Softening the mean of probabilities is the mean of the softened at T = 1 and at no other temperature",
-    distances["ways 2 and 3"][0] < 1e-9 < 0.005 < min(distances["ways 2 and 3"][1:]),
-    distance_at_T_1=at_most(distances["ways 2 and 3"][0], 1e-9),
-    distance_at_T_4=at_least(distances["ways 2 and 3"][2], 0.02),
-)
-claim(
-    "Softening the mean of logits is not the mean of the softened either, but nearly so when T is high",
-    distances["ways 1 and 3"][0] > 10 * distances["ways 1 and 3"][-1],
-    distance_at_T_1=at_least(distances["ways 1 and 3"][0], 0.005),
-    distance_at_T_16=at_most(distances["ways 1 and 3"][-1], 0.0005),
-)
-
-# %% [markdown]
-# Why do ways 1 and 3 become equal? At a high temperature all scaled logits are small, and the softmax of small
-# numbers is nearly linear. Then you can average before or after it. Way 2 averages probabilities at T = 1, where the
-# softmax is far from linear.
-#
-# This course distils from the first way, the mean of logits. It stores one row of numbers per image, which you can
-# soften by any temperature later.
 
 # %% [markdown]
 # ## Put your own together
+#
+# This course distils from the mean of logits: one row of numbers per image.
 #
 # Tick the members, and choose the average. How much accuracy do you lose without one of them? Which two teachers make
 # the best pair: the two best, or the two that differ most?
@@ -478,38 +444,56 @@ from kdcourse.course.ensembles.exercises import calibration_error
 check("calibration_error", calibration_error)
 
 # %% [markdown]
-# A **reliability diagram** shows the same thing. Each bar is the accuracy in one bin. The hatched part is the gap to
-# the bin's confidence. Don't read much into the bins on the left: the lower row shows that they hold only a few images,
-# so they have little weight in the error. Here are the teacher with the largest error and both ensembles. (The course's
-# own function uses 15 bins, as in Guo et al. 2017.)
+# Your function now judges the five teachers and both ensembles, with 15 bins, as in Guo et al. (2017). The errors are in
+# percentage points.
 
 # %%
-worst = max(range(5), key=lambda n: scores.member_calibration_error[n])
+error_of = use_answer("calibration_error", calibration_error)
+judged = {f"teacher {n + 1}": one for n, one in enumerate(member_logits)}
+judged |= {"mean of logits": logits, "mean of probabilities": arithmetic}
+calibration = {}
+for name, z in judged.items():
+    confidence, predicted_class = softened(z.double(), 1).max(dim=1)
+    calibration[name] = 100 * error_of(confidence, predicted_class == labels, 15)
+    print(f"{name:>21}: calibration error {calibration[name]:.1f} points")
+
+# %% [markdown]
+# A **reliability diagram** shows where such an error comes from. Each bar at the top is the accuracy in one bin; the
+# hatched part is the gap to the bin's confidence. The middle row is the weight of each bin, its share of all images.
+# Bins with less than a hundredth of the images are drawn faint: their accuracy is that of a few images, and says little.
+# Gap times weight gives the lowest row, whose bars sum to the error. Here are the teacher with the largest error and
+# both ensembles.
+
+# %%
+worst = max(list(judged)[:5], key=lambda name: calibration[name])
 curves = {
-    f"teacher {worst + 1}": evaluation.reliability(member_logits[worst], labels),
-    "mean of logits": evaluation.reliability(logits, labels),
-    "mean of probabilities": evaluation.reliability(arithmetic, labels),
+    name: evaluation.reliability(judged[name], labels)
+    for name in (worst, "mean of logits", "mean of probabilities")
 }
 show(
     figures.reliability_diagram(curves),
-    "reliability diagrams of one teacher and both ensembles; in the well-filled bins the teacher's bars stay below its "
-    "confidence, and those of the mean of probabilities lie closest to theirs.",
+    "reliability diagrams of one teacher and both ensembles; most images are in the bin of the highest confidence, and "
+    "this bin adds far more to the teacher's error than to that of the mean of probabilities.",
 )
 
-# %%
+# %% folded=true
 member_confidence = softened(member_logits, 1).max(dim=2).values.double().mean(dim=1)
 claim(
     "Each teacher's mean confidence is above its accuracy",
     bool((member_confidence > accuracies).all()),
-    smallest_difference_in_points=at_least(100 * (member_confidence - accuracies).min().item(), 0.5),
+    smallest_difference=at_least(
+        100 * (member_confidence - accuracies).min().item(), 0.5, "points", digits=2
+    ),
 )
-mean_error = sum(scores.member_calibration_error) / 5
+mean_error = sum(calibration[name] for name in list(judged)[:5]) / 5
 claim(
     "The ensembles are better calibrated than their members on average, the mean of probabilities most",
-    curves["mean of probabilities"].error < curves["mean of logits"].error < mean_error,
-    members_on_average_in_points=between(100 * mean_error, 1.25, 1.75),
-    mean_of_logits=between(100 * curves["mean of logits"].error, 1, 1.3),
-    mean_of_probabilities=between(100 * curves["mean of probabilities"].error, 0.5, 1),
+    calibration["mean of probabilities"] < calibration["mean of logits"] < mean_error,
+    members_on_average=between(mean_error, 1.25, 1.75, "percentage points", digits=2),
+    mean_of_logits=between(calibration["mean of logits"], 1, 1.3, "percentage points", digits=2),
+    mean_of_probabilities=between(
+        calibration["mean of probabilities"], 0.5, 1, "percentage points", digits=2
+    ),
 )
 widgets.reveal(
     "03-confidence",
@@ -525,11 +509,11 @@ widgets.reveal(
 claim(
     "On average the mean of logits is more confident than its members, the mean of probabilities less",
     confidences["probabilities"].mean() < member_confidence.mean() < confidences["logits"].mean(),
-    members_confidence_above_accuracy_in_points=between(
-        100 * (member_confidence - accuracies).mean().item(), 1.2, 1.45
+    members_confidence_above_accuracy=between(
+        100 * (member_confidence - accuracies).mean().item(), 1.2, 1.45, "points", digits=2
     ),
     the_same_for_the_mean_of_logits=between(
-        100 * (confidences["logits"].mean() - right.double().mean()).item(), 0.9, 1.2
+        100 * (confidences["logits"].mean() - right.double().mean()).item(), 0.9, 1.2, "points", digits=2
     ),
 )
 
@@ -544,9 +528,7 @@ claim(
 by_size = {
     members: [list(chosen) for chosen in itertools.combinations(range(5), members)] for members in range(1, 6)
 }
-averaged = {
-    members: [member_logits[chosen].mean(dim=0) for chosen in some] for members, some in by_size.items()
-}
+averaged = {members: [average(member_logits[chosen]) for chosen in some] for members, some in by_size.items()}
 accuracy = {
     members: [100 * evaluation.accuracy(z, labels) for z in some] for members, some in averaged.items()
 }
@@ -557,7 +539,7 @@ show(
     "accuracy rises up to the third member and hardly after it, and loss falls with every member, each time by less.",
 )
 
-# %%
+# %% folded=true
 mean_loss = {members: sum(found) / len(found) for members, found in loss.items()}
 gained = (mean_loss[1] - mean_loss[3]) / (mean_loss[1] - mean_loss[5])
 steps = [mean_loss[members] - mean_loss[members + 1] for members in range(1, 5)]
@@ -565,13 +547,13 @@ sizes = [sum(weight.numel() for weight in member.parameters()) for member in ens
 claim(
     "Each further member lowers the loss by less, and three members give most of the gain of five",
     steps == sorted(steps, reverse=True) and gained > 0.7,
-    share_of_the_gain_with_three=between(100 * gained, 75, 95, "%"),
+    share_of_the_gain_with_three=between(100 * gained, 75, 95, "%", digits=0),
 )
 claim(
     "But every further member costs a whole network",
     sum(sizes) > 4.5 * min(sizes),
-    parameters_of_the_smallest_member=between(min(sizes) / 1e6, 0.8, 0.9, "million"),
-    parameters_of_five=between(sum(sizes) / 1e6, 4, 5, "million"),
+    parameters_of_the_smallest_member=between(min(sizes) / 1e6, 0.8, 0.9, "million", digits=2),
+    parameters_of_five=between(sum(sizes) / 1e6, 4, 5, "million", digits=2),
 )
 
 # %% [markdown]
@@ -656,14 +638,36 @@ widgets.quiz(
                     "Errors that members share stay in every average.",
                 ),
                 widgets.Option(
-                    "The differences between random starts",
+                    "Errors that only come from a member's random initial weights",
                     False,
-                    "Those are what averaging reduces.",
+                    "Those differ from member to member, so averaging reduces them.",
                 ),
                 widgets.Option(
-                    "Too much confidence",
+                    "Images on which members disagree",
                     False,
-                    "The mean of probabilities helps there: it is less confident where members differ.",
+                    "There the ensemble often follows the members that are right: it gains most where they disagree.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "Of 1,000 images, 900 are in a bin with mean confidence 0.95 and accuracy 0.93, and 100 in a bin with mean "
+            "confidence 0.60 and accuracy 0.70. What is the expected calibration error, in percentage points?",
+            options=[
+                widgets.Option(
+                    "2.8",
+                    True,
+                    "0.9 * 2 + 0.1 * 10: each gap counts with its bin's share of the images.",
+                ),
+                widgets.Option(
+                    "6",
+                    False,
+                    "That is the mean of the two gaps, 2 and 10. But one bin holds nine times as many images.",
+                ),
+                widgets.Option(
+                    "0.8",
+                    False,
+                    "There the two gaps cancel: too confident in one bin, not confident enough in the other. Take the "
+                    "absolute value of each gap.",
                 ),
             ],
         ),
@@ -676,8 +680,7 @@ widgets.quiz(
 # - An **ensemble** averages its members. Its loss on an image is at most its members' mean loss, and the more they
 #   **disagree**, the more is gained. Whether it beats the best member must be measured.
 # - The ensemble gets wrong what all members get wrong: their errors are far from independent.
-# - The mean of **logits** and the mean of **probabilities** are different ensembles, and **softening the mean is not
-#   the mean of the softened**. State which one you mean.
+# - The mean of **logits** and the mean of **probabilities** are different ensembles. State which one you mean.
 # - A network is **calibrated** if its confidence matches its accuracy. These teachers are too confident, their
 #   ensembles less so.
 # - Each member costs a whole network and adds less than the one before. Distillation is meant to cut this cost.
