@@ -152,7 +152,8 @@ def _unnamed(
             "random from call to call",
             "Hint: the same inputs give other results each time. Nothing here is to be left to chance.",
         )
-    places = _rounded(exercise, observed.outcomes) if part == ANSWER and fault.name is None else None
+    off = any(at == ANSWER and how is not None and how.name is None for _, at, how in faults)
+    places = _rounded(exercise, observed.outcomes) if off else None
     if places is not None:
         return _wrong(
             exercise,

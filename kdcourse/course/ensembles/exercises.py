@@ -372,12 +372,12 @@ CALIBRATION_ERROR = Exercise(
             vary=_other_confidence,
         ),
         Probe(
-            (torch.tensor([1.0, 0.97, 1.0, 0.72]), torch.tensor([False, True, True, False]), 4),
+            (torch.tensor([1.0, 0.97, 1.0, 0.62]), torch.tensor([False, True, True, False]), 4),
             "for a confidence of exactly 1 and 4 bins",
             vary=_other_confidence,
         ),
         Probe(
-            (torch.tensor([1.0, 0.97, 0.41, 0.98]), torch.tensor([False, True, True, False]), 20),
+            (torch.tensor([1.0, 0.97, 0.41, 0.98]), torch.tensor([False, True, False, True]), 20),
             "for a confidence of exactly 1 and 20 bins",
             vary=_other_confidence,
         ),
