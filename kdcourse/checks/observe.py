@@ -80,9 +80,15 @@ def _watch(exercise: Exercise, call: Answer, limit: float, rounds: int) -> Obser
 
 
 def _try(exercise: Exercise, answer: Answer, probe: Probe, tail: _Tail, seed: int) -> Outcome:
+    recording = True
+
     def called(*inputs: Any) -> Any:
+        nonlocal recording
         _seed(seed)  # here, so that what a fixture builds is the same in every round
-        return answer(*inputs)
+        result = answer(*inputs)
+        recording = torch.is_grad_enabled()
+        torch.set_grad_enabled(True)  # for what is observed next
+        return result
 
     _seed(0)
     torch.set_grad_enabled(True)
@@ -96,7 +102,7 @@ def _try(exercise: Exercise, answer: Answer, probe: Probe, tail: _Tail, seed: in
     try:
         found = dict(fixture(called, *given))
         parts = {name: _plain(value) for name, value in found.items()}
-        parts[RECORDING] = torch.is_grad_enabled()
+        parts[RECORDING] = recording
         if leaf is not None:
             parts[GRADIENT] = _gradient(found.get(ANSWER), leaf)
     except _TimeUp:

@@ -348,6 +348,12 @@ VALIDATION_ACCURACY = Exercise(
             hint="logits are [images, classes]. Along which axis must argmax search?",
         ),
         Mistake(
+            "every image with every image",
+            example=_validation_wrong(lambda z, y: (z.argmax(1, keepdim=True) == y).double().mean().item()),
+            hint="[N, 1] compared with [N] gives [N, N], every prediction with every label. Both sides must have the same "
+            "shape.",
+        ),
+        Mistake(
             "percent for share",
             example=_validation_wrong(lambda z, y: 100 * (z.argmax(1) == y).double().mean().item()),
             hint="a share lies between 0 and 1.",

@@ -254,6 +254,7 @@ WRONG: dict[str, Answer] = {
     "weights changed": trains_a_little,
     "images changed": normalises_in_place,
     "argmax over the images": then(lambda z, y: (z.argmax(0)[: len(y)] == y[: z.shape[1]]).float().mean().item()),
+    "keepdim broadcasting": then(lambda z, y: (z.argmax(1, keepdim=True) == y).double().mean().item()),
     "percent": then(lambda z, y: 100 * hits(z, y)),
     "count": then(lambda z, y: float((z.argmax(1) == y).sum())),
     "errors": then(lambda z, y: 1 - hits(z, y)),
@@ -271,6 +272,7 @@ WRONG: dict[str, Answer] = {
 }
 
 SAYS = {
+    "keepdim broadcasting": "every image with every image",
     "grad mode left off": "gradients switched off",
     "detach in place of no_grad": "gradients recorded",
     "left in eval mode": "left in eval mode",
