@@ -161,9 +161,7 @@ def test_every_exercise_knows_a_blank_an_error_none_nan_and_nonsense(name: str) 
         (lambda z, t: torch.rand_like(z), "random from call to call", "the same inputs"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said(
-    answer: Any, mistake: str | None, says: str
-) -> None:
+def test_what_is_wrong_is_said(answer: Any, mistake: str | None, says: str) -> None:
     found = verdict(SOFT, answer)
     assert (found.right, found.attempted, found.mistake) == (False, True, mistake)
     assert says.lower() in found.message.lower()

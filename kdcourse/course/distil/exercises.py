@@ -523,7 +523,8 @@ DISTIL_STEP = Exercise(
         Probe(("train", numbers(1, 9, 1, 2, 3), torch.arange(9) % 3, 4.0, 0.7), "at T = 4 and alpha = 0.7"),
         Probe(("train", numbers(2, 6, 1, 2, 3), torch.arange(6) % 3, 2.0, 1.0), "at T = 2 and alpha = 1"),
         Probe(
-            ("eval", numbers(3, 6, 1, 2, 3), torch.arange(6) % 3, 3.0, 0.4), "for a student that comes in eval mode"
+            ("eval", numbers(3, 6, 1, 2, 3), torch.arange(6) % 3, 3.0, 0.4),
+            "for a student that comes in eval mode",
         ),
     ),
     mistakes=(
@@ -560,8 +561,8 @@ DISTIL_STEP = Exercise(
             "teacher's pass recorded",
             sign=lambda parts: parts["whether the teacher's pass was recorded"] is True,
             example=_wrong_step(record_teacher=True),
-            hint="torch stored all that the teacher computed, for a gradient that isn't needed. That wastes memory and "
-            "time. What keeps torch from recording?",
+            hint="torch stored all that the teacher computed, for a gradient that isn't needed. That wastes memory "
+            "and time. What keeps torch from recording?",
         ),
         Mistake(
             "no way back to the student",
@@ -590,8 +591,8 @@ DISTIL_STEP = Exercise(
         Mistake(
             "no gradients at the step",
             example=_cleared_between,
-            hint="when the optimizer stepped, there were no gradients, so no weight changed. Clear the old ones first; then "
-            "the backward pass; then the step.",
+            hint="when the optimizer stepped, there were no gradients, so no weight changed. Clear the old ones "
+            "first; then the backward pass; then the step.",
         ),
         Mistake(
             "no step",
@@ -617,8 +618,8 @@ DISTIL_STEP = Exercise(
         Mistake(
             "student called twice",
             example=_student_twice,
-            hint="one forward pass of the student is enough for both terms. A second one doubles the time and updates its "
-            "BatchNorm statistics twice.",
+            hint="one forward pass of the student is enough for both terms. A second one doubles the time and updates "
+            "its BatchNorm statistics twice.",
         ),
         Mistake(
             "loss after the step",

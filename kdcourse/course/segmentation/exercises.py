@@ -133,7 +133,10 @@ CLASS_IOU = Exercise(
         Probe((*_masks(2, 4, 3, 4, 4, ignored=0.4), 2), "with pixels to be left out"),
         Probe((*_masks(3, 3, 1, 5, 4, ignored=0.3), 0), "for class 0"),
         Probe((_mask("0110", "0110"), _mask("0110", "0110"), 1), "for a perfect prediction"),
-        Probe((_mask("0110", "0002"), _mask("1010", "1012"), 1), "where truth has more pixels than the prediction"),
+        Probe(
+            (_mask("0110", "0002"), _mask("1010", "1012"), 1),
+            "where truth has more pixels than the prediction",
+        ),
         Probe((_mask("0000", "0220"), _mask("0110", "0220"), 1), "for a class never predicted"),
         Probe((_mask("0110", "0220"), _mask("0000", "0220"), 1), "for a class that isn't there"),
         Probe((_mask("0022", "0022"), _mask("0222", "0002"), 1), "for a class in neither mask", extreme=True),
@@ -197,8 +200,8 @@ CLASS_IOU = Exercise(
         Mistake(
             "NaN where truth lacks the class",
             example=_pixels(lambda p, t: _iou(p, t) if t.any() else NAN),
-            hint="a class predicted without being there is a mistake of the model, and scores 0. NaN is for a class in "
-            "neither mask.",
+            hint="a class predicted without being there is a mistake of the model, and scores 0. NaN is for a class "
+            "in neither mask.",
         ),
         Mistake(
             "NaN where no pixel is right",
@@ -208,8 +211,8 @@ CLASS_IOU = Exercise(
         Mistake(
             "label not compared with",
             example=_bits,
-            hint="& and | of class numbers work on their bits. Turn both masks into True and False first: where is the "
-            "class label?",
+            hint="& and | of class numbers work on their bits. Turn both masks into True and False first: where is "
+            "the class label?",
         ),
         Mistake(
             "ignored pixels made background",
@@ -438,8 +441,8 @@ IOU_OVER_CLASSES = Exercise(
         Mistake(
             "every row with every column",
             example=_rows_with_columns,
-            hint="[C, 1] and [C] together give [C, C], the row of each class with the column of each other. Sum without "
-            "keepdim.",
+            hint="[C, 1] and [C] together give [C, C], the row of each class with the column of each other. Sum "
+            "without keepdim.",
         ),
         Mistake(
             "wrong pixels for the union",
@@ -989,8 +992,8 @@ PRECISION_RECALL_AT = Exercise(
         Mistake(
             "precision for recall",
             example=_called(lambda c, y: (_shares(c, y)[0],) * 2),
-            hint="misses are positive and aren't called so: ~ belongs before called, not before positive. Both numbers "
-            "are the precision now.",
+            hint="misses are positive and aren't called so: ~ belongs before called, not before positive. Both "
+            "numbers are the precision now.",
         ),
         Mistake(
             "precision 0 where nothing is called",

@@ -154,8 +154,8 @@ ENTROPY_NATS = Exercise(
         Mistake(
             "probabilities clamped",
             example=lambda p: -(p * p.clamp(min=0.01).log()).sum(1),
-            hint="clamp(min=0.01) changes the logarithm of every probability below 0.01. Only those of exactly 0 need a "
-            "replacement.",
+            hint="clamp(min=0.01) changes the logarithm of every probability below 0.01. Only those of exactly 0 need "
+            "a replacement.",
         ),
         Mistake(
             "rows with a 0 lost",
@@ -245,7 +245,9 @@ _HUGE_SIDES = Probe(
 
 
 def _zero_sum(expected: Tensor, found: Tensor) -> str | None:
-    if not torch.allclose(found.double().sum(1), torch.zeros(len(found)).double(), atol=1e-3 * float(found.abs().max())):
+    if not torch.allclose(
+        found.double().sum(1), torch.zeros(len(found)).double(), atol=1e-3 * float(found.abs().max())
+    ):
         return (
             "gives rows that don't sum to 0: adding a constant to an image's logits changes no probability."
         )
@@ -287,8 +289,8 @@ SOFT_GRADIENT = Exercise(
         Mistake(
             "reverse KL",
             example=_reverse_kl_gradient,
-            hint="that is the gradient of KL(student || teacher), the reverse KL. In cross-entropy with soft targets the "
-            "teacher's probabilities are the weights.",
+            hint="that is the gradient of KL(student || teacher), the reverse KL. In cross-entropy with soft targets "
+            "the teacher's probabilities are the weights.",
         ),
         Mistake(
             "batch mean missing",

@@ -73,16 +73,14 @@ WRONG = {
     ),
     "mean product of the probabilities": lambda z, v: (z.softmax(1) * v.softmax(1)).sum(1).mean().item(),
     "cosine": lambda z, v: F.cosine_similarity(z, v).mean().item(),
-    "every image with every image": lambda z, v: (
-        (z.argmax(1)[:, None] == v.argmax(1)).double().mean().item()
-    ),
-    "keepdim on one side": lambda z, v: (
-        (z.argmax(1, keepdim=True) == v.argmax(1)).double().mean().item()
-    ),
+    "every image with every image": lambda z, v: (z.argmax(1)[:, None] == v.argmax(1)).double().mean().item(),
+    "keepdim on one side": lambda z, v: (z.argmax(1, keepdim=True) == v.argmax(1)).double().mean().item(),
     "equal as wholes": lambda z, v: float(torch.equal(z.argmax(1), v.argmax(1))),
     "first image left out": lambda z, v: same(z[1:], v[1:]).double().mean().nan_to_num(1.0).item(),
-    "last tie wins": lambda z, v: (z.flip(1).argmax(1) == v.flip(1).argmax(1)).double().mean().item()
-    + float(bool((z == v).any())) * 0.1,
+    "last tie wins": lambda z, v: (
+        (z.flip(1).argmax(1) == v.flip(1).argmax(1)).double().mean().item()
+        + float(bool((z == v).any())) * 0.1
+    ),
     "a tensor": lambda z, v: same(z, v).double().mean(),
     "rounded": lambda z, v: round(same(z, v).double().mean().item(), 2),
     "one per image": lambda z, v: same(z, v),

@@ -136,7 +136,9 @@ def changes_truth(prediction: Tensor, truth: Tensor, label: int) -> float:
 
 WRONG: dict[str, Answer] = {
     "Dice": of(lambda p, t: 2 * (p & t).sum().item() / (p.sum() + t.sum()).item()),
-    "intersection counted twice in the union": of(lambda p, t: (p & t).sum().item() / (p.sum() + t.sum()).item()),
+    "intersection counted twice in the union": of(
+        lambda p, t: (p & t).sum().item() / (p.sum() + t.sum()).item()
+    ),
     "precision": of(lambda p, t: share(p & t, p)),
     "recall": of(lambda p, t: share(p & t, t)),
     "xor for union": of(lambda p, t: (p & t).sum().item() / max(1, (p ^ t).sum().item())),
@@ -145,7 +147,9 @@ WRONG: dict[str, Answer] = {
     "agreement on all pixels": of(lambda p, t: (p == t).double().mean().item()),
     "larger mask for union": of(lambda p, t: (p & t).sum().item() / max(p.sum().item(), t.sum().item())),
     "smaller mask for union": of(lambda p, t: share(p & t, p if p.sum() < t.sum() else t)),
-    "areas compared": of(lambda p, t: min(p.sum().item(), t.sum().item()) / max(p.sum().item(), t.sum().item())),
+    "areas compared": of(
+        lambda p, t: min(p.sum().item(), t.sum().item()) / max(p.sum().item(), t.sum().item())
+    ),
     "upside down": of(lambda p, t: (p | t).sum().item() / max(1, (p & t).sum().item())),
     "count": of(lambda p, t: float((p & t).sum())),
     "percent": of(lambda p, t: 100 * iou(p, t)),
@@ -173,7 +177,9 @@ WRONG: dict[str, Answer] = {
     "mean over the classes": mean_iou,
     "class 1 always": lambda p, t, label: of(iou)(p, t, 1),
     "next class": lambda p, t, label: of(iou)(p, t, label + 1),
-    "every class but this one": lambda p, t, label: of(lambda a, b: share(~a & ~b, ~a | ~b), empty=1.0)(p, t, label),
+    "every class but this one": lambda p, t, label: of(lambda a, b: share(~a & ~b, ~a | ~b), empty=1.0)(
+        p, t, label
+    ),
     "prediction changed": changes_truth,
     "a tensor": lambda p, t, label: torch.tensor(of(iou)(p, t, label)),
 }

@@ -17,9 +17,8 @@ def with_a_loop(train_loss: Losses, validation_loss: Losses) -> str:
         if loss < validation_loss[best]:
             best = epoch
     rise = validation_loss[-1] / validation_loss[best]
-    if rise >= 1.1:
-        if train_loss[-1] < train_loss[best]:
-            return "overfitting"
+    if rise >= 1.1 and train_loss[-1] < train_loss[best]:
+        return "overfitting"
     if train_loss[-1] / train_loss[0] > 0.9:
         return "underfitting"
     return "fits"

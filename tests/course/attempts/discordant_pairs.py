@@ -64,7 +64,10 @@ WRONG = {
     "differing twice": lambda a, b: (count(a ^ b), count(a ^ b)),
     "differing and the same": lambda a, b: (count(a != b), count(a == b)),
     "difference of sums": lambda a, b: (count(a) - count(b), count(b) - count(a)),
-    "difference of sums, not below 0": lambda a, b: (max(0, count(a) - count(b)), max(0, count(b) - count(a))),
+    "difference of sums, not below 0": lambda a, b: (
+        max(0, count(a) - count(b)),
+        max(0, count(b) - count(a)),
+    ),
     "~ on both": lambda a, b: (count(~a & b), count(a & ~b)),
     "only the first right": lambda a, b: (count(a & ~b), count(b)),
     "second against the changed first": lambda a, b: (count(a & ~b), count(b & ~(a & ~b))),
@@ -87,4 +90,8 @@ WRONG = {
     "sorted": lambda a, b: tuple(sorted((count(a & ~b), count(b & ~a)), reverse=True)),
 }
 
-SAYS = {"first changed": "changes first_correct", "tensors": "int(...) takes it out", "~ on both": "order swapped"}
+SAYS = {
+    "first changed": "changes first_correct",
+    "tensors": "int(...) takes it out",
+    "~ on both": "order swapped",
+}

@@ -290,8 +290,12 @@ WRONG: dict[str, Answer] = {
     "step first": step_first,
     "loss after the step": loss_after,
     "weights swapped": step(lambda z, v, y, t, a: loss_of(z, v, y, t, 1 - a)),
-    "logits swapped": step(lambda z, v, y, t, a: a * kd_divergence(v, z, t) + (1 - a) * F.cross_entropy(z, y)),
-    "T squared missing": step(lambda z, v, y, t, a: a * kd_divergence(z, v, t) / t**2 + (1 - a) * F.cross_entropy(z, y)),
+    "logits swapped": step(
+        lambda z, v, y, t, a: a * kd_divergence(v, z, t) + (1 - a) * F.cross_entropy(z, y)
+    ),
+    "T squared missing": step(
+        lambda z, v, y, t, a: a * kd_divergence(z, v, t) / t**2 + (1 - a) * F.cross_entropy(z, y)
+    ),
     "T = 4": step(lambda z, v, y, t, a: loss_of(z, v, y, 4.0, a)),
     "alpha = 0.5": step(lambda z, v, y, t, a: loss_of(z, v, y, t, 0.5)),
     "labels alone": step(lambda z, v, y, t, a: F.cross_entropy(z, y)),

@@ -70,21 +70,31 @@ RIGHT = [
     in_place,
     lambda z, v, t: t**2 * F.kl_div(logs(z, t), (v / t).softmax(1), reduction="batchmean"),
     lambda z, v, t: t**2 * F.kl_div(logs(z, t), (v / t).softmax(1), reduction="sum") / z.size(0),
-    lambda z, v, t: F.kl_div(logs(z, t), logs(v, t), reduction="none", log_target=True).sum(-1).mean().mul(t**2),
+    lambda z, v, t: (
+        F.kl_div(logs(z, t), logs(v, t), reduction="none", log_target=True).sum(-1).mean().mul(t**2)
+    ),
 ]
 
 WRONG = {
     "reverse KL": lambda z, v, t: t**2 * kl(v, z, t),
-    "reverse KL, teacher detached": lambda z, v, t: t**2 * (logs(z, t).exp() * (logs(z, t) - logs(v, t))).sum(1).mean(),
+    "reverse KL, teacher detached": lambda z, v, t: (
+        t**2 * (logs(z, t).exp() * (logs(z, t) - logs(v, t))).sum(1).mean()
+    ),
     "Jensen-Shannon": lambda z, v, t: t**2 * (kl(z, v, t) + kl(v, z, t)) / 2,
     "T squared missing": kl,
     "T": lambda z, v, t: t * kl(z, v, t),
     "1 / T squared": lambda z, v, t: kl(z, v, t) / t**2,
     "2 T": lambda z, v, t: 2 * t * kl(z, v, t),
     "16 for T squared": lambda z, v, t: 16 * kl(z, v, t),
-    'reduction="mean"': lambda z, v, t: t**2 * F.kl_div(logs(z, t), logs(v, t), reduction="mean", log_target=True),
-    'reduction="sum"': lambda z, v, t: t**2 * F.kl_div(logs(z, t), logs(v, t), reduction="sum", log_target=True),
-    'reduction="none"': lambda z, v, t: t**2 * F.kl_div(logs(z, t), logs(v, t), reduction="none", log_target=True),
+    'reduction="mean"': lambda z, v, t: (
+        t**2 * F.kl_div(logs(z, t), logs(v, t), reduction="mean", log_target=True)
+    ),
+    'reduction="sum"': lambda z, v, t: (
+        t**2 * F.kl_div(logs(z, t), logs(v, t), reduction="sum", log_target=True)
+    ),
+    'reduction="none"': lambda z, v, t: (
+        t**2 * F.kl_div(logs(z, t), logs(v, t), reduction="none", log_target=True)
+    ),
     "one per image": lambda z, v, t: t**2 * (logs(v, t).exp() * (logs(v, t) - logs(z, t))).sum(1),
     "sum over dim 0": lambda z, v, t: t**2 * (logs(v, t).exp() * (logs(v, t) - logs(z, t))).sum(0).mean(),
     "softmax over dim 0": lambda z, v, t: t**2 * kl(z, v, t, dim=0),
@@ -92,9 +102,15 @@ WRONG = {
     "log_target with probabilities": lambda z, v, t: (
         t**2 * F.kl_div(logs(z, t), (v / t).softmax(1), reduction="batchmean", log_target=True)
     ),
-    "softmax for the student": lambda z, v, t: t**2 * F.kl_div((z / t).softmax(1), (v / t).softmax(1), reduction="batchmean"),
-    "raw logits for the student": lambda z, v, t: t**2 * F.kl_div(z / t, (v / t).softmax(1), reduction="batchmean"),
-    "raw logits on both sides": lambda z, v, t: t**2 * F.kl_div(z / t, v / t, reduction="batchmean", log_target=True),
+    "softmax for the student": lambda z, v, t: (
+        t**2 * F.kl_div((z / t).softmax(1), (v / t).softmax(1), reduction="batchmean")
+    ),
+    "raw logits for the student": lambda z, v, t: (
+        t**2 * F.kl_div(z / t, (v / t).softmax(1), reduction="batchmean")
+    ),
+    "raw logits on both sides": lambda z, v, t: (
+        t**2 * F.kl_div(z / t, v / t, reduction="batchmean", log_target=True)
+    ),
     "teacher at T = 1": lambda z, v, t: t**2 * kl(z, v, t, 1.0),
     "student at T = 1": lambda z, v, t: t**2 * kl(z, v, 1.0, t),
     "T = 1": lambda z, v, t: t**2 * kl(z, v, 1.0),

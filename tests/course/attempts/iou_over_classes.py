@@ -83,7 +83,9 @@ WRONG = {
     "all classes, 0 / 0 as 0": mean_of(ious, lambda t, c: t >= 0),
     "all classes, 0 / 0 as 1": lambda m: ious(*parts(m)).nan_to_num(1.0).mean().item(),
     "all classes, NaN": lambda m: ious(*parts(m)).mean().item(),
-    "a tiny number in the union": lambda m: (parts(m)[0] / (m.sum(0) + m.sum(1) - parts(m)[0] + 1e-9)).mean().item(),
+    "a tiny number in the union": lambda m: (
+        (parts(m)[0] / (m.sum(0) + m.sum(1) - parts(m)[0] + 1e-9)).mean().item()
+    ),
     "classes of truth alone": mean_of(ious, lambda t, c: t > 0),
     "classes of the prediction alone": mean_of(ious, lambda t, c: c > 0),
     "classes of both": mean_of(ious, lambda t, c: (t > 0) & (c > 0)),
@@ -103,7 +105,9 @@ WRONG = {
     "divided by all pixels": mean_of(lambda r, t, c: r / t.sum()),
     "pixel accuracy": lambda m: (m.trace() / m.sum()).item(),
     "pooled": lambda m: (parts(m)[0].sum() / (2 * m.sum() - m.trace())).item(),
-    "weighted by true pixels": lambda m: ((ious(*parts(m)).nan_to_num(0.0) * m.sum(1)).sum() / m.sum()).item(),
+    "weighted by true pixels": lambda m: (
+        (ious(*parts(m)).nan_to_num(0.0) * m.sum(1)).sum() / m.sum()
+    ).item(),
     "class 0 left out": lambda m: ious(*parts(m))[1:].nanmean().item(),
     "last class left out": lambda m: ious(*parts(m))[:-1].nanmean().nan_to_num(0.0).item(),
     "median of the classes": lambda m: ious(*parts(m)).nanmedian().item(),
@@ -119,7 +123,9 @@ WRONG = {
     "confusion changed": changes_confusion,
     "rows normalised": lambda m: class_by_class(m.double() / m.sum(1, keepdim=True).clamp(min=1)),
     "all entries": lambda m: (m / (m.sum(0) + m.sum(1)[:, None] - m)).nanmean().item(),
-    "keepdim broadcasting": lambda m: (m.diagonal() / (m.sum(1, keepdim=True) + m.sum(0) - m.diagonal())).nanmean().item(),
+    "keepdim broadcasting": lambda m: (
+        (m.diagonal() / (m.sum(1, keepdim=True) + m.sum(0) - m.diagonal())).nanmean().item()
+    ),
     "three classes": lambda m: class_by_class(m[:3, :3]),
 }
 

@@ -92,12 +92,18 @@ WRONG = {
     "teacher's best class for labels": lambda z, v, y, t, a: mixed(soft(z, v, t), hard(z, v.argmax(1)), a),
     "softmax before the cross-entropy": lambda z, v, y, t, a: mixed(soft(z, v, t), hard(z.softmax(1), y), a),
     "log_softmax ignored by nll_loss": lambda z, v, y, t, a: mixed(soft(z, v, t), F.nll_loss(z, y), a),
-    "sum over the labels": lambda z, v, y, t, a: mixed(soft(z, v, t), F.cross_entropy(z, y, reduction="sum"), a),
+    "sum over the labels": lambda z, v, y, t, a: mixed(
+        soft(z, v, t), F.cross_entropy(z, y, reduction="sum"), a
+    ),
     "label smoothing": lambda z, v, y, t, a: mixed(
         soft(z, v, t), F.cross_entropy(z, y, label_smoothing=0.1), a
     ),
-    "student's gradient cut in the soft part": lambda z, v, y, t, a: mixed(soft(z.detach(), v, t), hard(z, y), a),
-    "student's gradient cut in the hard part": lambda z, v, y, t, a: mixed(soft(z, v, t), hard(z.detach(), y), a),
+    "student's gradient cut in the soft part": lambda z, v, y, t, a: mixed(
+        soft(z.detach(), v, t), hard(z, y), a
+    ),
+    "student's gradient cut in the hard part": lambda z, v, y, t, a: mixed(
+        soft(z, v, t), hard(z.detach(), y), a
+    ),
     "item": lambda z, v, y, t, a: mixed(soft(z, v, t).item(), hard(z, y).item(), a),
     "both in a tuple": lambda z, v, y, t, a: (a * soft(z, v, t), (1 - a) * hard(z, y)),
     "rounded": lambda z, v, y, t, a: mixed(soft(z, v, t), hard(z, y), a).round(decimals=3),

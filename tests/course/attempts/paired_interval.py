@@ -75,9 +75,7 @@ def by_welch(p: list[float], d: list[float]) -> Triple:
 
 
 def two_intervals(p: list[float], d: list[float]) -> Triple:
-    ends = [
-        stats.t.interval(0.95, len(x) - 1, loc=np.mean(x), scale=stats.sem(x)) for x in (p, d)
-    ]
+    ends = [stats.t.interval(0.95, len(x) - 1, loc=np.mean(x), scale=stats.sem(x)) for x in (p, d)]
     mean = float(np.mean(d) - np.mean(p))
     return mean, float(ends[1][0] - ends[0][1]), float(ends[1][1] - ends[0][0])
 
@@ -127,7 +125,9 @@ WRONG = {
     "paired with the next seed": lambda p, d: right(p, d[1:] + d[:1]),
     "sorted first": lambda p, d: right(sorted(p), sorted(d)),
     "plain - distilled": lambda p, d: right(d, p),
-    "relative differences": lambda p, d: right([0.0] * len(p), [b / a - 1 for a, b in zip(p, d, strict=True)]),
+    "relative differences": lambda p, d: right(
+        [0.0] * len(p), [b / a - 1 for a, b in zip(p, d, strict=True)]
+    ),
     "percentage points": lambda p, d: tuple(100 * x for x in right(p, d)),
     "low, mean, high": lambda p, d: (right(p, d)[1], right(p, d)[0], right(p, d)[2]),
     "mean, high, low": lambda p, d: (right(p, d)[0], right(p, d)[2], right(p, d)[1]),
@@ -137,7 +137,9 @@ WRONG = {
     "around the median": around_the_median,
     "percentiles": percentiles,
     "smallest and largest difference": lambda p, d: (
-        right(p, d)[0], min(b - a for a, b in zip(p, d, strict=True)), max(b - a for a, b in zip(p, d, strict=True))
+        right(p, d)[0],
+        min(b - a for a, b in zip(p, d, strict=True)),
+        max(b - a for a, b in zip(p, d, strict=True)),
     ),
     "distilled changed": changes_distilled,
     "rounded": lambda p, d: tuple(round(x, 3) for x in right(p, d)),

@@ -12,7 +12,9 @@ from kdcourse.data import IGNORE
 from kdcourse.distillation import kd_divergence
 
 
-def pixel_by_pixel(student_logits: Tensor, teacher_logits: Tensor, masks: Tensor, temperature: float) -> Tensor:
+def pixel_by_pixel(
+    student_logits: Tensor, teacher_logits: Tensor, masks: Tensor, temperature: float
+) -> Tensor:
     found = []
     for b in range(masks.shape[0]):
         for y in range(masks.shape[1]):
@@ -46,7 +48,9 @@ def under_no_grad(z: Tensor, v: Tensor, masks: Tensor, t: float) -> Tensor:
 
 def by_moving(z: Tensor, v: Tensor, masks: Tensor, t: float) -> Tensor:
     z, v = z.movedim(1, -1)[masks != IGNORE], v.movedim(1, -1)[masks != IGNORE].detach()
-    return t**2 * F.kl_div((z / t).log_softmax(-1), (v / t).log_softmax(-1), reduction="batchmean", log_target=True)
+    return t**2 * F.kl_div(
+        (z / t).log_softmax(-1), (v / t).log_softmax(-1), reduction="batchmean", log_target=True
+    )
 
 
 RIGHT = [pixel_by_pixel, rows_of_pixels, by_einsum, under_no_grad, by_moving]
@@ -116,8 +120,12 @@ WRONG = {
     "squared logits": term(lambda z, v, t: (z - v).square().mean(1), factor=lambda t: 1.0),
     "mean over the classes": lambda z, v, masks, t: term()(z, v, masks, t) / z.shape[1],
     "classes not summed": lambda z, v, masks, t: t**2 * (z - v.detach()).square()[masks != IGNORE].mean(),
-    "sum over dim 0": lambda z, v, masks, t: t**2
-    * ((v.detach() / t).softmax(1) * ((v.detach() / t).log_softmax(1) - (z / t).log_softmax(1))).sum(0).mean(),
+    "sum over dim 0": lambda z, v, masks, t: (
+        t**2
+        * ((v.detach() / t).softmax(1) * ((v.detach() / t).log_softmax(1) - (z / t).log_softmax(1)))
+        .sum(0)
+        .mean()
+    ),
     "softmax over dim 0": term(lambda z, v, t: kl(z, v, t, 0)),
     "softmax over the height": term(lambda z, v, t: kl(z, v, t, 2)),
     "softmax over dim -1": term(lambda z, v, t: kl(z, v, t, -1)),
@@ -133,7 +141,9 @@ WRONG = {
     "ignored pixels as 0 in the mean": term(mean=lambda kl, counts: (kl * counts).mean()),
     "ignored logits as 0 in the mean": zeroed_logits,
     "ignored pixels in the sum": term(mean=lambda kl, counts: kl.sum() / counts.sum()),
-    "only ignored pixels, or 0": term(mean=lambda kl, counts: (kl * ~counts).sum() / (~counts).sum().clamp(min=1)),
+    "only ignored pixels, or 0": term(
+        mean=lambda kl, counts: (kl * ~counts).sum() / (~counts).sum().clamp(min=1)
+    ),
     "sum": term(mean=lambda kl, counts: kl[counts].sum()),
     "divided by the images": term(mean=lambda kl, counts: kl[counts].sum() / len(kl)),
     "batchmean": batchmean,
@@ -145,7 +155,9 @@ WRONG = {
     "IGNORE taken for 0": lambda z, v, masks, t: t**2 * kl(z, v.detach(), t)[masks != 0].mean(),
     "rows before the classes were moved": reshaped,
     "labels": lambda z, v, masks, t: F.cross_entropy(z, masks, ignore_index=IGNORE),
-    "labels added": lambda z, v, masks, t: term()(z, v, masks, t) + F.cross_entropy(z, masks, ignore_index=IGNORE),
+    "labels added": lambda z, v, masks, t: (
+        term()(z, v, masks, t) + F.cross_entropy(z, masks, ignore_index=IGNORE)
+    ),
     "teacher's classes": lambda z, v, masks, t: F.cross_entropy(
         z, v.argmax(1).masked_fill(masks == IGNORE, IGNORE), ignore_index=IGNORE
     ),

@@ -119,7 +119,9 @@ WRONG = {
     "one tensor": of(lambda c, y: torch.tensor(shares(c, y))),
     "precision alone": of(lambda c, y: shares(c, y)[0]),
     "positive changed": changes_positive,
-    "or for and": of(lambda c, y: ((c | y).sum().item() / max(1, c.sum().item()), (c | y).sum().item() / y.sum().item())),
+    "or for and": of(
+        lambda c, y: ((c | y).sum().item() / max(1, c.sum().item()), (c | y).sum().item() / y.sum().item())
+    ),
     "logical and of counts": of(lambda c, y: (shares(c, y)[0], float(bool(c.any() and y.any())))),
 }
 

@@ -31,7 +31,9 @@ RIGHT = [
     lambda p, d, t: np.float64(d - p) / np.float64(t - p),
     lambda p, d, t: 1 - (t - d) / (t - p),
     lambda p, d, t: (p - d) / (p - t),
-    lambda p, d, t: torch.sub(d, p, alpha=1).div(t - p).item() if torch.is_tensor(d) else (d - p) * (t - p) ** -1,
+    lambda p, d, t: (
+        torch.sub(d, p, alpha=1).div(t - p).item() if torch.is_tensor(d) else (d - p) * (t - p) ** -1
+    ),
 ]
 
 

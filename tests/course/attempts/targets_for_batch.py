@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,7 +77,9 @@ WRONG = {
     "padded with zeros": lambda s, o, start, size: torch.cat([s[o], torch.zeros(size, s.shape[1])])[
         start : start + size
     ],
-    "last batch clamped": lambda s, o, start, size: s[o[torch.arange(start, start + size).clamp(max=len(o) - 1)]],
+    "last batch clamped": lambda s, o, start, size: s[
+        o[torch.arange(start, start + size).clamp(max=len(o) - 1)]
+    ],
     "last batch moved back": lambda s, o, start, size: s[o[min(start, len(o) - size) :][:size]],
     "softmax": lambda s, o, start, size: s[o[start : start + size]].softmax(1),
     "predictions": lambda s, o, start, size: s[o[start : start + size]].argmax(1),
