@@ -1,7 +1,7 @@
 """Write one page for each student: points, what each answer looks like, and the answer itself.
 
-The page shows nothing of the hidden tests, no expected value, no rubric and no model answer: `Mark.message` is written
-for students. A student's own words are shown as text, never as HTML (see `kdcourse.pages`).
+The page shows nothing of the hidden tests, no rubric and no model answer: `Mark.message` is written for students, from
+the tests that their notebook shows. A student's own words are shown as text, never as HTML (see `kdcourse.pages`).
 """
 
 from __future__ import annotations

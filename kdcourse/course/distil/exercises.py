@@ -91,6 +91,11 @@ DISTILLATION_TERM = Exercise(
             "averages over the images.",
         ),
         Mistake(
+            "summed over the images",
+            example=lambda z, v, t: t**2 * (_logs(v, t).exp() * (_logs(v, t) - _logs(z, t))).sum(0).mean(),
+            hint="the divergence of an image is a sum over its classes, dim=1. The mean is over the images.",
+        ),
+        Mistake(
             "sum for mean",
             example=lambda z, v, t: t**2 * _kl(_logs(z, t), _logs(v, t), "sum"),
             hint="average over the images, so that the loss doesn't grow with the batch.",
@@ -492,6 +497,13 @@ def _cleared_between(student: nn.Module, teacher: nn.Module, images: Tensor, lab
     return loss.item()
 
 
+def _student_twice(student: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor, optimizer: Optimizer,
+                   temperature: float, alpha: float) -> float:  # fmt: skip
+    student.train()
+    student(images)
+    return distil_step(student, teacher, images, labels, optimizer, temperature, alpha)
+
+
 def _student_unrecorded(student: nn.Module, teacher: nn.Module, images: Tensor, labels: Tensor, optimizer: Optimizer,
                         temperature: float, alpha: float) -> float:  # fmt: skip
     student.train()
@@ -508,13 +520,26 @@ DISTIL_STEP = Exercise(
     solution=distil_step,
     fixture=fixtures.step,
     probes=(
-        Probe(("train", numbers(1, 9, 6), torch.arange(9) % 3, 4.0, 0.7), "at T = 4 and alpha = 0.7"),
-        Probe(("train", numbers(2, 6, 6), torch.arange(6) % 3, 2.0, 1.0), "at T = 2 and alpha = 1"),
+        Probe(("train", numbers(1, 9, 1, 2, 3), torch.arange(9) % 3, 4.0, 0.7), "at T = 4 and alpha = 0.7"),
+        Probe(("train", numbers(2, 6, 1, 2, 3), torch.arange(6) % 3, 2.0, 1.0), "at T = 2 and alpha = 1"),
         Probe(
-            ("eval", numbers(3, 6, 6), torch.arange(6) % 3, 3.0, 0.4), "for a student that comes in eval mode"
+            ("eval", numbers(3, 6, 1, 2, 3), torch.arange(6) % 3, 3.0, 0.4),
+            "for a student that comes in eval mode",
         ),
     ),
     mistakes=(
+        Mistake(
+            "student never called",
+            sign=lambda parts: parts["the mode in which it called the student"] == "never",
+            example=_wrong_step(call_student=False, backward=False),
+            hint="the loss needs the student's logits for the images.",
+        ),
+        Mistake(
+            "teacher never called",
+            sign=lambda parts: parts["the mode in which it called the teacher"] == "never",
+            example=_wrong_step(call_teacher=False),
+            hint="the loss needs the teacher's logits for the images.",
+        ),
         Mistake(
             "teacher in train mode",
             sign=lambda parts: "train" in parts["the mode in which it called the teacher"],
@@ -536,8 +561,8 @@ DISTIL_STEP = Exercise(
             "teacher's pass recorded",
             sign=lambda parts: parts["whether the teacher's pass was recorded"] is True,
             example=_wrong_step(record_teacher=True),
-            hint="torch stored all that the teacher computed, for a gradient that isn't needed. That wastes memory and "
-            "time. What keeps torch from recording?",
+            hint="torch stored all that the teacher computed, for a gradient that isn't needed. That wastes memory "
+            "and time. What keeps torch from recording?",
         ),
         Mistake(
             "no way back to the student",
@@ -558,27 +583,16 @@ DISTIL_STEP = Exercise(
             hint="a student that was just evaluated is still in eval mode; training needs it back in train mode.",
         ),
         Mistake(
-            "student never called",
-            sign=lambda parts: parts["the mode in which it called the student"] == "never",
-            example=_wrong_step(call_student=False, backward=False),
-            hint="the loss needs the student's logits for the images.",
-        ),
-        Mistake(
-            "teacher never called",
-            sign=lambda parts: parts["the mode in which it called the teacher"] == "never",
-            example=_wrong_step(call_teacher=False),
-            hint="the loss needs the teacher's logits for the images.",
-        ),
-        Mistake(
             "old gradients kept",
             example=_wrong_step(clear=False),
             hint="gradients add up until they are cleared: those of the previous step are still there when the "
             "backward pass begins.",
         ),
         Mistake(
-            "gradients cleared too late",
+            "no gradients at the step",
             example=_cleared_between,
-            hint="cleared between backward and step, the gradients are gone when the optimizer needs them.",
+            hint="when the optimizer stepped, there were no gradients, so no weight changed. Clear the old ones "
+            "first; then the backward pass; then the step.",
         ),
         Mistake(
             "no step",
@@ -600,6 +614,12 @@ DISTIL_STEP = Exercise(
             "two steps",
             example=_wrong_step(steps=2),
             hint="the optimizer steps twice.",
+        ),
+        Mistake(
+            "student called twice",
+            example=_student_twice,
+            hint="one forward pass of the student is enough for both terms. A second one doubles the time and updates "
+            "its BatchNorm statistics twice.",
         ),
         Mistake(
             "loss after the step",

@@ -59,4 +59,5 @@ def step(
         "the teacher's BatchNorm statistics": statistics(teacher),
         "the number of steps": optimizer.steps,
         "the student's weights after the step": weights(student),
+        "the student's BatchNorm statistics": statistics(student),
     }

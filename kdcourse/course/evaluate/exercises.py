@@ -33,6 +33,11 @@ RECOVERED = Exercise(
         Probe((0.85, 0.83, 0.92), "where distillation does harm"),
         Probe((0.85, 0.93, 0.91), "where the student is better than its teacher"),
         Probe((0.70, 0.70, 0.90), "where nothing is gained"),
+        # Answers that cut or hide a share below 0 do it in different ways where the gap is below 0 too.
+        Probe((0.85, 0.87, 0.80), "where the teacher is worse than both students", extreme=True),
+        Probe(
+            (0.85, 0.82, 0.80), "where the distilled student comes closer to a worse teacher", extreme=True
+        ),
     ),
     mistakes=(
         Mistake(
@@ -97,6 +102,12 @@ RECOVERED = Exercise(
             "sign lost",
             example=lambda plain, distilled, teacher: abs(distilled - plain) / abs(teacher - plain),
             hint="where distillation harms, the share is below 0: return it as it is.",
+        ),
+        Mistake(
+            "sign lost where the teacher is worse",
+            example=lambda plain, distilled, teacher: (distilled - plain) / abs(teacher - plain),
+            hint="if the teacher is worse than the plain student, the gap is below 0, and a gain leads away from the "
+            "teacher. Divide by the gap with its sign.",
         ),
         Mistake(
             "gain the wrong way round",
@@ -356,6 +367,17 @@ AGREEMENT_WITH_TEACHER = Exercise(
             "least likely class",
             example=lambda z, v: (z.argmin(1) == v.argmin(1)).double().mean().item(),
             hint="the predicted class is the one with the largest logit.",
+        ),
+        Mistake(
+            "compared as wholes",
+            example=lambda z, v: float(torch.equal(z.argmax(1), v.argmax(1))),
+            hint="that is 1 only if they agree on every image. On which share of the images do they agree?",
+        ),
+        Mistake(
+            "every image with every image",
+            example=lambda z, v: (z.argmax(1, keepdim=True) == v.argmax(1)).double().mean().item(),
+            hint="[N, 1] compared with [N] gives [N, N], every image with every other one. Both sides must have the "
+            "same shape.",
         ),
         Mistake(
             "whole ranking compared",

@@ -133,6 +133,10 @@ CLASS_IOU = Exercise(
         Probe((*_masks(2, 4, 3, 4, 4, ignored=0.4), 2), "with pixels to be left out"),
         Probe((*_masks(3, 3, 1, 5, 4, ignored=0.3), 0), "for class 0"),
         Probe((_mask("0110", "0110"), _mask("0110", "0110"), 1), "for a perfect prediction"),
+        Probe(
+            (_mask("0110", "0002"), _mask("1010", "1012"), 1),
+            "where truth has more pixels than the prediction",
+        ),
         Probe((_mask("0000", "0220"), _mask("0110", "0220"), 1), "for a class never predicted"),
         Probe((_mask("0110", "0220"), _mask("0000", "0220"), 1), "for a class that isn't there"),
         Probe((_mask("0022", "0022"), _mask("0222", "0002"), 1), "for a class in neither mask", extreme=True),
@@ -196,8 +200,8 @@ CLASS_IOU = Exercise(
         Mistake(
             "NaN where truth lacks the class",
             example=_pixels(lambda p, t: _iou(p, t) if t.any() else NAN),
-            hint="a class predicted without being there is a mistake of the model, and scores 0. NaN is for a class in "
-            "neither mask.",
+            hint="a class predicted without being there is a mistake of the model, and scores 0. NaN is for a class "
+            "in neither mask.",
         ),
         Mistake(
             "NaN where no pixel is right",
@@ -207,8 +211,8 @@ CLASS_IOU = Exercise(
         Mistake(
             "label not compared with",
             example=_bits,
-            hint="& and | of class numbers work on their bits. Turn both masks into True and False first: where is the "
-            "class label?",
+            hint="& and | of class numbers work on their bits. Turn both masks into True and False first: where is "
+            "the class label?",
         ),
         Mistake(
             "ignored pixels made background",
@@ -311,6 +315,11 @@ def _ious(right: Tensor, true: Tensor, called: Tensor) -> Tensor:
 
 def _all(true: Tensor, called: Tensor) -> Tensor:
     return torch.ones_like(true, dtype=torch.bool)
+
+
+def _rows_with_columns(confusion: Tensor) -> float:
+    right, true, called = _counts(confusion)
+    return (right / (true[:, None] + called - right)).nanmean().item()
 
 
 def _without_the_first(confusion: Tensor) -> float:
@@ -428,6 +437,12 @@ IOU_OVER_CLASSES = Exercise(
             "Dice for IoU",
             example=_mean_over(lambda r, t, c: 2 * r / (t + c)),
             hint="that divides by the mean of row and column. IoU divides by the union.",
+        ),
+        Mistake(
+            "every row with every column",
+            example=_rows_with_columns,
+            hint="[C, 1] and [C] together give [C, C], the row of each class with the column of each other. Sum "
+            "without keepdim.",
         ),
         Mistake(
             "wrong pixels for the union",
@@ -877,12 +892,12 @@ def _which(expected: tuple[float, float], found: tuple[float, float]) -> str | N
     wrong = [
         f"too {'large' if other > one else 'small'} a {name}"
         for name, one, other in zip(("precision", "recall"), expected, found, strict=True)
-        if abs(other - one) > 1e-4
+        if abs(other - one) > 1e-6
     ]
     return f"gives {' and '.join(wrong)}{'; the other one is right' if len(wrong) == 1 else ''}."
 
 
-def _sixteenths(*counts: int) -> Tensor:
+def _sixteenths(*counts: float) -> Tensor:
     """Return probabilities that every floating-point type holds exactly."""
     return torch.tensor(counts, dtype=torch.float32) / 16
 
@@ -916,8 +931,9 @@ PRECISION_RECALL_AT = Exercise(
     tell=_which,
     probes=(
         Probe(
-            (_sixteenths(15, 14, 12, 10, 8, 7, 5, 3, 2, 1), _flags("++-+--++-+"), 0.5),
-            "for 10 pixels at a threshold of 0.5",
+            # One probability just below the threshold; shares of 6 and of 7, which no rounding leaves as they are.
+            (_sixteenths(15, 14, 12, 11, 10, 9, 8, 7.9375, 6, 5, 3, 2, 1), _flags("++-+--+-+-+--"), 0.5),
+            "for 13 pixels at a threshold of 0.5",
         ),
         Probe((_sixteenths(4, 9, 2, 12, 4, 1, 6), _flags("++-----"), 0.25), "at a threshold of 0.25"),
         Probe((_sixteenths(13, 12, 15, 11, 3, 12), _flags("-+++++"), 0.75), "at a threshold of 0.75"),
@@ -976,8 +992,8 @@ PRECISION_RECALL_AT = Exercise(
         Mistake(
             "precision for recall",
             example=_called(lambda c, y: (_shares(c, y)[0],) * 2),
-            hint="misses are positive and aren't called so: ~ belongs before called, not before positive. Both numbers "
-            "are the precision now.",
+            hint="misses are positive and aren't called so: ~ belongs before called, not before positive. Both "
+            "numbers are the precision now.",
         ),
         Mistake(
             "precision 0 where nothing is called",

@@ -34,7 +34,7 @@ wrong(
 right(
     "recovered",
     lambda p, d, t: 1 - (t - d) / (t - p),
-    lambda p, d, t: float(np.interp(d, [p - 10 * (t - p), p + 10 * (t - p)], [-10, 10])),
+    lambda p, d, t: float(np.linalg.solve([[t - p]], [d - p])[0]),
     lambda p, d, t: ((1 - p) - (1 - d)) / ((1 - p) - (1 - t)),
 )
 

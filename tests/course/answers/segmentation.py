@@ -371,7 +371,7 @@ def right_share(p: Tensor, y: Tensor, t: float) -> float:
 
 wrong(
     "precision_recall_at",
-    below_the_threshold=lambda p, y, t: looped_point(-p, y, -t + 1 / 64),
+    below_the_threshold=lambda p, y, t: looped_point(-p, y, -t + 1 / 512),
     threshold_ignored=lambda p, y, t: looped_point(p, y, 0.5),
     precision_1_where_nothing_called_is_right=guarded_by_the_hits,
     recall_1_where_nothing_is_called=lambda p, y, t: looped_point(p, y, t) if max(p) >= t else (1.0, 1.0),
