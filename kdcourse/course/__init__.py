@@ -8,8 +8,8 @@ A lesson's folder holds
     questions.toml   written questions, for assignments
 
 and `ORDER` lists the topics. The notebook, the assignment, the page of the website and the row of the README are
-derived from these. A notebook imports `check`, `claim` with `at_least`, `at_most` and `between`, `show` and
-`show_here`.
+derived from these. A notebook imports `check` and `use_answer`, `claim` with `at_least`, `at_most` and `between`,
+`show`, `show_here` and `progress_bar`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from __future__ import annotations
 from kdcourse.course.catalogue import COURSE, Course, lessons
 from kdcourse.course.claims import at_least, at_most, between, claim
 from kdcourse.course.order import ORDER
-from kdcourse.course.registry import check, exercise, exercises
-from kdcourse.course.showing import show, show_here
+from kdcourse.course.registry import check, exercise, exercises, use_answer
+from kdcourse.course.showing import progress_bar, show, show_here
 from kdcourse.course.source import Lesson
 
 __all__ = [
@@ -34,6 +34,8 @@ __all__ = [
     "exercise",
     "exercises",
     "lessons",
+    "progress_bar",
     "show",
     "show_here",
+    "use_answer",
 ]

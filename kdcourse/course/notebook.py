@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 from pathlib import Path
@@ -13,6 +14,8 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"  # beside the pack
 SET_UP = "set-up"  # id of the cell that installs the course on Google Colab
 # Folded in JupyterLab and on Colab, left out on the website.
 SET_UP_METADATA = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["remove-cell"]}
+# Functions that display something, and compute nothing that later cells need.
+DISPLAYED = {"claim", "show", "show_here", "widgets.predict", "widgets.quiz", "widgets.reveal"}
 LANGUAGE = {
     "file_extension": ".py",
     "mimetype": "text/x-python",
@@ -41,7 +44,7 @@ def learners_notebook(lesson: Lesson, set_up: str = "") -> Any:
             set_up = ""
         text = exercises[cell.place].given if cell.place in exercises else cell.text
         metadata: dict[str, Any] = {"exercise": cell.exercise} if cell.exercise else {}
-        if cell.text.startswith("widgets.quiz("):  # its code gives the answers away: JupyterLab folds it
+        if cell.kind == "code" and not cell.exercise and folded(cell.text):
             metadata["jupyter"] = {"source_hidden": True}
         new = v4.new_markdown_cell if cell.kind == "markdown" else v4.new_code_cell
         cells.append(new(text, metadata=metadata, id=names.of(cell)))
@@ -61,6 +64,22 @@ def learners_notebook(lesson: Lesson, set_up: str = "") -> Any:
         }
     )
     return notebook
+
+
+def folded(code: str) -> bool:
+    """Return whether JupyterLab folds a cell's code, since only its output matters to learners.
+
+    So it does with imports, with calls that only display something, and with every cell that makes a claim.
+    """
+    statements = ast.parse(code).body
+    called = [
+        ast.unparse(each.value.func)
+        for each in statements
+        if isinstance(each, ast.Expr) and isinstance(each.value, ast.Call)
+    ]
+    imports = sum(isinstance(each, ast.Import | ast.ImportFrom) for each in statements)
+    only_display = len(called) + imports == len(statements) and set(called) <= DISPLAYED
+    return bool(statements) and (only_display or "claim" in called)
 
 
 def stored_set_up(notebook: Any) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import html
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from kdcourse.course.claims import in_lines
 from kdcourse.errors import ArgumentError
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+_REDRAWN_EVERY = 0.2  # seconds between two updates of a progress bar
 
 
 def show(figure: Figure, words: str, *, photographs: bool = False) -> None:
@@ -61,11 +64,50 @@ def show_here(title: str, text: str) -> None:
     except ImportError:
         print(text)
         return
+    view = ipywidgets.HTML(f'<pre style="white-space: pre-wrap; line-height: 1.35">{html.escape(text)}</pre>')
+    _display_here(view, f"{title}: different on every machine, shown when you run this cell.")
+
+
+def progress_bar(title: str, steps: int) -> Callable[..., None]:
+    """Show a progress bar, and return the function to call after each of ``steps`` steps, with any arguments.
+
+    Pass it on as ``after_step`` of `kdcourse.training.fit` or `kdcourse.distillation.distil`. The notebook stores
+    ``title`` alone. Without ipywidgets, nothing is shown.
+
+    Args:
+        title: what is in progress.
+        steps: at least 1.
+
+    Raises:
+        ArgumentError: fewer than one step.
+    """
+    if steps < 1:
+        raise ArgumentError(f"A progress bar needs at least one step; found {steps}.")
+    try:
+        import ipywidgets
+    except ImportError:
+        return lambda *_: None
+    bar = ipywidgets.IntProgress(
+        max=steps,
+        description=title,
+        style={"description_width": "initial"},
+        layout=ipywidgets.Layout(width="36em", max_width="100%"),
+    )
+    _display_here(bar, f"{title}: a progress bar, shown when you run this cell.")
+    done, shown_at = 0, 0.0
+
+    def step(*_: object) -> None:
+        nonlocal done, shown_at
+        done += 1
+        if done >= steps or time.monotonic() - shown_at >= _REDRAWN_EVERY:
+            bar.value, shown_at = done, time.monotonic()
+
+    return step
+
+
+def _display_here(widget: Any, words: str) -> None:
+    """Display a widget; ``words`` are what notebooks store of it."""
     from IPython.display import display
 
-    view = ipywidgets.HTML(f'<pre style="white-space: pre-wrap; line-height: 1.35">{html.escape(text)}</pre>')
-    bundle = {
-        "text/plain": f"{title}: different on every machine, shown when you run this cell.",
-        WIDGET_VIEW: {"version_major": 2, "version_minor": 0, "model_id": view.model_id},
-    }
-    display(bundle, raw=True)
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    display({"text/plain": words, WIDGET_VIEW: view}, raw=True)

@@ -5,10 +5,12 @@ The figures don't use pyplot's state or windows; `save` writes them as PNG and S
 
 from kdcourse.figures.calibration import reliability_diagram
 from kdcourse.figures.card import card
+from kdcourse.figures.class_gains import class_gains
 from kdcourse.figures.curves import training_curves
 from kdcourse.figures.ensemble_sizes import ensemble_sizes
 from kdcourse.figures.galleries import disagreements, soft_target_gallery
 from kdcourse.figures.heat_map import grid_heat_map, heat_map
+from kdcourse.figures.hundred import right_of_hundred
 from kdcourse.figures.iou_bars import iou_bars
 from kdcourse.figures.members import ensemble_members
 from kdcourse.figures.output import png, save
@@ -32,6 +34,7 @@ __all__ = [
     "against_temperature",
     "alt_text",
     "card",
+    "class_gains",
     "disagreements",
     "ensemble_members",
     "ensemble_sizes",
@@ -43,6 +46,7 @@ __all__ = [
     "precision_recall_curves",
     "predicted_masks",
     "reliability_diagram",
+    "right_of_hundred",
     "run_curves",
     "save",
     "scene_examples",

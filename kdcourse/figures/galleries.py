@@ -110,6 +110,7 @@ def disagreements(
     classes: Sequence[str],
     *,
     limit: int = 12,
+    names: tuple[str, str] = ("teacher", "student"),
 ) -> Figure:
     """Draw images for which teacher and student predict different classes, with both predictions and the label.
 
@@ -123,6 +124,8 @@ def disagreements(
         student_logits: floating [N, C].
         classes: C names.
         limit: largest number of images shown.
+        names: of the two models, where they are others, such as ``("plain student", "distilled student")``. Below an
+            image stands the first word of each.
 
     Raises:
         ArgumentError: shapes that don't match, labels out of range, ``limit`` below 1.
@@ -145,13 +148,15 @@ def disagreements(
     student_right = int((said[1] == labels)[where].sum())
     neither = len(where) - teacher_right - student_right
     shown = [int(index) for index in where[:limit]]
+    one, other = names
+    both = f"{one[:1].upper()}{one[1:]} and {other}"
     if shown:
         tally = (
-            f"Teacher and student differ on {len(where):,} of {len(images):,} images: the teacher is right on "
-            f"{teacher_right:,}, the student on {student_right:,}, neither on {neither:,}."
+            f"{both} differ on {len(where):,} of {len(images):,} images: the {one} is right on "
+            f"{teacher_right:,}, the {other} on {student_right:,}, neither on {neither:,}."
         )
     else:
-        tally = f"Teacher and student predict the same class for all {len(images):,} images."
+        tally = f"{both} predict the same class for all {len(images):,} images."
     words = []
     with styled():
         columns = min(4, max(2, len(shown)))
@@ -164,7 +169,9 @@ def disagreements(
             show(axes, rgb(images[index]))
             truth = int(labels[index])
             lines = []
-            for who, guess, confidence in zip(("teacher", "student"), said, confidences, strict=True):
+            for who, guess, confidence in zip(
+                (one.split()[0], other.split()[0]), said, confidences, strict=True
+            ):
                 name, right = classes[int(guess[index])], int(guess[index]) == truth
                 lines.append(
                     f"{RIGHT if right else WRONG} {who}: {shorten(name, 13)} {percent(float(confidence[index]), 0)}"

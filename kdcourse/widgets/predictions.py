@@ -124,7 +124,8 @@ class Reveal(CourseWidget):
     def figure(self) -> Figure:
         from kdcourse import figures
 
-        return figures.card("Your prediction and the truth", self.lines)
+        # What notebooks store must not tell the result to those who haven't predicted it yet.
+        return figures.card("Your prediction and the truth", ["Run this cell to see both."])
 
 
 def predict(

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from kdcourse.course import at_least, at_most, between, claim
-from kdcourse.course.claims import BUILDING, GO_ON, RECORD
+from kdcourse.course.claims import BUILDING, GO_ON, MEASURED, RECORD
 from kdcourse.errors import ArgumentError
 
 
@@ -29,6 +30,43 @@ def test_a_claim_prints_its_sentence_and_coarse_evidence(capsys: pytest.CaptureF
         "  error: at most 0.02\n"
         "  gap: between 0.3 and 0.6\n"
     )
+
+
+def test_a_claim_prints_what_was_measured_and_what_must_hold_on_any_machine(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    claim(
+        "It gains", True,
+        accuracy=at_least(91.27, 88, "%", digits=1), gain=at_least([9.72, 9.9, 10.0], 6, "points", digits=1),
+        loss=at_most(-2.4, 0, "points", digits=0), images=between(1234, 1000, 2000, digits=0),
+    )  # fmt: skip
+    printed = capsys.readouterr().out
+    assert printed == (
+        "Claim holds: It gains.\n"
+        "  accuracy: 91.3 % (at least 88 % on any machine)\n"
+        "  gain: +9.9 points over 3 seeds (+9.7, +9.9, +10.0; at least 6 points on any machine)\n"
+        "  loss: -2 points (at most 0 points on any machine)\n"
+        "  images: 1,234 (between 1000 and 2000 on any machine)\n"
+    )
+    assert MEASURED.sub("measured", printed) == (
+        "Claim holds: It gains.\n"
+        "  accuracy: measured (at least 88 % on any machine)\n"
+        "  gain: measured; at least 6 points on any machine)\n"
+        "  loss: measured (at most 0 points on any machine)\n"
+        "  images: measured (between 1000 and 2000 on any machine)\n"
+    )
+    assert at_least([5, 7], 6).holds and not at_least([5, 6.9], 6).holds
+    with pytest.raises(AssertionError, match=r"gain is 5\.5, not at least 6 points"):
+        claim("It gains", True, gain=at_least([5, 6], 6, "points", digits=1))
+    with pytest.raises(ArgumentError, match="one per seed; found none"):
+        at_least([], 6)
+
+
+def test_nbval_leaves_out_what_was_measured_and_nothing_else() -> None:
+    settings = Path(__file__).parents[1] / "notebooks" / "measured.cfg"
+    # How nbval reads such a file.
+    found = re.findall("^regex: (.*)$\n^replace: (.*)$", settings.read_text(), flags=re.MULTILINE)
+    assert found == [(MEASURED.pattern, "measured")]
 
 
 def test_long_sentences_are_broken_between_words_and_their_later_lines_indented(

@@ -11,7 +11,7 @@ import ipywidgets
 import pytest
 from matplotlib.figure import Figure
 
-from kdcourse.course import show, show_here
+from kdcourse.course import progress_bar, show, show_here
 from kdcourse.course.showing import WIDGET_VIEW
 from kdcourse.errors import ArgumentError
 from kdcourse.figures import set_alt_text
@@ -81,6 +81,25 @@ def test_what_is_true_of_one_machine_alone_is_in_the_widget_alone(
     assert "3.1 s in &lt;here&gt; &amp; there" in made[0].value
 
 
+def test_a_progress_bar_counts_its_steps_and_stores_its_title_alone(
+    shown: list[tuple[dict[str, Any], dict[str, Any]]],
+) -> None:
+    step = progress_bar("first student", 3)
+    ((bundle, _),) = shown
+    assert bundle["text/plain"] == "first student: a progress bar, shown when you run this cell."
+    (bar,) = (
+        each
+        for each in ipywidgets.Widget.widgets.values()
+        if each.model_id == bundle[WIDGET_VIEW]["model_id"]
+    )
+    assert (bar.value, bar.max, bar.description) == (0, 3, "first student")
+    for number in range(3):
+        step(0, number, 0.5)
+    assert bar.value == 3
+    with pytest.raises(ArgumentError, match="at least one step; found 0"):
+        progress_bar("none", 0)
+
+
 def test_without_ipywidgets_it_is_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,4 +113,5 @@ def test_without_ipywidgets_it_is_printed(
     monkeypatch.delitem(sys.modules, "ipywidgets")
     monkeypatch.setattr(builtins, "__import__", without)
     show_here("The time it took", "3.1 s")
+    progress_bar("first student", 3)(0, 0, 0.5)  # nothing to show
     assert capsys.readouterr().out == "3.1 s\n"

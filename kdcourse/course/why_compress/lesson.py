@@ -55,8 +55,8 @@ from kdcourse.runs import recorded
 # be as small as possible in use.
 #
 # Here are two models to choose between. One is the ensemble. The other is a student that was distilled from it
-# beforehand, with more training than yours in {{lesson start_here}}. It is also another network: a small
-# convolutional one, which suits images better.
+# beforehand, from all training images and their labels, with more training than yours in {{lesson start_here}}. It is
+# a network of the same kind, but even smaller.
 
 # %%
 data = fashion_mnist()
@@ -212,8 +212,7 @@ claim(
 # but uses each of them on a tiny feature map. The first stage has hardly any, but uses each of them at hundreds of
 # pixels.
 #
-# Now compare the ensemble and the student. With them is the `mlp_25k` of {{lesson start_here}}, which has only linear
-# layers.
+# Now compare the ensemble and the student. With them is another small network, `mlp_25k`, which has only linear layers.
 
 # %%
 contestants["mlp_25k"] = models.build("mlp_25k")
