@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,12 +84,14 @@ def difference(
     if fault is not None or same(expected, found, relative, absolute):
         return fault
     words = None if tell is None else tell(expected, found)
-    return Difference(None, words or _direction(expected, found))
+    return Difference(None, words or _direction(expected, found, relative, absolute))
 
 
 def _tensor_form(expected: Tensor, found: Any) -> Difference | None:
     if not isinstance(found, Tensor):
-        advice = " Turn it into one with torch.as_tensor(...)." if not isinstance(found, Foreign) else ""
+        advice = "" if isinstance(found, Foreign) else " Turn it into one with torch.as_tensor(...)."
+        if expected.ndim == 0 and _is_number(found):  # a loss, which as_tensor would cut off from its gradient
+            advice = " Leave out .item() or float(): the gradient needs the tensor."
         return Difference("wrong type", f"gives {_a(found)} where a torch tensor is asked for.{advice}")
     if found.shape != expected.shape:
         return Difference(
@@ -108,8 +110,9 @@ def _number_form(expected: float, found: Any) -> Difference | None:
     whole = isinstance(expected, int)
     wanted = "a whole number (int)" if whole else "a plain number (float)"
     if isinstance(found, Tensor | np.ndarray) and math.prod(found.shape) == 1:
+        out = "int(...)" if whole else ".item()"
         return Difference(
-            "number left in a tensor", f"gives a tensor where {wanted} is asked for: .item() takes it out."
+            "number left in a tensor", f"gives a tensor where {wanted} is asked for: {out} takes it out."
         )
     if isinstance(found, bool) or not _is_number(found) or (whole and isinstance(found, float)):
         return Difference("wrong type", f"gives {_a(found)} where {wanted} is asked for.")
@@ -128,7 +131,14 @@ def _finite_form(expected: Tensor, found: Tensor) -> Difference | None:
     return None
 
 
-def _direction(expected: Any, found: Any) -> str:
+def _direction(expected: Any, found: Any, relative: float, absolute: float) -> str:
+    if isinstance(expected, tuple | list):
+        pairs = zip(expected, found, strict=True)
+        wrong = [n for n, (one, other) in enumerate(pairs) if not same(one, other, relative, absolute)]
+        places = " and ".join(("first", "second", "third", "fourth")[n] for n in wrong if n < 4)
+        if places and len(wrong) < len(expected):
+            return f"gives a wrong {places} value; the rest is right."
+        return "gives other values (their number and types are right)."
     if _is_number(expected):
         return f"gives too {'large' if found > expected else 'small'} a number."
     if isinstance(expected, str):
@@ -137,7 +147,60 @@ def _direction(expected: Any, found: Any) -> str:
         return f"gives too {'large' if found > expected else 'small'} a number."
     if isinstance(expected, Tensor):
         return f"gives other numbers (the form is right: {list(expected.shape)})."
-    return "gives other values (their number and types are right)."
+    return f"gives {found}."
+
+
+def decimals(pairs: Sequence[tuple[Any, Any]], most: int = 5) -> int | None:
+    """Return to how many decimal places all second values are the first ones, rounded or all cut off; or None.
+
+    ``pairs`` holds results (expected, found); ``most`` is the largest number of places looked for.
+    """
+    rows = [(_as_tensor(expected), _as_tensor(found)) for expected, found in pairs]
+    for places in range(most + 1):
+        for shorten in (torch.round, torch.trunc):
+            step = 10.0**-places
+            if all(
+                one is not None
+                and other is not None
+                and one.shape == other.shape
+                and torch.allclose(other, shorten(one / step) * step, rtol=1e-6, atol=1e-9, equal_nan=True)
+                for one, other in rows
+            ):
+                return places
+    return None
+
+
+def brief(value: Any, digits: int = 4, most: int = 12) -> str:
+    """Return a value in a few words; of a long list or large tensor only the beginning."""
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value)
+    if isinstance(value, Tensor):
+        if value.numel() <= most:
+            return brief(value.tolist(), digits)
+        begin = ", ".join(brief(item, digits) for item in value.flatten()[:4].tolist())
+        return f"{begin}, ... {list(value.shape)}"
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    if isinstance(value, str):
+        return repr(value[:40])
+    if isinstance(value, tuple | list):
+        inside = ", ".join(brief(item, digits) for item in value[:most]) + (", ..." if len(value) > most else "")
+        return f"[{inside}]" if isinstance(value, list) else f"({inside})"
+    return str(value)[:40]
+
+
+def side_by_side(expected: Any, found: Any) -> tuple[str, str, str]:
+    """Return where two values of one form differ most (in large tensors, else ""), and both in a few words."""
+    where = ""
+    if isinstance(expected, Tensor) and isinstance(found, Tensor) and expected.numel() > 12:
+        worst = (found.double() - expected.double()).abs().nan_to_num(math.inf).argmax()
+        place = [int(axis) for axis in torch.unravel_index(worst, expected.shape)]
+        where, expected, found = f" at {place}", expected[tuple(place)], found[tuple(place)]
+    for digits in (4, 6, 9):
+        words = brief(expected, digits), brief(found, digits)
+        if words[0] != words[1]:
+            break
+    return where, *words
 
 
 def _type(expected: Any, found: Any) -> Difference:

@@ -72,6 +72,7 @@ class Exercise:
             `kdcourse.checks.vary` aren't enough.
         shuffled: whether varied probes are shuffled too; needed where there are so few possible answers that a table
             could know them by their order.
+        hidden: whether its probes are hidden ones, of which messages show no numbers.
     """
 
     id: str
@@ -81,11 +82,12 @@ class Exercise:
     mistakes: tuple[Mistake, ...]
     fixture: Callable[..., Parts] | None = None
     gradient: int | None = None
-    relative: float = 1e-4
+    relative: float = 1e-5
     absolute: float = 1e-6
     tell: Callable[[Any, Any], str | None] | None = None
     vary: Vary | None = None
     shuffled: bool = False
+    hidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Verdict:
         attempted: whether there is an answer: no blank is left.
         mistake: the known mistake that the answer makes; None for a right answer, one that wasn't attempted, and a
             wrong one that matches no known mistake.
-        message: one line or two, the same on every machine; it begins with Right, Not attempted yet or Not yet.
+        message: a few lines, the same on every machine; it begins with Right, Not attempted yet or Not yet.
     """
 
     right: bool

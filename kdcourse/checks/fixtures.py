@@ -9,7 +9,7 @@ from kdcourse.checks.probes import numbers
 
 
 class Remembering(nn.Module):
-    """Classify with a tiny network, float32 [B, 6] -> logits [B, 3], that records in which state it was called.
+    """Classify with a tiny network, float32 [B, ...], 6 numbers each -> logits [B, 3]; record in which state it ran.
 
     BatchNorm and dropout make a wrong mode visible in the answers too. Weights follow from ``seed``.
 
@@ -30,7 +30,7 @@ class Remembering(nn.Module):
         self.recorded: list[bool] = []
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.layers(images)
+        logits: Tensor = self.layers(images.flatten(1))
         self.modes.append("train" if any(part.training for part in self.modules()) else "eval")
         self.recorded.append(logits.requires_grad)
         return logits

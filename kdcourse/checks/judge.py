@@ -6,20 +6,28 @@ import inspect
 import re
 from collections.abc import Iterator
 
-from kdcourse.checks.compare import Difference, difference, same
+from kdcourse.checks.compare import Difference, brief, decimals, difference, same, side_by_side
 from kdcourse.checks.exercise import Exercise, Mistake, Verdict
 from kdcourse.checks.observe import observe_ours
-from kdcourse.checks.outcomes import ANSWER, GRADIENT, Observed, Outcome
+from kdcourse.checks.outcomes import ANSWER, GRADIENT, RECORDING, Observed, Outcome
 
 # The words say everything; the symbol repeats them, so that no colour is needed.
 RIGHT, BLANK, WRONG = "Right ✓", "Not attempted yet ○", "Not yet ✗"
 _LIKE = " looks like "
+# Faults that need no numbers beside them.
+_FORM = ("nothing returned", "wrong type", "wrong length", "wrong shape", "wrong dtype", "number left in a tensor")
 # Error messages of common slips, and what causes them.
 _ERRORS = {
     r"'(builtin_function_or_method|method|function)'": "something is named but not called: are its () missing?",
     r"operand type\(s\) for \^": "in Python, ** raises to a power.",
     r"'NoneType'": "something there is None. Methods that work in place, such as sort, return nothing.",
     r"'bool' object": "a comparison gave a single True or False. Is there a tensor on both of its sides?",
+    r"size of tensor a .* must match": "the shapes of two tensors don't fit. After a sum, mean or max along an axis, "
+    "keepdim=True keeps that axis with length 1.",
+    r"numpy\(\) on Tensor that requires grad": "NumPy can't follow gradients: use torch's functions.",
+    r"cannot be converted to Scalar|only one element tensors": "one number is needed there, and the tensor holds "
+    "several: is a mean or sum missing?",
+    r"Dimension out of range": "axes are counted from 0.",
 }
 
 
@@ -144,6 +152,22 @@ def _unnamed(
             "random from call to call",
             "Hint: the same inputs give other results each time. Nothing here is to be left to chance.",
         )
+    places = _rounded(exercise, observed.outcomes) if part == ANSWER and fault.name is None else None
+    if places is not None:
+        return _wrong(
+            exercise,
+            "rounded",
+            f"Hint: the results are rounded or cut off to {places} decimal places. Return them as they are."
+            if places
+            else "Hint: the results are rounded or cut off to whole numbers. Return them as they are.",
+        )
+    if part == RECORDING:
+        return _wrong(
+            exercise,
+            "gradients switched off",
+            "Hint: the result is right, but torch records no gradients any more after the call. Use `with "
+            "torch.no_grad():`, which ends with its block.",
+        )
     if part == GRADIENT:
         if fault.name == "gradient cut":
             return _wrong(
@@ -152,13 +176,39 @@ def _unnamed(
                 f"Hint: the value is right, but no gradient flows back to {_gradient_argument(exercise)}, so nothing "
                 "could be trained with it. Look for detach, no_grad, item or NumPy on the way.",
             )
-        return _wrong(
-            exercise, None, f"The value is right, but {where}, its gradient is not: it {fault.says}"
-        )
+        says = f"The value is right, but {where}, its gradient is not: it {fault.says}"
+        return _wrong(exercise, None, says + _numbers(exercise, number, part, outcome))
     subject = "it" if part == ANSWER else f"{part}: it"
     printed = f" (It printed last: {outcome.printed})" if outcome.printed else ""
     share = f"Right on {passed} of {len(exercise.probes)} test cases; " if passed else ""
-    return _wrong(exercise, fault.name, f"{share}{where}, {subject} {fault.says}{printed}", looks=": ")
+    shown = "" if fault.name in _FORM else _numbers(exercise, number, part, outcome, results=fault.name is None)
+    return _wrong(exercise, fault.name, f"{share}{where}, {subject} {fault.says}{printed}{shown}", looks=": ")
+
+
+def _numbers(exercise: Exercise, number: int, part: str, found: Outcome, results: bool = True) -> str:
+    """Return lines that show the input of a visible probe, and with ``results`` the result and the right one."""
+    if exercise.hidden:
+        return ""
+    lines = []
+    if exercise.fixture is None:
+        inputs = exercise.probes[number].inputs
+        given = (f"{name} = {brief(value)}" for name, value in zip(_parameters(exercise), inputs, strict=False))
+        lines.append(f"Input: {', '.join(given)}")
+    if results:
+        right = observe_ours(exercise, exercise.solution)[number].parts[part]
+        at, expected, given_back = side_by_side(right, found.parts.get(part))
+        lines += [f"Your result{at}: {given_back}", f"Expected: {expected}"]
+    return "".join(f"\n  {line}" for line in lines)
+
+
+def _rounded(exercise: Exercise, found: tuple[Outcome, ...]) -> int | None:
+    """Return to how many decimal places all results are those of a right answer, rounded or cut off; or None."""
+    expected = observe_ours(exercise, exercise.solution)
+    if any(outcome.error is not None for outcome in found):
+        return None
+    return decimals(
+        [(one.parts[ANSWER], other.parts[ANSWER]) for one, other in zip(expected, found, strict=True)]
+    )
 
 
 def _parameters(exercise: Exercise) -> list[str]:

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from kdcourse.checks.exercise import Answer, Exercise, Probe
-from kdcourse.checks.outcomes import ANSWER, GRADIENT, Foreign, Observed, Outcome, Raised
+from kdcourse.checks.outcomes import ANSWER, GRADIENT, RECORDING, Foreign, Observed, Outcome, Raised
 
 # How long a thread that was told to stop may take, in seconds, and how often it is told.
 _GRACE, _PAUSE = 1.0, 0.02
@@ -65,9 +65,8 @@ def _watch(exercise: Exercise, call: Answer, limit: float, rounds: int) -> Obser
             for probe in exercise.probes:
                 if abandoned.is_set():
                     return
-                _seed(number)
                 tail.forget()
-                seen[number].append(_try(exercise, call, probe, tail))
+                seen[number].append(_try(exercise, call, probe, tail, seed=number))
 
     with _undisturbed(tail):
         stuck = _run(work, limit)
@@ -80,7 +79,13 @@ def _watch(exercise: Exercise, call: Answer, limit: float, rounds: int) -> Obser
 # -- one probe ----------------------------------------------------------------------------------
 
 
-def _try(exercise: Exercise, answer: Answer, probe: Probe, tail: _Tail) -> Outcome:
+def _try(exercise: Exercise, answer: Answer, probe: Probe, tail: _Tail, seed: int) -> Outcome:
+    def called(*inputs: Any) -> Any:
+        _seed(seed)  # here, so that what a fixture builds is the same in every round
+        return answer(*inputs)
+
+    _seed(0)
+    torch.set_grad_enabled(True)
     given = [_fresh(value) for value in probe.inputs]
     leaf: Tensor | None = None
     if exercise.gradient is not None:
@@ -89,8 +94,9 @@ def _try(exercise: Exercise, answer: Answer, probe: Probe, tail: _Tail) -> Outco
         given[exercise.gradient] = leaf.clone()
     fixture = exercise.fixture or _just_call
     try:
-        found = dict(fixture(answer, *given))
+        found = dict(fixture(called, *given))
         parts = {name: _plain(value) for name, value in found.items()}
+        parts[RECORDING] = torch.is_grad_enabled()
         if leaf is not None:
             parts[GRADIENT] = _gradient(found.get(ANSWER), leaf)
     except _TimeUp:

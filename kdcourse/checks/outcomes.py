@@ -8,6 +8,8 @@ from typing import Any
 
 GRADIENT = "gradient"
 ANSWER = "answer"
+# Whether torch still records gradients after the call: `torch.set_grad_enabled(False)` outlives the function.
+RECORDING = "whether torch records gradients afterwards"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,9 +15,13 @@ def numbers(seed: int, *shape: int, spread: float = 2.0) -> Tensor:
     return spread * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def huge(*signs: list[int]) -> Tensor:
-    """Return logits of 1e4 times each sign, on which a naive exp overflows or a probability is exactly 0."""
-    return 1e4 * torch.tensor(signs, dtype=torch.float32)
+def huge(*rows: Sequence[float]) -> Tensor:
+    """Return logits of 1e4 times each number, on which a naive exp overflows or a probability is exactly 0."""
+    return 1e4 * torch.tensor(rows, dtype=torch.float32)
+
+
+# Rows of `huge` that lie close together, so that clamping large logits changes their softmax.
+CLOSE = ([1, 0.9999, 0.9998], [-1, -1.0001, -0.9999])
 
 
 class Draw:

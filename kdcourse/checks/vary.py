@@ -43,7 +43,7 @@ def varied(exercise: Exercise, seed: int) -> Exercise:
         probes = [_varied_probe(draw, exercise, number) for number in range(len(exercise.probes))]
         if exercise.shuffled:
             probes = [probes[place] for place in draw.order(len(probes)).tolist()]
-        other = replace(exercise, probes=tuple(probes))
+        other = replace(exercise, probes=tuple(probes), hidden=True)
         if _serves(exercise, other):
             return other
     raise AssertionError(f"no suitable probes for {exercise.id} and seed {seed} in {_ATTEMPTS} draws")

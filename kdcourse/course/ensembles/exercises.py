@@ -5,20 +5,25 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from kdcourse.checks.exercise import Exercise, Mistake, Probe
-from kdcourse.checks.probes import numbers, share, softmax_rows
+from kdcourse.checks.probes import CLOSE, Draw, huge, numbers, share, softmax_rows
 
 _MEMBERS = (
     Probe((numbers(1, 3, 4, 5),), "for 3 members, 4 images and 5 classes"),
     Probe((numbers(2, 3, 3, 3),), "for 3 members, 3 images and 3 classes"),
     Probe((numbers(3, 5, 1, 2),), "for 5 members and a single image"),
     Probe((numbers(4, 1, 2, 4),), "for an ensemble of one"),
-    Probe((1e4 * torch.tensor([[[1.0, 0, 0]], [[0, 1.0, -1.0]]]),), "for logits of 10,000", extreme=True),
+    Probe(
+        (torch.stack([huge([1, 0, 0], CLOSE[0]), huge([0, 1, -1], CLOSE[1])]),),
+        "for logits of 10,000",
+        extreme=True,
+    ),
 )
 
 # -- mean_of_logits -----------------------------------------------------------------------------
@@ -333,8 +338,19 @@ def _middles(confidence: Tensor, correct: Tensor, bins: int = 10) -> float:
     return sum(gap.item() for gap in gaps)
 
 
+def _clamped_at_nine(confidence: Tensor, correct: Tensor, bins: int = 10) -> float:
+    where = (confidence * bins).long().clamp(max=9)
+    gaps = [(correct[where == n].double() - confidence[where == n].double()).sum().abs() for n in range(bins)]
+    return sum(gap.item() for gap in gaps) / len(where)
+
+
 def _correctness(seed: int, count: int) -> Tensor:
     return numbers(seed, count) > -0.8
+
+
+def _other_confidence(draw: Draw, confidence: Tensor, correct: Tensor, *bins: int) -> tuple[Any, ...]:
+    """Draw other confidences; who is right stays, or leaving out a confidence of 1 might change nothing."""
+    return (confidence ** draw.between(0.7, 1.4), correct, *bins)
 
 
 CALIBRATION_ERROR = Exercise(
@@ -353,8 +369,17 @@ CALIBRATION_ERROR = Exercise(
         Probe(
             (torch.tensor([1.0, 1.0, 0.72]), torch.tensor([True, False, True])),
             "for a confidence of exactly 1",
-            # One of them must be wrong, or leaving them out would change nothing.
-            vary=lambda draw, confidence, correct: (confidence ** draw.between(0.7, 1.4), correct),
+            vary=_other_confidence,
+        ),
+        Probe(
+            (torch.tensor([1.0, 0.97, 1.0, 0.72]), torch.tensor([False, True, True, False]), 4),
+            "for a confidence of exactly 1 and 4 bins",
+            vary=_other_confidence,
+        ),
+        Probe(
+            (torch.tensor([1.0, 0.97, 0.41, 0.98]), torch.tensor([False, True, True, False]), 20),
+            "for a confidence of exactly 1 and 20 bins",
+            vary=_other_confidence,
         ),
     ),
     mistakes=(
@@ -412,6 +437,11 @@ CALIBRATION_ERROR = Exercise(
             "confidence 1 left out",
             example=_calibration_wrong(lambda shares, gaps, bins: (shares * gaps.abs()).sum(), drop_one=True),
             hint="a confidence of exactly 1 falls outside the last bin, so the most confident predictions are lost.",
+        ),
+        Mistake(
+            "ten bins assumed for a confidence of 1",
+            example=_clamped_at_nine,
+            hint="right for ten bins. A confidence of exactly 1 belongs to the last bin, whose number is bins - 1.",
         ),
         Mistake(
             "bins of equal count",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kdcourse.checks.exercise import Exercise, Mistake, Probe
-from kdcourse.checks.probes import huge, numbers, softmax_rows
+from kdcourse.checks.probes import CLOSE, huge, numbers, softmax_rows
 
 # -- softened_probabilities ---------------------------------------------------------------------
 
@@ -31,7 +31,8 @@ SOFTENED_PROBABILITIES = Exercise(
         Probe((numbers(2, 3, 3), 1.0), "at T = 1"),
         Probe((numbers(3, 2, 5), 0.5), "at T = 0.5"),
         Probe((numbers(4, 1, 4), 2.0), "for a batch of one image"),
-        Probe((huge([1, 0, 0], [0, -1, 1]), 2.0), "for logits of 10,000", extreme=True),
+        Probe((numbers(5, 3, 4, spread=15.0), 1.0), "for logits of up to 50"),
+        Probe((huge([1, 0, 0], [0, -1, 1], *CLOSE), 2.0), "for logits of 10,000", extreme=True),
     ),
     mistakes=(
         Mistake(
@@ -90,6 +91,18 @@ SOFTENED_PROBABILITIES = Exercise(
             hint="logits are divided by T, not probabilities, and there is a single softmax.",
         ),
         Mistake(
+            "keepdim missing",
+            example=lambda z, t: (z / t).exp() / (z / t).exp().sum(1),
+            hint="a sum of shape [B] is matched with the classes, not with the images. keepdim=True keeps its shape "
+            "[B, 1], one sum per row.",
+        ),
+        Mistake(
+            "logits clamped",
+            example=lambda z, t: (z / t).clamp(-50, 50).softmax(1),
+            hint="clamping makes large logits equal that aren't. What may be subtracted from a row of logits without "
+            "changing its softmax?",
+        ),
+        Mistake(
             "overflow",
             example=lambda z, t: (z / t).exp() / (z / t).exp().sum(1, keepdim=True),
             hint="right for ordinary logits, but exp(5,000) is infinite. What may be subtracted from a row of logits "
@@ -125,6 +138,7 @@ ENTROPY_NATS = Exercise(
         Probe((numbers(2, 3, 3).softmax(1),), "for 3 images of 3 classes"),
         Probe((torch.full((2, 8), 1 / 8),), "for evenly spread probabilities"),
         Probe((numbers(3, 1, 5).softmax(1),), "for a batch of one image"),
+        Probe((numbers(4, 3, 6, spread=4.0).softmax(1),), "for probabilities far below 0.01"),
         Probe(
             (torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5]]),),
             "for probabilities of exactly 0",
@@ -136,6 +150,12 @@ ENTROPY_NATS = Exercise(
             "0 log 0",
             example=_plain_entropy,
             hint="right if no probability is 0. But 0 times minus infinity gives NaN, and it must count as 0.",
+        ),
+        Mistake(
+            "probabilities clamped",
+            example=lambda p: -(p * p.clamp(min=0.01).log()).sum(1),
+            hint="clamp(min=0.01) changes the logarithm of every probability below 0.01. Only those of exactly 0 need a "
+            "replacement.",
         ),
         Mistake(
             "rows with a 0 lost",
@@ -225,7 +245,7 @@ _HUGE_SIDES = Probe(
 
 
 def _zero_sum(expected: Tensor, found: Tensor) -> str | None:
-    if not torch.allclose(found.double().sum(1), torch.zeros(len(found)).double(), atol=1e-5):
+    if not torch.allclose(found.double().sum(1), torch.zeros(len(found)).double(), atol=1e-3 * float(found.abs().max())):
         return (
             "gives rows that don't sum to 0: adding a constant to an image's logits changes no probability."
         )
@@ -234,6 +254,12 @@ def _zero_sum(expected: Tensor, found: Tensor) -> str | None:
 
 def _q_minus_p(student: Tensor, teacher: Tensor, t_student: float, t_teacher: float, dim: int = 1) -> Tensor:
     return (student / t_student).softmax(dim) - (teacher / t_teacher).softmax(dim)
+
+
+def _reverse_kl_gradient(student: Tensor, teacher: Tensor, t: float) -> Tensor:
+    log_q, log_p = (student / t).log_softmax(1), (teacher / t).log_softmax(1)
+    q, gap = log_q.exp(), log_q - log_p
+    return q * (gap - (q * gap).sum(1, keepdim=True)) / (t * len(student))
 
 
 SOFT_GRADIENT = Exercise(
@@ -252,6 +278,17 @@ SOFT_GRADIENT = Exercise(
             "1 / T missing",
             example=lambda z, v, t: _q_minus_p(z, v, t, t) / len(z),
             hint="the student's logits are divided by T before the softmax: which factor does the chain rule give?",
+        ),
+        Mistake(
+            "1 / T squared for 1 / T",
+            example=lambda z, v, t: _q_minus_p(z, v, t, t) / (t**2 * len(z)),
+            hint="the chain rule gives 1 / T once. The second 1 / T, which T squared will cancel, is inside q - p.",
+        ),
+        Mistake(
+            "reverse KL",
+            example=_reverse_kl_gradient,
+            hint="that is the gradient of KL(student || teacher), the reverse KL. In cross-entropy with soft targets the "
+            "teacher's probabilities are the weights.",
         ),
         Mistake(
             "batch mean missing",
@@ -358,6 +395,12 @@ MATCHING_LOGITS_GRADIENT = Exercise(
             "mean over the batch",
             example=lambda z, v, t: _centred(z, v, 0) / z.numel(),
             hint="subtract each image's own mean, over its classes. Which axis is that?",
+        ),
+        Mistake(
+            "keepdim missing",
+            example=lambda z, v, t: ((z - z.mean(1)) - (v - v.mean(1))) / z.numel(),
+            hint="a mean of shape [B] is matched with the classes, not with the images. keepdim=True keeps its shape "
+            "[B, 1], one mean per row.",
         ),
         Mistake(
             "one mean for all",

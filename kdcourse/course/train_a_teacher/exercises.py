@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdcourse.checks.exercise import Exercise, Mistake, Probe
-from kdcourse.checks.probes import huge, numbers, share
+from kdcourse.checks.probes import Draw, huge, numbers, share
 from kdcourse.course.train_a_teacher import fixtures
 
 # -- cross_entropy_by_hand ----------------------------------------------------------------------
@@ -69,6 +69,11 @@ CROSS_ENTROPY_BY_HAND = Exercise(
             "softmax over the batch",
             example=lambda z, y: -_pick(z.log_softmax(0), y).mean(),
             hint="each image's probabilities sum to 1. Which axis holds the classes of one image?",
+        ),
+        Mistake(
+            "summed over the batch",
+            example=lambda z, y: -_pick(_shifted(z) - _shifted(z).exp().sum(dim=0, keepdim=True).log(), y).mean(),
+            hint="the exponentials of one image are a row. Along which axis must sum add?",
         ),
         Mistake(
             "softmax left out",
@@ -287,6 +292,21 @@ def _validation_wrong(
     return wrong
 
 
+def _pictures(mode: str, seed: int, count: int, where: str) -> Probe:
+    """Make images [N, C, H, W]; a prime number of them leaves a smaller last batch, whatever the batch size."""
+    return Probe((mode, numbers(seed, count, 1, 2, 3), numbers(seed + 100, count, 3).argmax(1)), where)
+
+
+def _gradients_cleared(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    model.zero_grad()
+    return validation_accuracy(model, images, labels)
+
+
+def _frozen(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    model.requires_grad_(False)
+    return validation_accuracy(model, images, labels)
+
+
 VALIDATION_ACCURACY = Exercise(
     id="validation_accuracy",
     title="Accuracy on held-out images",
@@ -294,9 +314,9 @@ VALIDATION_ACCURACY = Exercise(
     fixture=fixtures.validate,
     tell=share,
     probes=(
-        Probe(("train", numbers(5, 12, 6), torch.arange(12) % 3), "for 12 images, the model in train mode"),
-        Probe(("eval", numbers(6, 12, 6), torch.arange(12) % 3), "for 12 images, the model in eval mode"),
-        Probe(("train", numbers(7, 3, 6), torch.tensor([1, 1, 0])), "for 3 images of 3 classes"),
+        _pictures("train", 5, 1009, "for 1,009 images, the model in train mode"),
+        _pictures("eval", 6, 12, "for 12 images, the model in eval mode"),
+        _pictures("train", 7, 3, "for 3 images of 3 classes"),
     ),
     mistakes=(
         Mistake(
@@ -341,6 +361,17 @@ VALIDATION_ACCURACY = Exercise(
             "errors for hits",
             example=_validation_wrong(lambda z, y: (z.argmax(1) != y).double().mean().item()),
             hint="that is the share of wrong predictions.",
+        ),
+        Mistake(
+            "gradients cleared",
+            example=_gradients_cleared,
+            hint="the model may be in the middle of its training, and still needs the gradients that it has.",
+        ),
+        Mistake(
+            "parameters frozen",
+            example=_frozen,
+            hint="a model whose parameters require no gradients any more can't be trained further. What keeps torch from "
+            "recording, for one block alone?",
         ),
         Mistake(
             "loss for accuracy",
@@ -393,6 +424,35 @@ def _three_words(expected: str, found: str) -> str | None:
     return f"returns {found[:40]!r}, which is none of 'overfitting', 'underfitting' and 'fits'."
 
 
+def _scaled(draw: Draw, train: list[float], validation: list[float]) -> tuple[list[float], list[float]]:
+    """Multiply by a power of two, which keeps every ratio exactly."""
+    factor = 2.0 ** (draw.whole(1, 2) * (1 if draw.whole(0, 1) else -1))
+    return [factor * loss for loss in train], [factor * loss for loss in validation]
+
+
+# Thresholds and losses far from 1. 5.5 is at least 1.1 * 5 and 9 isn't above 0.9 * 10, however it is computed.
+_SCALED = tuple(
+    Probe((train, validation), where, vary=_scaled)
+    for train, validation, where in (
+        ([6.0, 4.0, 3.0, 2.0], [6.5, 5.0, 5.2, 5.5], "where the validation loss rises by exactly 10 %"),
+        ([6.0, 4.0, 3.0, 2.0], [6.5, 5.0, 5.2, 5.49], "where the validation loss rises by a little less than 10 %"),
+        ([6.0, 4.0, 3.0, 2.0], [6.5, 5.0, 5.2, 5.51], "where the validation loss rises by a little more than 10 %"),
+        ([10.0, 9.6, 9.3, 9.0], [11.0, 10.5, 10.3, 10.0], "where the training loss falls to exactly 90 %"),
+        ([10.0, 9.6, 9.3, 9.02], [11.0, 10.5, 10.3, 10.0], "where the training loss falls to a little over 90 %"),
+        ([10.0, 9.6, 9.3, 8.98], [11.0, 10.5, 10.3, 10.0], "where the training loss falls to a little under 90 %"),
+        ([0.2, 0.1, 0.05, 0.03], [0.21, 0.1, 0.11, 0.12], "where small losses show overfitting"),
+        ([0.05, 0.04, 0.03, 0.02], [0.06, 0.05, 0.045, 0.04], "where small losses fall"),
+        ([40.0, 30.0, 22.0, 20.0], [42.0, 30.0, 30.5, 31.0], "where large losses fall"),
+        ([40.0, 39.0, 38.5, 38.0], [42.0, 41.0, 40.5, 40.0], "where large losses hardly fall"),
+        ([2.0, 1.0, 0.8, 0.5, 0.3], [2.0, 1.0, 1.2, 0.8, 0.95], "where the smallest validation loss comes late"),
+        ([2.0, 1.0, 0.8, 0.5, 0.6], [2.0, 1.0, 1.2, 0.8, 0.95], "where both losses rise after a late minimum"),
+        ([2.0, 1.0, 0.7, 0.5, 0.5], [2.1, 1.4, 1.2, 1.0, 1.3], "where the training loss stays the same"),
+        ([2.0, 1.0, 0.5, 0.47], [2.1, 1.2, 0.9, 1.1], "where the training loss still falls by a little"),
+        ([1.0, 1.5, 1.2, 0.95], [1.6, 1.5, 1.3, 1.2], "where the training loss rises first"),
+        ([10.0, 9.0, 8.6, 8.3], [11.0, 10.0, 9.6, 9.3], "where the training loss falls by a sixth"),
+    )
+)
+
 DIAGNOSE = Exercise(
     id="diagnose",
     title="Overfitting, underfitting, or neither",
@@ -424,6 +484,7 @@ DIAGNOSE = Exercise(
             ([2.0, 1.0, 0.5, 0.3, 0.32], [2.1, 1.0, 1.1, 1.2, 1.3]),
             "where the training loss rises a little in the last epoch",
         ),
+        *_SCALED,
     ),
     mistakes=(
         Mistake(
@@ -440,6 +501,16 @@ DIAGNOSE = Exercise(
             "any rise is overfitting",
             example=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] > min(v)),
             hint="a validation loss goes up and down. Only a rise of at least 10 % above its minimum counts.",
+        ),
+        Mistake(
+            "absolute rise",
+            example=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] - min(v) >= 0.1),
+            hint="10 % is a share of the smallest validation loss: of a loss of 0.1, it is 0.01.",
+        ),
+        Mistake(
+            "> for >=",
+            example=lambda t, v: _diagnosis(t, v, risen=lambda t, v: v[-1] > 1.1 * min(v)),
+            hint="a rise of exactly 10 % is at least 10 %.",
         ),
         Mistake(
             "compared with the first epoch",

@@ -7,21 +7,32 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from kdcourse.checks.exercise import Answer
-from kdcourse.checks.fixtures import Remembering, statistics
+from kdcourse.checks.fixtures import Remembering, statistics, weights
 from kdcourse.checks.outcomes import ANSWER
 
 
 def validate(answer: Answer, mode: str, images: Tensor, labels: Tensor) -> dict[str, Any]:
     """Return the accuracy, and the model's state during and after the forward pass."""
     model = Remembering(seed=1).train(mode == "train")
+    parameters = list(model.parameters())
+    parameters[0].requires_grad_(False)  # frozen by its owner
+    for parameter in parameters:
+        parameter.grad = torch.full_like(parameter, 0.3)  # of a training step that isn't finished
+    for buffer in model.buffers():
+        buffer += 2  # statistics of a network that was trained
     result = answer(model, images, labels)
+    grads = [torch.zeros(1) if one.grad is None else one.grad.flatten() for one in parameters]
     return {
         ANSWER: result,
         "the mode in which it called the model": model.modes_in_words,
         "gradients recorded": any(model.recorded),
         "the model's mode afterwards": "train" if model.training else "eval",
         "the model's BatchNorm statistics": statistics(model),
+        "the model's weights": weights(model),
+        "the gradients that the model had": torch.cat(grads),
+        "whether its parameters require gradients": [one.requires_grad for one in parameters],
     }

@@ -70,7 +70,7 @@ WEIGHT_MEGABYTES = Exercise(
         Mistake(
             "whole megabytes",
             example=lambda n, bits: float(n * bits // 8 // 1_000_000),
-            hint="// drops everything after the decimal point, and a small student has less than 1 MB.",
+            hint="// and int() drop everything after the decimal point, and a small student has less than 1 MB.",
         ),
         Mistake(
             "whole bytes per parameter",
@@ -80,7 +80,7 @@ WEIGHT_MEGABYTES = Exercise(
         Mistake(
             "whole bytes",
             example=lambda n, bits: n * bits // 8 / 1e6,
-            hint="// drops the half byte that an odd number of 4-bit parameters needs.",
+            hint="// and int() drop the half byte that an odd number of 4-bit parameters needs.",
         ),
         Mistake(
             "rounded",
@@ -188,10 +188,13 @@ MEDIAN_LATENCY = Exercise(
     title="A fair latency from many measurements",
     solution=median_latency,
     probes=(
-        Probe(([0.9, 0.5, 0.11, 0.2, 0.8, 0.1, 0.35, 0.14],), "for 8 times, 5 of them after warm-up"),
-        Probe(([1.2, 0.4, 0.3, 0.25, 0.21, 0.93, 0.2, 0.27, 0.24],), "for 9 times, 6 of them after warm-up"),
-        Probe(([0.01, 0.02, 0.03, 0.5, 0.1, 0.2, 0.9],), "where the first times are the shortest"),
-        Probe(([0.5, 0.4, 0.3, 0.2],), "where only one time is left after warm-up"),
+        Probe(([0.91, 0.52, 0.11304, 0.20717, 0.81, 0.10923, 0.35, 0.14],), "for 8 times, 5 of them after warm-up"),
+        Probe(
+            ([1.21, 0.43, 0.32, 0.25381, 0.21, 0.93, 0.2, 0.27, 0.24192],), "for 9 times, 6 of them after warm-up"
+        ),
+        Probe(([0.01, 0.02, 0.03, 0.50149, 0.1, 0.20268, 0.9],), "where the first times are the shortest"),
+        Probe(([0.9, 0.6, 0.2, 0.30417, 0.30417, 0.4, 0.5, 0.30417],), "where one time was measured more than once"),
+        Probe(([0.51, 0.43, 0.32, 0.20671],), "where only one time is left after warm-up"),
     ),
     mistakes=(
         Mistake(
