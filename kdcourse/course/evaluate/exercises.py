@@ -508,8 +508,10 @@ def _ends(expected: tuple[float, float], found: tuple[float, float]) -> str | No
 
 def _other_counts(draw: Draw, right: int, images: int) -> tuple[int, int]:
     """Return other counts; where all or no images were right, they still are."""
-    images = draw.whole(max(5, images // 2), 2 * images)
-    return {0: 0, 1: images}.get(right // images if right else 0, draw.whole(1, images - 1)), images
+    several = draw.whole(max(5, images // 2), 2 * images)
+    if right in (0, images):
+        return several if right else 0, several
+    return draw.whole(1, several - 1), several
 
 
 WILSON_ENDS = Exercise(
@@ -518,15 +520,13 @@ WILSON_ENDS = Exercise(
     solution=wilson_ends,
     relative=1e-3,
     tell=_ends,
-    vary=lambda draw, right, images: _other_counts(draw, right, images),
+    vary=_other_counts,
     probes=(
         Probe((45, 50), "for 45 of 50 images"),
         Probe((7, 10), "for 7 of 10 images"),
         Probe((9_240, 10_000), "for 9,240 of 10,000 images"),
-        Probe(
-            (12, 12), "where all of 12 images are right", vary=lambda draw, *_: (n := draw.whole(5, 30), n)
-        ),
-        Probe((0, 8), "where none of 8 images is right", vary=lambda draw, *_: (0, draw.whole(5, 30))),
+        Probe((12, 12), "where all of 12 images are right"),
+        Probe((0, 8), "where none of 8 images is right"),
     ),
     mistakes=(
         Mistake(
@@ -607,18 +607,28 @@ WILSON_ENDS = Exercise(
 # -- best_temperature ---------------------------------------------------------------------------
 
 
-def best_temperature(logits: torch.Tensor, labels: torch.Tensor, candidates: list[float]) -> float:
-    """Return the candidate T with the lowest cross-entropy between logits / T [N, C] and the labels [N]."""
+def best_temperature(
+    logits: torch.Tensor, labels: torch.Tensor, candidates: list[float]
+) -> tuple[float, float]:
+    """Return the candidate T with the lowest cross-entropy of logits / T [N, C] and labels [N], and that loss."""
     ### BEGIN SOLUTION
-    return min(candidates, key=lambda temperature: F.cross_entropy(logits / temperature, labels).item())
+    losses = [F.cross_entropy(logits / temperature, labels).item() for temperature in candidates]
+    best = losses.index(min(losses))
+    return candidates[best], losses[best]
     ### END SOLUTION
 
 
 def _by(
-    loss: Callable[[Tensor, Tensor, float], float], best: Callable[..., float] = min
-) -> Callable[[Tensor, Tensor, list[float]], float]:
-    """Return an answer that keeps the candidate with the best value of ``loss``."""
-    return lambda logits, labels, candidates: best(candidates, key=lambda t: loss(logits, labels, t))
+    loss: Callable[[Tensor, Tensor, float], Tensor | float], best: Callable[..., float] = min
+) -> Callable[[Tensor, Tensor, list[float]], tuple[float, float]]:
+    """Return an answer that keeps the candidate with the best value of ``loss``, and returns both."""
+
+    def answer(logits: Tensor, labels: Tensor, candidates: list[float]) -> tuple[float, float]:
+        losses = [float(loss(logits, labels, t)) for t in candidates]
+        chosen = best(losses)
+        return candidates[losses.index(chosen)], chosen
+
+    return answer
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, temperature: float) -> float:
@@ -635,10 +645,9 @@ def _confident(seed: int, images: int, spread: float, right: float) -> tuple[Ten
 def _other_logits(
     draw: Draw, logits: Tensor, labels: Tensor, candidates: list[float]
 ) -> tuple[Tensor, Tensor, list[float]]:
-    """Return images in another order, their logits a little changed, and the same candidates in another order."""
+    """Return images in another order, their logits a little changed, for the same candidates."""
     order = draw.order(len(labels))
-    changed = logits[order] * draw.between(0.9, 1.1) + draw.noise(logits, 0.05)
-    return changed, labels[order], [candidates[place] for place in draw.order(len(candidates)).tolist()]
+    return logits[order] * draw.between(0.9, 1.1) + draw.noise(logits, 0.05), labels[order], candidates
 
 
 _STEPS = [0.25, 0.5, 0.8, 1.0, 1.25, 1.7, 2.5, 4.0, 8.0]
@@ -663,7 +672,7 @@ BEST_TEMPERATURE = Exercise(
         ),
         Mistake(
             "multiplied",
-            example=_by(lambda z, y, t: F.cross_entropy(z * t, y).item()),
+            example=_by(lambda z, y, t: F.cross_entropy(z * t, y)),
             hint="divide by the temperature, as in softmax(z / T).",
         ),
         Mistake(
@@ -693,30 +702,28 @@ BEST_TEMPERATURE = Exercise(
         ),
         Mistake(
             "place for candidate",
-            example=lambda z, y, c: c.index(best_temperature(z, y, c)),
+            example=lambda z, y, c: (c.index(best_temperature(z, y, c)[0]), best_temperature(z, y, c)[1]),
             hint="return the candidate itself, not its place in the list.",
         ),
         Mistake(
-            "loss for candidate",
-            example=lambda z, y, c: _cross_entropy(z, y, best_temperature(z, y, c)),
-            hint="that is the lowest cross-entropy; which temperature gives it?",
+            "loss first",
+            example=lambda z, y, c: best_temperature(z, y, c)[::-1],
+            hint="return the temperature first, then the loss.",
         ),
         Mistake(
-            "smallest candidate",
-            example=lambda z, y, c: min(c),
-            hint="the smallest candidate isn't the one with the lowest cross-entropy.",
+            "sum over the images",
+            example=_by(lambda z, y, t: F.cross_entropy(z / t, y, reduction="sum")),
+            hint="the loss is the mean over the images, not their sum.",
         ),
         Mistake(
-            "largest candidate",
-            example=lambda z, y, c: max(c),
-            hint="the largest candidate isn't the one with the lowest cross-entropy.",
+            "loss without scaling",
+            example=lambda z, y, c: (best_temperature(z, y, c)[0], F.cross_entropy(z, y).item()),
+            hint="the second number is the cross-entropy at the temperature that you chose.",
         ),
         Mistake(
-            "by confidence",
-            example=_by(
-                lambda z, y, t: abs((z / t).softmax(1).amax(1).mean() - z.argmax(1).eq(y).float().mean())
-            ),
-            hint="a confidence that is right on average may still be wrong image by image: compare cross-entropies.",
+            "predicted classes for labels",
+            example=_by(lambda z, y, t: F.cross_entropy(z / t, z.argmax(1))),
+            hint="compare with the labels: with its own predictions, a network can't be too confident.",
         ),
     ),
 )

@@ -436,8 +436,8 @@ claim(
 #
 # ### Exercise: choose the temperature (medium, 6 minutes)
 #
-# Return the candidate for which the cross-entropy between `logits / T` and the labels is lowest. (The cross-entropy is
-# the negative log-likelihood: low where the right class gets a high probability.)
+# Return the candidate T for which the cross-entropy of `logits / T` and the labels is lowest, and that cross-entropy.
+# (It is the negative log-likelihood: low where the right class gets a high probability.)
 #
 # <details><summary>Hint 1</summary>
 #
@@ -447,7 +447,7 @@ claim(
 #
 # <details><summary>Hint 2</summary>
 #
-# `min(candidates, key=function)` returns the candidate for which the function is lowest.
+# `losses.index(min(losses))` is the place of the lowest loss in a list.
 #
 # </details>
 
@@ -477,7 +477,8 @@ widgets.predict("06-scaled", "After scaling both kinds:", choices=outcomes)
 choose = use_answer("best_temperature", best_temperature)
 candidates = [round(0.5 + 0.05 * step, 2) for step in range(31)]
 chosen = {
-    kind: [choose(each, data.validation.labels, candidates) for each in held_out[kind]] for kind in held_out
+    kind: [choose(each, data.validation.labels, candidates)[0] for each in held_out[kind]]
+    for kind in held_out
 }
 scaled = {
     kind: [

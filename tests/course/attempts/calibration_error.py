@@ -148,10 +148,14 @@ def sorts_confidence_alone(confidence: Tensor, correct: Tensor, bins: int = 10) 
 
 WRONG = {
     "clamp(max=9)": lambda c, r, bins=10: over_bins(c, r, where_of(c, bins, most=9), bins),
-    "clamp(max=9) and ten bins gone through": lambda c, r, bins=10: over_bins(c, r, where_of(c, bins, most=9), 10),
+    "clamp(max=9) and ten bins gone through": lambda c, r, bins=10: over_bins(
+        c, r, where_of(c, bins, most=9), 10
+    ),
     "clamp(max=bins)": lambda c, r, bins=10: over_bins(c, r, where_of(c, bins, most=bins), bins),
     "a confidence of 1 left out": open_bins,
-    "a confidence of 1 in a bin of its own": lambda c, r, bins=10: over_bins(c, r, (c * bins).long(), bins + 1),
+    "a confidence of 1 in a bin of its own": lambda c, r, bins=10: over_bins(
+        c, r, (c * bins).long(), bins + 1
+    ),
     "ten bins always": lambda c, r, bins=10: over_bins(c, r, where_of(c, 10), 10),
     "first bin left out": lambda c, r, bins=10: over_bins(c, r, where_of(c, bins) - 1, bins),
     "last bin left out": lambda c, r, bins=10: over_bins(c, r, where_of(c, bins), bins - 1),
@@ -176,7 +180,9 @@ WRONG = {
     "middle of the bin": lambda c, r, bins=10: over_bins(
         (where_of(c, bins) + 0.5) / bins, r, where_of(c, bins), bins
     ),
-    "lower edge of the bin": lambda c, r, bins=10: over_bins(where_of(c, bins) / bins, r, where_of(c, bins), bins),
+    "lower edge of the bin": lambda c, r, bins=10: over_bins(
+        where_of(c, bins) / bins, r, where_of(c, bins), bins
+    ),
     "NaN for an empty bin": nan_bins,
     "return inside the loop": returns_early,
     "stops at an empty bin": stops_at_an_empty_bin,

@@ -100,9 +100,9 @@ WRONG = {
     "log of the mean probability": lambda z, y: -pick(z.softmax(1), y).mean().log(),
     "median of the losses": lambda z, y: -pick(z.log_softmax(1), y).median(),
     "softmax twice": lambda z, y: F.cross_entropy(z.softmax(1), y),
-    "log_softmax twice is right, softmax of log_softmax isn't": lambda z, y: -pick(
-        z.log_softmax(1).softmax(1), y
-    ).mean(),
+    "log_softmax twice is right, softmax of log_softmax isn't": lambda z, y: (
+        -pick(z.log_softmax(1).softmax(1), y).mean()
+    ),
     "naive exponentials": lambda z, y: -pick(torch.log(z.exp() / z.exp().sum(1, keepdim=True)), y).mean(),
     "log of softmax": lambda z, y: -torch.log(pick(torch.softmax(z, 1), y)).mean(),
     "1e-8 inside the logarithm": leaky_log,

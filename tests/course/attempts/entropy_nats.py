@@ -83,7 +83,14 @@ WRONG = {
     "rounded": lambda p: torch.special.entr(p).sum(1).round(decimals=3),
     "binary entropy": lambda p: (torch.special.entr(p) + torch.special.entr(1 - p)).sum(1),
     "three classes": lambda p: torch.special.entr(p[:, :3]).sum(1),
-    "cross-entropy with the best class": lambda p: F.nll_loss(p.clamp(min=1e-9).log(), p.argmax(1), reduction="none"),
+    "cross-entropy with the best class": lambda p: F.nll_loss(
+        p.clamp(min=1e-9).log(), p.argmax(1), reduction="none"
+    ),
 }
 
-SAYS = {"0 log 0": "0 log 0", "rounded": "rounded", "clamp(min=0.01)": "clamp", "probabilities changed": "changes probab"}
+SAYS = {
+    "0 log 0": "0 log 0",
+    "rounded": "rounded",
+    "clamp(min=0.01)": "clamp",
+    "probabilities changed": "changes probab",
+}

@@ -60,7 +60,9 @@ RIGHT = [
     by_numpy,
     by_matrix,
     in_place,
-    lambda z, v, t: F.layer_norm(z - v, z.shape[1:], eps=0) * (z - v).std(1, unbiased=False, keepdim=True) / z.numel(),
+    lambda z, v, t: (
+        F.layer_norm(z - v, z.shape[1:], eps=0) * (z - v).std(1, unbiased=False, keepdim=True) / z.numel()
+    ),
 ]
 
 WRONG = {
@@ -72,11 +74,12 @@ WRONG = {
     "keepdim missing": lambda z, v, t: ((z - z.mean(1)) - (v - v.mean(1))) / z.numel(),
     "one mean for all": lambda z, v, t: (z - z.mean() - v + v.mean()) / z.numel(),
     "mean added": lambda z, v, t: (z - v + (z - v).mean(1, keepdim=True)) / z.numel(),
-    "maximum for mean": lambda z, v, t: (z - z.amax(1, keepdim=True) - v + v.amax(1, keepdim=True)) / z.numel(),
+    "maximum for mean": lambda z, v, t: (
+        (z - z.amax(1, keepdim=True) - v + v.amax(1, keepdim=True)) / z.numel()
+    ),
     "median for mean": lambda z, v, t: (
-        (z - z.median(1, keepdim=True).values) - (v - v.median(1, keepdim=True).values)
-    )
-    / z.numel(),
+        ((z - z.median(1, keepdim=True).values) - (v - v.median(1, keepdim=True).values)) / z.numel()
+    ),
     "batch forgotten": lambda z, v, t: centred(z, v) / z.shape[1],
     "classes forgotten": lambda z, v, t: centred(z, v) / len(z),
     "both forgotten": lambda z, v, t: centred(z, v),
@@ -93,10 +96,12 @@ WRONG = {
     "squared": lambda z, v, t: centred(z, v).square() / z.numel(),
     "absolute value": lambda z, v, t: centred(z, v).abs() / z.numel(),
     "standardised": lambda z, v, t: (
-        (z - z.mean(1, keepdim=True)) / z.std(1, keepdim=True)
-        - (v - v.mean(1, keepdim=True)) / v.std(1, keepdim=True)
-    )
-    / z.numel(),
+        (
+            (z - z.mean(1, keepdim=True)) / z.std(1, keepdim=True)
+            - (v - v.mean(1, keepdim=True)) / v.std(1, keepdim=True)
+        )
+        / z.numel()
+    ),
     "softmax at T = 1": lambda z, v, t: exact(z, v, 1.0, 1.0),
     "mean over the batch": lambda z, v, t: centred(z, v).mean(0) / z.shape[1],
     "precedence": lambda z, v, t: z - z.mean(1, keepdim=True) - (v - v.mean(1, keepdim=True)) / z.numel(),

@@ -85,7 +85,9 @@ WRONG = {
     "trimmed mean": trimmed,
     "mean of smallest and largest": lambda s: (min(s[3:]) + max(s[3:])) / 2,
     "geometric mean": lambda s: statistics.geometric_mean(s[3:]),
-    "half of the middle two's sum forgotten": lambda s: sum(sorted(s[3:])[(len(s) - 4) // 2 : (len(s) - 3) // 2 + 1]),
+    "half of the middle two's sum forgotten": lambda s: sum(
+        sorted(s[3:])[(len(s) - 4) // 2 : (len(s) - 3) // 2 + 1]
+    ),
     "every second time": lambda s: statistics.median(s[3::2]),
     "repeated times counted once": lambda s: statistics.median(set(s[3:])),
     "most common time": lambda s: statistics.mode(s[3:]),

@@ -91,8 +91,13 @@ WRONG = {
     "precedence": lambda w, g, v, lr, m: (w - lr * m * v + g, m * v + g),
     "velocity changed in place": changes_velocity,
     "weight changed in place": changes_weight,
-    "rounded": lambda w, g, v, lr, m: ((w - lr * (m * v + g)).round(decimals=3), (m * v + g).round(decimals=3)),
-    "no momentum on the first step": lambda w, g, v, lr, m: (w - lr * g, g) if m < 0.6 else by_numpy(w, g, v, lr, m),
+    "rounded": lambda w, g, v, lr, m: (
+        (w - lr * (m * v + g)).round(decimals=3),
+        (m * v + g).round(decimals=3),
+    ),
+    "no momentum on the first step": lambda w, g, v, lr, m: (
+        (w - lr * g, g) if m < 0.6 else by_numpy(w, g, v, lr, m)
+    ),
     "clipped gradient": lambda w, g, v, lr, m: (w - lr * (m * v + g.clamp(-1, 1)), m * v + g.clamp(-1, 1)),
     "NumPy arrays": lambda w, g, v, lr, m: tuple(t.numpy() for t in by_numpy(w, g, v, lr, m)),
 }

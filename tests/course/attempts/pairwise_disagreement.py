@@ -96,10 +96,14 @@ WRONG = {
     "last against the others": lambda p: (p[:-1] != p[-1]).double().mean().item(),
     "not unanimous": lambda p: (p != p[0]).any(0).double().mean().item(),
     "nobody agrees": lambda p: float(np.mean([len(set(image.tolist())) == len(p) for image in p.T])),
-    "different classes per image": lambda p: float(np.mean([len(set(i.tolist())) - 1 for i in p.T])) / (len(p) - 1),
+    "different classes per image": lambda p: (
+        float(np.mean([len(set(i.tolist())) - 1 for i in p.T])) / (len(p) - 1)
+    ),
     "count of images": lambda p: upper_triangle(p) * p.shape[1],
     "largest pair": lambda p: table(p).max().item(),
-    "median pair": lambda p: float(np.median([t.item() for t in table(p)[tuple(torch.triu_indices(len(p), len(p), 1))]])),
+    "median pair": lambda p: float(
+        np.median([t.item() for t in table(p)[tuple(torch.triu_indices(len(p), len(p), 1))]])
+    ),
     "members and images swapped": lambda p: upper_triangle(p.T) if p.shape[1] > 1 else 0.0,
     "last pair": lambda p: table(p)[-2, -1].item(),
     "last pair over all": lambda p: table(p)[-2, -1].item() / math.comb(len(p), 2),

@@ -17,9 +17,7 @@ def by_autograd(student_logits: Tensor, teacher_logits: Tensor, temperature: flo
 
 def by_kl(z: Tensor, v: Tensor, t: float) -> Tensor:
     z = z.detach().clone().requires_grad_()
-    loss = F.kl_div(
-        F.log_softmax(z / t, 1), F.log_softmax(v / t, 1), reduction="batchmean", log_target=True
-    )
+    loss = F.kl_div(F.log_softmax(z / t, 1), F.log_softmax(v / t, 1), reduction="batchmean", log_target=True)
     return torch.autograd.grad(loss, z)[0]
 
 
@@ -94,9 +92,7 @@ WRONG = {
     "T = 1 on both sides": lambda z, v, t: difference(z, v, 1.0) / (t * len(z)),
     "teacher at T = 1": lambda z, v, t: difference(z, v, t, 1.0) / (t * len(z)),
     "student at T = 1": lambda z, v, t: difference(z, v, 1.0, t) / (t * len(z)),
-    "hard targets": lambda z, v, t: (
-        ((z / t).softmax(1) - F.one_hot(v.argmax(1), v.shape[1])) / (t * len(z))
-    ),
+    "hard targets": lambda z, v, t: ((z / t).softmax(1) - F.one_hot(v.argmax(1), v.shape[1])) / (t * len(z)),
     "softmax over dim 0": lambda z, v, t: difference(z, v, t, dim=0) / (t * len(z)),
     "logits": lambda z, v, t: (z - v) / (t * len(z)),
     "softened logits": lambda z, v, t: (z - v) / (t**2 * len(z)),

@@ -132,9 +132,7 @@ def first_batch(size: int) -> Answer:
 def mean_of_batches(size: int) -> Answer:
     def answer(model: nn.Module, images: Tensor, labels: Tensor) -> float:
         with evaluating(model):
-            shares = [
-                hits(model(x), y) for x, y in zip(images.split(size), labels.split(size), strict=True)
-            ]
+            shares = [hits(model(x), y) for x, y in zip(images.split(size), labels.split(size), strict=True)]
         return float(np.mean(shares))
 
     return answer
@@ -145,7 +143,9 @@ def last_batch_dropped(model: nn.Module, images: Tensor, labels: Tensor) -> floa
     correct = 0.0
     with evaluating(model):
         for start in range(0, len(images) - size + 1, size):
-            correct += (model(images[start : start + size]).argmax(1) == labels[start : start + size]).sum().item()
+            correct += (
+                (model(images[start : start + size]).argmax(1) == labels[start : start + size]).sum().item()
+            )
     return correct / len(images)
 
 
@@ -253,7 +253,9 @@ WRONG: dict[str, Answer] = {
     "statistics reset": resets_statistics,
     "weights changed": trains_a_little,
     "images changed": normalises_in_place,
-    "argmax over the images": then(lambda z, y: (z.argmax(0)[: len(y)] == y[: z.shape[1]]).float().mean().item()),
+    "argmax over the images": then(
+        lambda z, y: (z.argmax(0)[: len(y)] == y[: z.shape[1]]).float().mean().item()
+    ),
     "percent": then(lambda z, y: 100 * hits(z, y)),
     "count": then(lambda z, y: float((z.argmax(1) == y).sum())),
     "errors": then(lambda z, y: 1 - hits(z, y)),
