@@ -44,7 +44,7 @@ def learners_notebook(lesson: Lesson, set_up: str = "") -> Any:
             set_up = ""
         text = exercises[cell.place].given if cell.place in exercises else cell.text
         metadata: dict[str, Any] = {"exercise": cell.exercise} if cell.exercise else {}
-        if cell.kind == "code" and not cell.exercise and folded(cell.text):
+        if cell.folded or (cell.kind == "code" and not cell.exercise and only_displays(cell.text)):
             metadata["jupyter"] = {"source_hidden": True}
         new = v4.new_markdown_cell if cell.kind == "markdown" else v4.new_code_cell
         cells.append(new(text, metadata=metadata, id=names.of(cell)))
@@ -66,11 +66,8 @@ def learners_notebook(lesson: Lesson, set_up: str = "") -> Any:
     return notebook
 
 
-def folded(code: str) -> bool:
-    """Return whether JupyterLab folds a cell's code, since only its output matters to learners.
-
-    So it does with imports, with calls that only display something, and with every cell that makes a claim.
-    """
+def only_displays(code: str) -> bool:
+    """Return whether a cell only imports, displays or claims something: JupyterLab folds its code."""
     statements = ast.parse(code).body
     called = [
         ast.unparse(each.value.func)
@@ -78,8 +75,7 @@ def folded(code: str) -> bool:
         if isinstance(each, ast.Expr) and isinstance(each.value, ast.Call)
     ]
     imports = sum(isinstance(each, ast.Import | ast.ImportFrom) for each in statements)
-    only_display = len(called) + imports == len(statements) and set(called) <= DISPLAYED
-    return bool(statements) and (only_display or "claim" in called)
+    return bool(statements) and len(called) + imports == len(statements) and set(called) <= DISPLAYED
 
 
 def stored_set_up(notebook: Any) -> str:

@@ -7,6 +7,8 @@ lesson, whatever its number. An exercise is three cells: markdown with its task,
 code that consists of ``from kdcourse.course.TOPIC.exercises import ID``; and code that calls ``check``. The second one
 stands for the function of that name in ``exercises.py``, in which ``### BEGIN SOLUTION`` and ``### END SOLUTION``
 enclose what learners write themselves. Without those markers it is a worked example.
+
+JupyterLab folds the code of a cell that begins with ``# %% folded=true``, since only its output matters to learners.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ _SECTIONS = ("Objectives", "Recap", "References")
 class Cell:
     """One cell: ``kind`` is "markdown" or "code", ``place`` its number in the lesson, from 1.
 
-    ``exercise`` is the id of the exercise whose definition the cell holds, or "".
+    ``exercise`` is the id of the exercise whose definition the cell holds, or "". ``folded``: its author wants its code
+    folded.
     """
 
     place: int
@@ -49,6 +52,7 @@ class Cell:
     text: str
     name: str
     exercise: str
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,14 +196,15 @@ def _notebook(path: Path, text: str) -> Any:
 
 def _cells(path: Path, notebook: Any, order: Sequence[str]) -> Iterator[Cell]:
     for place, cell in enumerate(notebook.cells, start=1):
-        unknown = sorted(set(cell.metadata) - {"name", "lines_to_next_cell"})
+        unknown = sorted(set(cell.metadata) - {"name", "folded", "lines_to_next_cell"})
         if cell.cell_type not in ("markdown", "code") or unknown:
             what = f"metadata {unknown}" if unknown else f"type {cell.cell_type}"
             raise LessonError(
-                f"{_label(path)}, cell {place}: found {what}; a cell is markdown or code and may have the key 'name'."
+                f"{_label(path)}, cell {place}: found {what}; a cell is markdown or code and may have the keys 'name' "
+                "and 'folded'."
             )
         name = str(cell.metadata.get("name", ""))
-        found = Cell(place, cell.cell_type, cell.source, name, "")
+        found = Cell(place, cell.cell_type, cell.source, name, "", bool(cell.metadata.get("folded", False)))
         if name and not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name):
             raise _wrong(path, found, f"is named {name!r}; take lower-case letters, digits and underscores.")
         if not found.text.strip():

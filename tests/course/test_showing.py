@@ -82,16 +82,15 @@ def test_what_is_true_of_one_machine_alone_is_in_the_widget_alone(
 
 
 def test_a_progress_bar_counts_its_steps_and_stores_its_title_alone(
-    shown: list[tuple[dict[str, Any], dict[str, Any]]],
+    shown: list[tuple[dict[str, Any], dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    made: list[ipywidgets.IntProgress] = []
+    real = ipywidgets.IntProgress
+    monkeypatch.setattr(ipywidgets, "IntProgress", lambda **how: made.append(real(**how)) or made[-1])
     step = progress_bar("first student", 3)
-    ((bundle, _),) = shown
+    ((bundle, _),), (bar,) = shown, made
     assert bundle["text/plain"] == "first student: a progress bar, shown when you run this cell."
-    (bar,) = (
-        each
-        for each in ipywidgets.Widget.widgets.values()
-        if each.model_id == bundle[WIDGET_VIEW]["model_id"]
-    )
+    assert bundle[WIDGET_VIEW]["model_id"] == bar.model_id
     assert (bar.value, bar.max, bar.description) == (0, 3, "first student")
     for number in range(3):
         step(0, number, 0.5)

@@ -69,11 +69,16 @@ print(", ".join(data.classes))
 # ## The teachers' answers
 #
 # Five large networks, the **teachers**, were trained on other images of clothing. They have never seen any of the
-# images above. An answer of the teachers to an image is ten numbers, a probability for each kind of clothing. The
-# course stores their answers to the 5,500 images, so you needn't wait for them.
+# images above. Their answer to an image is a probability for each of the ten kinds of clothing. The course stores the
+# answers to the 5,500 images, so you needn't wait for them.
 #
-# Below are three of these images. The word under each image is its label, which is kept from the students. The bars
-# show the teachers' answer, the four most likely kinds only; the label's bar is darker.
+# Below are three of these images. The word under each image is its label, which is kept from the students. The bars in
+# the middle show the teachers' answer, the four most likely kinds only; the label's bar is darker. Such probabilities
+# are called **soft targets**.
+#
+# The teachers are so sure of the trouser and the boot that the other bars can't be seen. The **temperature** T is a
+# setting that makes them visible: at T = 1 the probabilities are the teachers' own, and a higher T makes small ones
+# larger. The bars on the right are for T = 4. A student learns from them in this form.
 
 # %%
 index = torch.tensor([6, 8, 5])
@@ -89,7 +94,7 @@ show(
     "more kinds of clothing have a visible probability.",
 )
 
-# %%
+# %% folded=true
 cool, warm = (torch.softmax(few.logits[index] / temperature, dim=1) for temperature in (1, 4))
 claim(
     "At temperature 4 the largest probability of each of these answers is smaller than at temperature 1",
@@ -101,10 +106,7 @@ claim(
 )
 
 # %% [markdown]
-# An answer says more than a label: it says which other kinds the image resembles, and how much. Such probabilities are
-# called **soft targets**. In the middle column, the teachers are so sure of the trouser and the boot that nothing else
-# is visible. The **temperature** T divides the ten numbers before they become probabilities, so that small ones can be
-# seen, as on the right at T = 4. A student learns from them in this form.
+# So an answer says more than a label. It says which other kinds the image resembles, and how much.
 
 # %% [markdown]
 # ## One network, trained twice
@@ -113,7 +115,8 @@ claim(
 # - The **distilled** student learns from the 5,500 other images and the teachers' answers to them. It is never shown a
 #   label.
 #
-# All else is equal: the network, its random initial weights, and the number of training steps.
+# All else is equal: the network, its random initial weights, and the number of training steps. In each step the network
+# looks at 50 images, and its weights change a little.
 #
 # **Predict:** think of a hundred images that neither student has seen. Press the button to store your guess; it is
 # shown beside the result.
@@ -130,8 +133,8 @@ widgets.predict(
 )
 
 # %% [markdown]
-# First the plain student. `torch.manual_seed` gives it the same random initial weights whenever you run the cell. It
-# sees each of its images 40 times.
+# First the plain student. It sees each of its images 40 times, in 40 **epochs**. The two seeds fix all random numbers,
+# those of the initial weights and of the images' order. {{Lesson train_a_teacher}} explains the other settings.
 
 # %%
 torch.manual_seed(0)
@@ -143,7 +146,7 @@ bar = progress_bar("plain student", 40 * 11)
 _ = training.fit(plain, few.labelled, epochs=40, after_step=bar, **settings)
 
 # %% [markdown]
-# Now the distilled student. It sees each of its images 4 times, and there are ten times as many, so both students take
+# Now the distilled student. It has ten times as many images and sees each of them in 4 epochs, so both students take
 # 440 steps. `alpha` is the weight of the teachers' answers. The labels get the rest, which is nothing here.
 
 # %%
@@ -176,7 +179,7 @@ show(
     "empty square with a cross: the plain student's board has the most, the ensemble's the fewest.",
 )
 
-# %%
+# %% folded=true
 gained = 100 * (right["distilled student"] - right["plain student"])
 choice = 0 if gained < -5 else 1 if gained <= 5 else 2
 claim(
@@ -199,8 +202,8 @@ widgets.reveal(
 )
 
 # %% [markdown]
-# That took a minute of your machine's time, and not a single label. Training a small network to give a teacher's
-# answers is called **distillation**. The idea comes from Buciluă, Caruana and Niculescu-Mizil (2006); the name and the
+# And the distilled student was shown not a single label. Training a small network to give the answers of its teachers
+# is called **distillation**. The idea comes from Buciluă, Caruana and Niculescu-Mizil (2006); the name and the
 # temperature come from Hinton, Vinyals and Dean (2015).
 #
 # Two things helped the distilled student: it saw more images, which cost nobody any work, and each answer says more
@@ -223,11 +226,11 @@ show(
         names=("plain student", "distilled student"),
     ),
     "twelve images that the two students classify differently, each with its true class, both predictions and their "
-    "probabilities. On most of them the distilled student is right.",
+    "probabilities, and on how many of all images they differ.",
     photographs=True,
 )
 
-# %%
+# %% folded=true
 plain_right, distilled_right = (z.argmax(dim=1) == new.labels for z in (plain_logits, distilled_logits))
 only_plain = int((plain_right & ~distilled_right).sum())
 only_distilled = int((distilled_right & ~plain_right).sum())
@@ -319,8 +322,10 @@ print(f"five teachers: {ensemble_size:,} parameters\nstudent:       {student_siz
 # %%
 claim(
     "The student is far smaller than its teachers together",
-    student_size < ensemble_size,
-    teachers_parameters_per_parameter_of_the_student=at_least(ensemble_size / student_size, 70, digits=1),
+    70 * student_size < ensemble_size,
+    parameters_of_the_teachers_per_parameter_of_the_student=at_least(
+        ensemble_size / student_size, 70, digits=1
+    ),
 )
 
 # %% [markdown]
@@ -408,24 +413,28 @@ show(
     "beside it. The kinds are sorted, the largest gain first.",
 )
 
-# %%
+# %% folded=true
 gain_of = dict(zip(data.classes, gains, strict=True))
-alike = (gain_of["T-shirt/top"] + gain_of["Shirt"]) / 2
-unlike = (gain_of["Trouser"] + gain_of["Ankle boot"]) / 2
+plain_of = dict(zip(data.classes, by_class["plain student"], strict=True))
+hard = (gain_of["T-shirt/top"] + gain_of["Shirt"]) / 2
+easy = (gain_of["Trouser"] + gain_of["Ankle boot"]) / 2
 claim(
-    "T-shirts and shirts, which resemble other kinds, gain more than trousers and ankle boots",
-    alike > unlike,
-    mean_gain_of_t_shirts_and_shirts=at_least(alike, 10, "points", digits=1),
-    mean_gain_of_trousers_and_ankle_boots=at_most(unlike, 6, "points", digits=1),
+    "T-shirts and shirts gain more than trousers and ankle boots, which the plain student knew already",
+    hard > easy,
+    T_shirts_and_shirts=at_least(hard, 10, "points", digits=1),
+    trousers_and_ankle_boots=at_most(easy, 6, "points", digits=1),
+    plain_student_on_trousers_and_ankle_boots=at_least(
+        50 * (plain_of["Trouser"] + plain_of["Ankle boot"]), 88, "%", digits=1
+    ),
 )
 
 # %%
 widgets.reveal("00-which-class", max(gain_of, key=gain_of.get))
 
 # %% [markdown]
-# Trousers look like nothing else, so 55 labels are nearly enough. But where does a T-shirt end and a shirt begin? A
-# label gives no hint. Each answer of the teachers does: this one is mostly a shirt, but also somewhat of a coat. The
-# distilled student saw 550 such answers for every kind.
+# Trousers and ankle boots are easy to recognise, so 55 labels of each leave little to gain. But where does a T-shirt end
+# and a shirt begin? 55 labels of each don't say it well. For the distilled student there were 550 images of each kind,
+# and answers such as "mostly a shirt, but also somewhat of a coat".
 
 # %% [markdown]
 # ## Was it luck?
@@ -493,7 +502,7 @@ widgets.quiz(
             ],
         ),
         widgets.Question(
-            "A plain student learns from 1,000 images for 24 epochs: it sees each of them 24 times. For how many epochs "
+            "A plain student learns from 1,000 images for 24 epochs. For how many epochs "
             "should a distilled student learn from 8,000 other images, with the same batch size, for a fair comparison?",
             options=[
                 widgets.Option(
