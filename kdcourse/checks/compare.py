@@ -90,7 +90,9 @@ def difference(
 def _tensor_form(expected: Tensor, found: Any) -> Difference | None:
     if not isinstance(found, Tensor):
         advice = "" if isinstance(found, Foreign) else " Turn it into one with torch.as_tensor(...)."
-        if expected.ndim == 0 and _is_number(found):  # a loss, which as_tensor would cut off from its gradient
+        if expected.ndim == 0 and _is_number(
+            found
+        ):  # a loss, which as_tensor would cut off from its gradient
             advice = " Leave out .item() or float(): the gradient needs the tensor."
         return Difference("wrong type", f"gives {_a(found)} where a torch tensor is asked for.{advice}")
     if found.shape != expected.shape:
@@ -184,7 +186,9 @@ def brief(value: Any, digits: int = 4, most: int = 12) -> str:
     if isinstance(value, str):
         return repr(value[:40])
     if isinstance(value, tuple | list):
-        inside = ", ".join(brief(item, digits) for item in value[:most]) + (", ..." if len(value) > most else "")
+        inside = ", ".join(brief(item, digits) for item in value[:most]) + (
+            ", ..." if len(value) > most else ""
+        )
         return f"[{inside}]" if isinstance(value, list) else f"({inside})"
     return str(value)[:40]
 

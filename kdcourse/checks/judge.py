@@ -15,7 +15,14 @@ from kdcourse.checks.outcomes import ANSWER, GRADIENT, RECORDING, Observed, Outc
 RIGHT, BLANK, WRONG = "Right ✓", "Not attempted yet ○", "Not yet ✗"
 _LIKE = " looks like "
 # Faults that need no numbers beside them.
-_FORM = ("nothing returned", "wrong type", "wrong length", "wrong shape", "wrong dtype", "number left in a tensor")
+_FORM = (
+    "nothing returned",
+    "wrong type",
+    "wrong length",
+    "wrong shape",
+    "wrong dtype",
+    "number left in a tensor",
+)
 # Error messages of common slips, and what causes them.
 _ERRORS = {
     r"'(builtin_function_or_method|method|function)'": "something is named but not called: are its () missing?",
@@ -181,7 +188,9 @@ def _unnamed(
     subject = "it" if part == ANSWER else f"{part}: it"
     printed = f" (It printed last: {outcome.printed})" if outcome.printed else ""
     share = f"Right on {passed} of {len(exercise.probes)} test cases; " if passed else ""
-    shown = "" if fault.name in _FORM else _numbers(exercise, number, part, outcome, results=fault.name is None)
+    shown = (
+        "" if fault.name in _FORM else _numbers(exercise, number, part, outcome, results=fault.name is None)
+    )
     return _wrong(exercise, fault.name, f"{share}{where}, {subject} {fault.says}{printed}{shown}", looks=": ")
 
 
@@ -192,7 +201,9 @@ def _numbers(exercise: Exercise, number: int, part: str, found: Outcome, results
     lines = []
     if exercise.fixture is None:
         inputs = exercise.probes[number].inputs
-        given = (f"{name} = {brief(value)}" for name, value in zip(_parameters(exercise), inputs, strict=False))
+        given = (
+            f"{name} = {brief(value)}" for name, value in zip(_parameters(exercise), inputs, strict=False)
+        )
         lines.append(f"Input: {', '.join(given)}")
     if results:
         right = observe_ours(exercise, exercise.solution)[number].parts[part]

@@ -319,7 +319,8 @@ show(
         {
             "distilled - plain": (accuracy["plain"], accuracy["distilled"]),
             "plain - plain, other seeds": two_plain,
-        }
+        },
+        rings_only=["plain - plain, other seeds"],
     ),
     "differences seed by seed. Distilled minus plain: all right of 0, and so is the interval. Plain minus plain of "
     "another seed: on both sides of 0, about as far from it as the gain itself.",
@@ -338,9 +339,9 @@ claim(
 widgets.reveal("06-gain", round(100 * gain, 1), unit="points")
 
 # %% [markdown]
-# The mean of the lower row is 0 by construction, since each plain student occurs once on either side. Look at its
-# rings: this is the spread that luck alone makes, and a single ring of the upper row could have been luck, too. But luck
-# alone rarely puts all five on one side.
+# The rings of the lower row show the spread that luck alone makes, so a single ring of the upper row could have been
+# luck, too. But luck alone rarely puts all five on one side. (The lower row's mean is 0 by construction, since each plain
+# student occurs once on either side. So no mean is drawn.)
 
 # %% [markdown]
 # ## The share of the gap

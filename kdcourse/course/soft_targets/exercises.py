@@ -245,7 +245,9 @@ _HUGE_SIDES = Probe(
 
 
 def _zero_sum(expected: Tensor, found: Tensor) -> str | None:
-    if not torch.allclose(found.double().sum(1), torch.zeros(len(found)).double(), atol=1e-3 * float(found.abs().max())):
+    if not torch.allclose(
+        found.double().sum(1), torch.zeros(len(found)).double(), atol=1e-3 * float(found.abs().max())
+    ):
         return (
             "gives rows that don't sum to 0: adding a constant to an image's logits changes no probability."
         )

@@ -72,7 +72,9 @@ CROSS_ENTROPY_BY_HAND = Exercise(
         ),
         Mistake(
             "summed over the batch",
-            example=lambda z, y: -_pick(_shifted(z) - _shifted(z).exp().sum(dim=0, keepdim=True).log(), y).mean(),
+            example=lambda z, y: (
+                -_pick(_shifted(z) - _shifted(z).exp().sum(dim=0, keepdim=True).log(), y).mean()
+            ),
             hint="the exponentials of one image are a row. Along which axis must sum add?",
         ),
         Mistake(
@@ -435,17 +437,41 @@ _SCALED = tuple(
     Probe((train, validation), where, vary=_scaled)
     for train, validation, where in (
         ([6.0, 4.0, 3.0, 2.0], [6.5, 5.0, 5.2, 5.5], "where the validation loss rises by exactly 10 %"),
-        ([6.0, 4.0, 3.0, 2.0], [6.5, 5.0, 5.2, 5.49], "where the validation loss rises by a little less than 10 %"),
-        ([6.0, 4.0, 3.0, 2.0], [6.5, 5.0, 5.2, 5.51], "where the validation loss rises by a little more than 10 %"),
+        (
+            [6.0, 4.0, 3.0, 2.0],
+            [6.5, 5.0, 5.2, 5.49],
+            "where the validation loss rises by a little less than 10 %",
+        ),
+        (
+            [6.0, 4.0, 3.0, 2.0],
+            [6.5, 5.0, 5.2, 5.51],
+            "where the validation loss rises by a little more than 10 %",
+        ),
         ([10.0, 9.6, 9.3, 9.0], [11.0, 10.5, 10.3, 10.0], "where the training loss falls to exactly 90 %"),
-        ([10.0, 9.6, 9.3, 9.02], [11.0, 10.5, 10.3, 10.0], "where the training loss falls to a little over 90 %"),
-        ([10.0, 9.6, 9.3, 8.98], [11.0, 10.5, 10.3, 10.0], "where the training loss falls to a little under 90 %"),
+        (
+            [10.0, 9.6, 9.3, 9.02],
+            [11.0, 10.5, 10.3, 10.0],
+            "where the training loss falls to a little over 90 %",
+        ),
+        (
+            [10.0, 9.6, 9.3, 8.98],
+            [11.0, 10.5, 10.3, 10.0],
+            "where the training loss falls to a little under 90 %",
+        ),
         ([0.2, 0.1, 0.05, 0.03], [0.21, 0.1, 0.11, 0.12], "where small losses show overfitting"),
         ([0.05, 0.04, 0.03, 0.02], [0.06, 0.05, 0.045, 0.04], "where small losses fall"),
         ([40.0, 30.0, 22.0, 20.0], [42.0, 30.0, 30.5, 31.0], "where large losses fall"),
         ([40.0, 39.0, 38.5, 38.0], [42.0, 41.0, 40.5, 40.0], "where large losses hardly fall"),
-        ([2.0, 1.0, 0.8, 0.5, 0.3], [2.0, 1.0, 1.2, 0.8, 0.95], "where the smallest validation loss comes late"),
-        ([2.0, 1.0, 0.8, 0.5, 0.6], [2.0, 1.0, 1.2, 0.8, 0.95], "where both losses rise after a late minimum"),
+        (
+            [2.0, 1.0, 0.8, 0.5, 0.3],
+            [2.0, 1.0, 1.2, 0.8, 0.95],
+            "where the smallest validation loss comes late",
+        ),
+        (
+            [2.0, 1.0, 0.8, 0.5, 0.6],
+            [2.0, 1.0, 1.2, 0.8, 0.95],
+            "where both losses rise after a late minimum",
+        ),
         ([2.0, 1.0, 0.7, 0.5, 0.5], [2.1, 1.4, 1.2, 1.0, 1.3], "where the training loss stays the same"),
         ([2.0, 1.0, 0.5, 0.47], [2.1, 1.2, 0.9, 1.1], "where the training loss still falls by a little"),
         ([1.0, 1.5, 1.2, 0.95], [1.6, 1.5, 1.3, 1.2], "where the training loss rises first"),

@@ -188,12 +188,19 @@ MEDIAN_LATENCY = Exercise(
     title="A fair latency from many measurements",
     solution=median_latency,
     probes=(
-        Probe(([0.91, 0.52, 0.11304, 0.20717, 0.81, 0.10923, 0.35, 0.14],), "for 8 times, 5 of them after warm-up"),
         Probe(
-            ([1.21, 0.43, 0.32, 0.25381, 0.21, 0.93, 0.2, 0.27, 0.24192],), "for 9 times, 6 of them after warm-up"
+            ([0.91, 0.52, 0.11304, 0.20717, 0.81, 0.10923, 0.35, 0.14],),
+            "for 8 times, 5 of them after warm-up",
+        ),
+        Probe(
+            ([1.21, 0.43, 0.32, 0.25381, 0.21, 0.93, 0.2, 0.27, 0.24192],),
+            "for 9 times, 6 of them after warm-up",
         ),
         Probe(([0.01, 0.02, 0.03, 0.50149, 0.1, 0.20268, 0.9],), "where the first times are the shortest"),
-        Probe(([0.9, 0.6, 0.2, 0.30417, 0.30417, 0.4, 0.5, 0.30417],), "where one time was measured more than once"),
+        Probe(
+            ([0.9, 0.6, 0.2, 0.30417, 0.30417, 0.4, 0.5, 0.30417],),
+            "where one time was measured more than once",
+        ),
         Probe(([0.51, 0.43, 0.32, 0.20671],), "where only one time is left after warm-up"),
     ),
     mistakes=(
