@@ -47,3 +47,12 @@ def test_the_score_is_called_by_its_name() -> None:
 def test_what_cannot_be_compared_is_refused(comparisons: dict[str, tuple[list[float], list[float]]]) -> None:
     with pytest.raises(ArgumentError):
         paired_differences(comparisons)
+
+
+def test_a_comparison_of_rings_only_has_no_interval() -> None:
+    figure = paired_differences({"luck": (AFTER, BEFORE), "gain": (BEFORE, AFTER)}, rings_only=["luck"])
+    _, *gain = [line for line in figure.axes[0].lines if line.get_linestyle() != "--"]
+    assert len(gain) == 3 and {float(y) for line in gain for y in line.get_ydata()} == {1.2, 0.88}
+    assert [text.get_text() for text in figure.legends[0].texts] == ["one seed", "95 % interval", "mean"]
+    words = alt_text(figure)
+    assert "luck: " in words and "interval" not in words.split("luck: ")[1].split("gain: ")[0]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from statistics import fmean, pstdev, stdev
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kdcourse import evaluation
@@ -485,4 +486,270 @@ DISCORDANT_PAIRS = Exercise(
     ),
 )
 
-EXERCISES = (DISCORDANT_PAIRS, PAIRED_INTERVAL, RECOVERED, AGREEMENT_WITH_TEACHER)
+# -- wilson_ends --------------------------------------------------------------------------------
+
+
+def wilson_ends(right: int, images: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval for the share of images that are right: lower end, upper end."""
+    z = 1.96
+    ### BEGIN SOLUTION
+    p = right / images
+    middle = p + z**2 / (2 * images)
+    root = math.sqrt(p * (1 - p) / images + z**2 / (4 * images**2))
+    low, high = middle - z * root, middle + z * root
+    return low / (1 + z**2 / images), high / (1 + z**2 / images)
+    ### END SOLUTION
+
+
+def _wilson(
+    right: int,
+    images: int,
+    *,
+    z: float = 1.96,
+    middle: float = 1.0,
+    inside: float = 1.0,
+    quarter: float = 4.0,
+    divided: bool = True,
+    root: Callable[[float], float] = math.sqrt,
+) -> tuple[float, float]:
+    """Return the interval, with parts of the formula changed or left out."""
+    p, n = right / images, images
+    half = z * root(p * (1 - p) / n + inside * z**2 / (quarter * n**2))
+    ends = (p + middle * z**2 / (2 * n) - half, p + middle * z**2 / (2 * n) + half)
+    return tuple(end / (1 + z**2 / n) for end in ends) if divided else ends  # type: ignore[return-value]
+
+
+def _ends(expected: tuple[float, float], found: tuple[float, float]) -> str | None:
+    low, high = found
+    if low > high:
+        return "gives a lower end above the upper one."
+    if not -1e-9 <= low <= high <= 1 + 1e-9:
+        return "gives an end outside 0..1, which is no share."
+    return f"gives an interval that is too {'wide' if high - low > expected[1] - expected[0] else 'narrow or shifted'}."
+
+
+def _other_counts(draw: Draw, right: int, images: int) -> tuple[int, int]:
+    """Return other counts; where all or no images were right, they still are."""
+    several = draw.whole(max(5, images // 2), 2 * images)
+    if right in (0, images):
+        return several if right else 0, several
+    return draw.whole(1, several - 1), several
+
+
+WILSON_ENDS = Exercise(
+    id="wilson_ends",
+    title="Wilson's interval",
+    solution=wilson_ends,
+    relative=1e-3,
+    tell=_ends,
+    vary=_other_counts,
+    probes=(
+        Probe((45, 50), "for 45 of 50 images"),
+        Probe((7, 10), "for 7 of 10 images"),
+        Probe((9_240, 10_000), "for 9,240 of 10,000 images"),
+        Probe((12, 12), "where all of 12 images are right"),
+        Probe((0, 8), "where none of 8 images is right"),
+    ),
+    mistakes=(
+        Mistake(
+            "without the terms of z squared",
+            example=lambda right, images: _wilson(right, images, middle=0, inside=0, divided=False),
+            hint="that is what is left for many images. With few, or with all of them right, the terms with z squared "
+            "matter.",
+        ),
+        Mistake(
+            "fraction in front missing",
+            example=lambda right, images: _wilson(right, images, divided=False),
+            hint="both ends are divided by 1 + z**2 / n.",
+        ),
+        Mistake(
+            "middle not moved",
+            example=lambda right, images: _wilson(right, images, middle=0),
+            hint="the middle is p + z**2 / (2 n): few images say little, so it lies nearer to a half.",
+        ),
+        Mistake(
+            "root without its second term",
+            example=lambda right, images: _wilson(right, images, inside=0),
+            hint="under the root there are two terms; without the second, an interval around 0 or 1 is too narrow.",
+        ),
+        Mistake(
+            "2 for 4 under the root",
+            example=lambda right, images: _wilson(right, images, quarter=2.0),
+            hint="under the root, z**2 is divided by 4 n**2.",
+        ),
+        Mistake(
+            "n for n squared under the root",
+            example=lambda right, images: _wilson(right, images, inside=images),
+            hint="under the root, z**2 is divided by 4 n**2, not by 4 n.",
+        ),
+        Mistake(
+            "root missing",
+            example=lambda right, images: _wilson(right, images, root=float),
+            hint="take the square root of the sum of both terms.",
+        ),
+        Mistake(
+            "one standard error",
+            example=lambda right, images: _wilson(right, images, z=1.0),
+            hint="95 % needs z = 1.96 standard errors on either side.",
+        ),
+        Mistake(
+            "z for 90 %",
+            example=lambda right, images: _wilson(right, images, z=1.645),
+            hint="1.645 is for 5 % on one side. For 2.5 % on either side, z is 1.96.",
+        ),
+        Mistake(
+            "percent for shares",
+            example=lambda right, images: tuple(100 * end for end in _wilson(right, images)),
+            hint="both ends are shares, from 0 to 1.",
+        ),
+        Mistake(
+            "ends swapped",
+            example=lambda right, images: _wilson(right, images)[::-1],
+            hint="return the lower end first.",
+        ),
+        Mistake(
+            "share of the wrong images",
+            example=lambda right, images: _wilson(images - right, images),
+            hint="p is the share of images that are right.",
+        ),
+        Mistake(
+            "bracket not closed",
+            example=lambda right, images: tuple(
+                right / images / (1 + 1.96**2 / images) + each
+                for each in (
+                    _wilson(right, images, divided=False)[0] - right / images,
+                    _wilson(right, images, divided=False)[1] - right / images,
+                )
+            ),
+            hint="the fraction in front multiplies everything in the brackets, not only p.",
+        ),
+    ),
+)
+
+# -- best_temperature ---------------------------------------------------------------------------
+
+
+def best_temperature(
+    logits: torch.Tensor, labels: torch.Tensor, candidates: list[float]
+) -> tuple[float, float]:
+    """Return the candidate T with the lowest cross-entropy of logits / T [N, C] and labels [N], and that loss."""
+    ### BEGIN SOLUTION
+    losses = [F.cross_entropy(logits / temperature, labels).item() for temperature in candidates]
+    best = losses.index(min(losses))
+    return candidates[best], losses[best]
+    ### END SOLUTION
+
+
+def _by(
+    loss: Callable[[Tensor, Tensor, float], Tensor | float], best: Callable[..., float] = min
+) -> Callable[[Tensor, Tensor, list[float]], tuple[float, float]]:
+    """Return an answer that keeps the candidate with the best value of ``loss``, and returns both."""
+
+    def answer(logits: Tensor, labels: Tensor, candidates: list[float]) -> tuple[float, float]:
+        losses = [float(loss(logits, labels, t)) for t in candidates]
+        chosen = best(losses)
+        return candidates[losses.index(chosen)], chosen
+
+    return answer
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, temperature: float) -> float:
+    return F.cross_entropy(logits / temperature, labels).item()
+
+
+def _confident(seed: int, images: int, spread: float, right: float) -> tuple[Tensor, Tensor]:
+    """Return logits of 4 classes of which a share is right, and the labels."""
+    logits, generator = numbers(seed, images, 4, spread=spread), torch.Generator().manual_seed(seed)
+    wrong = torch.rand(images, generator=generator) >= right
+    return logits, (logits.argmax(dim=1) + wrong * torch.randint(1, 4, (images,), generator=generator)) % 4
+
+
+def _other_logits(
+    draw: Draw, logits: Tensor, labels: Tensor, candidates: list[float]
+) -> tuple[Tensor, Tensor, list[float]]:
+    """Return images in another order, their logits a little changed, for the same candidates."""
+    order = draw.order(len(labels))
+    return logits[order] * draw.between(0.9, 1.1) + draw.noise(logits, 0.05), labels[order], candidates
+
+
+_STEPS = [0.25, 0.5, 0.8, 1.0, 1.25, 1.7, 2.5, 4.0, 8.0]
+
+BEST_TEMPERATURE = Exercise(
+    id="best_temperature",
+    title="Choose the temperature",
+    solution=best_temperature,
+    vary=_other_logits,
+    probes=(
+        Probe((*_confident(3, 40, 6.0, 0.7), _STEPS), "where the network is too confident"),
+        Probe((*_confident(5, 60, 0.6, 0.95), _STEPS), "where it is too unsure"),
+        Probe((*_confident(8, 25, 2.0, 0.8), [4.0, 1.0, 0.5, 2.0]), "for candidates that aren't in order"),
+        Probe((*_confident(9, 12, 40.0, 0.6), _STEPS), "for large logits"),
+        Probe((*_confident(3, 40, 6.0, 0.7), [1.5]), "for a single candidate"),
+    ),
+    mistakes=(
+        Mistake(
+            "highest for lowest",
+            example=_by(_cross_entropy, max),
+            hint="a good temperature makes the cross-entropy low.",
+        ),
+        Mistake(
+            "multiplied",
+            example=_by(lambda z, y, t: F.cross_entropy(z * t, y)),
+            hint="divide by the temperature, as in softmax(z / T).",
+        ),
+        Mistake(
+            "not scaled",
+            example=_by(lambda z, y, t: F.cross_entropy(z, y).item()),
+            hint="the cross-entropy has to depend on the candidate.",
+        ),
+        Mistake(
+            "by accuracy",
+            example=_by(lambda z, y, t: (z / t).argmax(1).eq(y).double().mean().item(), max),
+            hint="dividing by a temperature changes no predicted class, so accuracy can't choose one.",
+        ),
+        Mistake(
+            "softmax twice",
+            example=_by(lambda z, y, t: F.cross_entropy((z / t).softmax(1), y).item()),
+            hint="F.cross_entropy takes logits: it computes the softmax itself.",
+        ),
+        Mistake(
+            "probabilities divided",
+            example=_by(lambda z, y, t: F.cross_entropy(z.softmax(1) / t, y).item()),
+            hint="divide the logits, before any softmax.",
+        ),
+        Mistake(
+            "times T squared",
+            example=_by(lambda z, y, t: t**2 * _cross_entropy(z, y, t)),
+            hint="T squared belongs into the distillation loss. Here compare the cross-entropies as they are.",
+        ),
+        Mistake(
+            "place for candidate",
+            example=lambda z, y, c: (c.index(best_temperature(z, y, c)[0]), best_temperature(z, y, c)[1]),
+            hint="return the candidate itself, not its place in the list.",
+        ),
+        Mistake(
+            "loss first",
+            example=lambda z, y, c: best_temperature(z, y, c)[::-1],
+            hint="return the temperature first, then the loss.",
+        ),
+        Mistake(
+            "sum over the images",
+            example=_by(lambda z, y, t: F.cross_entropy(z / t, y, reduction="sum")),
+            hint="the loss is the mean over the images, not their sum.",
+        ),
+        Mistake(
+            "loss without scaling",
+            example=lambda z, y, c: (best_temperature(z, y, c)[0], F.cross_entropy(z, y).item()),
+            hint="the second number is the cross-entropy at the temperature that you chose.",
+        ),
+        Mistake(
+            "predicted classes for labels",
+            example=_by(lambda z, y, t: F.cross_entropy(z / t, z.argmax(1))),
+            hint="compare with the labels: with its own predictions, a network can't be too confident.",
+        ),
+    ),
+)
+
+EXERCISES = (
+    WILSON_ENDS, DISCORDANT_PAIRS, PAIRED_INTERVAL, RECOVERED, BEST_TEMPERATURE, AGREEMENT_WITH_TEACHER,
+)  # fmt: skip

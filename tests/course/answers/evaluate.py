@@ -146,3 +146,72 @@ right(
     lambda a, b: (int((a.int() > b.int()).sum()), int((a.int() < b.int()).sum())),
     lambda a, b: [np.sum(a.numpy() & ~b.numpy()), np.sum(b.numpy() & ~a.numpy())],
 )
+
+
+def wilson(right: int, images: int, z: float = 1.96) -> tuple[float, float]:
+    result = stats.binomtest(right, images).proportion_ci(2 * stats.norm.cdf(z) - 1, method="wilson")
+    return result.low, result.high
+
+
+def plain_interval(right: int, images: int) -> tuple[float, float]:
+    p = right / images
+    half = 1.96 * np.sqrt(p - p**2) / np.sqrt(images)
+    return p - half, p + half
+
+
+wrong(
+    "wilson_ends",
+    one_standard_error=lambda r, n: wilson(r, n, 1.0),
+    percent_for_shares=lambda r, n: tuple(100 * end for end in wilson(r, n)),
+    ends_swapped=lambda r, n: (wilson(r, n)[1], wilson(r, n)[0]),
+    **{
+        "without the terms of z squared": plain_interval,
+        "z for 90 %": lambda r, n: wilson(r, n, 1.645),
+        "share of the wrong images": lambda r, n: (1 - wilson(r, n)[1], 1 - wilson(r, n)[0]),
+        "fraction in front missing": lambda r, n: tuple((1 + 1.96**2 / n) * end for end in wilson(r, n)),
+    },
+)
+right(
+    "wilson_ends",
+    wilson,
+    lambda r, n: tuple(
+        sorted(np.roots([1 + 1.96**2 / n, -(2 * r / n + 1.96**2 / n), (r / n) ** 2]).real.tolist())
+    ),
+)
+
+
+def losses(z: Tensor, y: Tensor, temperatures: list[float]) -> list[float]:
+    return [-(z / t).log_softmax(1)[torch.arange(len(y)), y].mean().item() for t in temperatures]
+
+
+def lowest(z: Tensor, y: Tensor, temperatures: list[float]) -> tuple[float, float]:
+    loss, temperature = min(zip(losses(z, y, temperatures), temperatures, strict=True))
+    return temperature, loss
+
+
+wrong(
+    "best_temperature",
+    highest_for_lowest=lambda z, y, c: max(zip(losses(z, y, c), c, strict=True))[::-1],
+    multiplied=lambda z, y, c: (lambda found: (1 / found[0], found[1]))(lowest(z, y, [1 / t for t in c])),
+    loss_first=lambda z, y, c: lowest(z, y, c)[::-1],
+    sum_over_the_images=lambda z, y, c: (lowest(z, y, c)[0], len(y) * lowest(z, y, c)[1]),
+    place_for_candidate=lambda z, y, c: (int(np.argmin(losses(z, y, c))), min(losses(z, y, c))),
+    **{
+        "softmax twice": lambda z, y, c: lowest_of_probabilities(z, y, c),
+        "times T squared": lambda z, y, c: min(
+            zip([t * t * one for t, one in zip(c, losses(z, y, c), strict=True)], c, strict=True)
+        )[::-1],
+    },
+)
+right(
+    "best_temperature",
+    lowest,
+    lambda z, y, c: (lambda found: (c[int(np.argmin(found))], float(np.min(found))))(
+        losses(z.double(), y, c)
+    ),
+)
+
+
+def lowest_of_probabilities(z: Tensor, y: Tensor, temperatures: list[float]) -> tuple[float, float]:
+    found = [losses((z / t).softmax(1), y, [1.0])[0] for t in temperatures]
+    return temperatures[int(np.argmin(found))], min(found)
