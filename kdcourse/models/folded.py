@@ -27,7 +27,10 @@ def folded(network: nn.Module, images: Tensor) -> nn.Module:
         images: floating point [B, C, H, W]; the first two show which layer follows which.
     """
     kinds = {type(part) for part in network.modules()}
-    if not {nn.Conv2d, nn.BatchNorm2d} <= kinds or placement(network)[1] not in (torch.float32, torch.float64):
+    if not {nn.Conv2d, nn.BatchNorm2d} <= kinds or placement(network)[1] not in (
+        torch.float32,
+        torch.float64,
+    ):
         return network
     images = images[:2].detach()
     try:
