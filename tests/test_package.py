@@ -61,6 +61,30 @@ def test_bare_import_brings_no_heavy_package() -> None:
     assert brought - set(sys.stdlib_module_names) == {"kdcourse"}
 
 
+@pytest.mark.parametrize(
+    ("given", "before", "spins"),
+    [
+        ({}, "", ["1000", "1"]),
+        (
+            {},
+            "import sys; sys.modules['torch'] = sys; ",
+            [None, None],
+        ),  # OpenMP has read its settings already
+        ({"OMP_WAIT_POLICY": "active"}, "", [None, None]),
+        ({"GOMP_SPINCOUNT": "7"}, "", ["7", None]),
+    ],
+)
+def test_threads_wait_without_spinning_unless_told(
+    given: dict[str, str], before: str, spins: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    told = "print(json.dumps([os.environ.get(name) for name in ('GOMP_SPINCOUNT', 'KMP_BLOCKTIME')]))"
+    assert json.loads(_python(f"{before}import json, os, kdcourse; {told}")) == spins
+
+
 @pytest.mark.slow
 def test_rooms_open_on_demand_and_stay_light() -> None:
     """Every room opens after a bare import; what only some functions need is not imported with it."""

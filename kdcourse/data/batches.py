@@ -134,7 +134,9 @@ class Batches:
                 yield Batch(self._data.normalise(images), wanted.long(), places, view)
 
     def _taken(self, values: Tensor, index: Tensor) -> Tensor:
-        return values[index.to(values.device)].to(self._device)
+        # values[index] takes nine times as long for rows of bytes.
+        taken = values.index_select(0, index.flatten().to(values.device))
+        return taken.view(*index.shape, *values.shape[1:]).to(self._device)
 
 
 def _placed(values: Tensor, device: torch.device) -> Tensor:

@@ -12,7 +12,7 @@ from kdcourse.distillation.inference import evenly_spaced, teacher_inference
 from kdcourse.distillation.softening import largest
 from kdcourse.errors import ArgumentError, TeacherWarning
 from kdcourse.models.inputs import explaining_misfits
-from kdcourse.training import MASKS, MULTILABEL, task_of
+from kdcourse.training import MASKS, MULTILABEL, autocast, task_of
 
 _MARGIN = 0.1  # of the way from chance to perfect
 _LEAST = 5  # images or pixels of a class from which its prediction is judged
@@ -26,6 +26,7 @@ def check_teacher(
     labels: bool = True,
     images: int | None = None,
     batch_size: int = 256,
+    precision: str = "float32",
 ) -> float | None:
     """Make sure that a teacher can teach: return its mean recall over the classes, or its mean AUC, 0 to 1.
 
@@ -48,6 +49,7 @@ def check_teacher(
         labels: False reads no labels, for data that have none: nothing is judged then but the logits themselves.
         images: how many, evenly spread, are used: by default 1000, 100 with masks.
         batch_size: images per forward pass.
+        precision: ``float32`` or ``bfloat16``, in which the teacher computes.
 
     Returns:
         The mean recall or AUC; ``None`` without labels, where fewer than two classes occur, or where no class is both
@@ -73,7 +75,7 @@ def check_teacher(
     answers: list[tuple[Tensor, Tensor]] = []  # logits and labels, where there are several per image
     first: Tensor | None = None
     varies = others = False
-    with teacher_inference(teacher) as forward:
+    with teacher_inference(teacher) as forward, autocast(forward.device, precision):
         for part in index.split(batch_size):
             seen = split.images[part]
             images_seen = dataset.normalise(seen)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
-from benchmarks import ensemble_forward, growth, memory, stored_views, teacher_training
+from benchmarks import ensemble_forward, growth, memory, neighbour, stored_views, teacher_training
 from benchmarks.harness import Comparison, Growth
 from kdcourse import models
 from kdcourse.data import Split
@@ -91,3 +92,19 @@ def test_every_benchmark_has_quick_settings_that_it_knows() -> None:
         known = set(benchmark.settings) | ({"sizes"} if isinstance(benchmark, Growth) else set())
         assert set(benchmark.quick) <= known
         assert isinstance(benchmark, Comparison | Growth) and benchmark.question.endswith("?")
+
+
+@pytest.mark.slow
+def test_a_neighbour_trains_in_turn_and_is_ended() -> None:
+    settings = {
+        "student": "pocket_2k",
+        "batch_size": 8,
+        "steps": 4,
+        "rounds": 1,
+        "precision": "float32",
+        "seed": 0,
+    }
+    measured = neighbour.beside({"OMP_NUM_THREADS": "1"}, "kdcourse", settings)
+    alone = measured.details["ms_alone"] / 1e3
+    assert alone > 0 and measured.details["times_slower_beside"] == pytest.approx(measured.seconds / alone)
+    assert not [child for child in psutil.Process().children() if "benchmarks.neighbour" in child.cmdline()]

@@ -36,8 +36,8 @@ def stored_targets(
     if isinstance(teacher, SoftTargets):
         _check_targets(teacher, data, shown)
         return teacher
-    check_teacher(teacher, data.train, data, labels=labelled)
     precision = _precision_of(teacher, precision)
+    check_teacher(teacher, data.train, data, labels=labelled, precision=precision)
     return soft_targets(
         teacher, data.train, data, views=shown, cache=cache, precision=precision, progress=progress
     )

@@ -15,6 +15,7 @@ from kdcourse.distillation.softening import at_least_float32
 from kdcourse.distillation.targets.digest import teacher_digest
 from kdcourse.distillation.targets.soft_targets import SoftTargets
 from kdcourse.errors import ArgumentError
+from kdcourse.models.folded import folded
 
 
 class Source(Protocol):
@@ -78,10 +79,12 @@ class OnTheFly:
     def __init__(self, teacher: nn.Module, layers: Sequence[str] = ()) -> None:
         self.teacher, self.told = teacher_digest(teacher), ""
         self._frozen = freeze(teacher)
-        self._layers = tuple(layers)
+        self._layers, self._folded = tuple(layers), False
 
     def outputs(self, batch: Batch) -> Outputs:
         self._frozen.to(batch.images.device)  # our own copy; free when it is there already
+        if not self._folded and not self._layers:  # whose layers nobody looks at
+            self._frozen, self._folded = folded(self._frozen, batch.images), True
         with Tap(tapped(self._frozen), self._layers, always=True) as tap:
             logits = self._frozen(batch.images)
             dtype = at_least_float32(logits)
