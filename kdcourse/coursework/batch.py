@@ -23,16 +23,19 @@ from typing import Any
 
 from kdcourse.coursework.feedback import feedback, file_names
 from kdcourse.coursework.gradebook import record, require_nbgrader
+from kdcourse.coursework.intake import collect
 from kdcourse.coursework.journal import Journal, Keys
 from kdcourse.coursework.records import Assignment, Graded, Submission
 from kdcourse.coursework.report import report
 from kdcourse.coursework.tables import (
+    HANDED_IN,
     TO_MARK,
     GivenMark,
     canvas_csv,
     failed,
     filled_in,
     grades_csv,
+    handed_in_csv,
     moodle_csv,
     read_marks,
     read_table,
@@ -86,7 +89,8 @@ def grade(
     """Grade what a class handed in.
 
     Args:
-        folder: the submissions: a folder for each student, or a learning platform's download.
+        folder: the submissions: a folder for each student, or a learning platform's download, as a folder or as the
+            zip file itself.
         assignment: what was asked.
         out: folder for gradebook.db, grades.csv, canvas.csv, moodle.csv, to_mark.csv, report.html and the pages in
             feedback; also for the journal from which an interrupted run resumes.
@@ -108,7 +112,8 @@ def grade(
     if open_sandbox is None:
         _require_sandbox(unsafe)
     with _locked(out):
-        submissions = _collected(folder, assignment)
+        collected = collect(folder, assignment)
+        submissions = collected.submissions
         key_of = Keys(assignment, unsafe, release)
         done, pending = _pending(submissions, key_of, out)
         journal = Journal(out / JOURNAL)
@@ -128,7 +133,8 @@ def grade(
         class_, notes = record(
             gradebook or out / "gradebook.db", assignment, class_, given, out / "read.json"
         )
-        notes += _write_results(class_, assignment, out, canvas, moodle)
+        notes = [*collected.notes, *notes, *_write_results(class_, assignment, out, canvas, moodle)]
+        write_atomically(out / HANDED_IN, handed_in_csv(collected.accounts))
     return Batch(tuple(class_), len(pending), tuple(notes), out)
 
 
@@ -146,8 +152,10 @@ def _checked(
     """Check all arguments before the grading, which may take an hour; return the points that a person gave."""
     if jobs is not None and jobs < 1:
         raise ArgumentError(f"--jobs must be at least 1; found {jobs}.")
-    if not folder.is_dir():
-        raise ArgumentError(f"There is no folder {folder}. Name the folder with the submissions.")
+    if not folder.exists():
+        raise ArgumentError(
+            f"There is no folder {folder}. Name the folder with the submissions, or the learning platform's zip file."
+        )
     if folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise ArgumentError(
             f"Results can't go to {out}, which is inside the submissions in {folder}: the next run would take them for "
@@ -204,18 +212,6 @@ def _locked(out: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _collected(folder: Path, assignment: Assignment) -> list[Submission]:
-    from kdcourse.coursework.intake import collect
-
-    submissions = collect(folder, assignment)
-    if not submissions:
-        raise DataError(
-            f"There are no submissions in {folder}: no folder of a student, no notebook and no archive was found. Name "
-            "the folder that holds the students' folders, or your learning platform's download."
-        )
-    return submissions
 
 
 def _pending(

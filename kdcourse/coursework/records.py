@@ -140,6 +140,15 @@ class Submission:
 
 
 @dataclass(frozen=True)
+class Account:
+    """Say what became of one file: ``student`` is the id, or "" if it belongs to nobody."""
+
+    file: str
+    student: str
+    what: str
+
+
+@dataclass(frozen=True)
 class Answer:
     """Describe what a submission contains for one task.
 

@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdcourse.coursework.records import Assignment, Graded, Mark
+from kdcourse.coursework.records import Account, Assignment, Graded, Mark
 from kdcourse.errors import DataError
 
 TO_MARK = "to_mark.csv"
+HANDED_IN = "handed_in.csv"
 _FORMULA = "=+-@\t\r\n＝＋－＠"
 Row = list[str]
 
@@ -76,6 +77,13 @@ def grades_csv(class_: Sequence[Graded], assignment: Assignment) -> str:
                 _defused(" ".join(graded.problems)),
             ]
         )
+    return "\ufeff" + _csv(rows)
+
+
+def handed_in_csv(accounts: Sequence[Account]) -> str:
+    """Return every file that was found among the submissions, its student, and what became of it."""
+    rows = [["file", "student", "what became of it"]]
+    rows += [[_defused(text) for text in (each.file, each.student, each.what)] for each in accounts]
     return "\ufeff" + _csv(rows)
 
 
