@@ -282,7 +282,10 @@ class Sandbox:
             or not 0 <= size <= self._limits.returned_bytes
         ):
             raise MessageError("no report")
-        return reply["status"], self._read(size, deadline)
+        report = self._read(size, deadline)
+        if reply.get("left"):  # part of the request; the zygote has ended, so that nobody else reads it
+            self._stop()
+        return reply["status"], report
 
     def _message(self, deadline: float) -> dict[str, Any]:
         """Read a message of the zygote itself."""
