@@ -316,7 +316,7 @@ def grade(
         began, release = time.perf_counter(), assignment.parent / "release"
         batch = grade_class(
             folder, planning.load(assignment), out, jobs=jobs, unsafe=unsafe, marks=marks, canvas=canvas, moodle=moodle,
-            gradebook=gradebook, release=release if release.is_dir() else None,
+            gradebook=gradebook, release=release if release.is_dir() else None, private=[assignment.parent],
         )  # fmt: skip
         for note in batch.notes:
             typer.echo(f"note: {note}")

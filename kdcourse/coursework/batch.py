@@ -83,6 +83,7 @@ def grade(
     moodle: Path | None = None,
     gradebook: Path | None = None,
     release: Path | None = None,
+    private: Sequence[Path] = (),
     progress: bool = True,
     open_sandbox: OpenSandbox | None = None,
 ) -> Batch:
@@ -100,6 +101,7 @@ def grade(
         canvas, moodle: an exported gradebook of Canvas, a grading worksheet of Moodle, to be filled in.
         gradebook: nbgrader's file, in place of the one in ``out``.
         release: folder of the notebooks as students got them, for cells that an answer needs and the student deleted.
+        private: further files and folders that no student's code may see, such as that of the assignment.
         progress: show a progress bar.
         open_sandbox: makes a worker's sandbox, given ``unsafe``; by default `kdcourse.coursework.sandbox.Sandbox`.
 
@@ -111,6 +113,7 @@ def grade(
     given = _checked(folder, out, assignment, jobs, marks, (canvas, moodle))
     if open_sandbox is None:
         _require_sandbox(unsafe)
+    hidden = [one for one in (folder, out, marks, canvas, moodle, gradebook, release, *private) if one]
     with _locked(out):
         collected = collect(folder, assignment)
         submissions = collected.submissions
@@ -121,7 +124,7 @@ def grade(
         pool = _Pool(
             [submission for submission, _ in pending],
             _jobs(jobs, len(pending)),
-            (assignment, release, partial(open_sandbox or _sandbox, unsafe)),
+            (assignment, release, partial(open_sandbox or partial(_sandbox, hidden), unsafe)),
         )
         with _bar(len(submissions), len(done), progress) as bar, closing(pool.run()) as graded_now:
             for graded in graded_now:
@@ -187,10 +190,10 @@ def _require_sandbox(unsafe: bool) -> None:
         )
 
 
-def _sandbox(unsafe: bool) -> AbstractContextManager[Any]:
+def _sandbox(private: Sequence[Path], unsafe: bool) -> AbstractContextManager[Any]:
     from kdcourse.coursework.sandbox import Sandbox
 
-    return Sandbox(unsafe=unsafe)
+    return Sandbox(unsafe=unsafe, private=private)
 
 
 @contextmanager

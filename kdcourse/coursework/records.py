@@ -188,6 +188,7 @@ class Mark:
             holds no expected value. A written answer that waits for a marker is neither right nor wrong.
         found_by, text, fingerprint: see `Answer`.
         comment: what the marker wrote about it.
+        flag: why the instructor, and nobody else, should look at it, in a sentence or more, or "".
     """
 
     task: str
@@ -201,6 +202,7 @@ class Mark:
     text: str = ""
     fingerprint: str = ""
     comment: str = ""
+    flag: str = ""
 
 
 @dataclass(frozen=True)

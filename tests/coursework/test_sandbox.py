@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from kdcourse.checks.outcomes import Foreign, Observed
 from kdcourse.course import exercise
 from kdcourse.coursework.records import Answer
 from kdcourse.coursework.sandbox import Limits, Lost, Sandbox, available, worker
+from kdcourse.coursework.sandbox import sandbox as sandboxed
 from kdcourse.coursework.sandbox.messages import MessageError, decode, encode
 from kdcourse.coursework.sandbox.sandbox import rebuilt
 from kdcourse.errors import CourseworkError
@@ -338,6 +340,27 @@ def test_a_kernel_that_refuses_is_no_fault_of_the_answer(
     monkeypatch.setattr(opened, "_exchange", lambda request: ("refused", b""))
     with pytest.raises(CourseworkError, match="namespace"):
         seen(opened, HONEST)
+
+
+@confined
+@pytest.mark.parametrize("inside", [False, True], ids=["beside Python's", "around Python's"])
+def test_a_virtual_environment_that_is_the_course_folder_shows_nothing_of_it(
+    inside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = ["submissions/ann/04.ipynb", "dist/week/assignment.json", "lib/graded/gradebook.db", "notes.txt"]
+    for name in [*files, "lib/python3/site.py", "pyvenv.cfg"]:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"content of {name}\n")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    private = [tmp_path / "submissions", tmp_path / "lib/graded", tmp_path / "lib/graded/gradebook.db"]
+    if inside:  # as everything below /usr is shown
+        monkeypatch.setattr("kdcourse.coursework.sandbox.sandbox._python", lambda: [str(tmp_path)])
+        private = [tmp_path / name for name in ("submissions", "dist", "lib/graded", "notes.txt")]
+    show = f"find {tmp_path} -type f -exec cat {{}} +"
+    command = [*sandboxed._bubblewrap((), private), "/usr/bin/env", "-i", "/bin/sh", "-c", show]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert sorted(said.stdout.split()[2::3]) == ["lib/python3/site.py", "pyvenv.cfg"], said
 
 
 # -- where there is no sandbox ------------------------------------------------------------------

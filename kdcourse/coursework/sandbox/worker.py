@@ -232,9 +232,7 @@ _NEW_NAMESPACES = 0x10000000 | 0x20000000 | 0x00020000 | 0x08000000  # user, pid
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _guard(
-    writer: int, isolation: str, folder: str, bounds: Bounds, work: Any, requests: int
-) -> NoReturn:
+def _guard(writer: int, isolation: str, folder: str, bounds: Bounds, work: Any, requests: int) -> NoReturn:
     try:
         if isolation == "nested":
             try:
@@ -288,9 +286,7 @@ def _can_isolate(folder: str) -> bool:
 # -- the answer's process -----------------------------------------------------------------------
 
 
-def _answer(
-    writer: int, isolation: str, folder: str, bounds: Bounds, work: Any, requests: int
-) -> NoReturn:
+def _answer(writer: int, isolation: str, folder: str, bounds: Bounds, work: Any, requests: int) -> NoReturn:
     try:
         os.setsid()  # otherwise a signal to its process group would reach the zygote, even across namespaces
         _close_all_but(writer, requests)
