@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from types import CodeType
 from typing import Any
 
@@ -34,10 +35,13 @@ def borrowed(pieces: Sequence[str], solution: Callable[..., Any]) -> str:
     """Say what an answer takes from the course's package that the exercise's own solution doesn't, or return "".
 
     Args:
-        pieces: the code that the answer needs.
+        pieces: the code that the answer needs, the student's own modules included.
         solution: the exercise's.
     """
-    trees = [slicing.python(piece) for piece in pieces]
+    trees = []
+    for piece in pieces:
+        with suppress(*slicing.UNPARSABLE):
+            trees.append(slicing.python(piece))
     allowed = set(_names(solution.__code__))
     names = set(_taken(trees))
     taken = sorted(

@@ -35,6 +35,7 @@ from kdcourse.errors import DataError
 
 MOST_FILES = 5_000  # per student
 MOST_NOTEBOOKS = 40  # per student
+MOST_MODULES = 20  # per student: Python files that a notebook may import
 MOST_DEPTH = 12  # of nested folders
 _MOST_DIRECTORY = 16_000_000  # bytes of a zip archive's list of contents
 _UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
@@ -596,7 +597,13 @@ def _sorted_out(student: _Student, name: str, assignment: Assignment) -> tuple[S
                 f"ignored: {_quoted(candidates[0].entry)} was taken for {lesson}"
             )
         fates[places[id(candidates[0].entry)]] = f"graded as {lesson}"
-    return Submission(name, student.name, taken, tuple(dict.fromkeys(problems))), fates
+    modules = {}
+    for entry in files:
+        stem = entry.parts[-1].removesuffix(".py")
+        if entry.parts[-1].endswith(".py") and stem.isidentifier() and len(modules) < MOST_MODULES:
+            modules.setdefault(stem, replace(entry.file, label="/".join(entry.parts)))  # type: ignore[type-var]
+            fates[places[id(entry)]] = "kept for notebooks that import it"
+    return Submission(name, student.name, taken, tuple(dict.fromkeys(problems)), modules), fates
 
 
 def _set_aside(lesson: str, candidates: Sequence[_Candidate], tasks: int) -> Iterator[str]:

@@ -25,7 +25,7 @@ _JUDGES = (
     "course/*/exercises.py",
     "course/*/fixtures.py",
     "coursework/sandbox/*.py",
-    *(f"coursework/{name}.py" for name in ("finding", "marking", "notebooks", "slicing")),
+    *(f"coursework/{name}.py" for name in ("finding", "flags", "marking", "notebooks", "slicing")),
 )
 _UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -50,6 +50,8 @@ class Keys:
         parts = [*self._common, submission.student, submission.name, *submission.problems]
         for lesson, handed in sorted(submission.notebooks.items()):
             parts += [lesson, handed.label, _digest(handed)]
+        for name, handed in sorted(submission.modules.items()):
+            parts += [name, _digest(handed)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -8,8 +8,11 @@ nothing. Messages to students come from the visible tests only, so that hidden o
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -20,7 +23,7 @@ from kdcourse.checks import Exercise, Verdict, judge, varied
 from kdcourse.checks.outcomes import Observed
 from kdcourse.course import exercise
 from kdcourse.coursework import notebooks
-from kdcourse.coursework.finding import find
+from kdcourse.coursework.finding import INVALID, find
 from kdcourse.coursework.flags import borrowed
 from kdcourse.coursework.notebooks import Cell
 from kdcourse.coursework.records import Answer, Assignment, Graded, Handed, Mark, Submission, Task
@@ -29,6 +32,8 @@ from kdcourse.pages import clean
 
 _MOST_TEXT = 50_000  # characters of an answer that are kept for display
 _MOST_MESSAGE = 2_000
+_MOST_MODULE = 100_000  # bytes of a student's own Python file
+_OUR_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _NO_NOTEBOOK = "No notebook of this lesson was handed in."
 _BY_A_PERSON = "A person marks this answer."
 
@@ -134,6 +139,7 @@ def _answers(
     """Return task -> answer, for lessons that were handed in; and what could not be read."""
     answers: dict[str, Answer] = {}
     problems = list(submission.problems)
+    modules = {name: _module(handed) for name, handed in submission.modules.items()}
     for lesson in assignment.lessons:
         handed = submission.notebooks.get(lesson)
         if handed is None:
@@ -141,8 +147,27 @@ def _answers(
         notebook = notebooks.read(handed)
         problems += notebook.problems
         for task in assignment.of_lesson(lesson):
-            answers[task.id] = find(notebook.cells, task, given.get(lesson, ()))
+            answer = find(notebook.cells, task, given.get(lesson, ()), modules)
+            if INVALID in answer.problem and _newer(notebook.python):
+                problem = (
+                    f"{answer.problem} It was run with Python {notebook.python}; grading uses {_OUR_PYTHON}."
+                )
+                answer = replace(answer, problem=problem)
+            answers[task.id] = answer
     return answers, problems
+
+
+def _module(handed: Handed) -> str:
+    try:
+        with handed.open() as stream:
+            return clean(stream.read(_MOST_MODULE).decode("utf-8-sig", "replace"))
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return ""
+
+
+def _newer(python: str) -> bool:
+    """Tell whether a version, such as "3.13.1", is newer than the one that grades."""
+    return [int(part) for part in python.split(".")[:2]] > [*sys.version_info[:2]] if python else False
 
 
 # -- from answers to verdicts -------------------------------------------------------------------
@@ -242,10 +267,17 @@ def _visible_verdict(task: str, hidden: Verdict, visible: Verdict | None) -> Ver
 def _code(task: Task, answer: Answer, verdict: Verdict | None) -> Mark:
     if verdict is None:
         message = answer.problem or "Nothing was found for this task."
-        return _mark(task, answer, 0.0, False, bool(answer.fingerprint), None, message)
-    points = task.points if verdict.right else 0.0
-    mark = _mark(task, answer, points, verdict.right, verdict.attempted, verdict.mistake, verdict.message)
-    return replace(mark, flag=borrowed(answer.pieces, exercise(task.id).solution)) if verdict.right else mark
+        mark = _mark(task, answer, 0.0, False, bool(answer.fingerprint), None, message)
+    else:
+        points = task.points if verdict.right else 0.0
+        mark = _mark(task, answer, points, verdict.right, verdict.attempted, verdict.mistake, verdict.message)
+    if mark.right:
+        sources = [*answer.pieces, *(source for _, source in answer.modules)]
+        return replace(mark, flag=borrowed(sources, exercise(task.id).solution))
+    if answer.called_right:
+        said = mark.message.split("\n")[0]
+        return replace(mark, flag=clean(f"The check in the notebook said 'Right ✓'; grading says: {said}"))
+    return mark
 
 
 def _written(task: Task, answer: Answer) -> Mark:

@@ -44,12 +44,14 @@ class Cell:
         source: its text, with \n between lines.
         names: its identifiers: nbgrader's grade_id, the exercise in its metadata, its id, Colab's id; those that exist,
             in this order.
+        right: the exercises that its stored output calls right; unknown in files larger than ``WHOLE``.
     """
 
     place: int
     kind: Kind
     source: str
     names: tuple[str, ...] = ()
+    right: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,13 @@ class Notebook:
         cells: in their order.
         problems: such as "'04.ipynb' ends in the middle; its last cell may be incomplete."
         lesson: the lesson in its metadata, such as "04_soft_targets", or "".
+        python: the version of Python with which it was run, such as "3.13.1", or "".
     """
 
     cells: tuple[Cell, ...]
     problems: tuple[str, ...] = ()
     lesson: str = ""
+    python: str = ""
 
 
 def read(handed: Handed) -> Notebook:
@@ -104,7 +108,7 @@ def parse(stream: IO[bytes], label: str = "the notebook") -> Notebook:
             if isinstance(document, dict)
             else "is not a notebook; nothing in it could be read"
         )
-    return Notebook(cells, tuple(problems.sentences), _lesson(document))
+    return Notebook(cells, tuple(problems.sentences), _lesson(document), _python(document))
 
 
 @dataclass
@@ -481,7 +485,25 @@ def _cells_of(document: Any) -> Iterator[dict[str, Any]]:
 
 def _cell(place: int, cell: dict[str, Any]) -> Cell:
     source = _joined(cell["source"] if "source" in cell else cell.get("input"))
-    return Cell(place, _kind(cell), source, _names(cell))
+    return Cell(place, _kind(cell), source, _names(cell), tuple(_called_right(cell.get("outputs"))))
+
+
+_CALLED_RIGHT = re.compile(r"^Right ✓ (\w+)", re.MULTILINE)
+_MOST_OUTPUT = 200_000  # characters of a cell's output that are searched
+
+
+def _called_right(outputs: Any) -> Iterator[str]:
+    """Yield the exercises that a check called right when the notebook was run."""
+    left, ahead = _MOST_OUTPUT, [outputs]
+    while ahead and left > 0:
+        part = ahead.pop()
+        if isinstance(part, dict):
+            ahead += part.values()
+        elif isinstance(part, list):
+            ahead += part
+        elif isinstance(part, str):
+            yield from _CALLED_RIGHT.findall(part[:left])
+            left -= len(part)
 
 
 def _kind(cell: dict[str, Any]) -> Kind:
@@ -525,6 +547,13 @@ def _lesson(document: Any) -> str:
     ours = metadata.get("kdcourse") if isinstance(metadata, dict) else None
     lesson = ours.get("lesson") if isinstance(ours, dict) else None
     return lesson if isinstance(lesson, str) and re.fullmatch(r"\d\d_[a-z0-9_]{1,60}", lesson) else ""
+
+
+def _python(document: Any) -> str:
+    metadata = document.get("metadata") if isinstance(document, dict) else None
+    language = metadata.get("language_info") if isinstance(metadata, dict) else None
+    version = language.get("version") if isinstance(language, dict) else None
+    return version if isinstance(version, str) and re.fullmatch(r"3\.\d{1,3}(\.\w{1,9})?", version) else ""
 
 
 def short(error: BaseException) -> str:

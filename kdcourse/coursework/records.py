@@ -11,7 +11,7 @@ import contextlib
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
@@ -131,12 +131,14 @@ class Submission:
         name: the student's name for people, with accents.
         notebooks: lesson -> the file taken for it; a lesson that is missing was not handed in.
         problems: what could not be read or was set aside, one sentence each, for instructor and student.
+        modules: name -> the file that a notebook may import under this name.
     """
 
     student: str
     name: str
     notebooks: dict[str, Handed]
     problems: tuple[str, ...] = ()
+    modules: dict[str, Handed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,8 @@ class Answer:
             empty for blanks and where nothing was found.
         problem: why there is nothing to check, in one sentence, or "".
         note: how it was found, if that needs saying (such as one of several), in a sentence or more, or "".
+        modules: names and sources of the student's own modules that it imports.
+        called_right: whether the check in the student's notebook called it right.
     """
 
     task: str
@@ -174,6 +178,8 @@ class Answer:
     fingerprint: str = ""
     problem: str = ""
     note: str = ""
+    modules: tuple[tuple[str, str], ...] = ()
+    called_right: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -134,6 +135,50 @@ def test_an_answer_that_takes_the_courses_own_solution_is_flagged(pieces: list[s
         return kd_divergence(logits)  # noqa: F821
 
     assert flags.borrowed(pieces, solution) == said
+
+
+def called_right(text: str) -> str:
+    """The notebook as it looks after its check has said Right."""
+    output = {
+        "output_type": "stream",
+        "name": "stdout",
+        "text": [f"Right ✓ {SOFT}: what was\n", "asked for."],
+    }
+    document = json.loads(text)
+    check = {"cell_type": "code", "source": "check(...)", "metadata": {}, "outputs": [output]}
+    document["cells"].append(check)
+    document["metadata"] = {"language_info": {"version": "3.99.1"}}
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize("body", [fakes.WRONG, "...", "logits +", "no_such_name"])
+def test_right_in_the_notebook_and_wrong_in_grading_is_shown_with_both_words(
+    body: str, tmp_path: Path
+) -> None:
+    code, _ = marks(tmp_path, called_right(fakes.notebook(body)))
+    first = code.message.split("\n")[0]
+    assert code.flag == f"The check in the notebook said 'Right ✓'; grading says: {first}"
+    assert marks(tmp_path, called_right(fakes.notebook(fakes.RIGHT)))[0].flag == ""
+    assert marks(tmp_path, fakes.notebook(body))[0].flag == ""
+
+
+def test_syntax_of_a_newer_python_is_told_as_that(tmp_path: Path) -> None:
+    code, _ = marks(tmp_path, called_right(fakes.notebook("logits ++ ++ =")))
+    assert f"It was run with Python 3.99.1; grading uses {marking._OUR_PYTHON}." in code.message
+    assert "3.99" not in marks(tmp_path, fakes.notebook("logits ++ ++ ="))[0].message
+
+
+def test_files_handed_in_beside_the_notebook_can_be_imported(tmp_path: Path) -> None:
+    text = fakes.notebook(f"h and {fakes.RIGHT}").replace(
+        "def softened", "import helpers as h\\n\\ndef softened", 1
+    )
+    handed = submission(tmp_path, text)
+    (tmp_path / "helpers.py").write_text("\ufeffscale = 1\n", "utf-8")
+    handed.modules["helpers"] = Handed(tmp_path / "helpers.py", None, "helpers.py", 9)
+    answers, _ = marking._answers(handed, fakes.ASSIGNMENT, {})
+    assert answers[SOFT].modules == (("helpers", "scale = 1\n"),)
+    handed.modules["helpers"] = Handed(tmp_path / "gone.py", None, "helpers.py", 9)
+    assert marking._answers(handed, fakes.ASSIGNMENT, {})[0][SOFT].modules == (("helpers", ""),)
 
 
 def test_a_flag_is_for_right_answers_and_never_told_to_students(tmp_path: Path) -> None:

@@ -168,6 +168,7 @@ def test_every_file_is_accounted_for(tmp_path: Path) -> None:
         "ann/04_soft_targets.ipynb": WORK,
         "ann/04_soft_targets (1).ipynb": BLANK,
         "ann/notes.txt": b"",
+        "ann/helpers.py": b"x = 1",
         "ann/.ipynb_checkpoints/04-checkpoint.ipynb": WORK,
         "ann/a.rar": b"",
         "bob/work.zip": zipped(
@@ -182,6 +183,7 @@ def test_every_file_is_accounted_for(tmp_path: Path) -> None:
         "ann/04_soft_targets.ipynb": ("ann", "graded as 04_soft_targets"),
         "ann/04_soft_targets (1).ipynb": ("ann", "ignored"),
         "ann/notes.txt": ("ann", "ignored"),
+        "ann/helpers.py": ("ann", "kept for notebooks that import it"),
         "ann/.ipynb_checkpoints": ("", "ignored"),
         "ann/a.rar": ("ann", "ignored"),
         "bob/work.zip/04.ipynb": ("bob", "graded as 04_soft_targets"),
@@ -191,3 +193,4 @@ def test_every_file_is_accounted_for(tmp_path: Path) -> None:
         "dan/.ipynb": ("dan", "graded as 04_soft_targets"),
     }
     assert "'carl.pdf'" in found.notes[0]
+    assert found.submissions[0].modules["helpers"].read() == b"x = 1"

@@ -249,6 +249,16 @@ def test_a_request_that_was_not_read_to_its_end_is_read_by_nobody(sandbox: Sandb
 
 
 @confined
+def test_modules_of_the_students_own_are_imported(sandbox: Sandbox) -> None:
+    source = "import helpers\n\n" + HONEST.replace("/ temperature", "/ helpers.same(temperature)")
+    modules = (("deeper", "def same(x):\n    return x"), ("helpers", "from deeper import same"))
+    given = Answer(SOFT, "id", (source,), SOFT, modules=modules)
+    found = sandbox.observe([given], {SOFT: varied(exercise(SOFT), SEED)})[SOFT]
+    assert right(found)
+    assert isinstance(seen(sandbox, source), Lost)
+
+
+@confined
 def test_the_last_definition_tells_whether_a_blank_is_left(sandbox: Sandbox) -> None:
     blank = f"def {SOFT}(logits, temperature):\n    scaled = ...\n    return scaled.softmax(1)\n"
     found = seen(sandbox, blank)

@@ -61,14 +61,14 @@ class Limits:
     """Limit the resources of one answer.
 
     Args:
-        seconds: for all inputs together; two more until it is killed.
+        seconds: for all inputs together, as for the check in a notebook; two more until it is killed.
         memory: bytes beyond what torch itself takes.
         processes: its own and all that it starts, threads included.
         file_bytes: total size of the files that it may write.
         returned_bytes: largest size of its report.
     """
 
-    seconds: float = 5.0
+    seconds: float = 10.0
     memory: int = 2**30
     processes: int = 32
     file_bytes: int = 2**24
@@ -418,6 +418,7 @@ def _request(answer: Answer, exercise: Exercise) -> bytes:
             "fixture": "" if fixture is None else f"{fixture.__module__}:{fixture.__name__}",
             "inputs": [list(probe.inputs) for probe in exercise.probes],
             "pieces": list(answer.pieces),
+            "modules": dict(answer.modules),
             "function": answer.function,
         }
     )
