@@ -155,10 +155,11 @@ def _rings(
     holders: Mapping[tuple[str, str], Sequence[str]],
     written: Set[str],
 ) -> list[Alike]:
-    """Find groups of any size: with one essay, or with the same code in all tasks, which hardly anybody else wrote.
+    """Find large groups: with one essay, or with the same code in all tasks, which hardly anybody else wrote.
 
     For code, the number of students who agree with the first by chance is Poisson distributed, if each answer is drawn
-    at random from those outside of the group; a group is reported if fewer than 1 in 100 such classes had one.
+    at random from those outside of the group; a group is reported if fewer than 1 in 100 such classes had one. What
+    more than a third of the class wrote is the usual answer.
     """
     found = [
         Alike(tuple(sorted(students)), 1, (task,))
@@ -173,7 +174,8 @@ def _rings(
     for code, students in alike_in_all.items():
         others = len(prints) - len(students) + 1
         expected = others * math.prod((len(holders[one]) - len(students) + 1) / others for one in code)
-        if len(students) > 1 and _at_least(len(students) - 1, expected) * len(alike_in_all) < 0.01:
+        usual = len(code) < 2 or 3 * len(students) > len(prints)
+        if not usual and _at_least(len(students) - 1, expected) * len(alike_in_all) < 0.01:
             found.append(Alike(tuple(sorted(students)), len(code), tuple(task for task, _ in code)))
     return found
 
