@@ -25,6 +25,7 @@ from kdcourse.coursework.feedback import feedback, file_names
 from kdcourse.coursework.gradebook import record, require_nbgrader
 from kdcourse.coursework.intake import collect
 from kdcourse.coursework.journal import Journal, Keys
+from kdcourse.coursework.marking_page import marking_page
 from kdcourse.coursework.records import Assignment, Graded, Submission
 from kdcourse.coursework.report import report
 from kdcourse.coursework.tables import (
@@ -40,12 +41,13 @@ from kdcourse.coursework.tables import (
     read_marks,
     read_table,
     to_mark_csv,
-    waiting,
+    to_read,
 )
 from kdcourse.errors import ArgumentError, DataError, KdcourseError
 from kdcourse.files import write_atomically
 
 JOURNAL = "journal.jsonl"
+MARKING_PAGE = "to_mark.html"
 _ATTEMPTS = 2  # at a submission whose worker process dies
 _MOST_SECONDS = 1800.0  # for one submission; the sandbox's own limits are far below
 _CLOSING_SECONDS = 5.0  # for a worker to close its sandbox
@@ -449,16 +451,18 @@ def _write_results(
     write_atomically(out / "grades.csv", grades_csv(class_, assignment))
     write_atomically(out / "canvas.csv", for_canvas)
     write_atomically(out / "moodle.csv", for_moodle)
-    unread = sum(map(waiting, class_))
+    unread = sum(map(to_read, class_))
     if unread:
         write_atomically(out / TO_MARK, to_mark_csv(class_, assignment))
+        write_atomically(out / MARKING_PAGE, marking_page(class_, assignment))
         count = f"{unread} answer{'s wait' if unread > 1 else ' waits'}"
         notes.append(
             f"{count} for a marker: write points into {out / TO_MARK} and run the same command with --marks "
-            f"{out / TO_MARK}."
+            f"{out / TO_MARK}; or mark in a browser, in {out / MARKING_PAGE}."
         )
     else:
-        (out / TO_MARK).unlink(missing_ok=True)
+        for name in (TO_MARK, MARKING_PAGE):
+            (out / name).unlink(missing_ok=True)
     pages = file_names(graded.student for graded in class_)
     for graded in class_:
         write_atomically(out / "feedback" / pages[graded.student], feedback(graded, assignment))

@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
+from urllib.parse import unquote
 
 from kdcourse.coursework import slicing
 from kdcourse.coursework.notebooks import Cell
@@ -371,10 +372,35 @@ def _written(cells: Sequence[Cell], task: Task, given: Sequence[Cell]) -> Answer
         places = ", ".join(str(place) for place, text in texts.items() if text)
         note = f"There are several answers to '{task.title}' (cells {places}); all of them are shown."
     text = "\n\n".join(different)
+    text, pictures = _with_pictures(text, dict(picture for cell in holders for picture in cell.pictures))
+    if re.search(r"\]\(attachment:", text):
+        note = f"{note} A picture in it can't be shown here; open the notebook.".strip()
     words = " ".join(re.findall(r"\w+", text.casefold()))
-    fingerprint = _digest(words) if words else ""
+    fingerprint = _digest(words + "".join(pictures)) if words else ""
     found_by: Literal["id", "name"] = "id" if holders is own else "name"
-    return Answer(task.id, found_by, text=text[:MOST_SHOWN], fingerprint=fingerprint, note=note)
+    shown = text[:MOST_SHOWN]
+    return Answer(task.id, found_by, text=shown, fingerprint=fingerprint, note=note, pictures=pictures)
+
+
+_MOST_PICTURES = 6
+_PICTURE = re.compile(
+    r"!\[[^\]\n]{0,200}\]\((?:(?P<data>data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]{1,2000000}={0,2})"
+    r"|attachment:(?P<name>[^)\s]{1,300}))\)"
+)
+
+
+def _with_pictures(text: str, attached: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """Replace the pictures in a text by their numbers, and return them."""
+    found: list[str] = []
+
+    def numbered(match: re.Match[str]) -> str:
+        address = match["data"] or attached.get(unquote(match["name"]), "")
+        if not address or len(found) >= _MOST_PICTURES:
+            return match[0]
+        found.append(address)
+        return f"[picture {len(found)}]"
+
+    return _PICTURE.sub(numbered, text), tuple(found)
 
 
 def _asks(cell: Cell, task: Task) -> bool:

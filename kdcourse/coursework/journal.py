@@ -93,7 +93,9 @@ class Journal:
             try:
                 entry = json.loads(line)
                 graded = entry["graded"]
-                marks = tuple(Mark(**mark) for mark in graded["marks"])
+                marks = tuple(
+                    Mark(**{**mark, "pictures": tuple(mark["pictures"])}) for mark in graded["marks"]
+                )
                 whole = Graded(**{**graded, "marks": marks, "problems": tuple(graded["problems"])})
                 found[whole.student] = str(entry["key"]), whole
             except (ValueError, KeyError, TypeError):

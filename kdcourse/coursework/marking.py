@@ -310,4 +310,5 @@ def _mark(
         found_by=answer.found_by,
         text=clean(answer.text)[:_MOST_TEXT],
         fingerprint=answer.fingerprint,
+        pictures=answer.pictures,
     )

@@ -45,6 +45,8 @@ class Cell:
         names: its identifiers: nbgrader's grade_id, the exercise in its metadata, its id, Colab's id; those that exist,
             in this order.
         right: the exercises that its stored output calls right; unknown in files larger than ``WHOLE``.
+        pictures: images that were pasted into it, by name, as addresses that begin with data:image/; unknown in files
+            larger than ``WHOLE``.
     """
 
     place: int
@@ -52,6 +54,7 @@ class Cell:
     source: str
     names: tuple[str, ...] = ()
     right: tuple[str, ...] = field(default=(), compare=False)
+    pictures: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -368,13 +371,14 @@ def _tolerant(text: str, problems: _Problems, cut: bool) -> Any:
             reader.mark(token[0])
         else:
             reader.word(token[0])
+    whole = sum("source" in cell or "input" in cell for cell in reader.cells)
     if reader.cells:
         broken = "ends in the middle" if reader.stack else "is damaged"
         last = "; its last cell may be incomplete" if reader.in_cell() else ""
         conflict = (
             ", with the markers of a merge conflict in it" if re.search(r"^<{7} ", text, re.MULTILINE) else ""
         )
-        problems(f"{broken}{conflict}: {len(reader.cells)} cell(s) could be read{last}")
+        problems(f"{broken}{conflict}: {whole} cell(s) could be read{last}")
     else:
         problems("is damaged, and no cell in it could be read")
     return {"cells": reader.cells, "metadata": reader.metadata()}
@@ -485,7 +489,21 @@ def _cells_of(document: Any) -> Iterator[dict[str, Any]]:
 
 def _cell(place: int, cell: dict[str, Any]) -> Cell:
     source = _joined(cell["source"] if "source" in cell else cell.get("input"))
-    return Cell(place, _kind(cell), source, _names(cell), tuple(_called_right(cell.get("outputs"))))
+    right = tuple(_called_right(cell.get("outputs")))
+    return Cell(place, _kind(cell), source, _names(cell), right, tuple(_pictures(cell.get("attachments"))))
+
+
+_MOST_PICTURE = 2_000_000  # characters of base64
+_IMAGE = re.compile(r"image/(?:png|jpeg|gif|webp)")
+
+
+def _pictures(attachments: Any) -> Iterator[tuple[str, str]]:
+    for name, kinds in attachments.items() if isinstance(attachments, dict) else ():
+        for kind, data in kinds.items() if isinstance(kinds, dict) else ():
+            data = re.sub(r"\s+", "", _joined(data))
+            sound = _IMAGE.fullmatch(kind) and re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", data)
+            if sound and len(data) <= _MOST_PICTURE:
+                yield clean(name), f"data:{kind};base64,{data}"
 
 
 _CALLED_RIGHT = re.compile(r"^Right ✓ (\w+)", re.MULTILINE)

@@ -168,6 +168,7 @@ class Answer:
         note: how it was found, if that needs saying (such as one of several), in a sentence or more, or "".
         modules: names and sources of the student's own modules that it imports.
         called_right: whether the check in the student's notebook called it right.
+        pictures: see `Mark`.
     """
 
     task: str
@@ -180,6 +181,7 @@ class Answer:
     note: str = ""
     modules: tuple[tuple[str, str], ...] = ()
     called_right: bool = False
+    pictures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,8 @@ class Mark:
         found_by, text, fingerprint: see `Answer`.
         comment: what the marker wrote about it.
         flag: why the instructor, and nobody else, should look at it, in a sentence or more, or "".
+        doubt: why the points that a person gave should be looked at again, or "".
+        pictures: those that the answer shows, as addresses that begin with data:image/.
     """
 
     task: str
@@ -209,6 +213,8 @@ class Mark:
     fingerprint: str = ""
     comment: str = ""
     flag: str = ""
+    doubt: str = ""
+    pictures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

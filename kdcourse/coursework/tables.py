@@ -21,6 +21,7 @@ from kdcourse.coursework.records import Account, Assignment, Graded, Mark
 from kdcourse.errors import DataError
 
 TO_MARK = "to_mark.csv"
+WITHDRAWN = ("-", "−", "–")  # in place of points
 HANDED_IN = "handed_in.csv"
 _FORMULA = "=+-@\t\r\n＝＋－＠"
 Row = list[str]
@@ -28,11 +29,11 @@ Row = list[str]
 
 @dataclass(frozen=True)
 class GivenMark:
-    """Hold the points that a person gave for one answer."""
+    """Hold the points that a person gave for one answer; None withdraws those that a person gave before."""
 
     student: str
     task: str
-    points: float
+    points: float | None
     comment: str = ""
 
 
@@ -45,6 +46,11 @@ def failed(graded: Graded, assignment: Assignment) -> bool:
     """Tell whether this student's code could not be judged, for a reason other than the student's work."""
     code = {task.id for task in assignment.tasks if task.kind == "code"}
     return any(mark.points is None and mark.task in code for mark in graded.marks)
+
+
+def to_read(graded: Graded) -> int:
+    """Count the answers that a marker should read: those that wait, and those whose points are in doubt."""
+    return sum(mark.points is None or bool(mark.doubt) for mark in graded.marks)
 
 
 def waiting(graded: Graded) -> int:
@@ -88,21 +94,23 @@ def handed_in_csv(accounts: Sequence[Account]) -> str:
 
 
 def to_mark_csv(class_: Sequence[Graded], assignment: Assignment) -> str:
-    """Return every answer that waits for a marker, with empty columns points and comment to fill in.
+    """Return every answer that a marker should read, with empty columns points and comment to fill in.
 
-    `read_marks` reads the filled-in file.
+    The column now has points that were given before, if they are in doubt, and why. `read_marks` reads the filled-in
+    file.
     """
     titles = {task.id: task.title for task in assignment.tasks}
-    rows = [["student", "name", "task", "title", "points", "of", "comment", "answer"]]
+    rows = [["student", "name", "task", "title", "points", "of", "comment", "now", "answer"]]
     for (
         task
     ) in assignment.tasks:  # all answers to one question below each other, so that they are marked alike
         for graded in class_:
             for mark in graded.marks:
-                if mark.task == task.id and mark.points is None:
+                if mark.task == task.id and (mark.points is None or mark.doubt):
                     words = [graded.student, graded.name, mark.task, titles[mark.task]]
                     answer = _defused(mark.text[:30_000])  # a spreadsheet's cell holds 32,767 characters
-                    rows.append([*map(_defused, words), "", number(mark.of), "", answer])
+                    now = f"{_points(mark)}: {mark.doubt}" if mark.doubt else ""
+                    rows.append([*map(_defused, words), "", number(mark.of), "", now, answer])
     return "\ufeff" + _csv(rows)
 
 
@@ -116,7 +124,8 @@ def _points(mark: Mark | None) -> str:
 def read_marks(path: Path, assignment: Assignment) -> list[GivenMark]:
     """Read points from a table with the columns student, task, points and optionally comment.
 
-    Rows without points are skipped, so a half-filled `to_mark_csv` is fine; other columns are ignored.
+    Rows without points are skipped, so a half-filled `to_mark_csv` is fine; other columns are ignored. A minus sign in
+    the column points withdraws what a person gave: then the points of the automatic check count again, if any.
 
     Raises:
         DataError: the file can't be read, lacks a column or names an unknown task, points aren't a number from 0 to
@@ -137,11 +146,13 @@ def read_marks(path: Path, assignment: Assignment) -> list[GivenMark]:
         student, task, text = (_undefused(_cell(row, columns[n])) for n in ("student", "task", "points"))
         if not text:
             continue
-        points = _number(text)
+        points = None if text in WITHDRAWN else _number(text)
         if not student or task not in of:
             faults.append(f"row {line}: {f'no task {task!r}' if student else 'no student'}")
-        elif points is None or not 0 <= points <= of[task]:
-            faults.append(f"row {line}: {text!r} is not a number from 0 to {number(of[task])}")
+        elif text not in WITHDRAWN and (points is None or not 0 <= points <= of[task]):
+            faults.append(
+                f"row {line}: {text!r} is not a number from 0 to {number(of[task])} (or - to withdraw points)"
+            )
         else:
             given = GivenMark(student, task, points, _undefused(_cell(row, columns.get("comment"))))
             if marks.setdefault((student, task), given) != given:
@@ -494,7 +505,11 @@ def _csv(rows: Iterable[Sequence[str]]) -> str:
 
 
 def _defused(text: str) -> str:
-    """Return ``text`` such that no spreadsheet takes it for a formula (OWASP, CSV injection)."""
+    """Return ``text`` such that no spreadsheet takes part of it for a formula (OWASP, CSV injection).
+
+    A spreadsheet that was told another separator than the comma begins cells within the text.
+    """
+    text = re.sub(r"([;|\t\r\n] *)(?=[=+\-@＝＋－＠])", r"\1'", text)
     return f"'{text}" if text.lstrip(" ")[:1] in tuple(_FORMULA) else text
 
 

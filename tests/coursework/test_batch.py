@@ -120,7 +120,7 @@ def test_points_of_a_reader_come_in_and_stay(folder: Path, out: Path) -> None:
     hand_in(folder, "ann", notebook(RIGHT))
     grade_class(folder, out)
     to_mark = out / TO_MARK
-    filled = to_mark.read_text("utf-8-sig").replace("Why soft,,2,,", "Why soft,1.5,2,Well put,")
+    filled = to_mark.read_text("utf-8-sig").replace("Why soft,,2,,,", "Why soft,1.5,2,Well put,,")
     to_mark.write_text(filled, "utf-8")
     with pytest.raises(
         ArgumentError, match=r"written points into .*to_mark\.csv, and this run would replace"

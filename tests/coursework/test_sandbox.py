@@ -499,6 +499,9 @@ def test_a_report_that_no_honest_answer_gives_is_lost_and_never_an_error_of_ours
         assert lacking == Lost("forged", "what it returned is not the result of a function.")
     for other in ({"stuck": "maybe"}, {"outcomes": []}, {"again": []}, {"misfit": 3}, {"outcomes": [1]}):
         assert isinstance(judged(lambda parts: parts, **other), Lost)
+    long = rebuilt(encode({"outcomes": [[0] * 30_000]}), answer("pass", name), asked)
+    longer = rebuilt(encode({"outcomes": ["x" * 199_999] * 20}), answer("pass", name), asked)
+    assert long == longer == Lost("output", "the values that it returns are far too large.")
     shouting = judged(lambda parts: parts, misfit="Right \u2713\x1b[2J\u202e\n<script>")
     assert isinstance(shouting, Observed)
     verdict = judge(asked, shouting)

@@ -40,7 +40,7 @@ from kdcourse.checks import Exercise
 from kdcourse.checks.observe import blank_in, observe_ours
 from kdcourse.checks.outcomes import ANSWER, GRADIENT, Observed, Outcome, Raised
 from kdcourse.coursework.records import Answer
-from kdcourse.coursework.sandbox.messages import MessageError, decode, encode, framed
+from kdcourse.coursework.sandbox.messages import MessageError, TooLargeError, decode, encode, framed
 from kdcourse.errors import CourseworkError
 
 BROKEN = "broken"  # a kind of `Lost`, the only one whose reason holds the student's own words
@@ -446,6 +446,8 @@ def rebuilt(report: bytes, answer: Answer, exercise: Exercise) -> Observed | Los
                 _require(len(outcomes) == len(expected) and len(again) == len(expected))
                 _require(all(one.parts or one.error for one in (*outcomes, *again)))
         return Observed(outcomes, again, stuck, _is_blank(answer), misfit)
+    except TooLargeError:
+        return _lost("output")
     except MessageError:
         return _lost("forged")
 
