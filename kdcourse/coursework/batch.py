@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +28,7 @@ from kdcourse.coursework.journal import Journal, Keys
 from kdcourse.coursework.marking_page import marking_page
 from kdcourse.coursework.records import Assignment, Graded, Submission
 from kdcourse.coursework.report import report
+from kdcourse.coursework.roster import Joined, join, read_roster
 from kdcourse.coursework.tables import (
     HANDED_IN,
     TO_MARK,
@@ -86,6 +87,7 @@ def grade(
     gradebook: Path | None = None,
     release: Path | None = None,
     private: Sequence[Path] = (),
+    roster: Path | None = None,
     progress: bool = True,
     open_sandbox: OpenSandbox | None = None,
 ) -> Batch:
@@ -104,6 +106,7 @@ def grade(
         gradebook: nbgrader's file, in place of the one in ``out``.
         release: folder of the notebooks as students got them, for cells that an answer needs and the student deleted.
         private: further files and folders that no student's code may see, such as that of the assignment.
+        roster: table of all students (see `kdcourse.coursework.roster`).
         progress: show a progress bar.
         open_sandbox: makes a worker's sandbox, given ``unsafe``; by default `kdcourse.coursework.sandbox.Sandbox`.
 
@@ -113,9 +116,12 @@ def grade(
             ``out``.
     """
     given = _checked(folder, out, assignment, jobs, marks, (canvas, moodle))
+    enrolled = [] if roster is None else read_roster(roster)
     if open_sandbox is None:
         _require_sandbox(unsafe)
-    hidden = [one for one in (folder, out, marks, canvas, moodle, gradebook, release, *private) if one]
+    hidden = [
+        one for one in (folder, out, marks, canvas, moodle, gradebook, release, roster, *private) if one
+    ]
     with _locked(out):
         collected = collect(folder, assignment)
         submissions = collected.submissions
@@ -138,9 +144,19 @@ def grade(
         class_, notes = record(
             gradebook or out / "gradebook.db", assignment, class_, given, out / "read.json"
         )
-        notes = [*collected.notes, *notes, *_write_results(class_, assignment, out, canvas, moodle)]
+        joined = Joined(tuple(class_))
+        if roster is not None:
+            joined = join(class_, enrolled, assignment, roster.name)
+        elif assignment.due:
+            notes.append("Times of handing in aren't known without --roster: nobody is counted as late.")
+        ids = {student: (own, "") for student, own in collected.canvas_ids.items()}
+        ids |= {
+            student: (one.number, one.student) for student, one in joined.people if one.number or one.student
+        }
+        written = _write_results(joined, assignment, out, canvas, moodle, ids)
+        notes = [*collected.notes, *notes, *joined.notes, *written]
         write_atomically(out / HANDED_IN, handed_in_csv(collected.accounts))
-    return Batch(tuple(class_), len(pending), tuple(notes), out)
+    return Batch((*joined.class_, *joined.members), len(pending), tuple(notes), out)
 
 
 # -- checks before anything is run --------------------------------------------------------------
@@ -443,12 +459,19 @@ def _serve(connection: Connection, assignment: Assignment, release: Path | None,
 
 
 def _write_results(
-    class_: Sequence[Graded], assignment: Assignment, out: Path, canvas: Path | None, moodle: Path | None
+    joined: Joined,
+    assignment: Assignment,
+    out: Path,
+    canvas: Path | None,
+    moodle: Path | None,
+    ids: Mapping[str, tuple[str, str]],
 ) -> list[str]:
     """Write tables, pages and report; return notes for the instructor."""
-    for_canvas, notes = canvas_csv(class_, assignment, canvas)
-    for_moodle, more = moodle_csv(class_, assignment, moodle)
-    write_atomically(out / "grades.csv", grades_csv(class_, assignment))
+    class_, with_page = joined.class_, (*joined.class_, *joined.members)
+    everybody = (*with_page, *joined.absent)
+    for_canvas, notes = canvas_csv(everybody, assignment, canvas, ids)
+    for_moodle, more = moodle_csv(everybody, assignment, moodle)
+    write_atomically(out / "grades.csv", grades_csv(everybody, assignment))
     write_atomically(out / "canvas.csv", for_canvas)
     write_atomically(out / "moodle.csv", for_moodle)
     unread = sum(map(to_read, class_))
@@ -463,9 +486,9 @@ def _write_results(
     else:
         for name in (TO_MARK, MARKING_PAGE):
             (out / name).unlink(missing_ok=True)
-    pages = file_names(graded.student for graded in class_)
-    for graded in class_:
+    pages = file_names(graded.student for graded in with_page)
+    for graded in with_page:
         write_atomically(out / "feedback" / pages[graded.student], feedback(graded, assignment))
     links = {student: f"feedback/{name}" for student, name in pages.items()}
-    write_atomically(out / "report.html", report(class_, assignment, links))
+    write_atomically(out / "report.html", report(class_, assignment, links, joined.absent))
     return [*notes, *more]

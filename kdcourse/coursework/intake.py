@@ -55,11 +55,13 @@ class Collected:
         submissions: one per student, ordered by ``student``.
         accounts: every file that was found, and what became of it.
         notes: sentences for the instructor on how the folder was understood.
+        canvas_ids: student -> Canvas' number of the student, in a download of Canvas.
     """
 
     submissions: tuple[Submission, ...]
     accounts: tuple[Account, ...]
     notes: tuple[str, ...]
+    canvas_ids: dict[str, str]
 
 
 def collect(folder: Path, assignment: Assignment) -> Collected:
@@ -91,10 +93,12 @@ def collect(folder: Path, assignment: Assignment) -> Collected:
             "folder per student, or the learning platform's download."
         )
     names = unique([(student.id, student.name) for student in students])
-    found, accounts = [], junk + nobodys
+    found, accounts, canvas_ids = [], junk + nobodys, {}
     for student, name in zip(students, names, strict=True):
         submission, fates = _submission(student, name, assignment)
         found.append(submission)
+        if student.canvas:
+            canvas_ids[name] = student.canvas
         for place, entry in enumerate(student.entries):
             if entry.file is not None or entry.trouble:
                 accounts.append(Account(entry.path, name, fates.get(place) or _fate(entry)))
@@ -102,6 +106,7 @@ def collect(folder: Path, assignment: Assignment) -> Collected:
         tuple(sorted(found, key=lambda submission: submission.student)),
         tuple(sorted(accounts, key=lambda account: account.file)),
         (*notes, *said),
+        canvas_ids,
     )
 
 
@@ -326,6 +331,7 @@ class _Student:
     id: str
     entries: list[_Entry] = field(default_factory=list)
     tops: dict[str, None] = field(default_factory=dict)  # the entries of the class's folder that hold them
+    canvas: str = ""  # Canvas' number
 
 
 def _lifted(entries: list[_Entry]) -> tuple[list[_Entry], list[str]]:
@@ -420,6 +426,7 @@ def _by_student(
         student = students.setdefault(key, _Student(name, wanted))
         student.entries.append(replace(entry, parts=own))
         student.tops[top] = None
+        student.canvas = given.number if given is not None and given.canvas else student.canvas
     found = [students[key] for key in sorted(students)]
     return found, nobodys, list(_doubts(found, known, plain, nobodys))
 

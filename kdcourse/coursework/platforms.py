@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Literal
 
@@ -36,11 +36,15 @@ _BLACKBOARD = re.compile(
 
 @dataclass(frozen=True)
 class Sender:
-    """Say who handed in an entry: name, the platform's number or "", and the file's own name or "" for a folder."""
+    """Say who handed in an entry: name, the platform's number or "", and the file's own name or "" for a folder.
+
+    ``canvas`` tells whether the number is Canvas' own of the student.
+    """
 
     name: str
     number: str
     file: str = ""
+    canvas: bool = False
 
 
 def senders(tops: Mapping[str, Kind], submitters: str = "") -> dict[str, Sender]:
@@ -64,7 +68,9 @@ def senders(tops: Mapping[str, Kind], submitters: str = "") -> dict[str, Sender]
             continue
         if pattern is _GRADESCOPE:
             return _named(made, submitters)
-        return _without_course(made) if pattern is _BLACKBOARD else made
+        if pattern is _BLACKBOARD:
+            return _without_course(made)
+        return {top: replace(one, canvas=pattern is _CANVAS) for top, one in made.items()}
     return {}
 
 

@@ -45,7 +45,8 @@ class Assignment:
     """Describe what a class is asked.
 
     ``seed`` determines the hidden test inputs of grading. Whoever knows it knows these inputs, so only the instructor
-    may have it.
+    may have it. ``due`` is a time with a zone (ISO 8601) or "", ``late_penalty`` the percentage of the points that each
+    started day costs.
     """
 
     name: str
@@ -53,6 +54,8 @@ class Assignment:
     lessons: tuple[str, ...]
     tasks: tuple[Task, ...]
     seed: int
+    due: str = ""
+    late_penalty: float = 0.0
 
     @property
     def points(self) -> float:
@@ -219,15 +222,20 @@ class Mark:
 
 @dataclass(frozen=True)
 class Graded:
-    """Hold one student's marks, in the order of the assignment's tasks."""
+    """Hold one student's marks, in the order of the assignment's tasks.
+
+    ``late`` says how late it was and what that costs, or is ""; ``share`` is the part of the points that is left.
+    """
 
     student: str
     name: str
     marks: tuple[Mark, ...]
     problems: tuple[str, ...]
     seconds: float
+    late: str = ""
+    share: float = 1.0
 
     @property
     def points(self) -> float:
-        """Return the points so far; written answers that wait for a marker count 0."""
-        return sum(mark.points or 0.0 for mark in self.marks)
+        """Return the points so far, after a penalty; written answers that wait for a marker count 0."""
+        return sum(mark.points or 0.0 for mark in self.marks) * self.share

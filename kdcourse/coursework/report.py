@@ -18,13 +18,19 @@ _TEMPLATE = Path(__file__).with_name("report.html")
 _HIGHEST_BAR = 160  # pixels
 
 
-def report(class_: Sequence[Graded], assignment: Assignment, pages: Mapping[str, str] | None = None) -> str:
+def report(
+    class_: Sequence[Graded],
+    assignment: Assignment,
+    pages: Mapping[str, str] | None = None,
+    absent: Sequence[Graded] = (),
+) -> str:
     """Return the report as HTML in one file, for the instructor alone.
 
     Args:
         class_: all students.
         assignment: what was asked.
         pages: student -> address of the feedback page, to link to.
+        absent: who is in the roster and handed in nothing; they count in no figure.
     """
     lost = [graded for graded in class_ if failed(graded, assignment)]
     judged = [graded for graded in class_ if not failed(graded, assignment)]
@@ -50,6 +56,8 @@ def report(class_: Sequence[Graded], assignment: Assignment, pages: Mapping[str,
         flagged=[(graded, mark) for graded in class_ for mark in graded.marks if mark.flag],
         students={graded.student: graded for graded in class_},
         pages=pages or {},
+        absent=absent,
+        late=[graded for graded in class_ if graded.late],
         number=number,
     )
 

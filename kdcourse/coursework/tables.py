@@ -13,9 +13,10 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from kdcourse.coursework.records import Account, Assignment, Graded, Mark
 from kdcourse.errors import DataError
@@ -25,6 +26,7 @@ WITHDRAWN = ("-", "−", "–")  # in place of points
 HANDED_IN = "handed_in.csv"
 _FORMULA = "=+-@\t\r\n＝＋－＠"
 Row = list[str]
+NONE: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def grades_csv(class_: Sequence[Graded], assignment: Assignment) -> str:
     It begins with the byte-order mark that Excel needs.
     """
     tasks = [task.id for task in assignment.tasks]
-    rows = [["student", "name", "points", "of", "percent", "waiting", *tasks, "problems"]]
+    rows = [["student", "name", "points", "of", "percent", "waiting", *tasks, "late", "problems"]]
     for graded in class_:
         marks = {mark.task: mark for mark in graded.marks}
         share = 100 * graded.points / assignment.points if assignment.points else 0.0
@@ -80,6 +82,7 @@ def grades_csv(class_: Sequence[Graded], assignment: Assignment) -> str:
                 f"{share:.1f}",
                 str(waiting(graded)),
                 *(_points(marks.get(task)) for task in tasks),
+                graded.late,
                 _defused(" ".join(graded.problems)),
             ]
         )
@@ -178,14 +181,18 @@ def filled_in(path: Path) -> bool:
 
 
 def canvas_csv(
-    class_: Sequence[Graded], assignment: Assignment, export: Path | None = None
+    class_: Sequence[Graded],
+    assignment: Assignment,
+    export: Path | None = None,
+    ids: Mapping[str, tuple[str, str]] = NONE,
 ) -> tuple[str, list[str]]:
     """Return the table that Canvas' gradebook imports, and notes for the instructor.
 
     With ``export``, a gradebook exported by Canvas, its students and its column for this assignment are used. Rows are
     matched by Canvas' ID, by login or SIS ID, then by name; students without a certain match are named in the notes.
     Only the columns that identify students and the one of this assignment are written, so that the import changes
-    nothing else. Without ``export``, Canvas has to find students by login (the student's id) or name.
+    nothing else. Without ``export``, Canvas finds students by ``ids`` (student -> Canvas' number and login, either of
+    them may be ""), or else has to find them by login (the student's id) or name.
 
     Raises:
         DataError: ``export`` is not a gradebook of Canvas, or several of its columns may be the assignment's.
@@ -196,8 +203,9 @@ def canvas_csv(
             ["    Points Possible", "", "", "", "", number(assignment.points)],
         ]
         rows += [
-            [_defused(graded.name), "", "", _defused(graded.student), "", number(graded.points)]
+            [_defused(graded.name), _defused(own), "", _defused(login), "", number(graded.points)]
             for graded in class_
+            for own, login in [ids.get(graded.student, ("", graded.student))]
             if not failed(graded, assignment)
         ]
         return _csv(rows), []
@@ -214,10 +222,10 @@ def canvas_csv(
     possible = next((row for row in body if "Points Possible" in _cell(row, 0)), [])
     scale, said = _scale(_cell(possible, column), assignment, f"the column {name!r} of {export.name}")
     places = {word: header.index(word) for word in header[: section + 1]}
-    matched, unsure = _match(
+    matched, unsure = match(
         class_,
         [
-            _Person(
+            Person(
                 numbers=(_cell(row, places["ID"]),),
                 logins=tuple(_cell(row, places[w]) for w in ("SIS Login ID", "SIS User ID") if w in places),
                 name=_canvas_name(row, places),
@@ -314,10 +322,10 @@ def moodle_csv(
         )
     identifier, grade = places["identifier"], places["grade"]
     comments, allowed = places.get("feedback comments"), places.get("grade can be changed")
-    matched, notes = _match(
+    matched, notes = match(
         class_,
         [
-            _Person(
+            Person(
                 numbers=tuple(re.findall(r"\d+$", _cell(row, identifier))),
                 logins=(_cell(row, places.get("email address")),),
                 name=_cell(row, places.get("full name")),
@@ -351,6 +359,8 @@ def _in_brief(graded: Graded, assignment: Assignment) -> str:
     titles = {task.id: task.title for task in assignment.tasks}
     missed = [titles[mark.task] for mark in graded.marks if mark.points is not None and mark.points < mark.of]
     text = f"{number(graded.points)} of {number(assignment.points)} points."
+    if graded.late:
+        text += f" {graded.late}."
     if missed:
         text += f" Points were lost at: {'; '.join(missed)}."
     if waiting(graded):
@@ -362,7 +372,7 @@ def _in_brief(graded: Graded, assignment: Assignment) -> str:
 
 
 @dataclass(frozen=True)
-class _Person:
+class Person:
     """Hold what identifies the student of a row."""
 
     numbers: tuple[str, ...] = ()
@@ -370,8 +380,11 @@ class _Person:
     name: str = ""
 
 
-def _match(
-    class_: Sequence[Graded], people: Sequence[_Person], file: str
+def match(
+    class_: Sequence[Graded],
+    people: Sequence[Person],
+    file: str,
+    advice: str = "enter these points by hand",
 ) -> tuple[dict[int, Graded], list[str]]:
     """Match rows and students, each at most once, by the most reliable field; and name those without a match."""
     matched: dict[int, Graded] = {}
@@ -398,13 +411,8 @@ def _match(
                 continue
             where = f"{len(places)} rows" if len(places) > 1 else "a row"
             others = f", as {', '.join(rivals)} does" if rivals else ""
-            notes.append(
-                f"{graded.name} ({graded.student}) matches {where} of {file}{others}: enter these points by hand."
-            )
-    notes += [
-        f"{graded.name} ({graded.student}) is in no row of {file}: enter these points by hand."
-        for graded in left
-    ]
+            notes.append(f"{graded.name} ({graded.student}) matches {where} of {file}{others}: {advice}.")
+    notes += [f"{graded.name} ({graded.student}) is in no row of {file}: {advice}." for graded in left]
     return matched, notes
 
 
@@ -432,13 +440,13 @@ def _my_names(graded: Graded) -> set[str]:
     return _names(graded.name) | _names(re.sub(r"\d+", " ", graded.student))
 
 
-def _logins(person: _Person) -> set[str]:
+def _logins(person: Person) -> set[str]:
     found = {login.casefold() for login in person.logins if login}
     return found | {login.partition("@")[0] for login in found}
 
 
 # From the most to the least reliable. A short number alone may be part of a nickname.
-_FIELDS: tuple[tuple[Callable[[Graded], set[str]], Callable[[_Person], set[str]]], ...] = (
+_FIELDS: tuple[tuple[Callable[[Graded], set[str]], Callable[[Person], set[str]]], ...] = (
     (
         lambda graded: {f"{n}|{name}" for n in _numbers(graded) for name in _my_names(graded)},
         lambda person: {f"{n}|{name}" for n in person.numbers for name in _names(person.name)},

@@ -163,6 +163,13 @@ def test_gradescope_names_its_students_in_a_list(tmp_path: Path) -> None:
     assert senders({"submission_1": "folder"}) == {"submission_1": Sender("submission_1", "1")}
 
 
+def test_the_numbers_of_canvas_are_known_as_such(tmp_path: Path) -> None:
+    lay(tmp_path / "c", {"bee_7_8_04.ipynb": WORK, "ann_LATE_9_10_04.ipynb": WORK})
+    lay(tmp_path / "m", {"Bee_7_assignsubmission_file_/04.ipynb": WORK})
+    assert collect(tmp_path / "c", SINGLE).canvas_ids == {"bee_7": "7", "ann_9": "9"}
+    assert collect(tmp_path / "m", SINGLE).canvas_ids == {}
+
+
 def test_every_file_is_accounted_for(tmp_path: Path) -> None:
     files = {
         "ann/04_soft_targets.ipynb": WORK,

@@ -289,7 +289,7 @@ def test_matching_a_large_class_is_quick_enough_to_be_exact() -> None:
     class_ = [
         tiny.graded(f"s{i}_{10_000 + i}", f"Student {i}", tiny.right("softened", 3)) for i in range(400)
     ]
-    people = [tables._Person((str(10_000 + i),), (), f"{i}, Student") for i in reversed(range(400))]
-    matched, notes = tables._match(class_, people, "f")
+    people = [tables.Person((str(10_000 + i),), (), f"{i}, Student") for i in reversed(range(400))]
+    matched, notes = tables.match(class_, people, "f")
     assert not notes and all(graded is class_[399 - place] for place, graded in matched.items())
     assert len(matched) == 400
