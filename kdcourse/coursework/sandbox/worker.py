@@ -103,10 +103,10 @@ def _is_waiting(requests: int, now: bool = False) -> bool:
     return bool(found) and bool(found[0][1] & select.POLLIN)
 
 
-def _received(requests: int) -> bytearray:
+def _received(requests: int) -> bytes:
     """Read one request."""
     size = int.from_bytes(_exactly(requests, 8), "big")
-    return _exactly(requests, size)
+    return bytes(_exactly(requests, size))
 
 
 def _exactly(descriptor: int, count: int) -> bytearray:
