@@ -338,8 +338,11 @@ def grade(
 @app.command()
 def study(
     name: Annotated[
-        str, typer.Argument(help="'labels'; or 'teachers', which trains the teachers that studies need.")
-    ],
+        str | None,
+        typer.Argument(
+            help="Which; without a name, all are listed. 'teachers' trains the teachers that studies need."
+        ),
+    ] = None,
     phase: Annotated[
         str, typer.Option(help="'search' (on the validation split), 'test' (once it is complete), or 'all'.")
     ] = "all",
@@ -358,11 +361,16 @@ def study(
     """Run a study: each training is one row, stored as soon as it is done; then print the results."""
     from kdcourse.data import fashion_mnist
     from kdcourse.files import shipped
-    from kdcourse.runs.study import FOLDER, engine, half, study_named
+    from kdcourse.runs.study import FOLDER, STUDIES, engine, half, study_named
     from kdcourse.runs.study.rows import Rows
 
     def work() -> None:
         folder = out or (shipped(FOLDER) if table else Path("data") / FOLDER)
+        if name is None:
+            width = max(map(len, STUDIES))
+            for each, kind in STUDIES.items():
+                typer.echo(f"{each:<{width}}  {kind.question}")
+            return
         if name == "teachers":
             found = half.make_answers(fashion_mnist(), folder, say=typer.echo)
             typer.echo(f"ensemble: test accuracy {found.accuracy:.2%}; answers in {folder / half.FILE}")

@@ -77,3 +77,16 @@ def test_the_ten_lines_for_a_model_of_ones_own_are_ten_and_run(
     exec(compile(code, "README.md", "exec"), {})
     accuracy, _, cost = capsys.readouterr().out.strip().splitlines()[-1].partition(" ")
     assert 0 <= float(accuracy) <= 1 and "parameters" in cost
+
+
+def test_the_page_of_studies_has_every_stored_study_as_its_rows_have_it() -> None:
+    from kdcourse.files import shipped
+    from kdcourse.runs.study import FOLDER, STUDIES, study_named
+    from kdcourse.runs.study.rows import Rows
+
+    page, folder = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8"), shipped(FOLDER)
+    for name, kind in STUDIES.items():
+        rows = Rows(folder, name).read()
+        assert (f"## {kind.question}" in page) == bool(rows)
+        if rows:
+            assert study_named(name, folder).text(rows) in page and f"{len(rows)} runs" in page

@@ -28,6 +28,7 @@ class _Entry(NamedTuple):
 _ENTRIES: Mapping[str, _Entry] = {
     "teacher": _Entry(ResidualTeacher),
     "teacher_wide": _Entry(partial(ResidualTeacher, widths=(32, 64, 192))),
+    "residual_104k": _Entry(partial(ResidualTeacher, widths=(16, 32, 56))),
     "pocket_2k": _Entry(partial(PocketCNN, widths=(4, 8, 16), depths=(0, 0, 0))),
     "pocket_6k": _Entry(partial(PocketCNN, widths=(8, 16, 16), depths=(1, 1, 0))),
     "pocket_17k": _Entry(partial(PocketCNN, widths=(16, 32), depths=(1, 1))),

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kdcourse.errors import DataError
-from tools.readme import benchmarks, lessons, results
+from tools.readme import benchmarks, lessons, results, studies
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def derived() -> dict[Path, bytes]:
-    """Return each derived file's path and content: the two README files and the image of the first.
+    """Return each derived file's path and content: the two README files, the image of the first, the studies.
 
     Raises:
         DataError: a README lacks a pair of marks.
@@ -29,7 +29,7 @@ def derived() -> dict[Path, bytes]:
         ROOT / "benchmarks" / "README.md": {"results": benchmarks.results()},
     }
     pages = {path: filled(path.read_text(encoding="utf-8"), its).encode() for path, its in parts.items()}
-    return pages | {ROOT / lessons.IMAGE: png}
+    return pages | {ROOT / lessons.IMAGE: png, ROOT / studies.PATH: studies.page().encode()}
 
 
 def filled(text: str, parts: Mapping[str, str]) -> str:

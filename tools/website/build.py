@@ -37,6 +37,7 @@ MARK = "kdcourse-site.json"  # marks a folder as a site, which may be replaced
 # Texts of the repository that the site shows if they exist: path -> page.
 TEXTS = {
     "docs/your_own_model.md": "your_own_model.md",
+    "docs/studies.md": "studies.md",
     "docs/instructors.md": "instructors.md",
     "CONTRIBUTING.md": "contributing.md",
     "CODE_OF_CONDUCT.md": "code_of_conduct.md",
@@ -44,6 +45,7 @@ TEXTS = {
 }
 PLACED = (
     "your_own_model.md",
+    "studies.md",
 )  # of these texts, where pages/index.md has them in the navigation; the rest are listed
 COVER = "soft_targets"  # topic of the lesson whose first figure is on the landing page
 

@@ -9,10 +9,18 @@ from pathlib import Path
 
 from kdcourse.data import fashion_mnist
 from kdcourse.errors import ArgumentError
+from kdcourse.runs.study.budgets import Budgets
 from kdcourse.runs.study.engine import Study
 from kdcourse.runs.study.labels import Labels
+from kdcourse.runs.study.members import Members
+from kdcourse.runs.study.missing import Missing
+from kdcourse.runs.study.noise import Noise
+from kdcourse.runs.study.size import Size
+from kdcourse.runs.study.temperature import Temperature
 
-STUDIES: dict[str, type[Study]] = {study.name: study for study in (Labels,)}
+STUDIES: dict[str, type[Study]] = {
+    study.name: study for study in (Labels, Missing, Noise, Budgets, Temperature, Size, Members)
+}
 FOLDER = "study"  # of the course's own rows, see `kdcourse.files.shipped`
 
 

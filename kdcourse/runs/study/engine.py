@@ -59,12 +59,14 @@ class Study(ABC):
         name: of the command and of the file of rows.
         question: answered by the study, in one sentence.
         search_seeds, test_seeds: different ones, so that no student that was chosen by is counted in the result.
+        criterion: the column of rows, of the validation split, whose highest mean wins a place.
     """
 
     name: ClassVar[str]
     question: ClassVar[str]
     search_seeds: Sequence[int] = (0, 1, 2)
     test_seeds: Sequence[int] = (10, 11, 12, 13, 14)
+    criterion: ClassVar[str] = "validation_accuracy"
 
     def __init__(self, data: Callable[[], Dataset], folder: Path) -> None:
         self._read, self.folder = data, folder
@@ -76,6 +78,10 @@ class Study(ABC):
         if self._data is None:
             self._data = self._read()
         return self._data
+
+    def prepare(self, say: Say) -> None:
+        """Make what the trainings need and the folder lacks, such as teachers' answers; by default nothing."""
+        return None
 
     @abstractmethod
     def candidates(self) -> Sequence[Cell]:
@@ -92,6 +98,14 @@ class Study(ABC):
     @abstractmethod
     def train(self, cell: Cell, seed: int, precision: str) -> tuple[nn.Module, training.History]:
         """Train a student."""
+
+    def seeds(self, cell: Cell, seeds: Sequence[int]) -> Sequence[int]:
+        """Return the seeds of a cell out of those of its phase, for cells that take too long for all of them."""
+        return seeds
+
+    def measures(self, model: nn.Module, cell: Cell, phase: str) -> dict[str, float]:
+        """Return further columns of a row: in the search about the validation split, then also about the test split."""
+        return {}
 
     @abstractmethod
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
@@ -133,6 +147,7 @@ def run(study: Study, options: Options, say: Say = print) -> list[Row]:
     rows = Rows(study.folder, study.name)
     precision = _precision(rows.read(), options.precision)
     seeds = _check(study, options)
+    study.prepare(say)
     if options.jobs > 1:
         _side_by_side(study, options, precision, say)
     else:
@@ -179,13 +194,15 @@ def results(study: Study, rows: Sequence[Row]) -> list[Row]:
         study: the study.
         rows: of one state of the data and of the teachers' answers.
     """
-    candidates = {_key(cell.settings) for cell in study.candidates()}
-    search = {
-        (_key(row), row["seed"]): row
-        for row in rows
-        if row["phase"] == "search" and _key(row) in candidates and row["seed"] in study.search_seeds
+    wanted = {
+        (_key(cell.settings), seed)
+        for cell in study.candidates()
+        for seed in study.seeds(cell, study.search_seeds)
     }
-    if len(search) < len(candidates) * len(study.search_seeds):
+    search = {
+        key: row for row in rows if row["phase"] == "search" and (key := (_key(row), row["seed"])) in wanted
+    }
+    if len(search) < len(wanted):
         return []
     chosen = {_key(cell.settings) for cell in _winners(study, list(search.values()))}
     return [row for row in rows if row["phase"] == "test" and _key(row) in chosen]
@@ -196,7 +213,7 @@ def _winners(study: Study, search: Sequence[Row]) -> Sequence[Cell]:
 
     def best(about: dict[str, Any]) -> StudentRecipe:
         def validation(cell: Cell) -> float:
-            values = [row["validation_accuracy"] for row in search if _key(row) == _key(cell.settings)]
+            values = [row[study.criterion] for row in search if _key(row) == _key(cell.settings)]
             return sum(values) / len(values)
 
         return max((cell for cell in study.candidates() if cell.about == about), key=validation).recipe
@@ -212,7 +229,7 @@ def _jobs(study: Study, cells: Iterable[Cell], seeds: Sequence[int], precision: 
     return [
         (cell, {**cell.settings, "seed": seed, "precision": precision, **study.digests(cell)})
         for cell in cells
-        for seed in seeds
+        for seed in study.seeds(cell, seeds)
     ]
 
 
@@ -260,12 +277,16 @@ def _trained(study: Study, cell: Cell, known: dict[str, Any], phase: str) -> Row
         found = table.scores(evaluation.predict(model, data.test, data), data.test.labels, None)
         row |= {f"test_{name}": found[name] for name in ("accuracy", "nll", "ece")}
     device = torch.device(history.settings["device"])
-    return row | {
-        "seconds": round(time.perf_counter() - began, 1),
-        "cpu_seconds": round(time.process_time() - busy, 1),
-        "machine": machine(device, history.settings["precision"]),
-        "kdcourse": kdcourse.__version__,
-    }
+    return (
+        row
+        | study.measures(model, cell, phase)
+        | {
+            "seconds": round(time.perf_counter() - began, 1),
+            "cpu_seconds": round(time.process_time() - busy, 1),
+            "machine": machine(device, history.settings["precision"]),
+            "kdcourse": kdcourse.__version__,
+        }
+    )
 
 
 def _precision(rows: Sequence[Row], wanted: str | None) -> str:

@@ -22,6 +22,7 @@ from kdcourse.runs.study.rows import write_checksums
 
 SPLIT_SEED = 0
 FILE = "half-answers.safetensors"
+TEACHERS = "half-teachers"  # the folder of their weights, beside the answers
 COMMAND = "kdcourse study teachers"
 Say = Callable[[str], None]
 
@@ -102,7 +103,7 @@ def make_answers(data: Dataset, folder: Path, *, say: Say = print, **changes: An
         changes: of every teacher's recipe, such as ``precision``.
     """
     mine, unseen = teachers_data(data), unseen_data(data)
-    kept = folder / "half-teachers"
+    kept = folder / TEACHERS
     for recipe in teachers.RECIPES:
         history = teachers.train_teacher(recipe, mine, kept, **changes)["history"]
         say(f"{recipe.name}: validation accuracy {history['epochs'][-1]['validation_accuracy']:.2%}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -14,13 +12,14 @@ from torch import Tensor, nn
 
 from kdcourse import models, training
 from kdcourse.data import Augmentation, Batch, Dataset, stratified_index
-from kdcourse.distillation import distil, kd_divergence, methods
+from kdcourse.distillation import distil, kd_divergence
 from kdcourse.distillation.objective import TaughtBatch
-from kdcourse.runs.students import StudentRecipe, build_student, train_student
+from kdcourse.runs.students import StudentRecipe, build_student
 from kdcourse.runs.study import half
-from kdcourse.runs.study.engine import Cell, Study, results
+from kdcourse.runs.study.engine import Cell
 from kdcourse.runs.study.rows import Row
 from kdcourse.runs.study.summary import HEADER, accuracies, against, interval, line, worth
+from kdcourse.runs.study.unseen import Unseen, epochs_of, on_answers, some_of
 from kdcourse.runs.trials import GENTLE
 
 
@@ -48,7 +47,7 @@ class SomeLabels:
         return {"loss": kd + labels, "kd": kd, "labels": labels}
 
 
-class Labels(Study):
+class Labels(Unseen):
     """Compare students of N images that the teachers never saw, on labels, on answers, and on both.
 
     ``labels``: the true labels of the N images. ``answers``: the teachers' logits for the same images, and no label.
@@ -76,25 +75,14 @@ class Labels(Study):
 
     def recipe(self, images: int, temperature: float | None = None, **changes: Any) -> StudentRecipe:
         """Return the recipe of a student of so many images: on their labels, or with a temperature on answers alone."""
-        taught: dict[str, Any] = {}
-        if temperature is not None:
-            taught = {"methods": methods.build("kd", temperature=temperature), "alpha": 1.0}
-        epochs = self.epochs(images, self.steps)
-        return StudentRecipe(model=self.model).changed(
-            epochs=epochs, batch_size=self.batch, **taught, **changes
+        recipe = StudentRecipe(model=self.model).changed(
+            epochs=self.epochs(images, self.steps), batch_size=self.batch, **changes
         )
+        return recipe if temperature is None else on_answers(recipe, temperature)
 
     def epochs(self, images: int, steps: int) -> int:
         """Return the number of epochs whose steps come closest to ``steps``, at least 1."""
-        return max(1, round(steps / max(1, images // self.batch)))
-
-    @cached_property
-    def _unseen(self) -> Dataset:
-        return half.unseen_data(self.data)
-
-    @cached_property
-    def _answers(self) -> half.Answers:
-        return half.load_answers(self.data, self.folder)
+        return epochs_of(images, steps, self.batch)
 
     def candidates(self) -> Sequence[Cell]:
         """Return three candidates for either kind at either number: the augmentation for labels, which answers share.
@@ -143,29 +131,24 @@ class Labels(Study):
     def _both(self) -> dict[str, Any]:
         return {"kind": "both", "labels": self.few, "images": max(self.numbers)}
 
-    def digests(self, cell: Cell) -> dict[str, str | None]:
-        """Return the digest of the unseen half, and of the answers where the kind learns from them."""
-        answers = None if cell.about["kind"] == "labels" else self._answers.digest[:16]
-        return {"data": self._unseen.train.digest[:16], "answers": answers}
+    def transfer_set(self, cell: Cell, seed: int) -> tuple[Dataset, Tensor | None]:
+        """Return so many of the unseen images, drawn with the student's seed."""
+        index = stratified_index(self.unseen.train.labels, cell.about["images"], seed)
+        return some_of(self.unseen, index), index
 
     def train(self, cell: Cell, seed: int, precision: str) -> tuple[nn.Module, training.History]:
         """Train a student of one kind on the images that its seed draws."""
-        # Validated after the last epoch alone: with few images there are a thousand of them.
-        how = cell.recipe.changed(seed=seed, precision=precision, validate=False)
-        unseen, kind = self._unseen, cell.about["kind"]
-        if kind == "both":
-            labelled = torch.zeros(len(unseen.train), dtype=torch.bool)
-            labelled[stratified_index(unseen.train.labels, cell.about["labels"], seed)] = True
-            student = build_student(how, unseen)
-            history = distil(
-                student, self._answers.targets(unseen.train, how.views), unseen, how.training,
-                objective=SomeLabels(labelled, how.settings["temperature"]), progress=False,
-            )  # fmt: skip
-            return student.cpu(), history
-        index = stratified_index(unseen.train.labels, cell.about["images"], seed)
-        some = replace(unseen, train=unseen.train.subset(index))
-        targets = None if kind == "labels" else self._answers.targets(some.train, how.views, index)
-        return train_student(how, some, targets, progress=False)
+        if cell.about["kind"] != "both":
+            return super().train(cell, seed, precision)
+        how, unseen = cell.recipe.changed(seed=seed, precision=precision, validate=False), self.unseen
+        labelled = torch.zeros(len(unseen.train), dtype=torch.bool)
+        labelled[stratified_index(unseen.train.labels, cell.about["labels"], seed)] = True
+        student = build_student(how, unseen)
+        history = distil(
+            student, self.shipped.targets(unseen.train, how.views), unseen, how.training,
+            objective=SomeLabels(labelled, how.settings["temperature"]), progress=False,
+        )  # fmt: skip
+        return student.cpu(), history
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Return both curves, what answers are worth in labels, and the gap recovered; accuracies are 0 to 1.
@@ -177,8 +160,7 @@ class Labels(Study):
         """
         answers = half.read_answers(self.folder)
         teachers, accuracy = answers.notes["teachers"], answers.accuracy
-        data, digests = answers.notes["split"]["unseen"][:16], (None, answers.digest[:16])
-        rows = results(self, [row for row in rows if row["data"] == data and row["answers"] in digests])
+        rows = self.current(rows)
         curves = {kind: self._curve(rows, kind) for kind in ("labels", "answers")}
         for entry in curves["answers"]:
             if plain := accuracies(rows, kind="labels", images=entry["images"]):

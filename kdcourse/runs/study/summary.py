@@ -16,19 +16,41 @@ HEADER = (
 )
 
 
+def column(rows: Sequence[Row], name: str, about: Mapping[str, Any]) -> dict[int, float]:
+    """Return a column by seed of the rows of the test phase that are about exactly this."""
+    return {row["seed"]: row[name] for row in rows if row["phase"] == "test" and row["about"] == about}
+
+
 def accuracies(rows: Sequence[Row], **about: Any) -> dict[int, float]:
     """Return the test accuracy by seed of the rows that are about exactly this."""
-    return {
-        row["seed"]: row["test_accuracy"] for row in rows if row["phase"] == "test" and row["about"] == about
-    }
+    return column(rows, "test_accuracy", about)
 
 
-def worth(accuracy: float, curve: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return how many labels reach an accuracy, by interpolation over the logarithm of their number.
+def mean(values: Mapping[int, float]) -> float:
+    """Return the mean over seeds."""
+    return sum(values.values()) / len(values)
+
+
+def compared(
+    rows: Sequence[Row], plain: Mapping[str, Any], taught: Mapping[str, Any], teacher: float
+) -> dict[str, Any]:
+    """Return ``plain`` and ``taught`` (see `interval`) and their comparison (see `against`), as far as rows go."""
+    first, second = accuracies(rows, **plain), accuracies(rows, **taught)
+    found: dict[str, Any] = {}
+    if len(first) > 1:
+        found["plain"] = interval(first)
+    if len(second) > 1:
+        found["taught"] = interval(second)
+    return found | against(first, second, teacher)
+
+
+def worth(accuracy: float, curve: Sequence[dict[str, Any]], what: str = "images") -> dict[str, Any]:
+    """Return how many labels, or parameters, reach an accuracy, by interpolation over the logarithm of their number.
 
     Args:
         accuracy: 0 to 1.
-        curve: entries with ``images`` and ``accuracy``, by increasing number of images.
+        curve: entries with ``accuracy`` and the number, which increases.
+        what: the name of the number.
 
     Returns:
         ``worth``, or beyond the curve's ends ``more_than`` or ``less_than``; nothing without a curve.
@@ -36,12 +58,12 @@ def worth(accuracy: float, curve: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if not curve:
         return {}
     if accuracy > max(entry["accuracy"] for entry in curve):
-        return {"more_than": curve[-1]["images"]}
+        return {"more_than": curve[-1][what]}
     for few, many in pairwise(curve):
         if few["accuracy"] <= accuracy <= many["accuracy"] and few["accuracy"] < many["accuracy"]:
             share = (accuracy - few["accuracy"]) / (many["accuracy"] - few["accuracy"])
-            return {"worth": few["images"] * (many["images"] / few["images"]) ** share}
-    return {"less_than": curve[0]["images"]}
+            return {"worth": few[what] * (many[what] / few[what]) ** share}
+    return {"less_than": curve[0][what]}
 
 
 def interval(values: Mapping[int, float]) -> dict[str, Any]:
@@ -62,21 +84,41 @@ def against(plain: Mapping[int, float], taught: Mapping[int, float], teacher: fl
     }
 
 
+def told(entry: Mapping[str, Any] | None) -> str:
+    """Return an accuracy in % with its interval, of an entry of `interval`; nothing without one."""
+    if entry is None:
+        return ""
+    return f"{100 * entry['accuracy']:.2f} ({100 * entry['low']:.2f} to {100 * entry['high']:.2f})"
+
+
+def told_difference(entry: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Return the difference in points with its interval, and the gap recovered, of an entry of `against`."""
+    if entry is None or "difference" not in entry:
+        return "", ""
+    of, share = entry["difference"], entry["gap_recovered"]
+    difference = f"{100 * of['mean']:+.2f} ({100 * of['low']:+.2f} to {100 * of['high']:+.2f})"
+    return difference, f"{share['value']:.0%}" if share["reported"] else "within noise"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of text under a header, the first column to the left, all others to the right."""
+    widths = [max(len(row[place]) for row in (header, *rows)) for place in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            text.ljust(width) if place == 0 else text.rjust(width)
+            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (header, *rows)
+    )
+
+
 def line(plain: dict[str, Any] | None, taught: dict[str, Any] | None, images: int) -> str:
     """Return a line of the table below `HEADER`; ``images`` is what the worth is counted against."""
-
-    def percent(entry: dict[str, Any] | None) -> str:
-        if entry is None:
-            return ""
-        return f"{100 * entry['accuracy']:.2f} ({100 * entry['low']:.2f} to {100 * entry['high']:.2f})"
-
-    difference = gap = value = ""
-    if taught is not None and "difference" in taught:
-        of = taught["difference"]
-        difference = f"{100 * of['mean']:+.2f} ({100 * of['low']:+.2f} to {100 * of['high']:+.2f})"
-        share = taught["gap_recovered"]
-        gap = f"{share['value']:.0%}" if share["reported"] else "within noise"
+    difference, gap = told_difference(taught)
+    value = ""
     for key, words in (("worth", ""), ("more_than", "more than "), ("less_than", "less than ")):
         if taught is not None and key in taught:
             value = f"{words}{taught[key] / images:.1f} labels"
-    return f"{images:>7,}  {percent(plain):<21}  {percent(taught):<21}  {difference:<21}  {gap:<14}  {value}".rstrip()
+    return (
+        f"{images:>7,}  {told(plain):<21}  {told(taught):<21}  {difference:<21}  {gap:<14}  {value}".rstrip()
+    )

@@ -145,7 +145,11 @@ def test_a_study_runs_by_command_and_its_table_needs_no_training(
     told = CliRunner().invoke(cli.app, [*command, "--table"])
     assert told.output == "8 rows\n" and len(trained) == count
     told = CliRunner().invoke(cli.app, ["study", "poetry"])
-    assert told.exit_code == 2 and "no study 'poetry'; choose one of labels, tiny" in told.output
+    assert told.exit_code == 2 and "no study 'poetry'; choose one of labels, " in told.output
+    told = CliRunner().invoke(cli.app, ["study"])
+    assert told.exit_code == 0
+    assert [line.split()[0] for line in told.output.splitlines()] == list(STUDIES)
+    assert told.output.endswith("tiny         Which?\n")
 
 
 @pytest.mark.slow
