@@ -322,6 +322,10 @@ def grade(
     gradebook: Annotated[
         Path | None, typer.Option(help="nbgrader's gradebook.db; by default one in the folder of results.")
     ] = None,
+    roster: Annotated[
+        Path | None,
+        typer.Option(help="All students: a CSV with student, name, number, group, handed_in, due."),
+    ] = None,
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="Run students' code without a sandbox. Think twice.")
     ] = False,
@@ -334,7 +338,8 @@ def grade(
         began, release = time.perf_counter(), assignment.parent / "release"
         batch = grade_class(
             folder, planning.load(assignment), out, jobs=jobs, unsafe=unsafe, marks=marks, canvas=canvas, moodle=moodle,
-            gradebook=gradebook, release=release if release.is_dir() else None, ray=ray,
+            gradebook=gradebook, release=release if release.is_dir() else None, private=[assignment.parent],
+            roster=roster, ray=ray,
         )  # fmt: skip
         for note in batch.notes:
             typer.echo(f"note: {note}")

@@ -8,6 +8,8 @@ A variant is a small TOML file, in which everything except the lessons is option
     exercises = ["softened_probabilities", "soft_gradient"]   # by default all; the others stay as practice
     questions = []                                            # by default all
     seed = 20270914
+    due = 2027-09-21T23:59:00+02:00                           # with its time zone
+    late_penalty = 10                                         # percent of the points per started day
 
     [points]
     soft_gradient = 5
@@ -24,6 +26,7 @@ import secrets
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +40,7 @@ from kdcourse.files import write_atomically
 POINTS = {"easy": 1.0, "medium": 2.0, "hard": 3.0}
 FORMAT = 1  # of assignment.json
 MOST_SEED = 2**31 - 1
-_KEYS = ("name", "title", "lessons", "exercises", "questions", "seed", "points")
+_KEYS = ("name", "title", "lessons", "exercises", "questions", "seed", "due", "late_penalty", "points")
 
 
 def plan(
@@ -49,6 +52,8 @@ def plan(
     questions: Collection[str] | None = None,
     points: Mapping[str, float] | None = None,
     seed: int | None = None,
+    due: datetime | None = None,
+    late_penalty: float = 0.0,
     course: Course = COURSE,
 ) -> Assignment:
     """Plan an assignment from some lessons.
@@ -61,6 +66,8 @@ def plan(
         points: points by task id, in place of the default: 1 for an easy exercise, 2 for a medium one, 3 for a hard
             one, and for a question the points of its rubric.
         seed: 0 to 2^31 - 1, determines the hidden test inputs of grading; None: see `own_seed`.
+        due: the deadline, with a time zone; None: there is none.
+        late_penalty: percentage of the points that each started day after it costs, 0 to 100.
         course: the lessons.
 
     Raises:
@@ -89,7 +96,9 @@ def plan(
     names = tuple(lesson.name for lesson in chosen)
     name = _checked_name(name or _usual_name(names))
     seed = own_seed(name) if seed is None else _checked_seed(seed)
-    return Assignment(name, title.strip() or _usual_title(chosen), names, asked, seed)
+    deadline = _checked_due(due, late_penalty)
+    title = title.strip() or _usual_title(chosen)
+    return Assignment(name, title, names, asked, seed, deadline, float(late_penalty))
 
 
 def read_variant(
@@ -284,6 +293,21 @@ def _checked_seed(seed: Any) -> int:
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MOST_SEED:
         raise ArgumentError(f"The seed must be a whole number from 0 to {MOST_SEED}; found {seed!r}.")
     return seed
+
+
+def _checked_due(due: Any, penalty: Any) -> str:
+    number = isinstance(penalty, int | float) and not isinstance(penalty, bool)
+    if not number or not 0 <= penalty <= 100:
+        raise ArgumentError(f"late_penalty must be a percentage per day, 0 to 100; found {penalty!r}.")
+    if due is None:
+        if penalty:
+            raise ArgumentError("late_penalty needs a deadline: due = 2026-12-06T23:59:00+01:00")
+        return ""
+    if not isinstance(due, datetime) or due.tzinfo is None:
+        raise ArgumentError(
+            f"due must be a time with its zone, such as 2026-12-06T23:59:00+01:00, without quotes; found {due}."
+        )
+    return due.isoformat()
 
 
 def _usual_name(lessons: Sequence[str]) -> str:

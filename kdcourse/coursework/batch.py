@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -23,26 +23,32 @@ from typing import Any
 
 from kdcourse.coursework.feedback import feedback, file_names
 from kdcourse.coursework.gradebook import record, require_nbgrader
+from kdcourse.coursework.intake import collect
 from kdcourse.coursework.journal import Journal, Keys
+from kdcourse.coursework.marking_page import marking_page
 from kdcourse.coursework.records import Assignment, Graded, Submission
 from kdcourse.coursework.report import report
+from kdcourse.coursework.roster import Joined, join, read_roster
 from kdcourse.coursework.tables import (
+    HANDED_IN,
     TO_MARK,
     GivenMark,
     canvas_csv,
     failed,
     filled_in,
     grades_csv,
+    handed_in_csv,
     moodle_csv,
     read_marks,
     read_table,
     to_mark_csv,
-    waiting,
+    to_read,
 )
 from kdcourse.errors import ArgumentError, DataError, KdcourseError
 from kdcourse.files import write_atomically
 
 JOURNAL = "journal.jsonl"
+MARKING_PAGE = "to_mark.html"
 _ATTEMPTS = 2  # at a submission whose worker process dies
 _MOST_SECONDS = 1800.0  # for one submission; the sandbox's own limits are far below
 _CLOSING_SECONDS = 5.0  # for a worker to close its sandbox
@@ -80,6 +86,8 @@ def grade(
     moodle: Path | None = None,
     gradebook: Path | None = None,
     release: Path | None = None,
+    private: Sequence[Path] = (),
+    roster: Path | None = None,
     progress: bool = True,
     open_sandbox: OpenSandbox | None = None,
     ray: str | None = None,
@@ -87,7 +95,8 @@ def grade(
     """Grade what a class handed in.
 
     Args:
-        folder: the submissions: a folder for each student, or a learning platform's download.
+        folder: the submissions: a folder for each student, or a learning platform's download, as a folder or as the
+            zip file itself.
         assignment: what was asked.
         out: folder for gradebook.db, grades.csv, canvas.csv, moodle.csv, to_mark.csv, report.html and the pages in
             feedback; also for the journal from which an interrupted run resumes.
@@ -97,6 +106,8 @@ def grade(
         canvas, moodle: an exported gradebook of Canvas, a grading worksheet of Moodle, to be filled in.
         gradebook: nbgrader's file, in place of the one in ``out``.
         release: folder of the notebooks as students got them, for cells that an answer needs and the student deleted.
+        private: further files and folders that no student's code may see, such as that of the assignment.
+        roster: table of all students (see `kdcourse.coursework.roster`).
         progress: show a progress bar.
         open_sandbox: makes a worker's sandbox, given ``unsafe``; by default `kdcourse.coursework.sandbox.Sandbox`.
         ray: address of a Ray cluster that grades, see `kdcourse.cluster.joined`.
@@ -112,16 +123,21 @@ def grade(
             f"--jobs {jobs} is for this machine alone, and --ray uses every core of its cluster. Give one of them."
         )
     given = _checked(folder, out, assignment, jobs, marks, (canvas, moodle))
-    if open_sandbox is None and ray is None:
-        _require_sandbox(unsafe)
+    enrolled = [] if roster is None else read_roster(roster)
+    hidden = [
+        one for one in (folder, out, marks, canvas, moodle, gradebook, release, roster, *private) if one
+    ]
     with _locked(out):
-        submissions = _collected(folder, assignment)
+        collected = collect(folder, assignment)
+        submissions = collected.submissions
         key_of = Keys(assignment, unsafe, release)
         done, pending = _pending(submissions, key_of, out)
+        if pending and open_sandbox is None and ray is None:  # imports torch, which takes seconds
+            _require_sandbox(unsafe)
         journal = Journal(out / JOURNAL)
         keys = {submission.student: key for submission, key in pending}
         todo = [submission for submission, _ in pending]
-        what = (assignment, release, partial(open_sandbox or _sandbox, unsafe))
+        what = (assignment, release, partial(open_sandbox or partial(_sandbox, hidden), unsafe))
         if ray is None or not todo:
             running = _Pool(todo, _jobs(jobs, len(todo)), what).run()
         else:
@@ -141,8 +157,19 @@ def grade(
         class_, notes = record(
             gradebook or out / "gradebook.db", assignment, class_, given, out / "read.json"
         )
-        notes += _write_results(class_, assignment, out, canvas, moodle)
-    return Batch(tuple(class_), len(pending), tuple(notes), out)
+        joined = Joined(tuple(class_))
+        if roster is not None:
+            joined = join(class_, enrolled, assignment, roster.name)
+        elif assignment.due:
+            notes.append("Times of handing in aren't known without --roster: nobody is counted as late.")
+        ids = {student: (own, "") for student, own in collected.canvas_ids.items()}
+        ids |= {
+            student: (one.number, one.student) for student, one in joined.people if one.number or one.student
+        }
+        written = _write_results(joined, assignment, out, canvas, moodle, ids)
+        notes = [*collected.notes, *notes, *joined.notes, *written]
+        write_atomically(out / HANDED_IN, handed_in_csv(collected.accounts))
+    return Batch((*joined.class_, *joined.members), len(pending), tuple(notes), out)
 
 
 # -- checks before anything is run --------------------------------------------------------------
@@ -159,8 +186,10 @@ def _checked(
     """Check all arguments before the grading, which may take an hour; return the points that a person gave."""
     if jobs is not None and jobs < 1:
         raise ArgumentError(f"--jobs must be at least 1; found {jobs}.")
-    if not folder.is_dir():
-        raise ArgumentError(f"There is no folder {folder}. Name the folder with the submissions.")
+    if not folder.exists():
+        raise ArgumentError(
+            f"There is no folder {folder}. Name the folder with the submissions, or the learning platform's zip file."
+        )
     if folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise ArgumentError(
             f"Results can't go to {out}, which is inside the submissions in {folder}: the next run would take them for "
@@ -192,10 +221,10 @@ def _require_sandbox(unsafe: bool) -> None:
         )
 
 
-def _sandbox(unsafe: bool) -> AbstractContextManager[Any]:
+def _sandbox(private: Sequence[Path], unsafe: bool) -> AbstractContextManager[Any]:
     from kdcourse.coursework.sandbox import Sandbox
 
-    return Sandbox(unsafe=unsafe)
+    return Sandbox(unsafe=unsafe, private=private)
 
 
 @contextmanager
@@ -217,18 +246,6 @@ def _locked(out: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _collected(folder: Path, assignment: Assignment) -> list[Submission]:
-    from kdcourse.coursework.intake import collect
-
-    submissions = collect(folder, assignment)
-    if not submissions:
-        raise DataError(
-            f"There are no submissions in {folder}: no folder of a student, no notebook and no archive was found. Name "
-            "the folder that holds the students' folders, or your learning platform's download."
-        )
-    return submissions
 
 
 def _pending(
@@ -469,27 +486,36 @@ def marker(
 
 
 def _write_results(
-    class_: Sequence[Graded], assignment: Assignment, out: Path, canvas: Path | None, moodle: Path | None
+    joined: Joined,
+    assignment: Assignment,
+    out: Path,
+    canvas: Path | None,
+    moodle: Path | None,
+    ids: Mapping[str, tuple[str, str]],
 ) -> list[str]:
     """Write tables, pages and report; return notes for the instructor."""
-    for_canvas, notes = canvas_csv(class_, assignment, canvas)
-    for_moodle, more = moodle_csv(class_, assignment, moodle)
-    write_atomically(out / "grades.csv", grades_csv(class_, assignment))
+    class_, with_page = joined.class_, (*joined.class_, *joined.members)
+    everybody = (*with_page, *joined.absent)
+    for_canvas, notes = canvas_csv(everybody, assignment, canvas, ids)
+    for_moodle, more = moodle_csv(everybody, assignment, moodle)
+    write_atomically(out / "grades.csv", grades_csv(everybody, assignment))
     write_atomically(out / "canvas.csv", for_canvas)
     write_atomically(out / "moodle.csv", for_moodle)
-    unread = sum(map(waiting, class_))
+    unread = sum(map(to_read, class_))
     if unread:
         write_atomically(out / TO_MARK, to_mark_csv(class_, assignment))
+        write_atomically(out / MARKING_PAGE, marking_page(class_, assignment))
         count = f"{unread} answer{'s wait' if unread > 1 else ' waits'}"
         notes.append(
             f"{count} for a marker: write points into {out / TO_MARK} and run the same command with --marks "
-            f"{out / TO_MARK}."
+            f"{out / TO_MARK}; or mark in a browser, in {out / MARKING_PAGE}."
         )
     else:
-        (out / TO_MARK).unlink(missing_ok=True)
-    pages = file_names(graded.student for graded in class_)
-    for graded in class_:
+        for name in (TO_MARK, MARKING_PAGE):
+            (out / name).unlink(missing_ok=True)
+    pages = file_names(graded.student for graded in with_page)
+    for graded in with_page:
         write_atomically(out / "feedback" / pages[graded.student], feedback(graded, assignment))
     links = {student: f"feedback/{name}" for student, name in pages.items()}
-    write_atomically(out / "report.html", report(class_, assignment, links))
+    write_atomically(out / "report.html", report(class_, assignment, links, joined.absent))
     return [*notes, *more]

@@ -30,6 +30,7 @@ def feedback(graded: Graded, assignment: Assignment) -> str:
         of=number(assignment.points),
         waiting=waiting(graded),
         problems=graded.problems,
+        late=graded.late,
         answers=[_answer(mark, tasks[mark.task]) for mark in graded.marks],
     )
 

@@ -12,15 +12,21 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Literal
+from urllib.parse import unquote
 
 from kdcourse.coursework import slicing
 from kdcourse.coursework.notebooks import Cell
 from kdcourse.coursework.records import Answer, Task
 from kdcourse.coursework.slicing import Broken, Parsed, Statement
 
+NONE: Mapping[str, str] = MappingProxyType({})
+INVALID = "is not valid Python"
 MOST_SHOWN = 20_000  # characters of an answer that are kept for display
 ANSWER_HERE = "Write your answer here, in place of this line."
 _OF_LESSON = re.compile(r"(?:markdown|code)-[0-9a-f]{12}(?:-\d+)?")  # ids of the lessons' own cells
@@ -30,18 +36,24 @@ _PLACEHOLDERS = re.compile(
 )
 
 
-def find(cells: Sequence[Cell], task: Task, given: Sequence[Cell] = ()) -> Answer:
+def find(
+    cells: Sequence[Cell], task: Task, given: Sequence[Cell] = (), modules: Mapping[str, str] = NONE
+) -> Answer:
     """Find the answer to a task.
 
     Args:
         cells: the cells of the student's notebook.
         task: what was asked.
         given: the cells of the notebook as students got it, for what a student deleted, such as imports.
+        modules: name -> source of modules that were handed in beside the notebook.
 
     Returns:
         An answer; if there is nothing to check, its ``problem`` says why.
     """
-    return _written(cells, task, given) if task.kind == "written" else _code(tuple(cells), task, tuple(given))
+    if task.kind == "written":
+        return _written(cells, task, given)
+    answer = _code(tuple(cells), task, tuple(given), {**modules, **_written_modules(cells)})
+    return replace(answer, called_right=any(task.id in cell.right for cell in cells))
 
 
 def answered(answer: Answer) -> bool:
@@ -59,15 +71,63 @@ def is_named(cell: Cell, task_id: str) -> bool:
 
 @lru_cache(maxsize=8)
 def _parsed(cells: tuple[Cell, ...]) -> Parsed:
-    return slicing.parse((cell.place, cell.source) for cell in cells if _is_code(cell))
+    return slicing.parse((cell.place, code) for cell in cells if (code := _source(cell)))
 
 
-def _is_code(cell: Cell) -> bool:
-    """Tell whether a cell is code, or an exercise that was turned into markdown by mistake."""
-    return cell.kind == "code" or re.match(r"\s*(?:async )?def \w", cell.source) is not None
+_FENCED = re.compile(r"\s*(```+|~~~+)[ \t]*(?:i?python3?|py)?[ \t]*\n(?P<code>.*?)\n[ \t]*\1\s*", re.DOTALL)
 
 
-def _code(cells: tuple[Cell, ...], task: Task, given: tuple[Cell, ...]) -> Answer:
+def _source(cell: Cell) -> str:
+    """Return a cell's code, also of an exercise that was turned into markdown by mistake; "" if it has none."""
+    if cell.kind == "code":
+        return cell.source
+    fenced = _FENCED.fullmatch(cell.source)
+    code = fenced["code"] if fenced else cell.source
+    starts = r"^(?:async )?def \w" if fenced else r"\A\s*(?:async )?def \w"
+    return code if re.search(starts, code, re.MULTILINE) else ""
+
+
+_WRITTEN_MODULE = re.compile(
+    r"\s*%%(?:writefile|file)[ \t]+(?P<more>-a[ \t]+)?(?:\./)?(?P<name>\w+)\.py[ \t]*\n"
+)
+
+
+def _written_modules(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return name -> source of the modules that the notebook itself writes: ``%%writefile helpers.py``."""
+    found: dict[str, str] = {}
+    for cell in cells:
+        if cell.kind == "code" and (magic := _WRITTEN_MODULE.match(cell.source)):
+            before = found.get(magic["name"], "") if magic["more"] else ""
+            found[magic["name"]] = f"{before}{cell.source[magic.end() :]}\n"
+    return found
+
+
+def _imported_modules(pieces: Sequence[Statement], modules: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the student's own modules that some statements import, directly or through each other."""
+    found: dict[str, str] = {}
+    ahead: list[ast.AST] = [piece.node for piece in pieces]
+    while ahead:
+        for node in ast.walk(ahead.pop()):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            for name in (name.split(".")[0] for name in names):
+                if name in modules and name not in found:
+                    found[name] = modules[name]
+                    with suppress(*slicing.UNPARSABLE):
+                        ahead.append(slicing.python(modules[name]))
+    return tuple(sorted(found.items()))
+
+
+def _unchanged(cells: Sequence[Cell], given: Sequence[Cell], chosen: int) -> set[int]:
+    """Return the numbers of the cells that are the lesson's own: without evidence, all but the chosen one."""
+    sources = {cell.source.strip() for cell in given}
+    if sources:
+        return {cell.place for cell in cells if cell.source.strip() in sources}
+    known = {cell.place for cell in cells if any(_OF_LESSON.fullmatch(name) for name in cell.names)}
+    return known or {cell.place for cell in cells if cell.place != chosen}
+
+
+def _code(cells: tuple[Cell, ...], task: Task, given: tuple[Cell, ...], modules: Mapping[str, str]) -> Answer:
     parsed = _parsed(cells)
     own = {cell.place for cell in cells if is_named(cell, task.id)}
     candidates = _candidates(cells, parsed, task, own)
@@ -79,16 +139,18 @@ def _code(cells: tuple[Cell, ...], task: Task, given: tuple[Cell, ...]) -> Answe
     text = chosen.text[:MOST_SHOWN]
     fallback = tuple(s for s in _parsed(given).statements if task.id not in s.binds) if given else ()
     try:
-        pieces = slicing.needed(chosen, parsed.statements, fallback)
+        pieces = slicing.needed(chosen, parsed.statements, fallback, _unchanged(cells, given, chosen.cell))
+        imported = _imported_modules(pieces, modules)
         fingerprint = "" if is_blank(chosen.node) else _fingerprint(pieces)
+        if imported and fingerprint:
+            fingerprint = _digest(fingerprint + repr(imported))
         note = " ".join(_notes(task, chosen, candidates, name, parsed, cells))
     except RecursionError:
         problem = f"{task.id} needs too much of the notebook to be run by itself."
         return Answer(task.id, found_by, (), name, text, _digest(text), problem)
     future = _future(parsed.statements)
-    return Answer(
-        task.id, found_by, tuple(future + piece.text for piece in pieces), name, text, fingerprint, note=note
-    )
+    texts = tuple(future + piece.text for piece in pieces)
+    return Answer(task.id, found_by, texts, name, text, fingerprint, note=note, modules=imported)
 
 
 def _candidates(cells: Sequence[Cell], parsed: Parsed, task: Task, own: set[int]) -> list[Statement]:
@@ -177,7 +239,7 @@ def _missing(cells: Sequence[Cell], parsed: Parsed, task: Task, own: set[int]) -
     if broken is not None:
         found_by: Literal["id", "name"] = "id" if broken.cell in own else "name"
         text = broken.text[:MOST_SHOWN]
-        problem = f"The code of {task.id} (cell {broken.cell}) is not valid Python: {broken.why}."
+        problem = f"The code of {task.id} (cell {broken.cell}) {INVALID}: {broken.why}."
         return Answer(
             task.id, found_by, function=task.id, text=text, fingerprint=_digest(text), problem=problem
         )
@@ -310,10 +372,35 @@ def _written(cells: Sequence[Cell], task: Task, given: Sequence[Cell]) -> Answer
         places = ", ".join(str(place) for place, text in texts.items() if text)
         note = f"There are several answers to '{task.title}' (cells {places}); all of them are shown."
     text = "\n\n".join(different)
+    text, pictures = _with_pictures(text, dict(picture for cell in holders for picture in cell.pictures))
+    if re.search(r"\]\(attachment:", text):
+        note = f"{note} A picture in it can't be shown here; open the notebook.".strip()
     words = " ".join(re.findall(r"\w+", text.casefold()))
-    fingerprint = _digest(words) if words else ""
+    fingerprint = _digest(words + "".join(pictures)) if words else ""
     found_by: Literal["id", "name"] = "id" if holders is own else "name"
-    return Answer(task.id, found_by, text=text[:MOST_SHOWN], fingerprint=fingerprint, note=note)
+    shown = text[:MOST_SHOWN]
+    return Answer(task.id, found_by, text=shown, fingerprint=fingerprint, note=note, pictures=pictures)
+
+
+_MOST_PICTURES = 6
+_PICTURE = re.compile(
+    r"!\[[^\]\n]{0,200}\]\((?:(?P<data>data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]{1,2000000}={0,2})"
+    r"|attachment:(?P<name>[^)\s]{1,300}))\)"
+)
+
+
+def _with_pictures(text: str, attached: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """Replace the pictures in a text by their numbers, and return them."""
+    found: list[str] = []
+
+    def numbered(match: re.Match[str]) -> str:
+        address = match["data"] or attached.get(unquote(match["name"]), "")
+        if not address or len(found) >= _MOST_PICTURES:
+            return match[0]
+        found.append(address)
+        return f"[picture {len(found)}]"
+
+    return _PICTURE.sub(numbered, text), tuple(found)
 
 
 def _asks(cell: Cell, task: Task) -> bool:

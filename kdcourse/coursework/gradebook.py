@@ -14,14 +14,14 @@ import json
 import os
 import sqlite3
 import sysconfig
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kdcourse.coursework.records import Assignment, Graded, Mark, Task
-from kdcourse.coursework.tables import GivenMark
+from kdcourse.coursework.tables import GivenMark, number
 from kdcourse.errors import ArgumentError, DataError
 from kdcourse.files import write_atomically
 
@@ -55,8 +55,8 @@ def record(
         assignment: what was asked.
         class_: the automatic marks; a mark without points waits for a marker.
         given: marks of a person; each replaces an earlier one of a person for the same answer.
-        seen: file that stores for which answer a person gave points, to detect answers that are changed afterwards;
-            None: not stored.
+        seen: file that stores the points that a person gave, and for which answer, to detect answers and maxima that
+            are changed afterwards, and to restore the points if the gradebook is lost; None: not stored.
 
     Returns:
         The class with the points that count, and notes for the instructor.
@@ -66,6 +66,7 @@ def record(
         DataError: there are marks for a student without a submission, or the file is not a gradebook or is in use.
     """
     require_nbgrader()
+    memory = _memory(seen)
     known = {graded.student for graded in class_}
     strangers = sorted({mark.student for mark in given} - known)
     if strangers:
@@ -75,13 +76,21 @@ def record(
         )
     api: Any = importlib.import_module("nbgrader.api")
     with _opened(path, api) as book:
+        lost = book.db.query(api.Assignment).filter_by(name=assignment.name).one_or_none() is None
         cells, notes = _structure(book, api, assignment)
         rows = _rows(book, api, assignment, class_, cells)
+        if lost and (kept := list(_kept(memory, rows))):
+            _write(rows, assignment, class_, kept)
+            notes.append(
+                f"{path} had no grades of this assignment: the points that persons gave, for {len(kept)} "
+                f"answer{'s' * (len(kept) > 1)}, were taken from {seen}."
+            )
         _write(rows, assignment, class_, given)
-        now = [_counting(graded, rows) for graded in class_]
-        notes += _changed(rows, class_, given, seen)
+        doubts = _doubts(rows, class_, given, memory)
+        notes += _told(doubts)
+        now = [_counting(graded, rows, doubts) for graded in class_]
         notes += _absent(book, api, assignment, known)
-        memory = _remembered(rows, class_, given, seen)
+        memory = _remembered(rows, class_, given, memory)
         book.db.commit()
     if seen is not None and (memory or seen.exists()):
         write_atomically(seen, json.dumps(memory, indent=1, sort_keys=True) + "\n")
@@ -284,19 +293,20 @@ def _write(
     for one in given:
         grade, comment = rows[one.student, one.task]
         grade.manual_score = one.points
-        comment.manual_comment = one.comment or comment.manual_comment
+        comment.manual_comment = None if one.points is None else one.comment or comment.manual_comment
     for grade, _ in rows.values():
         grade.needs_manual_grade = grade.auto_score is None and grade.manual_score is None
 
 
-def _counting(graded: Graded, rows: dict[_Key, tuple[Any, Any]]) -> Graded:
+def _counting(graded: Graded, rows: dict[_Key, tuple[Any, Any]], doubts: Mapping[_Key, str]) -> Graded:
     marks = []
     for mark in graded.marks:
         grade, comment = rows[graded.student, mark.task]
         points = grade.manual_score if grade.manual_score is not None else grade.auto_score
         if points is not None:
             points += grade.extra_credit or 0.0
-        marks.append(replace(mark, points=points, comment=comment.manual_comment or ""))
+        doubt = doubts.get((graded.student, mark.task), "")
+        marks.append(replace(mark, points=points, comment=comment.manual_comment or "", doubt=doubt))
     return replace(graded, marks=tuple(marks))
 
 
@@ -304,47 +314,79 @@ def _marks(class_: Sequence[Graded]) -> Iterator[tuple[str, Mark]]:
     return ((graded.student, mark) for graded in class_ for mark in graded.marks)
 
 
-# -- answers that were changed after they were marked --------------------------------------------
+# -- points of a person that are in doubt ---------------------------------------------------------
+
+_Memory = dict[str, dict[str, Any]]  # "student/task" -> points, comment, maximum and digest of the answer
 
 
-def _changed(
+def _doubts(
     rows: dict[_Key, tuple[Any, Any]],
     class_: Sequence[Graded],
     given: Sequence[GivenMark],
-    seen: Path | None,
-) -> list[str]:
-    """Flag answers that differ from those for which a person gave points, and name them."""
-    memory, fresh = _memory(seen), {(mark.student, mark.task) for mark in given}
-    stale = []
+    memory: _Memory,
+) -> dict[_Key, str]:
+    """Return why points that a person gave should be looked at again, and flag them for nbgrader."""
+    fresh = {(mark.student, mark.task) for mark in given}
+    found: dict[_Key, str] = {}
     for student, mark in _marks(class_):
         grade, _ = rows[student, mark.task]
-        before = memory.get(f"{student}/{mark.task}")
-        if before is None or grade.manual_score is None or (student, mark.task) in fresh:
+        if grade.manual_score is None or (student, mark.task) in fresh:
             continue
-        if before["points"] == grade.manual_score and before["answer"] != _digest(mark):
-            grade.needs_manual_grade = True
-            stale.append(f"{student} ({mark.task})")
-    if not stale:
-        return []
-    return [
-        f"Answers were changed after a person gave points: {_named(stale)}. The points were kept; please check them."
-    ]
+        before = memory.get(f"{student}/{mark.task}", {})
+        same = before.get("points") == grade.manual_score
+        of = before.get("of", mark.of)
+        if same and before["answer"] != _digest(mark):
+            found[student, mark.task] = CHANGED
+        elif same and of != mark.of:
+            found[student, mark.task] = f"given out of {number(of)} points, now out of {number(mark.of)}"
+        elif grade.manual_score > mark.of:
+            found[student, mark.task] = f"more than the {number(mark.of)} points of the task"
+        else:
+            continue
+        grade.needs_manual_grade = True
+    return found
+
+
+CHANGED = "the answer was changed afterwards"
+
+
+def _told(doubts: Mapping[_Key, str]) -> Iterator[str]:
+    changed = [f"{student} ({task})" for (student, task), why in doubts.items() if why == CHANGED]
+    if changed:
+        yield (
+            f"Answers were changed after a person gave points: {_named(changed)}. The points were kept; please check "
+            "them."
+        )
+    others = [f"{student} ({task}: {why})" for (student, task), why in doubts.items() if why != CHANGED]
+    if others:
+        yield f"Points of a person may not fit any more: {_named(others)}. They were kept; please check them."
+
+
+def _kept(memory: _Memory, rows: Mapping[_Key, Any]) -> Iterator[GivenMark]:
+    """Yield the marks of persons that are remembered, for students and tasks that exist."""
+    for key, value in memory.items():
+        student, _, task = key.rpartition("/")
+        if (student, task) in rows:
+            yield GivenMark(student, task, value["points"], value.get("comment", ""))
 
 
 def _remembered(
     rows: dict[_Key, tuple[Any, Any]],
     class_: Sequence[Graded],
     given: Sequence[GivenMark],
-    seen: Path | None,
-) -> dict[str, dict[str, Any]]:
-    """Return for which answer a person gave points, to be stored."""
-    memory, fresh = _memory(seen), {(mark.student, mark.task) for mark in given}
+    memory: _Memory,
+) -> _Memory:
+    """Return which points a person gave for which answer, to be stored."""
+    memory, fresh = dict(memory), {(mark.student, mark.task) for mark in given}
     for student, mark in _marks(class_):
-        key, points = f"{student}/{mark.task}", rows[student, mark.task][0].manual_score
+        grade, comment = rows[student, mark.task]
+        key, points = f"{student}/{mark.task}", grade.manual_score
         if points is None:
             memory.pop(key, None)
         elif (student, mark.task) in fresh or memory.get(key, {}).get("points") != points:
-            memory[key] = {"points": points, "answer": _digest(mark)}
+            memory[key] = {"points": points, "of": mark.of, "answer": _digest(mark)}
+        if points is not None:
+            memory[key]["comment"] = comment.manual_comment or ""
     return memory
 
 
@@ -353,7 +395,10 @@ def _memory(seen: Path | None) -> dict[str, dict[str, Any]]:
         content = json.loads(seen.read_text(encoding="utf-8")) if seen is not None else {}
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    sound = isinstance(content, dict) and all(
+        isinstance(value, dict) and {"points", "answer"} <= value.keys() for value in content.values()
+    )
+    return content if sound else {}
 
 
 def _digest(mark: Mark) -> str:

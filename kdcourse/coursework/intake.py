@@ -1,11 +1,11 @@
 """Read a folder of submissions as instructors receive it, and sort it by student.
 
-    a folder per student |
-    a Moodle download    |  ->  files, zip archives opened  ->  student of each  ->  lesson of each  ->  Submissions
-    a Canvas download    |
+    a folder per student    |
+    a platform's download   |  ->  files, zip archives opened  ->  student of each  ->  lesson of each  ->  Collected
 
-Nothing is unpacked to the disk and no link is followed, so that no name in an archive can point outside it. Broken
-files of one student don't affect the others: they become sentences in that student's problems.
+Nothing is unpacked to the disk and no link is followed, so that no name in an archive can point outside it, nor beside
+its sender. Broken files of one student don't affect the others: they become sentences in that student's problems.
+Every file is accounted for: it was graded, or a sentence says why not.
 """
 
 from __future__ import annotations
@@ -20,61 +20,98 @@ import time
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO
 
 from kdcourse.coursework import notebooks
 from kdcourse.coursework.finding import answered, find
-from kdcourse.coursework.records import MOST_NESTED, Assignment, Handed, Submission, copy_at_most
+from kdcourse.coursework.platforms import METADATA, Kind, Sender, senders
+from kdcourse.coursework.records import MOST_NESTED, Account, Assignment, Handed, Submission, copy_at_most
 from kdcourse.errors import DataError
 
 MOST_FILES = 5_000  # per student
 MOST_NOTEBOOKS = 40  # per student
+MOST_MODULES = 20  # per student: Python files that a notebook may import
 MOST_DEPTH = 12  # of nested folders
 _MOST_DIRECTORY = 16_000_000  # bytes of a zip archive's list of contents
+_UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
 _JUNK = {"__macosx", "__pycache__", "node_modules", "site-packages", "venv", "thumbs.db", "desktop.ini"}
 _OTHER_ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 _NOTEBOOK = re.compile(r".*\.ipynb(?:\.(?:txt|json|bak))?(?:\s*\(\d+\)|-\d+)?", re.IGNORECASE | re.DOTALL)
-_MOODLE = re.compile(
-    r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_(?:file|onlinetext)(?:_(?P<rest>.*))?", re.DOTALL
-)
-_CANVAS = re.compile(r"(?P<name>[^_]+)_(?:LATE_)?(?P<number>\d+)_\d+_(?P<rest>.+)", re.DOTALL)
 _COPY = re.compile(
     r"\s*\(\d+\)|[\s_-]+(?:copy|kopie|copie)\s*\d*$|^(?:copy of|kopie von|copie de)\s+", re.IGNORECASE
 )
 
 
-def collect(folder: Path, assignment: Assignment) -> list[Submission]:
-    """Return what a class handed in, one submission per student, ordered by ``student``.
+@dataclass(frozen=True)
+class Collected:
+    """Hold what a class handed in.
 
     Args:
-        folder: holds a folder (or zip archive, or notebook) for each student, or is a download of Moodle or Canvas,
-            as a folder or as the zip archive itself.
+        submissions: one per student, ordered by ``student``.
+        accounts: every file that was found, and what became of it.
+        notes: sentences for the instructor on how the folder was understood.
+        canvas_ids: student -> Canvas' number of the student, in a download of Canvas.
+    """
+
+    submissions: tuple[Submission, ...]
+    accounts: tuple[Account, ...]
+    notes: tuple[str, ...]
+    canvas_ids: dict[str, str]
+
+
+def collect(folder: Path, assignment: Assignment) -> Collected:
+    """Return what a class handed in.
+
+    Args:
+        folder: holds a folder (or zip archive, or notebook) for each student, or is a download of Moodle, Canvas,
+            Gradescope or Blackboard, as a folder or as the zip archive itself.
         assignment: tells which lessons to look for.
 
     Returns:
-        Submissions. In a download of Moodle or Canvas, ``student`` ends in an underscore and the platform's number of
-        the student.
+        Submissions, accounts and notes. In a download of a platform that numbers its students, ``student`` ends in an
+        underscore and that number.
 
     Raises:
         DataError: the folder doesn't exist, or nothing in it can be a submission.
     """
     if not folder.exists():
         raise DataError(f"There is no folder {folder} with submissions; check the path.")
-    entries = _lifted(list(_entries(folder)))
-    students = _by_student(entries, folder, assignment)
+    everything = list(_entries(folder))
+    junk = [
+        Account(entry.path, "", "ignored: a system or tool made it") for entry in everything if entry.junk
+    ]
+    entries, notes = _lifted([entry for entry in everything if not entry.junk])
+    students, nobodys, said = _by_student(entries, folder, assignment)
     if not students:
         raise DataError(
             f"{folder} holds no submissions: no folder, notebook or zip archive. Name the folder that has one "
             "folder per student, or the learning platform's download."
         )
     names = unique([(student.id, student.name) for student in students])
-    found = [_submission(student, name, assignment) for student, name in zip(students, names, strict=True)]
-    return sorted(found, key=lambda submission: submission.student)
+    found, accounts, canvas_ids = [], junk + nobodys, {}
+    for student, name in zip(students, names, strict=True):
+        submission, fates = _submission(student, name, assignment)
+        found.append(submission)
+        if student.canvas:
+            canvas_ids[name] = student.canvas
+        for place, entry in enumerate(student.entries):
+            if entry.file is not None or entry.trouble:
+                accounts.append(Account(entry.path, name, fates.get(place) or _fate(entry)))
+    return Collected(
+        tuple(sorted(found, key=lambda submission: submission.student)),
+        tuple(sorted(accounts, key=lambda account: account.file)),
+        (*notes, *said),
+        canvas_ids,
+    )
+
+
+def _fate(entry: _Entry) -> str:
+    return f"ignored: {entry.trouble or 'it is no notebook'}"
 
 
 # -- reading the folder -------------------------------------------------------------------------
@@ -89,12 +126,21 @@ class _Entry:
         file: the file to read; None for a folder, and for what can't be read.
         trouble: why it can't be read, as words that follow its name, or "".
         modified: seconds since 1970.
+        path: the parts with which it was found.
+        junk: whether systems and tools write such files, and no student does.
     """
 
     parts: tuple[str, ...]
     file: Handed | None = None
     trouble: str = ""
     modified: float = 0.0
+    path: str = ""
+    junk: bool = False
+
+    def __post_init__(self) -> None:
+        """Remember where it was found."""
+        if not self.path:
+            object.__setattr__(self, "path", "/".join(self.parts))
 
     @property
     def is_notebook(self) -> bool:
@@ -122,15 +168,19 @@ def _entries(folder: Path) -> Iterator[_Entry]:
 
 
 def _listed(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.iterdir() if not _is_junk(path.name)), key=lambda path: path.name)
+    return sorted(folder.iterdir(), key=lambda path: path.name)
 
 
 def _is_junk(name: str) -> bool:
-    return name.startswith(".") or name.casefold() in _JUNK
+    hidden = name.startswith(".") and (name.startswith("._") or not name.casefold().endswith(".ipynb"))
+    return hidden or name.casefold() in _JUNK
 
 
 def _below(path: Path, parts: tuple[str, ...]) -> Iterator[_Entry]:
     """Yield a path and everything below it; archives are opened, links are not followed."""
+    if _is_junk(path.name):
+        yield _Entry(parts, junk=True)
+        return
     try:
         found = path.lstat()
         if stat.S_ISLNK(found.st_mode):
@@ -182,15 +232,7 @@ def _in_archive(entry: _Entry) -> Iterator[_Entry]:
             _check_directory(stream)
             archive = stack.enter_context(zipfile.ZipFile(stream))
             members = list(_members(entry, handed, archive.infolist()))
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-        struct.error,
-    ) as error:
+    except _UNREADABLE as error:
         why = notebooks.short(error)
         yield _Entry(entry.parts, trouble=f"can't be opened: {why}")
         return
@@ -222,11 +264,21 @@ def _members(entry: _Entry, handed: Handed, infos: Sequence[zipfile.ZipInfo]) ->
     if len(infos) > MOST_FILES and entry.parts:
         yield _Entry(entry.parts, trouble=f"holds {len(infos):,} files; the first {MOST_FILES:,} were read")
         infos = infos[:MOST_FILES]
+    passed_over = set()
     for info in infos:
         names = [name for name in re.split(r"[/\\]", _zip_name(info)) if name not in ("", ".")]
-        if not names or any(_is_junk(name) and name != ".." for name in names):
+        if not names:
             continue
-        parts = (*entry.parts, *(readable(name) for name in names if name != ".."))
+        junk = next((place for place, name in enumerate(names) if name != ".." and _is_junk(name)), None)
+        parts = (
+            *entry.parts,
+            *(readable(name) for name in names[: None if junk is None else junk + 1] if name != ".."),
+        )
+        if junk is not None:
+            if parts not in passed_over:
+                passed_over.add(parts)
+                yield _Entry(parts, junk=True)
+            continue
         if info.is_dir():
             yield _Entry(parts)
         elif ".." in names:
@@ -278,61 +330,134 @@ class _Student:
     name: str
     id: str
     entries: list[_Entry] = field(default_factory=list)
+    tops: dict[str, None] = field(default_factory=dict)  # the entries of the class's folder that hold them
+    canvas: str = ""  # Canvas' number
 
 
-def _lifted(entries: list[_Entry]) -> list[_Entry]:
-    """Remove the folder or archive around the whole class, if there is one."""
+def _lifted(entries: list[_Entry]) -> tuple[list[_Entry], list[str]]:
+    """Remove the folder around the whole class, or the platform's archive, if there is one; say so in a note.
+
+    An archive beside other work is never taken for the class's: its sender could hand in for somebody else.
+    """
+    notes: list[str] = []
     for _ in range(3):
         entries = [entry for entry in entries if entry.parts]
-        tops = {entry.parts[0] for entry in entries}
-        around = {
-            top for top in tops if not _platform(top) and _holds_class(top, entries, alone=len(tops) == 1)
-        }
-        if not around:
+        if _senders(entries):
             break
-        entries = [
-            _Entry(entry.parts[1:], entry.file, entry.trouble, entry.modified)
-            if entry.parts[0] in around
-            else entry
-            for entry in entries
+        below: dict[str, list[_Entry]] = {}
+        for entry in entries:
+            if len(entry.parts) > 1:
+                below.setdefault(entry.parts[0], []).append(replace(entry, parts=entry.parts[1:]))
+        downloads = [top for top, inside in below.items() if _senders(inside)]
+        others = {entry.parts[0] for entry in entries if _kind(entry) != "other"} - set(downloads)
+        if not downloads and len(others) == 1 and _holds_class(*others, below):
+            downloads, others = [*others], set()
+        if downloads and others:
+            notes += [
+                f"{top} looks like a learning platform's download, but lies beside other work: it was taken as one "
+                "student's. If it holds a class, grade it by itself."
+                for top in downloads
+            ]
+        if not downloads or others:
+            break
+        notes += [
+            f"{top} was taken for the folder of the whole class, not for a student." for top in downloads
         ]
-    return entries
+        entries = [
+            *(entry for entry in entries if entry.parts[0] not in downloads and _kind(entry) == "other"),
+            *(entry for top in downloads for entry in below[top]),
+        ]
+    return entries, notes
 
 
-def _holds_class(top: str, entries: Sequence[_Entry], alone: bool) -> bool:
-    below = [entry.parts[1:] for entry in entries if entry.parts[0] == top and len(entry.parts) > 1]
-    if any(_platform(parts[0]) for parts in below):
-        return True
-    folders = {parts[0] for parts in below if len(parts) > 1}
-    loose = any(len(parts) == 1 and _NOTEBOOK.fullmatch(parts[0]) for parts in below)
-    return alone and len(folders) >= 2 and not loose
+def _holds_class(top: str, below: Mapping[str, Sequence[_Entry]]) -> bool:
+    """Tell whether a folder that is alone holds at least two students' folders; a lone archive is a student's."""
+    inside = below.get(top, [])
+    folders = {entry.parts[0] for entry in inside if len(entry.parts) > 1}
+    loose = any(len(entry.parts) == 1 and entry.is_notebook for entry in inside)
+    return not top.casefold().endswith(".zip") and len(folders) >= 2 and not loose
 
 
-def _platform(name: str) -> re.Match[str] | None:
-    """Match a name that Moodle or Canvas made; the groups are name, number, rest."""
-    return _MOODLE.fullmatch(name) or _CANVAS.fullmatch(name)
+def _kind(entry: _Entry) -> Kind:
+    if len(entry.parts) > 1 or (entry.file is None and not entry.trouble):
+        return "work" if entry.parts[0].casefold().endswith(".zip") else "folder"
+    return "work" if entry.is_notebook or entry.trouble else "other"
 
 
-def _by_student(entries: Iterable[_Entry], folder: Path, assignment: Assignment) -> list[_Student]:
+def _senders(entries: Sequence[_Entry]) -> dict[str, Sender]:
+    """Return top -> sender if the entries are a learning platform's download, or else nothing."""
+    tops: dict[str, Kind] = {}
+    for entry in entries:
+        if tops.get(entry.parts[0]) not in ("folder", "work"):
+            tops[entry.parts[0]] = _kind(entry)
+    listed = [entry.file for entry in entries if entry.parts == (METADATA,) and entry.file is not None]
+    text = ""
+    if listed and listed[0].size < _MOST_DIRECTORY:
+        with suppress(*_UNREADABLE), listed[0].open() as stream:
+            text = stream.read(_MOST_DIRECTORY).decode("utf-8", "replace")
+    return senders(tops, text)
+
+
+def _by_student(
+    entries: Sequence[_Entry], folder: Path, assignment: Assignment
+) -> tuple[list[_Student], list[Account], list[str]]:
+    """Return the students, what belongs to nobody, and notes."""
     students: dict[str, _Student] = {}
+    nobodys: list[Account] = []
+    known, plain = _senders(entries), set()
     for entry in entries:
         top, rest = entry.parts[0], entry.parts[1:]
-        given = _platform(top)
+        given = known.get(top)
         if given is not None:
-            key, name = f"number {given['number']}", given["name"].strip()
-            wanted = f"{slug(name)}_{given['number']}"
-            own = rest or ((given["rest"] or top,) if entry.file or entry.trouble else ())
-        elif rest or (entry.file is None and not entry.trouble):  # a folder, or inside one
+            key, name = f"number {given.number} {given.name}", given.name
+            wanted = f"{slug(name)}_{given.number}" if given.number else slug(name)
+            own = rest or ((given.file or top,) if entry.file or entry.trouble else ())
+        elif _kind(entry) == "folder" or rest or not (entry.file or entry.trouble):
             name = re.sub(r"\.zip$", "", top, flags=re.IGNORECASE).strip()
             key, wanted, own = f"name {name}", slug(name), rest
         elif entry.is_notebook or entry.trouble:
             name = _owner(top, folder, assignment)
             key, wanted, own = f"name {name}", slug(name), (top,)
-        else:
-            continue  # a list of grades, the instructor's notes
+        else:  # a list of grades, the instructor's notes, or a file of the wrong kind
+            nobodys.append(Account(entry.path, "", "ignored: it is no notebook, and in no student's folder"))
+            continue
+        if known and given is None:
+            plain.add(top)
         student = students.setdefault(key, _Student(name, wanted))
-        student.entries.append(_Entry(own, entry.file, entry.trouble, entry.modified))
-    return [students[key] for key in sorted(students)]
+        student.entries.append(replace(entry, parts=own))
+        student.tops[top] = None
+        student.canvas = given.number if given is not None and given.canvas else student.canvas
+    found = [students[key] for key in sorted(students)]
+    return found, nobodys, list(_doubts(found, known, plain, nobodys))
+
+
+def _doubts(
+    students: Sequence[_Student], known: Mapping[str, Sender], plain: Set[str], nobodys: Sequence[Account]
+) -> Iterator[str]:
+    """Yield notes on entries that may belong to another student than they were given to, or to none."""
+    if plain:
+        yield (
+            f"{_some(sorted(plain))} {'are' if len(plain) > 1 else 'is'} not named as the learning platform names the "
+            "others: taken by name."
+        )
+    names: dict[str, set[str]] = {}
+    for sender in known.values():
+        if sender.number:
+            names.setdefault(sender.number, set()).add(sender.name)
+    for number, several in sorted(names.items()):
+        if len(several) > 1:
+            yield f"The number {number} belongs to several names, which were kept apart: {_some(sorted(several))}."
+    for student in students:
+        if len(student.tops) > 1 and not student.tops.keys() & known.keys():
+            yield f"{_some(list(student.tops))} were taken together, as the work of {student.name}."
+    left = [account.file for account in nobodys if account.file.rpartition("/")[2] != METADATA]
+    if left:
+        yield f"No notebook, and in no student's folder, therefore ignored: {_some(left)}."
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
 
 
 def _owner(file: str, folder: Path, assignment: Assignment) -> str:
@@ -435,26 +560,33 @@ def lesson_named(file: str, lessons: Sequence[str]) -> str:
     return found[0] if found and (words[0] == "0" or "lesson" in words) else ""
 
 
-def _submission(student: _Student, name: str, assignment: Assignment) -> Submission:
+def _submission(student: _Student, name: str, assignment: Assignment) -> tuple[Submission, dict[int, str]]:
+    """Return a student's submission, and what became of each notebook, by its place among the entries."""
     try:
         return _sorted_out(student, name, assignment)
     except Exception as error:  # any failure affects this student only
         said = f"The submission could not be read ({type(error).__name__}: {notebooks.short(error)})."
-        return Submission(name, student.name, {}, (said,))
+        fates = {place: f"not read: {said}" for place, _ in enumerate(student.entries)}
+        return Submission(name, student.name, {}, (said,)), fates
 
 
-def _sorted_out(student: _Student, name: str, assignment: Assignment) -> Submission:
+def _sorted_out(student: _Student, name: str, assignment: Assignment) -> tuple[Submission, dict[int, str]]:
     problems = [f"{_quoted(entry)} {entry.trouble}." for entry in student.entries if entry.trouble]
     files = [entry for entry in student.entries if entry.file is not None]
+    places = {id(entry): place for place, entry in enumerate(student.entries)}
+    fates: dict[int, str] = {}
     found = [_Candidate(entry, assignment) for entry in files if entry.is_notebook]
     if len(found) > MOST_NOTEBOOKS:
         problems.append(f"There are {len(found)} notebooks; the first {MOST_NOTEBOOKS} were read.")
+        for candidate in found[MOST_NOTEBOOKS:]:
+            fates[places[id(candidate.entry)]] = f"ignored: only {MOST_NOTEBOOKS} notebooks are read"
         found = found[:MOST_NOTEBOOKS]
     taken: dict[str, Handed] = {}
     by_lesson: dict[str, list[_Candidate]] = {}
     for candidate in found:
         by_lesson.setdefault(candidate.lesson(), []).append(candidate)
     for candidate in by_lesson.pop("", []):
+        fates[places[id(candidate.entry)]] = "ignored: it is not a notebook of this assignment"
         problems.append(
             f"{_quoted(candidate.entry)} is not a notebook of this assignment, and was set aside."
         )
@@ -467,7 +599,18 @@ def _sorted_out(student: _Student, name: str, assignment: Assignment) -> Submiss
             candidates.sort(key=lambda candidate: candidate.rank(lesson), reverse=True)
             problems += _set_aside(lesson, candidates, len(assignment.of_lesson(lesson)))
         taken[lesson] = candidates[0].file
-    return Submission(name, student.name, taken, tuple(dict.fromkeys(problems)))
+        for candidate in candidates:
+            fates[places[id(candidate.entry)]] = (
+                f"ignored: {_quoted(candidates[0].entry)} was taken for {lesson}"
+            )
+        fates[places[id(candidates[0].entry)]] = f"graded as {lesson}"
+    modules = {}
+    for entry in files:
+        stem = entry.parts[-1].removesuffix(".py")
+        if entry.parts[-1].endswith(".py") and stem.isidentifier() and len(modules) < MOST_MODULES:
+            modules.setdefault(stem, replace(entry.file, label="/".join(entry.parts)))  # type: ignore[type-var]
+            fates[places[id(entry)]] = "kept for notebooks that import it"
+    return Submission(name, student.name, taken, tuple(dict.fromkeys(problems)), modules), fates
 
 
 def _set_aside(lesson: str, candidates: Sequence[_Candidate], tasks: int) -> Iterator[str]:

@@ -25,7 +25,7 @@ _JUDGES = (
     "course/*/exercises.py",
     "course/*/fixtures.py",
     "coursework/sandbox/*.py",
-    *(f"coursework/{name}.py" for name in ("finding", "marking", "notebooks", "slicing")),
+    *(f"coursework/{name}.py" for name in ("finding", "flags", "marking", "notebooks", "slicing")),
 )
 _UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -40,12 +40,8 @@ class Keys:
     """
 
     def __init__(self, assignment: Assignment, unsafe: bool, release: Path | None) -> None:
-        self._common = [
-            __version__,
-            code_digest(),
-            json.dumps(asdict(assignment), sort_keys=True),
-            str(unsafe),
-        ]
+        asked = {**asdict(assignment), "due": "", "late_penalty": 0.0}  # which change no mark
+        self._common = [__version__, code_digest(), json.dumps(asked, sort_keys=True), str(unsafe)]
         if release is not None:
             paths = [release / f"{lesson}.ipynb" for lesson in assignment.lessons]
             self._common += [_digest(Handed(path, None, path.name, 0)) for path in paths]
@@ -55,6 +51,8 @@ class Keys:
         parts = [*self._common, submission.student, submission.name, *submission.problems]
         for lesson, handed in sorted(submission.notebooks.items()):
             parts += [lesson, handed.label, _digest(handed)]
+        for name, handed in sorted(submission.modules.items()):
+            parts += [name, _digest(handed)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -97,7 +95,9 @@ class Journal:
             try:
                 entry = json.loads(line)
                 graded = entry["graded"]
-                marks = tuple(Mark(**mark) for mark in graded["marks"])
+                marks = tuple(
+                    Mark(**{**mark, "pictures": tuple(mark["pictures"])}) for mark in graded["marks"]
+                )
                 whole = Graded(**{**graded, "marks": marks, "problems": tuple(graded["problems"])})
                 found[whole.student] = str(entry["key"]), whole
             except (ValueError, KeyError, TypeError):

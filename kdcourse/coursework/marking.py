@@ -8,9 +8,13 @@ nothing. Messages to students come from the visible tests only, so that hidden o
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,14 +23,17 @@ from kdcourse.checks import Exercise, Verdict, judge, varied
 from kdcourse.checks.outcomes import Observed
 from kdcourse.course import exercise
 from kdcourse.coursework import notebooks
-from kdcourse.coursework.finding import find
+from kdcourse.coursework.finding import INVALID, find
+from kdcourse.coursework.flags import borrowed
 from kdcourse.coursework.notebooks import Cell
 from kdcourse.coursework.records import Answer, Assignment, Graded, Handed, Mark, Submission, Task
-from kdcourse.coursework.sandbox import Lost
+from kdcourse.coursework.sandbox import BROKEN, Lost
 from kdcourse.pages import clean
 
 _MOST_TEXT = 50_000  # characters of an answer that are kept for display
 _MOST_MESSAGE = 2_000
+_MOST_MODULE = 100_000  # bytes of a student's own Python file
+_OUR_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _NO_NOTEBOOK = "No notebook of this lesson was handed in."
 _BY_A_PERSON = "A person marks this answer."
 
@@ -103,12 +110,12 @@ def failure(submission: Submission, assignment: Assignment, reason: str) -> Grad
     )
 
 
-def described(error: BaseException) -> str:
-    """Describe an error in our code in one line: what, and where."""
+def described(error: BaseException, text: bool = True) -> str:
+    """Describe an error in our code in one line: what, with its text if wanted, and where."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].name}, line {frames[-1].lineno})" if frames else ""
-    text = " ".join(str(error).split())[:300]
-    return f"{type(error).__name__}{': ' if text else ''}{text}{where}"
+    said = " ".join(str(error).split())[:300] if text else ""
+    return f"{type(error).__name__}{': ' if said else ''}{said}{where}"
 
 
 # -- from files to answers ----------------------------------------------------------------------
@@ -132,6 +139,7 @@ def _answers(
     """Return task -> answer, for lessons that were handed in; and what could not be read."""
     answers: dict[str, Answer] = {}
     problems = list(submission.problems)
+    modules = {name: _module(handed) for name, handed in submission.modules.items()}
     for lesson in assignment.lessons:
         handed = submission.notebooks.get(lesson)
         if handed is None:
@@ -139,8 +147,27 @@ def _answers(
         notebook = notebooks.read(handed)
         problems += notebook.problems
         for task in assignment.of_lesson(lesson):
-            answers[task.id] = find(notebook.cells, task, given.get(lesson, ()))
+            answer = find(notebook.cells, task, given.get(lesson, ()), modules)
+            if INVALID in answer.problem and _newer(notebook.python):
+                problem = (
+                    f"{answer.problem} It was run with Python {notebook.python}; grading uses {_OUR_PYTHON}."
+                )
+                answer = replace(answer, problem=problem)
+            answers[task.id] = answer
     return answers, problems
+
+
+def _module(handed: Handed) -> str:
+    try:
+        with handed.open() as stream:
+            return clean(stream.read(_MOST_MODULE).decode("utf-8-sig", "replace"))
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return ""
+
+
+def _newer(python: str) -> bool:
+    """Tell whether a version, such as "3.13.1", is newer than the one that grades."""
+    return [int(part) for part in python.split(".")[:2]] > [*sys.version_info[:2]] if python else False
 
 
 # -- from answers to verdicts -------------------------------------------------------------------
@@ -177,27 +204,28 @@ def _judged(
         if verdict is None:
             continue
         verdicts[answer.task] = verdict
-        finished = isinstance(seen[answer.task], Observed) and not seen[answer.task].stuck
-        if verdict.attempted and not verdict.right and finished:
+        # Replaces the student's own words, which may hold hidden inputs, by those for the visible tests.
+        if verdict.attempted and not verdict.right and _speaks(seen.get(answer.task)):
             again.append(answer)
     open_ = {answer.task: exercise(answer.task) for answer in again}
     shown = sandbox.observe(again, open_) if again else {}
     for answer in again:
-        visible = _verdict(open_[answer.task], shown.get(answer.task), {})
+        visible = _verdict(open_[answer.task], shown.get(answer.task), {}, own_words=True)
         verdicts[answer.task] = _visible_verdict(answer.task, verdicts[answer.task], visible)
     return verdicts, errors
 
 
-def _verdict(asked: Exercise, seen: Any, errors: dict[str, str]) -> Verdict | None:
+def _verdict(asked: Exercise, seen: Any, errors: dict[str, str], own_words: bool = False) -> Verdict | None:
     """Return the verdict on what was observed; None and an entry in ``errors`` if judging itself fails."""
     if not isinstance(seen, Observed):
-        return Verdict(False, True, None, f"Not yet ✗ {asked.id}: {_loss(seen)}")
+        return Verdict(False, True, None, f"Not yet ✗ {asked.id}: {_loss(seen, own_words)}")
     try:
         verdict = judge(asked, seen)
     except Exception as error:
+        # Without the error's text, which may hold what the answer returned for hidden inputs.
         errors[asked.id] = (
-            f"The answer to {asked.id} could not be judged: {described(error)}. Mark it by hand (--marks) and please "
-            "report the error."
+            f"The answer to {asked.id} could not be judged: {described(error, text=False)}. Mark it by hand (--marks) "
+            "and please report the error."
         )
         return None
     if seen.stuck and not verdict.right and verdict.attempted:
@@ -205,8 +233,17 @@ def _verdict(asked: Exercise, seen: Any, errors: dict[str, str]) -> Verdict | No
     return verdict
 
 
-def _loss(seen: Any) -> str:
+def _speaks(seen: Any) -> bool:
+    """Tell whether something observed holds the student's own words, such as those of an error."""
+    if isinstance(seen, Observed):
+        return not seen.stuck
+    return isinstance(seen, Lost) and seen.kind == BROKEN
+
+
+def _loss(seen: Any, own_words: bool) -> str:
     """Return why there is nothing to judge, for the student."""
+    if isinstance(seen, Lost) and seen.kind == BROKEN and not own_words:
+        return "its code stopped before it could be called."
     return seen.reason if isinstance(seen, Lost) else "its process ended without a result."
 
 
@@ -230,9 +267,17 @@ def _visible_verdict(task: str, hidden: Verdict, visible: Verdict | None) -> Ver
 def _code(task: Task, answer: Answer, verdict: Verdict | None) -> Mark:
     if verdict is None:
         message = answer.problem or "Nothing was found for this task."
-        return _mark(task, answer, 0.0, False, bool(answer.fingerprint), None, message)
-    points = task.points if verdict.right else 0.0
-    return _mark(task, answer, points, verdict.right, verdict.attempted, verdict.mistake, verdict.message)
+        mark = _mark(task, answer, 0.0, False, bool(answer.fingerprint), None, message)
+    else:
+        points = task.points if verdict.right else 0.0
+        mark = _mark(task, answer, points, verdict.right, verdict.attempted, verdict.mistake, verdict.message)
+    if mark.right:
+        sources = [*answer.pieces, *(source for _, source in answer.modules)]
+        return replace(mark, flag=borrowed(sources, exercise(task.id).solution))
+    if answer.called_right:
+        said = mark.message.split("\n")[0]
+        return replace(mark, flag=clean(f"The check in the notebook said 'Right ✓'; grading says: {said}"))
+    return mark
 
 
 def _written(task: Task, answer: Answer) -> Mark:
@@ -265,4 +310,5 @@ def _mark(
         found_by=answer.found_by,
         text=clean(answer.text)[:_MOST_TEXT],
         fingerprint=answer.fingerprint,
+        pictures=answer.pictures,
     )

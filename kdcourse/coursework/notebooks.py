@@ -44,12 +44,17 @@ class Cell:
         source: its text, with \n between lines.
         names: its identifiers: nbgrader's grade_id, the exercise in its metadata, its id, Colab's id; those that exist,
             in this order.
+        right: the exercises that its stored output calls right; unknown in files larger than ``WHOLE``.
+        pictures: images that were pasted into it, by name, as addresses that begin with data:image/; unknown in files
+            larger than ``WHOLE``.
     """
 
     place: int
     kind: Kind
     source: str
     names: tuple[str, ...] = ()
+    right: tuple[str, ...] = field(default=(), compare=False)
+    pictures: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,13 @@ class Notebook:
         cells: in their order.
         problems: such as "'04.ipynb' ends in the middle; its last cell may be incomplete."
         lesson: the lesson in its metadata, such as "04_soft_targets", or "".
+        python: the version of Python with which it was run, such as "3.13.1", or "".
     """
 
     cells: tuple[Cell, ...]
     problems: tuple[str, ...] = ()
     lesson: str = ""
+    python: str = ""
 
 
 def read(handed: Handed) -> Notebook:
@@ -104,7 +111,7 @@ def parse(stream: IO[bytes], label: str = "the notebook") -> Notebook:
             if isinstance(document, dict)
             else "is not a notebook; nothing in it could be read"
         )
-    return Notebook(cells, tuple(problems.sentences), _lesson(document))
+    return Notebook(cells, tuple(problems.sentences), _lesson(document), _python(document))
 
 
 @dataclass
@@ -364,13 +371,14 @@ def _tolerant(text: str, problems: _Problems, cut: bool) -> Any:
             reader.mark(token[0])
         else:
             reader.word(token[0])
+    whole = sum("source" in cell or "input" in cell for cell in reader.cells)
     if reader.cells:
         broken = "ends in the middle" if reader.stack else "is damaged"
         last = "; its last cell may be incomplete" if reader.in_cell() else ""
         conflict = (
             ", with the markers of a merge conflict in it" if re.search(r"^<{7} ", text, re.MULTILINE) else ""
         )
-        problems(f"{broken}{conflict}: {len(reader.cells)} cell(s) could be read{last}")
+        problems(f"{broken}{conflict}: {whole} cell(s) could be read{last}")
     else:
         problems("is damaged, and no cell in it could be read")
     return {"cells": reader.cells, "metadata": reader.metadata()}
@@ -481,7 +489,39 @@ def _cells_of(document: Any) -> Iterator[dict[str, Any]]:
 
 def _cell(place: int, cell: dict[str, Any]) -> Cell:
     source = _joined(cell["source"] if "source" in cell else cell.get("input"))
-    return Cell(place, _kind(cell), source, _names(cell))
+    right = tuple(_called_right(cell.get("outputs")))
+    return Cell(place, _kind(cell), source, _names(cell), right, tuple(_pictures(cell.get("attachments"))))
+
+
+_MOST_PICTURE = 2_000_000  # characters of base64
+_IMAGE = re.compile(r"image/(?:png|jpeg|gif|webp)")
+
+
+def _pictures(attachments: Any) -> Iterator[tuple[str, str]]:
+    for name, kinds in attachments.items() if isinstance(attachments, dict) else ():
+        for kind, data in kinds.items() if isinstance(kinds, dict) else ():
+            data = re.sub(r"\s+", "", _joined(data))
+            sound = _IMAGE.fullmatch(kind) and re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", data)
+            if sound and len(data) <= _MOST_PICTURE:
+                yield clean(name), f"data:{kind};base64,{data}"
+
+
+_CALLED_RIGHT = re.compile(r"^Right ✓ (\w+)", re.MULTILINE)
+_MOST_OUTPUT = 200_000  # characters of a cell's output that are searched
+
+
+def _called_right(outputs: Any) -> Iterator[str]:
+    """Yield the exercises that a check called right when the notebook was run."""
+    left, ahead = _MOST_OUTPUT, [outputs]
+    while ahead and left > 0:
+        part = ahead.pop()
+        if isinstance(part, dict):
+            ahead += part.values()
+        elif isinstance(part, list):
+            ahead += part
+        elif isinstance(part, str):
+            yield from _CALLED_RIGHT.findall(part[:left])
+            left -= len(part)
 
 
 def _kind(cell: dict[str, Any]) -> Kind:
@@ -525,6 +565,13 @@ def _lesson(document: Any) -> str:
     ours = metadata.get("kdcourse") if isinstance(metadata, dict) else None
     lesson = ours.get("lesson") if isinstance(ours, dict) else None
     return lesson if isinstance(lesson, str) and re.fullmatch(r"\d\d_[a-z0-9_]{1,60}", lesson) else ""
+
+
+def _python(document: Any) -> str:
+    metadata = document.get("metadata") if isinstance(document, dict) else None
+    language = metadata.get("language_info") if isinstance(metadata, dict) else None
+    version = language.get("version") if isinstance(language, dict) else None
+    return version if isinstance(version, str) and re.fullmatch(r"3\.\d{1,3}(\.\w{1,9})?", version) else ""
 
 
 def short(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import contextlib
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
@@ -45,7 +45,8 @@ class Assignment:
     """Describe what a class is asked.
 
     ``seed`` determines the hidden test inputs of grading. Whoever knows it knows these inputs, so only the instructor
-    may have it.
+    may have it. ``due`` is a time with a zone (ISO 8601) or "", ``late_penalty`` the percentage of the points that each
+    started day costs.
     """
 
     name: str
@@ -53,6 +54,8 @@ class Assignment:
     lessons: tuple[str, ...]
     tasks: tuple[Task, ...]
     seed: int
+    due: str = ""
+    late_penalty: float = 0.0
 
     @property
     def points(self) -> float:
@@ -131,12 +134,23 @@ class Submission:
         name: the student's name for people, with accents.
         notebooks: lesson -> the file taken for it; a lesson that is missing was not handed in.
         problems: what could not be read or was set aside, one sentence each, for instructor and student.
+        modules: name -> the file that a notebook may import under this name.
     """
 
     student: str
     name: str
     notebooks: dict[str, Handed]
     problems: tuple[str, ...] = ()
+    modules: dict[str, Handed] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Account:
+    """Say what became of one file: ``student`` is the id, or "" if it belongs to nobody."""
+
+    file: str
+    student: str
+    what: str
 
 
 @dataclass(frozen=True)
@@ -155,6 +169,9 @@ class Answer:
             empty for blanks and where nothing was found.
         problem: why there is nothing to check, in one sentence, or "".
         note: how it was found, if that needs saying (such as one of several), in a sentence or more, or "".
+        modules: names and sources of the student's own modules that it imports.
+        called_right: whether the check in the student's notebook called it right.
+        pictures: see `Mark`.
     """
 
     task: str
@@ -165,6 +182,9 @@ class Answer:
     fingerprint: str = ""
     problem: str = ""
     note: str = ""
+    modules: tuple[tuple[str, str], ...] = ()
+    called_right: bool = False
+    pictures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -179,6 +199,9 @@ class Mark:
             holds no expected value. A written answer that waits for a marker is neither right nor wrong.
         found_by, text, fingerprint: see `Answer`.
         comment: what the marker wrote about it.
+        flag: why the instructor, and nobody else, should look at it, in a sentence or more, or "".
+        doubt: why the points that a person gave should be looked at again, or "".
+        pictures: those that the answer shows, as addresses that begin with data:image/.
     """
 
     task: str
@@ -192,19 +215,27 @@ class Mark:
     text: str = ""
     fingerprint: str = ""
     comment: str = ""
+    flag: str = ""
+    doubt: str = ""
+    pictures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Graded:
-    """Hold one student's marks, in the order of the assignment's tasks."""
+    """Hold one student's marks, in the order of the assignment's tasks.
+
+    ``late`` says how late it was and what that costs, or is ""; ``share`` is the part of the points that is left.
+    """
 
     student: str
     name: str
     marks: tuple[Mark, ...]
     problems: tuple[str, ...]
     seconds: float
+    late: str = ""
+    share: float = 1.0
 
     @property
     def points(self) -> float:
-        """Return the points so far; written answers that wait for a marker count 0."""
-        return sum(mark.points or 0.0 for mark in self.marks)
+        """Return the points so far, after a penalty; written answers that wait for a marker count 0."""
+        return sum(mark.points or 0.0 for mark in self.marks) * self.share

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -18,13 +18,19 @@ _TEMPLATE = Path(__file__).with_name("report.html")
 _HIGHEST_BAR = 160  # pixels
 
 
-def report(class_: Sequence[Graded], assignment: Assignment, pages: Mapping[str, str] | None = None) -> str:
+def report(
+    class_: Sequence[Graded],
+    assignment: Assignment,
+    pages: Mapping[str, str] | None = None,
+    absent: Sequence[Graded] = (),
+) -> str:
     """Return the report as HTML in one file, for the instructor alone.
 
     Args:
         class_: all students.
         assignment: what was asked.
         pages: student -> address of the feedback page, to link to.
+        absent: who is in the roster and handed in nothing; they count in no figure.
     """
     lost = [graded for graded in class_ if failed(graded, assignment)]
     judged = [graded for graded in class_ if not failed(graded, assignment)]
@@ -47,8 +53,11 @@ def report(class_: Sequence[Graded], assignment: Assignment, pages: Mapping[str,
         titles={task.id: task.title for task in assignment.tasks},
         mistakes=commonest(judged),
         groups=alike(class_, assignment),
+        flagged=[(graded, mark) for graded in class_ for mark in graded.marks if mark.flag],
         students={graded.student: graded for graded in class_},
         pages=pages or {},
+        absent=absent,
+        late=[graded for graded in class_ if graded.late],
         number=number,
     )
 
@@ -119,7 +128,7 @@ def alike(class_: Sequence[Graded], assignment: Assignment) -> list[Alike]:
     answer. Two students are paired in three cases: they share a rare written answer; all answers that both gave agree
     and two of them are rare; or they share two rare answers and agree so often that fewer than one such pair would be
     expected by chance, if each answer were drawn at random from those of the class. Names of variables, comments and
-    layout don't count (`Answer.fingerprint`).
+    layout don't count (`Answer.fingerprint`). Larger groups are found by `_rings`.
     """
     rare = max(4, len(class_) // 20)
     written = {task.id for task in assignment.tasks if task.kind == "written"}
@@ -144,7 +153,48 @@ def alike(class_: Sequence[Graded], assignment: Assignment) -> list[Alike]:
         unlikely = chance * len(class_) ** 2 / 2 < 1 and len(tasks) >= 2
         if set(tasks) & written or (len(tasks) >= 2 and len(same) == len(both)) or unlikely:
             pairs[one, other] = tasks
-    return sorted(_groups(pairs), key=lambda group: (-group.shared, group.students))
+    groups = _groups(pairs)
+    groups += [ring for ring in _rings(prints, holders, written) if len(ring.students) > rare]
+    return sorted(groups, key=lambda group: (-group.shared, group.students))
+
+
+def _rings(
+    prints: Mapping[str, Mapping[str, str]],
+    holders: Mapping[tuple[str, str], Sequence[str]],
+    written: Set[str],
+) -> list[Alike]:
+    """Find large groups: with one essay, or with the same code in all tasks, which hardly anybody else wrote.
+
+    For code, the number of students who agree with the first by chance is Poisson distributed, if each answer is drawn
+    at random from those outside of the group; a group is reported if fewer than 1 in 100 such classes had one. What
+    more than a third of the class wrote is the usual answer.
+    """
+    found = [
+        Alike(tuple(sorted(students)), 1, (task,))
+        for (task, _), students in holders.items()
+        if task in written and len(students) > 1
+    ]
+    alike_in_all: dict[tuple[tuple[str, str], ...], list[str]] = defaultdict(list)
+    for student, answers in prints.items():
+        code = tuple(sorted(answer for answer in answers.items() if answer[0] not in written))
+        if code:
+            alike_in_all[code].append(student)
+    for code, students in alike_in_all.items():
+        others = len(prints) - len(students) + 1
+        expected = others * math.prod((len(holders[one]) - len(students) + 1) / others for one in code)
+        usual = len(code) < 2 or 3 * len(students) > len(prints)
+        if not usual and _at_least(len(students) - 1, expected) * len(alike_in_all) < 0.01:
+            found.append(Alike(tuple(sorted(students)), len(code), tuple(task for task, _ in code)))
+    return found
+
+
+def _at_least(count: int, mean: float) -> float:
+    """Return the probability of ``count`` or more under a Poisson distribution."""
+    term, below = math.exp(-mean), 0.0
+    for n in range(1, count + 1):
+        below += term
+        term *= mean / n
+    return 1.0 - below
 
 
 def _groups(pairs: Mapping[tuple[str, str], Sequence[str]]) -> list[Alike]:

@@ -2,9 +2,9 @@
 
     cells' sources -> statements -> those that a definition needs, in an order in which they run
 
-Only imports, definitions and assignments of names that the function uses are selected, and those that they need in
-turn; training, plots and downloads are left out. A name in a function's body is looked up when the function is called,
-so it may be defined anywhere in the notebook; a name outside of functions is looked up at once.
+Only imports, definitions and assignments of names that the function uses are selected, what changes their objects, and
+what these need in turn; training, plots and downloads are left out. A name in a function's body is looked up when the
+function is called, so it may be defined anywhere in the notebook; a name outside of functions is looked up at once.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import re
 import symtable
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 MOST_SOURCE = 50_000  # characters per cell; nobody types more
@@ -32,7 +32,7 @@ _CHANGING = frozenset({
     "reverse", "setdefault", "sort", "update",
 })
 # fmt: on
-_UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,9 @@ class Statement:
         node: its syntax tree.
         binds: names that it defines.
         changes: names whose objects it changes: ``table[0] = 1``, ``table.append(1)``.
-        now: names that it looks up when it runs.
+        touches: names whose objects it may change: ``settings.set(dim=1)``.
+        sets: global names that its functions assign when they are called.
+        now: names that it looks up when it runs, those left out that it has bound before.
         later: names that its functions look up when they are called.
     """
 
@@ -56,6 +58,8 @@ class Statement:
     node: ast.stmt
     binds: frozenset[str]
     changes: frozenset[str]
+    touches: frozenset[str]
+    sets: frozenset[str]
     now: frozenset[str]
     later: frozenset[str]
 
@@ -104,7 +108,10 @@ def parse(cells: Iterable[tuple[int, str]]) -> Parsed:
 
 
 def needed(
-    root: Statement, statements: Sequence[Statement], fallback: Sequence[Statement] = ()
+    root: Statement,
+    statements: Sequence[Statement],
+    fallback: Sequence[Statement] = (),
+    lessons: Collection[int] = (),
 ) -> list[Statement]:
     """Return the statements that ``root`` needs, including itself, in an order in which they run.
 
@@ -112,11 +119,13 @@ def needed(
         root: the definition.
         statements: all statements of the notebook, in its order, including ``root``.
         fallback: further statements for names that the notebook doesn't define, such as the lesson's own imports.
+        lessons: numbers of the cells that the student left as they were. A call in another one that may change an
+            object, such as ``settings.set(dim=1)``, is selected too, and may fail.
 
     Raises:
         RecursionError: more than ``MOST_STATEMENTS`` statements are needed, or the chain is too long to follow.
     """
-    return _Slice(root, statements, fallback).ordered()
+    return _Slice(root, statements, fallback, frozenset(lessons)).ordered()
 
 
 # -- from a cell to statements ------------------------------------------------------------------
@@ -130,7 +139,7 @@ def _read_cell(number: int, source: str, left: int) -> Iterator[Statement | Brok
     code = without_magics(source)
     try:
         tree = python(code)
-    except _UNPARSABLE as error:
+    except UNPARSABLE as error:
         yield from _in_chunks(number, code, error)
         return
     yield from _statements(number, code, tree, 0)
@@ -199,14 +208,15 @@ def _statement(number: int, line: int, text: str, node: ast.stmt) -> Statement |
             compile(text, "<cell>", "exec", dont_inherit=True)
             table = symtable.symtable(text, "<cell>", "exec")
             binds, now, later = _names(table)
-            changes = frozenset(_changed(node))
-    except _UNPARSABLE:
+            now -= binds - _read_first(node)
+            changes, sets = frozenset(_changed(node)), frozenset(_set_inside(table))
+    except UNPARSABLE:
         return None
     if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
         binds = frozenset("*")
     if isinstance(node, ast.Delete):
         binds = frozenset()
-    return Statement(number, line, text, node, binds, changes, now, later)
+    return Statement(number, line, text, node, binds, changes, _touched(node), sets, now, later)
 
 
 def _names(table: symtable.SymbolTable) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
@@ -248,6 +258,79 @@ def _changed(node: ast.stmt) -> Iterator[str]:
             and part.func.attr in _CHANGING
         ):
             yield from _root_name(part.func)
+
+
+def _touched(node: ast.stmt) -> frozenset[str]:
+    """Return the name whose object a statement may change that is a call and nothing else: ``settings.set(dim=1)``."""
+    match node:
+        case ast.Expr(value=ast.Call(func=ast.Attribute() as method)):
+            return frozenset(_root_name(method))
+    return frozenset()
+
+
+def _set_inside(table: symtable.SymbolTable) -> Iterator[str]:
+    """Yield the global names that functions assign: ``global scale``."""
+    for child in table.get_children():
+        yield from (s.get_name() for s in child.get_symbols() if s.is_declared_global() and s.is_assigned())
+        yield from _set_inside(child)
+
+
+def _read_first(node: ast.stmt) -> set[str]:
+    """Return the names that a statement may read before it binds them, in the order in which Python evaluates it."""
+    bound: set[str] = set()
+    read: set[str] = set()
+
+    def look(part: ast.AST | Sequence[ast.AST] | None) -> None:
+        match part:
+            case None:
+                pass
+            case list():
+                for one in part:
+                    look(one)
+            case ast.Name(id=name, ctx=ast.Load()):
+                if name not in bound:
+                    read.add(name)
+            case ast.Name(id=name):
+                bound.add(name)
+            case ast.Assign(targets=targets, value=value):
+                look([value, *targets])
+            case ast.AnnAssign(target=target, value=value, annotation=annotation):
+                look([value, annotation, target] if value else [annotation])
+            case ast.AugAssign(target=target, value=value):
+                if isinstance(target, ast.Name) and target.id not in bound:
+                    read.add(target.id)
+                look([value, target])
+            case ast.NamedExpr(target=target, value=value):
+                look([value, target])
+            case ast.For() | ast.AsyncFor():
+                look([part.iter, part.target, *part.body, *part.orelse])
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                look(
+                    [
+                        *part.decorator_list,
+                        *(b for b in ast.iter_child_nodes(part) if not isinstance(b, ast.stmt)),
+                    ]
+                )
+                if isinstance(part, ast.ClassDef):
+                    read.update(each.id for each in ast.walk(part) if isinstance(each, ast.Name))
+                bound.add(name)
+            case ast.Lambda(args=args):
+                look(args)
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
+                read.update(
+                    each.id for each in ast.walk(part) if isinstance(each, ast.Name) and each.id not in bound
+                )
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                bound.update((name.asname or name.name).split(".")[0] for name in names)
+            case ast.ExceptHandler(name=str(name)):
+                look(part.type)
+                bound.add(name)
+                look(part.body)
+            case ast.AST():
+                look(list(ast.iter_child_nodes(part)))
+
+    look(node)
+    return read
 
 
 def _root_name(node: ast.expr) -> Iterator[str]:
@@ -328,7 +411,7 @@ def _in_chunks(number: int, code: str, error: BaseException) -> Iterator[Stateme
         chunk = "\n".join(lines[start:end])
         try:
             tree = python(chunk)
-        except _UNPARSABLE as fault:
+        except UNPARSABLE as fault:
             yield Broken(number, start + 1, chunk, _why(fault, start))
             continue
         yield from _statements(number, chunk, tree, start)
@@ -349,19 +432,45 @@ class _Slice:
     """Follow names from one statement to those that define them."""
 
     def __init__(
-        self, root: Statement, statements: Sequence[Statement], fallback: Sequence[Statement]
+        self,
+        root: Statement,
+        statements: Sequence[Statement],
+        fallback: Sequence[Statement],
+        lessons: frozenset[int],
     ) -> None:
         self._root = root
         self._all = [*fallback, *statements]
         self._own = len(fallback)  # the notebook's own statements start here
+        self._lessons = lessons
         self._place = {id(statement): place for place, statement in enumerate(self._all)}
         self._definers: dict[str, list[int]] = {}
+        setters = {name: one.sets for one in self._all if one.sets for name in one.binds}
+        self._binds = [
+            one.binds.union(*(setters[name] for name in setters.keys() & one.now)) for one in self._all
+        ]
         for place, statement in enumerate(self._all):
-            for name in statement.binds | statement.changes:
+            for name in self._binds[place] | statement.changes:
                 self._definers.setdefault(name, []).append(place)
+        self._trials: set[int] = set()
+        for place, statement in enumerate(self._all):
+            if statement.touches - statement.changes and self._is_light(place):
+                self._trials.add(place)
+        for place in sorted(self._trials):
+            for name in self._all[place].touches:
+                self._definers[name] = sorted([*self._definers.get(name, []), place])
         self._placed: set[int] = set()
         self._completed: set[int] = set()
         self._order: list[int] = []
+
+    def _is_students(self, place: int) -> bool:
+        return place >= self._own and self._all[place].cell not in self._lessons
+
+    def _is_light(self, place: int) -> bool:
+        """Tell whether a statement is the student's and needs nothing of the lesson but imports."""
+        if not self._is_students(place):
+            return False
+        definers = (one for name in self._all[place].now for one in self._definers.get(name, ()))
+        return all(self._all[one].imports or self._is_students(one) for one in definers)
 
     def ordered(self) -> list[Statement]:
         """Return the needed statements in an order in which they run."""
@@ -373,7 +482,7 @@ class _Slice:
         if not any(names & self._all[place].now for place in order if place != root):
             # No needed statement may redefine the answer's own name after it.
             order = [place for place in order if place != root] + [root]
-        return [self._all[place] for place in order]
+        return [_tried(self._all[place]) if place in self._trials else self._all[place] for place in order]
 
     def _put(self, place: int) -> None:
         """Append a statement after all those that must run before it."""
@@ -420,22 +529,30 @@ class _Slice:
     def _of(self, name: str) -> list[int]:
         definers = self._definers.get(name, [])
         own = [definer for definer in definers if definer >= self._own]
-        if any(name in self._all[definer].binds for definer in own):
+        if any(name in self._binds[definer] for definer in own):
             return own
-        if any(name in self._all[definer].binds for definer in definers):
+        if any(name in self._binds[definer] for definer in definers):
             return definers
         return [] if name in _BUILTINS else self._definers.get("*", [])
 
     def _last_definition(self, name: str, definers: list[int]) -> list[int]:
         """Return the last statement that defines a name, all that import it, and all that changed it since."""
-        binding = [definer for definer in definers if name in self._all[definer].binds]
-        stars = [definer for definer in definers if "*" in self._all[definer].binds]
+        binding = [definer for definer in definers if name in self._binds[definer]]
+        stars = [definer for definer in definers if "*" in self._binds[definer]]
         if not binding:
             return stars
         last = binding[-1]
-        if self._all[last].imports:  # import a, import a.b: both define a, and nobody changes a library
-            return [definer for definer in binding if self._all[definer].imports]
+        if self._all[
+            last
+        ].imports:  # import a, import a.b: both define a; a lesson changes no library for answers
+            return [one for one in definers if self._all[one].imports or self._is_light(one)]
         if isinstance(self._all[last].node, ast.AugAssign):
             earlier = self._last_definition(name, [definer for definer in definers if definer < last])
             return [*earlier, *(definer for definer in definers if definer >= last)]
         return [definer for definer in definers if definer >= last]
+
+
+def _tried(statement: Statement) -> Statement:
+    """Return a statement whose failure is ignored: it was selected only because it may change something."""
+    text = textwrap.indent(ast.unparse(statement.node), "    ")
+    return replace(statement, text=f"try:\n{text}\nexcept Exception:\n    pass")

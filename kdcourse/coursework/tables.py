@@ -13,25 +13,29 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-from kdcourse.coursework.records import Assignment, Graded, Mark
+from kdcourse.coursework.records import Account, Assignment, Graded, Mark
 from kdcourse.errors import DataError
 
 TO_MARK = "to_mark.csv"
+WITHDRAWN = ("-", "−", "–")  # in place of points
+HANDED_IN = "handed_in.csv"
 _FORMULA = "=+-@\t\r\n＝＋－＠"
 Row = list[str]
+NONE: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class GivenMark:
-    """Hold the points that a person gave for one answer."""
+    """Hold the points that a person gave for one answer; None withdraws those that a person gave before."""
 
     student: str
     task: str
-    points: float
+    points: float | None
     comment: str = ""
 
 
@@ -44,6 +48,11 @@ def failed(graded: Graded, assignment: Assignment) -> bool:
     """Tell whether this student's code could not be judged, for a reason other than the student's work."""
     code = {task.id for task in assignment.tasks if task.kind == "code"}
     return any(mark.points is None and mark.task in code for mark in graded.marks)
+
+
+def to_read(graded: Graded) -> int:
+    """Count the answers that a marker should read: those that wait, and those whose points are in doubt."""
+    return sum(mark.points is None or bool(mark.doubt) for mark in graded.marks)
 
 
 def waiting(graded: Graded) -> int:
@@ -60,7 +69,7 @@ def grades_csv(class_: Sequence[Graded], assignment: Assignment) -> str:
     It begins with the byte-order mark that Excel needs.
     """
     tasks = [task.id for task in assignment.tasks]
-    rows = [["student", "name", "points", "of", "percent", "waiting", *tasks, "problems"]]
+    rows = [["student", "name", "points", "of", "percent", "waiting", *tasks, "late", "problems"]]
     for graded in class_:
         marks = {mark.task: mark for mark in graded.marks}
         share = 100 * graded.points / assignment.points if assignment.points else 0.0
@@ -73,28 +82,38 @@ def grades_csv(class_: Sequence[Graded], assignment: Assignment) -> str:
                 f"{share:.1f}",
                 str(waiting(graded)),
                 *(_points(marks.get(task)) for task in tasks),
+                graded.late,
                 _defused(" ".join(graded.problems)),
             ]
         )
     return "\ufeff" + _csv(rows)
 
 
-def to_mark_csv(class_: Sequence[Graded], assignment: Assignment) -> str:
-    """Return every answer that waits for a marker, with empty columns points and comment to fill in.
+def handed_in_csv(accounts: Sequence[Account]) -> str:
+    """Return every file that was found among the submissions, its student, and what became of it."""
+    rows = [["file", "student", "what became of it"]]
+    rows += [[_defused(text) for text in (each.file, each.student, each.what)] for each in accounts]
+    return "\ufeff" + _csv(rows)
 
-    `read_marks` reads the filled-in file.
+
+def to_mark_csv(class_: Sequence[Graded], assignment: Assignment) -> str:
+    """Return every answer that a marker should read, with empty columns points and comment to fill in.
+
+    The column now has points that were given before, if they are in doubt, and why. `read_marks` reads the filled-in
+    file.
     """
     titles = {task.id: task.title for task in assignment.tasks}
-    rows = [["student", "name", "task", "title", "points", "of", "comment", "answer"]]
+    rows = [["student", "name", "task", "title", "points", "of", "comment", "now", "answer"]]
     for (
         task
     ) in assignment.tasks:  # all answers to one question below each other, so that they are marked alike
         for graded in class_:
             for mark in graded.marks:
-                if mark.task == task.id and mark.points is None:
+                if mark.task == task.id and (mark.points is None or mark.doubt):
                     words = [graded.student, graded.name, mark.task, titles[mark.task]]
                     answer = _defused(mark.text[:30_000])  # a spreadsheet's cell holds 32,767 characters
-                    rows.append([*map(_defused, words), "", number(mark.of), "", answer])
+                    now = f"{_points(mark)}: {mark.doubt}" if mark.doubt else ""
+                    rows.append([*map(_defused, words), "", number(mark.of), "", now, answer])
     return "\ufeff" + _csv(rows)
 
 
@@ -108,7 +127,8 @@ def _points(mark: Mark | None) -> str:
 def read_marks(path: Path, assignment: Assignment) -> list[GivenMark]:
     """Read points from a table with the columns student, task, points and optionally comment.
 
-    Rows without points are skipped, so a half-filled `to_mark_csv` is fine; other columns are ignored.
+    Rows without points are skipped, so a half-filled `to_mark_csv` is fine; other columns are ignored. A minus sign in
+    the column points withdraws what a person gave: then the points of the automatic check count again, if any.
 
     Raises:
         DataError: the file can't be read, lacks a column or names an unknown task, points aren't a number from 0 to
@@ -129,11 +149,13 @@ def read_marks(path: Path, assignment: Assignment) -> list[GivenMark]:
         student, task, text = (_undefused(_cell(row, columns[n])) for n in ("student", "task", "points"))
         if not text:
             continue
-        points = _number(text)
+        points = None if text in WITHDRAWN else _number(text)
         if not student or task not in of:
             faults.append(f"row {line}: {f'no task {task!r}' if student else 'no student'}")
-        elif points is None or not 0 <= points <= of[task]:
-            faults.append(f"row {line}: {text!r} is not a number from 0 to {number(of[task])}")
+        elif text not in WITHDRAWN and (points is None or not 0 <= points <= of[task]):
+            faults.append(
+                f"row {line}: {text!r} is not a number from 0 to {number(of[task])} (or - to withdraw points)"
+            )
         else:
             given = GivenMark(student, task, points, _undefused(_cell(row, columns.get("comment"))))
             if marks.setdefault((student, task), given) != given:
@@ -159,14 +181,18 @@ def filled_in(path: Path) -> bool:
 
 
 def canvas_csv(
-    class_: Sequence[Graded], assignment: Assignment, export: Path | None = None
+    class_: Sequence[Graded],
+    assignment: Assignment,
+    export: Path | None = None,
+    ids: Mapping[str, tuple[str, str]] = NONE,
 ) -> tuple[str, list[str]]:
     """Return the table that Canvas' gradebook imports, and notes for the instructor.
 
     With ``export``, a gradebook exported by Canvas, its students and its column for this assignment are used. Rows are
     matched by Canvas' ID, by login or SIS ID, then by name; students without a certain match are named in the notes.
     Only the columns that identify students and the one of this assignment are written, so that the import changes
-    nothing else. Without ``export``, Canvas has to find students by login (the student's id) or name.
+    nothing else. Without ``export``, Canvas finds students by ``ids`` (student -> Canvas' number and login, either of
+    them may be ""), or else has to find them by login (the student's id) or name.
 
     Raises:
         DataError: ``export`` is not a gradebook of Canvas, or several of its columns may be the assignment's.
@@ -177,8 +203,9 @@ def canvas_csv(
             ["    Points Possible", "", "", "", "", number(assignment.points)],
         ]
         rows += [
-            [_defused(graded.name), "", "", _defused(graded.student), "", number(graded.points)]
+            [_defused(graded.name), _defused(own), "", _defused(login), "", number(graded.points)]
             for graded in class_
+            for own, login in [ids.get(graded.student, ("", graded.student))]
             if not failed(graded, assignment)
         ]
         return _csv(rows), []
@@ -195,10 +222,10 @@ def canvas_csv(
     possible = next((row for row in body if "Points Possible" in _cell(row, 0)), [])
     scale, said = _scale(_cell(possible, column), assignment, f"the column {name!r} of {export.name}")
     places = {word: header.index(word) for word in header[: section + 1]}
-    matched, unsure = _match(
+    matched, unsure = match(
         class_,
         [
-            _Person(
+            Person(
                 numbers=(_cell(row, places["ID"]),),
                 logins=tuple(_cell(row, places[w]) for w in ("SIS Login ID", "SIS User ID") if w in places),
                 name=_canvas_name(row, places),
@@ -295,10 +322,10 @@ def moodle_csv(
         )
     identifier, grade = places["identifier"], places["grade"]
     comments, allowed = places.get("feedback comments"), places.get("grade can be changed")
-    matched, notes = _match(
+    matched, notes = match(
         class_,
         [
-            _Person(
+            Person(
                 numbers=tuple(re.findall(r"\d+$", _cell(row, identifier))),
                 logins=(_cell(row, places.get("email address")),),
                 name=_cell(row, places.get("full name")),
@@ -332,6 +359,8 @@ def _in_brief(graded: Graded, assignment: Assignment) -> str:
     titles = {task.id: task.title for task in assignment.tasks}
     missed = [titles[mark.task] for mark in graded.marks if mark.points is not None and mark.points < mark.of]
     text = f"{number(graded.points)} of {number(assignment.points)} points."
+    if graded.late:
+        text += f" {graded.late}."
     if missed:
         text += f" Points were lost at: {'; '.join(missed)}."
     if waiting(graded):
@@ -343,7 +372,7 @@ def _in_brief(graded: Graded, assignment: Assignment) -> str:
 
 
 @dataclass(frozen=True)
-class _Person:
+class Person:
     """Hold what identifies the student of a row."""
 
     numbers: tuple[str, ...] = ()
@@ -351,8 +380,11 @@ class _Person:
     name: str = ""
 
 
-def _match(
-    class_: Sequence[Graded], people: Sequence[_Person], file: str
+def match(
+    class_: Sequence[Graded],
+    people: Sequence[Person],
+    file: str,
+    advice: str = "enter these points by hand",
 ) -> tuple[dict[int, Graded], list[str]]:
     """Match rows and students, each at most once, by the most reliable field; and name those without a match."""
     matched: dict[int, Graded] = {}
@@ -379,13 +411,8 @@ def _match(
                 continue
             where = f"{len(places)} rows" if len(places) > 1 else "a row"
             others = f", as {', '.join(rivals)} does" if rivals else ""
-            notes.append(
-                f"{graded.name} ({graded.student}) matches {where} of {file}{others}: enter these points by hand."
-            )
-    notes += [
-        f"{graded.name} ({graded.student}) is in no row of {file}: enter these points by hand."
-        for graded in left
-    ]
+            notes.append(f"{graded.name} ({graded.student}) matches {where} of {file}{others}: {advice}.")
+    notes += [f"{graded.name} ({graded.student}) is in no row of {file}: {advice}." for graded in left]
     return matched, notes
 
 
@@ -413,13 +440,13 @@ def _my_names(graded: Graded) -> set[str]:
     return _names(graded.name) | _names(re.sub(r"\d+", " ", graded.student))
 
 
-def _logins(person: _Person) -> set[str]:
+def _logins(person: Person) -> set[str]:
     found = {login.casefold() for login in person.logins if login}
     return found | {login.partition("@")[0] for login in found}
 
 
 # From the most to the least reliable. A short number alone may be part of a nickname.
-_FIELDS: tuple[tuple[Callable[[Graded], set[str]], Callable[[_Person], set[str]]], ...] = (
+_FIELDS: tuple[tuple[Callable[[Graded], set[str]], Callable[[Person], set[str]]], ...] = (
     (
         lambda graded: {f"{n}|{name}" for n in _numbers(graded) for name in _my_names(graded)},
         lambda person: {f"{n}|{name}" for n in person.numbers for name in _names(person.name)},
@@ -486,7 +513,11 @@ def _csv(rows: Iterable[Sequence[str]]) -> str:
 
 
 def _defused(text: str) -> str:
-    """Return ``text`` such that no spreadsheet takes it for a formula (OWASP, CSV injection)."""
+    """Return ``text`` such that no spreadsheet takes part of it for a formula (OWASP, CSV injection).
+
+    A spreadsheet that was told another separator than the comma begins cells within the text.
+    """
+    text = re.sub(r"([;|\t\r\n] *)(?=[=+\-@＝＋－＠])", r"\1'", text)
     return f"'{text}" if text.lstrip(" ")[:1] in tuple(_FORMULA) else text
 
 

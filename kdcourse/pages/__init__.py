@@ -1,4 +1,4 @@
-"""HTML pages from Jinja2 templates, each page one file without scripts: the kit that reports and feedback share.
+"""HTML pages from Jinja2 templates, each page one file: the kit that reports and feedback share.
 
 A page's template lies beside the module that prepares its values. It extends ``base.html`` and imports the macros of
 ``kit.html``; both are in this folder with ``style.css``.
@@ -56,16 +56,27 @@ def _environment(folder: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = (_KIT / "style.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    environment.globals |= {
-        "style": style,
-        # A page fetches, runs, frames and sends nothing. The digest admits the one style sheet and no other style.
-        "policy": (
-            f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-        ),
-    }
+    environment.globals |= {"style": _style(), "policy": policy()}
     return environment
+
+
+@cache
+def _style() -> str:
+    return (_KIT / "style.css").read_text(encoding="utf-8")
+
+
+def policy(script: str = "") -> str:
+    """Return a page's content security policy: it fetches, frames and sends nothing, and runs at most one script.
+
+    Digests admit the one style sheet, the script, and nothing else. A page with a script passes this to `render` as the
+    value ``policy``.
+    """
+    said = f"default-src 'none'; img-src data:; style-src {_digest(_style())}; base-uri 'none'; form-action 'none'"
+    return f"{said}; script-src {_digest(script)}" if script else said
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _cleaned(value: object) -> object:

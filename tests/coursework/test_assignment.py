@@ -53,6 +53,23 @@ def test_a_variant_chooses(lessons: Course) -> None:
     assert room.read_variant(path, course=lessons, seed=5).seed == 5
 
 
+def test_a_variant_has_a_deadline_with_its_zone(lessons: Course) -> None:
+    head = 'lessons = ["00"]\nseed = 1\n'
+    path = variant(lessons, f"{head}due = 2027-09-21T23:59:00+02:00\nlate_penalty = 10\n")
+    planned = room.read_variant(path, course=lessons)
+    assert (planned.due, planned.late_penalty) == ("2027-09-21T23:59:00+02:00", 10.0)
+    room.save(planned, path.with_name("assignment.json"))
+    assert room.load(path.with_name("assignment.json")) == planned
+    for text, said in {
+        "due = 2027-09-21T23:59:00": "time with its zone",
+        'due = "2027-09-21"': "time with its zone",
+        "late_penalty = 10": "needs a deadline",
+        "due = 2027-09-21T23:59:00Z\nlate_penalty = 101": "0 to 100; found 101",
+    }.items():
+        with pytest.raises(ArgumentError, match=said):
+            room.read_variant(variant(lessons, head + text), course=lessons)
+
+
 def test_a_variant_may_leave_lessons_to_the_command_and_questions_out(lessons: Course) -> None:
     path = variant(lessons, "questions = []\nseed = 1\n")
     assert [task.id for task in room.read_variant(path, ["01"], course=lessons).tasks] == ["objective"]

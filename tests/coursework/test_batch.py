@@ -25,7 +25,7 @@ from kdcourse.coursework.assign import assign
 from kdcourse.coursework.batch import JOURNAL, grade
 from kdcourse.coursework.gradebook import COURSE
 from kdcourse.coursework.journal import Journal
-from kdcourse.coursework.tables import TO_MARK
+from kdcourse.coursework.tables import HANDED_IN, TO_MARK
 from kdcourse.errors import ArgumentError, CourseworkError, DataError
 from tests.coursework import classes, fakes, tiny
 from tests.coursework.fakes import RIGHT, WRONG, grade_class, hand_in, notebook
@@ -68,7 +68,8 @@ def test_a_class_is_graded_into_every_product(folder: Path, out: Path) -> None:
     hand_in(folder, "Ána Núñez", notebook(RIGHT))
     hand_in(folder, "bob", notebook(WRONG))
     hand_in(folder, "cut", notebook(RIGHT)[:150])
-    batch = grade_class(folder, out)
+    (folder / "photo.jpg").write_bytes(b"")
+    batch = grade_class(Path(shutil.make_archive(str(folder), "zip", folder)), out)
     assert batch.graded_now == 3 and points(out) == {"Ana-Nunez": "3", "bob": "0", "cut": "0"}
     with api.Gradebook(f"sqlite:///{out / 'gradebook.db'}", course_id=COURSE) as book:
         assert book.find_submission("week-4", "Ana-Nunez").score == 3
@@ -78,6 +79,13 @@ def test_a_class_is_graded_into_every_product(folder: Path, out: Path) -> None:
     assert "feedback for Ána Núñez" in pages["Ana-Nunez"].text and "temperature ignored" in pages["bob"].text
     assert "ends in the middle" in pages["cut"].text
     assert all("a secret criterion" not in page.source for page in pages.values())
+    rows = csv.DictReader(io.StringIO((out / HANDED_IN).read_text("utf-8-sig")))
+    assert [(row["student"], row["what became of it"].split()[0]) for row in rows] == [
+        ("bob", "graded"),
+        ("cut", "graded"),
+        ("", "ignored:"),
+        ("Ana-Nunez", "graded"),
+    ]
     assert (out / "canvas.csv").exists() and (out / "moodle.csv").exists()
     assert any(TO_MARK in note for note in batch.notes)
 
@@ -112,7 +120,7 @@ def test_points_of_a_reader_come_in_and_stay(folder: Path, out: Path) -> None:
     hand_in(folder, "ann", notebook(RIGHT))
     grade_class(folder, out)
     to_mark = out / TO_MARK
-    filled = to_mark.read_text("utf-8-sig").replace("Why soft,,2,,", "Why soft,1.5,2,Well put,")
+    filled = to_mark.read_text("utf-8-sig").replace("Why soft,,2,,,", "Why soft,1.5,2,Well put,,")
     to_mark.write_text(filled, "utf-8")
     with pytest.raises(
         ArgumentError, match=r"written points into .*to_mark\.csv, and this run would replace"

@@ -90,7 +90,7 @@ def test_each_way_of_mangling_costs_what_it_says(way: Way, tmp_path: Path) -> No
         "folders",
     )
     lay(tmp_path, "Plain", 1, {f"{LESSON}.ipynb": written(document)}, "folders")
-    mangled, plain = collect(tmp_path, ASSIGNMENT)
+    mangled, plain = collect(tmp_path, ASSIGNMENT).submissions
     assert (mangled.name, plain.name) == ("José Müller", "Plain") and not plain.problems
     expected, found = answers(plain), answers(mangled)
     assert all(answer.fingerprint for answer in expected.values())
@@ -117,7 +117,7 @@ def test_each_way_of_mangling_costs_what_it_says(way: Way, tmp_path: Path) -> No
 def test_everybody_in_a_class_is_found_with_their_answers(layout: str, tmp_path: Path, release: Path) -> None:
     made = make(tmp_path, ASSIGNMENT, release, students=60, seed=4, layout=layout)
     assert json.loads((tmp_path / "expected.json").read_text(encoding="utf-8"))[0]["name"] == made[0].name
-    found = {each.student: each for each in collect(tmp_path / "submissions", ASSIGNMENT)}
+    found = {each.student: each for each in collect(tmp_path / "submissions", ASSIGNMENT).submissions}
     there = {
         each.student: each for each in made if layout != "canvas" or each.kind != "mangled: nothing at all"
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def prose(source: str, *names: str) -> Cell:
 
 
 def placed(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    return tuple(Cell(place, cell.kind, cell.source, cell.names) for place, cell in enumerate(cells, start=1))
+    return tuple(replace(cell, place=place) for place, cell in enumerate(cells, start=1))
 
 
 def look(*cells: Cell, task: Task = TASK, given: Sequence[Cell] = ()) -> Answer:
@@ -122,6 +123,42 @@ def test_magics_shell_lines_and_a_slip_elsewhere_in_the_cell_cost_nothing() -> N
     assert call(look(code(f"{DONE}\nprint(halve(2)")), 3) == 1.5
     assert call(look(prose(DONE, "halve"), CHECKING), 3) == 1.5
     assert "no longer a code cell" in look(prose(DONE, "halve"), CHECKING).note
+
+
+@pytest.mark.parametrize("fence", ["```python\n{}\n```", "```\n{}\n```\n", "~~~py\n{}\n~~~"])
+def test_a_fenced_cell_that_was_turned_into_text_is_read_as_code(fence: str) -> None:
+    answer = look(prose(fence.format(f"import math\n\n{DONE}"), "halve"), CHECKING)
+    assert call(answer, 3) == 1.5 and "no longer a code cell" in answer.note
+    assert look(prose(f"See:\n```\n{DONE}\n```")).problem
+
+
+def test_modules_of_the_students_own_come_along() -> None:
+    uses = code("from helpers import half\nimport math\n\ndef halve(x):\n    return half(x)", "halve")
+    written = code("%%writefile helpers.py\nimport deeper\nhalf = deeper.half\n")
+    handed = {"deeper": "def half(x):\n    return x / 2", "unused": "1 / 0", "helpers": "half = None"}
+    answer = find(placed([written, uses, CHECKING]), TASK, modules=handed)
+    assert dict(answer.modules) == {
+        "helpers": "import deeper\nhalf = deeper.half\n\n",
+        "deeper": handed["deeper"],
+    }
+    assert find(placed([uses]), TASK, modules=handed).modules == (("helpers", "half = None"),)
+    other = find(placed([uses]), TASK, modules={**handed, "helpers": "half = abs"})
+    assert other.fingerprint not in (answer.fingerprint, "") and look(uses).modules == ()
+    appended = code("%%writefile -a helpers.py\nmore = 1\n")
+    assert look(written, appended, uses).modules[0][1].endswith("\nmore = 1\n\n")
+
+
+def test_what_the_notebooks_own_check_said_is_known() -> None:
+    said = Cell(0, "code", CHECK, ("check-halve",), ("halve",))
+    assert look(EXERCISE, said).called_right and not look(EXERCISE, CHECKING).called_right
+    assert not look(EXERCISE, Cell(0, "code", CHECK, (), ("twice",))).called_right
+
+
+def test_calls_of_a_lesson_without_any_ids_are_not_run() -> None:
+    answer = look(
+        code("import torch\ntorch.train_for_hours()"), code("import torch\n\ndef halve(x):\n    return torch")
+    )
+    assert "train_for_hours" not in "".join(answer.pieces)
 
 
 def test_code_that_is_no_python_is_told_with_its_line() -> None:

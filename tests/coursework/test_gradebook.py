@@ -190,3 +190,43 @@ def test_without_nbgrader_the_advice_is_what_to_install(
     with pytest.raises(ArgumentError, match=r"kdcourse\[coursework\]"):
         record(absent, tiny.ASSIGNMENT, CLASS)
     assert not absent.exists()
+
+
+def test_an_override_is_withdrawn(path: Path, seen: Path) -> None:
+    given = [GivenMark("jose_10077", "softened", 3, "kind"), GivenMark(ANNA, "why-soft", 3, "good")]
+    assert [one.points for one in record(path, tiny.ASSIGNMENT, CLASS, given, seen)[0]] == [8, 5, 0]
+    back = [GivenMark("jose_10077", "softened", None), GivenMark(ANNA, "why-soft", None)]
+    now, _ = record(path, tiny.ASSIGNMENT, CLASS, back, seen)
+    assert [one.points for one in now] == [5, 2, 0]
+    assert now[0].marks[2].points is None and now[0].marks[2].comment == "" == now[1].marks[0].comment
+    assert record(path, tiny.ASSIGNMENT, CLASS, [], seen)[0] == now and seen.read_text() == "{}\n"
+
+
+def test_points_that_no_longer_fit_the_maximum_are_pointed_out_until_somebody_looks(
+    path: Path, seen: Path
+) -> None:
+    record(path, tiny.ASSIGNMENT, CLASS, [GivenMark(ANNA, "why-soft", 2.5)], seen)
+    one, two, three = tiny.ASSIGNMENT.tasks
+    for of, points in (
+        (2.0, "given out of 4 points, now out of 2"),
+        (5.0, "given out of 4 points, now out of 5"),
+    ):
+        other = replace(tiny.ASSIGNMENT, tasks=(one, two, replace(three, points=of)))
+        class_ = [replace(CLASS[0], marks=(*CLASS[0].marks[:2], tiny.unread("why-soft", of)))]
+        now, notes = record(path, other, class_, [], seen)
+        assert now[0].marks[2].doubt == points and f"{ANNA} (why-soft: {points})" in notes[0]
+    record(path, other, class_, [GivenMark(ANNA, "why-soft", 3)], seen)
+    assert record(path, other, class_, [], seen)[0][0].marks[2].doubt == ""
+    small = replace(tiny.ASSIGNMENT, tasks=(one, two, replace(three, points=2.0)))
+    class_ = [replace(CLASS[0], marks=(*CLASS[0].marks[:2], tiny.unread("why-soft", 2.0)))]
+    assert "more than the 2 points" in record(path, small, class_)[0][0].marks[2].doubt
+
+
+def test_points_of_a_person_outlive_the_gradebook(path: Path, seen: Path, empty_gradebook: Path) -> None:
+    given = [GivenMark(ANNA, "why-soft", 3.5, "Good"), GivenMark("jose_10077", "why-soft", 1)]
+    before, _ = record(path, tiny.ASSIGNMENT, CLASS, given, seen)
+    shutil.copy(empty_gradebook, path)
+    changed = [CLASS[0], replace(CLASS[1], marks=(*CLASS[1].marks[:2], tiny.unread("why-soft", 4, "New.")))]
+    now, notes = record(path, tiny.ASSIGNMENT, [*changed, CLASS[2]], [], seen)
+    assert [one.points for one in now] == [one.points for one in before] and now[0] == before[0]
+    assert "for 2 answers, were taken from" in notes[0] and "jose_10077 (why-soft)" in notes[1]

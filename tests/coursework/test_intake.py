@@ -59,7 +59,7 @@ def zipped(files: dict[str, bytes], when: int = 2026) -> bytes:
 
 
 def by_name(folder: Path, assignment: Assignment = SINGLE) -> dict[str, Submission]:
-    found = collect(folder, assignment)
+    found = collect(folder, assignment).submissions
     assert [each.student for each in found] == sorted({each.student for each in found})
     return {each.name: each for each in found}
 
@@ -431,7 +431,7 @@ def test_no_tree_of_files_ever_raises(
             continue
     for assignment in (SINGLE, BOTH):
         try:
-            found = collect(folder, assignment)
+            found = collect(folder, assignment).submissions
         except DataError:
             continue
         assert len({each.student.casefold() for each in found}) == len(found) > 0

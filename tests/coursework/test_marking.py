@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from kdcourse.course import exercise
-from kdcourse.coursework import marking
+from kdcourse.coursework import flags, marking
 from kdcourse.coursework.records import Answer, Handed, Mark, Submission, Task
 from kdcourse.coursework.sandbox import Lost
 from kdcourse.errors import ArgumentError
@@ -93,6 +94,100 @@ def test_a_stuck_or_lost_answer_is_not_tried_twice_nor_told_about_hidden_tries(t
     assert code.message == f"Not yet ✗ {SOFT}: it took too long and was stopped."
 
 
+def test_what_an_answer_says_before_it_is_called_comes_from_the_visible_tests_too(tmp_path: Path) -> None:
+    def tell(probes: Any) -> float:
+        return float(probes[0].inputs[0].sum())
+
+    class Telling(Recording):
+        """An answer that finds the inputs when it is defined, and puts them into its error."""
+
+        def _one(self, answer: Answer, exercise: Any) -> Lost:
+            return Lost("broken", f"its code stopped before it could be called: {tell(self.asked[-1])}.")
+
+    sandbox = Telling()
+    code, _ = marks(tmp_path, fakes.notebook(fakes.RIGHT), sandbox)
+    hidden, visible = sandbox.asked
+    assert tell(hidden) != tell(visible)
+    assert code.message == f"Not yet ✗ {SOFT}: its code stopped before it could be called: {tell(visible)}."
+
+
+@pytest.mark.parametrize(
+    ("pieces", "said"),
+    [
+        (["from kdcourse.distillation import hinton_loss as h\n", "def objective(*a):\n    return h(*a)\n"],
+         "It uses kdcourse.distillation.hinton_loss of the course's package."),
+        (["import kdcourse.distillation as d", "objective = lambda s, t, y, T, a: d.hinton_loss(s, t, y)"],
+         "It uses kdcourse.distillation.hinton_loss of the course's package."),
+        (["import kdcourse", "def objective(*a):\n    return kdcourse.distillation.hinton_loss(*a)"],
+         "It uses kdcourse.distillation.hinton_loss of the course's package."),
+        (["from kdcourse.distillation import *", "def objective(*a):\n    return hinton_loss(*a)"],
+         "It uses kdcourse.distillation.* of the course's package."),
+        (["import importlib", "def objective(*a):\n    return importlib.import_module('kd' + 'course')"],
+         "It uses importlib, which no exercise needs."),
+        (["def objective(*a):\n    return __import__('k')"], "It uses __import__, which no exercise needs."),
+        (["import torch", "from kdcourse.distillation import kd_divergence as k\n",
+          "def objective(*a):\n    return k(*a)\n"], ""),
+        (["from kdcourse.course import check", "def objective(*a):\n    return 1"], ""),
+    ],
+)  # fmt: skip
+def test_an_answer_that_takes_the_courses_own_solution_is_flagged(pieces: list[str], said: str) -> None:
+    def solution(logits: Any) -> Any:
+        return kd_divergence(logits)  # noqa: F821
+
+    assert flags.borrowed(pieces, solution) == said
+
+
+def called_right(text: str) -> str:
+    """The notebook as it looks after its check has said Right."""
+    output = {
+        "output_type": "stream",
+        "name": "stdout",
+        "text": [f"Right ✓ {SOFT}: what was\n", "asked for."],
+    }
+    document = json.loads(text)
+    check = {"cell_type": "code", "source": "check(...)", "metadata": {}, "outputs": [output]}
+    document["cells"].append(check)
+    document["metadata"] = {"language_info": {"version": "3.99.1"}}
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize("body", [fakes.WRONG, "...", "logits +", "no_such_name"])
+def test_right_in_the_notebook_and_wrong_in_grading_is_shown_with_both_words(
+    body: str, tmp_path: Path
+) -> None:
+    code, _ = marks(tmp_path, called_right(fakes.notebook(body)))
+    first = code.message.split("\n")[0]
+    assert code.flag == f"The check in the notebook said 'Right ✓'; grading says: {first}"
+    assert marks(tmp_path, called_right(fakes.notebook(fakes.RIGHT)))[0].flag == ""
+    assert marks(tmp_path, fakes.notebook(body))[0].flag == ""
+
+
+def test_syntax_of_a_newer_python_is_told_as_that(tmp_path: Path) -> None:
+    code, _ = marks(tmp_path, called_right(fakes.notebook("logits ++ ++ =")))
+    assert f"It was run with Python 3.99.1; grading uses {marking._OUR_PYTHON}." in code.message
+    assert "3.99" not in marks(tmp_path, fakes.notebook("logits ++ ++ ="))[0].message
+
+
+def test_files_handed_in_beside_the_notebook_can_be_imported(tmp_path: Path) -> None:
+    text = fakes.notebook(f"h and {fakes.RIGHT}").replace(
+        "def softened", "import helpers as h\\n\\ndef softened", 1
+    )
+    handed = submission(tmp_path, text)
+    (tmp_path / "helpers.py").write_text("\ufeffscale = 1\n", "utf-8")
+    handed.modules["helpers"] = Handed(tmp_path / "helpers.py", None, "helpers.py", 9)
+    answers, _ = marking._answers(handed, fakes.ASSIGNMENT, {})
+    assert answers[SOFT].modules == (("helpers", "scale = 1\n"),)
+    handed.modules["helpers"] = Handed(tmp_path / "gone.py", None, "helpers.py", 9)
+    assert marking._answers(handed, fakes.ASSIGNMENT, {})[0][SOFT].modules == (("helpers", ""),)
+
+
+def test_a_flag_is_for_right_answers_and_never_told_to_students(tmp_path: Path) -> None:
+    code, _ = marks(tmp_path, fakes.notebook(f"eval('{fakes.RIGHT}')"))
+    assert code.right and code.points == 3 and code.flag == "It uses eval, which no exercise needs."
+    assert "eval" not in code.message
+    assert marks(tmp_path, fakes.notebook(f"eval('{fakes.WRONG}')"))[0].flag == ""
+
+
 def test_a_note_on_how_the_answer_was_found_is_told(tmp_path: Path) -> None:
     twice = fakes.notebook(fakes.RIGHT).replace(
         "def softened", "def softened_probabilities(a, b):\\n    return a\\n\\n\\ndef softened", 1
@@ -127,7 +222,9 @@ def test_an_error_in_judging_costs_the_student_nothing(
     handed = submission(tmp_path, fakes.notebook(fakes.RIGHT))
     graded = marking.mark(handed, fakes.ASSIGNMENT, fakes.InProcess())
     assert graded.marks[0].points is None and "not your fault" in graded.marks[0].message
-    assert "RecursionError: a mistake of ours" in graded.problems[0] and "--marks" in graded.problems[0]
+    # Without the text, which may hold what the answer returned for hidden inputs.
+    assert "RecursionError (broken, line" in graded.problems[0] and "--marks" in graded.problems[0]
+    assert "a mistake of ours" not in graded.problems[0]
 
 
 def test_a_failure_gives_no_points_and_takes_none(tmp_path: Path) -> None:
@@ -149,5 +246,5 @@ def test_an_exercise_of_another_version_is_an_error_of_the_assignment() -> None:
 
 
 def test_what_a_sandbox_lost_is_said_as_it_says() -> None:
-    assert marking._loss(Lost("memory", "it took too much memory.")) == "it took too much memory."
-    assert "ended without a result" in marking._loss(None)
+    assert marking._loss(Lost("memory", "it took too much."), own_words=False) == "it took too much."
+    assert "ended without a result" in marking._loss(None, own_words=True)

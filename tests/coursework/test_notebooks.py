@@ -342,3 +342,23 @@ def test_a_damaged_or_vanished_file_is_a_problem_and_no_error(tmp_path: Path) ->
     ):
         found = notebooks.read(gone)
         assert found.cells == () and "can't be read" in found.problems[0]
+
+
+def test_attached_pictures_are_kept_and_nothing_else_is() -> None:
+    kinds = {"image/png": "iVBO\nRw==", "image/svg+xml": "PHN2Zz4=", "text/html": "<b>"}
+    cell = {
+        "cell_type": "markdown",
+        "source": "x",
+        "attachments": {"a.png": kinds, "b": 3, "c": {"image/png": "<"}},
+    }
+    (found,) = notebooks.parse(io.BytesIO(json.dumps({"cells": [cell]}).encode())).cells
+    assert found.pictures == (("a.png", "data:image/png;base64,iVBORw=="),)
+
+
+def test_the_count_of_a_cut_notebook_is_of_cells_with_a_source() -> None:
+    cells = [{"cell_type": "code", "outputs": [], "source": f"x{n} = 1"} for n in range(3)]
+    text = json.dumps({"cells": cells})
+    cut = text[: text.index("x2") - 14]
+    found = notebooks.parse(io.BytesIO(cut.encode()))
+    assert sum(bool(cell.source) for cell in found.cells) == 2
+    assert "2 cell(s) could be read; its last cell may be incomplete" in found.problems[0]

@@ -104,8 +104,35 @@ def test_agreeing_on_nearly_all_is_unusual_enough() -> None:
     assert group.students == ("a", "b") and group.tasks == ("t0", "t1")
 
 
+def test_rings_of_any_size_are_found() -> None:
+    usual = [with_prints(f"u{n:02}", softened=str(n % 3), cache_key=str(n % 2)) for n in range(40)]
+    ring = [with_prints(f"r{n}", softened="odd", cache_key="odder") for n in range(9)]
+    (group,) = alike([*usual, *ring], tiny.ASSIGNMENT)
+    assert group.students == tuple(f"r{n}" for n in range(9)) and group.tasks == ("cache_key", "softened")
+    assert (
+        alike(usual, tiny.ASSIGNMENT) == []
+    )  # six or seven have the same two short answers, and so have others
+
+
+def test_one_essay_of_many_is_found() -> None:
+    essays = [with_prints(f"e{n:02}", softened=str(n % 2), why_soft="the very same") for n in range(30)]
+    usual = [with_prints(f"u{n:02}", softened=str(n % 2), why_soft=f"essay {n}") for n in range(30)]
+    (group,) = alike([*essays, *usual], tiny.ASSIGNMENT)
+    assert len(group.students) == 30 and group.tasks == ("why-soft",) and group.shared == 1
+
+
 def test_blanks_are_not_alike() -> None:
     assert alike([with_prints("a"), with_prints("b")], tiny.ASSIGNMENT) == []
+
+
+def test_flags_are_listed_for_the_instructor() -> None:
+    flagged = replace(
+        tiny.wrong("softened", 3, None), flag="The check in the notebook said 'Right ✓'; <b>no</b>"
+    )
+    page = Page(report([tiny.graded("x", "Ann", flagged)], tiny.ASSIGNMENT))
+    check_sound(page)
+    assert "Answers to look at" in page.text and "said 'Right ✓'; <b>no</b>" in page.text
+    assert "Answers to look at" not in report(tiny.class_of_three(), tiny.ASSIGNMENT)
 
 
 def test_students_words_do_nothing_on_the_report() -> None:

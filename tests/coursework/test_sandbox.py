@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from kdcourse.checks.outcomes import Foreign, Observed
 from kdcourse.course import exercise
 from kdcourse.coursework.records import Answer
 from kdcourse.coursework.sandbox import Limits, Lost, Sandbox, available, worker
+from kdcourse.coursework.sandbox import sandbox as sandboxed
 from kdcourse.coursework.sandbox.messages import MessageError, decode, encode
 from kdcourse.coursework.sandbox.sandbox import rebuilt
 from kdcourse.errors import CourseworkError
@@ -211,6 +213,52 @@ raise SystemExit("|".join(map(str, seen)))
 
 
 @confined
+def test_nothing_of_a_request_stays_where_the_next_answer_could_find_it(sandbox: Sandbox) -> None:
+    # As four attempts did that solved nothing: memory that was given back still holds what was in it.
+    earlier = f"# {'solution' * 500}\n{HONEST}"
+    look = """
+import ctypes, os, sys
+found, backwards = [], "noitulos" * 20  # as it is not in this source itself
+libc, (reader, writer) = ctypes.CDLL(None), os.pipe()
+near = id(bytes(5_000)) >> 12
+for page in range(near - 60_000, near + 2_000):  # where there is no memory, write fails
+    if libc.write(writer, ctypes.c_void_p(page << 12), 4096) == 4096:
+        if backwards.encode() in os.read(reader, 4096)[::-1]:
+            found.append("memory")
+            break
+frame = sys._getframe()
+while frame is not None:
+    found += [name for name, value in frame.f_locals.items() if backwards in str(value)[::-1]]
+    frame = frame.f_back
+raise SystemExit(str(found))
+"""
+    for _ in range(2):
+        assert right(seen(sandbox, earlier))
+        found = seen(sandbox, look + HONEST)
+        assert isinstance(found, Lost) and found.reason.endswith("SystemExit: []."), found
+
+
+@confined
+def test_a_request_that_was_not_read_to_its_end_is_read_by_nobody(sandbox: Sandbox) -> None:
+    assert right(seen(sandbox, HONEST))
+    process = sandbox._process
+    assert process is not None and process.stdin is not None
+    process.stdin.write((3).to_bytes(8, "big") + b"KD1\n and more")
+    assert isinstance(seen(sandbox, HONEST), Lost) and sandbox._process is None
+    assert right(seen(sandbox, HONEST))
+
+
+@confined
+def test_modules_of_the_students_own_are_imported(sandbox: Sandbox) -> None:
+    source = "import helpers\n\n" + HONEST.replace("/ temperature", "/ helpers.same(temperature)")
+    modules = (("deeper", "def same(x):\n    return x"), ("helpers", "from deeper import same"))
+    given = Answer(SOFT, "id", (source,), SOFT, modules=modules)
+    found = sandbox.observe([given], {SOFT: varied(exercise(SOFT), SEED)})[SOFT]
+    assert right(found)
+    assert isinstance(seen(sandbox, source), Lost)
+
+
+@confined
 def test_the_last_definition_tells_whether_a_blank_is_left(sandbox: Sandbox) -> None:
     blank = f"def {SOFT}(logits, temperature):\n    scaled = ...\n    return scaled.softmax(1)\n"
     found = seen(sandbox, blank)
@@ -241,16 +289,13 @@ def test_a_sandbox_that_was_ended_starts_again() -> None:
 
 def watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, report: Any, **bounds: Any) -> str:
     """What becomes of ``report`` where nothing but the zygote's own watching holds it."""
-    monkeypatch.setattr(worker, "_report", lambda request, seconds: report())
     monkeypatch.setattr(worker, "_limit", lambda *given, **named: None)
     monkeypatch.setattr(worker, "_filter_calls", lambda: None)
     limits = worker.Bounds(
         **{"seconds": 0.5, "memory": 2**30, "processes": 8, "file_bytes": 1, "returned": 100, **bounds}
     )
     with mmap.mmap(-1, 101) as buffer:
-        return worker._run_guarded(
-            lambda data: data, lambda data: data, b"", limits, "none", str(tmp_path), buffer
-        )[0]
+        return worker._run_guarded(report, limits, "none", str(tmp_path), buffer)[0]
 
 
 def sleepers() -> bytes:
@@ -299,12 +344,33 @@ def test_a_kernel_that_refuses_is_no_fault_of_the_answer(
     monkeypatch.setattr(worker, "_unshare", refuse)
     limits = worker.Bounds(0.5, 2**30, 8, 1, 100)
     with mmap.mmap(-1, 101) as buffer:
-        assert worker._run_guarded(bytes, bytes, b"", limits, "nested", str(tmp_path), buffer)[0] == "refused"
+        assert worker._run_guarded(bytes, limits, "nested", str(tmp_path), buffer)[0] == "refused"
     opened = Sandbox(limits=LIMITS)
     monkeypatch.setattr(opened, "_process", object())
     monkeypatch.setattr(opened, "_exchange", lambda request: ("refused", b""))
     with pytest.raises(CourseworkError, match="namespace"):
         seen(opened, HONEST)
+
+
+@confined
+@pytest.mark.parametrize("inside", [False, True], ids=["beside Python's", "around Python's"])
+def test_a_virtual_environment_that_is_the_course_folder_shows_nothing_of_it(
+    inside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = ["submissions/ann/04.ipynb", "dist/week/assignment.json", "lib/graded/gradebook.db", "notes.txt"]
+    for name in [*files, "lib/python3/site.py", "pyvenv.cfg"]:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"content of {name}\n")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    private = [tmp_path / "submissions", tmp_path / "lib/graded", tmp_path / "lib/graded/gradebook.db"]
+    if inside:  # as everything below /usr is shown
+        monkeypatch.setattr("kdcourse.coursework.sandbox.sandbox._python", lambda: [str(tmp_path)])
+        private = [tmp_path / name for name in ("submissions", "dist", "lib/graded", "notes.txt")]
+    show = f"find {tmp_path} -type f -exec cat {{}} +"
+    command = [*sandboxed._bubblewrap((), private), "/usr/bin/env", "-i", "/bin/sh", "-c", show]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert sorted(said.stdout.split()[2::3]) == ["lib/python3/site.py", "pyvenv.cfg"], said
 
 
 # -- where there is no sandbox ------------------------------------------------------------------
@@ -433,6 +499,9 @@ def test_a_report_that_no_honest_answer_gives_is_lost_and_never_an_error_of_ours
         assert lacking == Lost("forged", "what it returned is not the result of a function.")
     for other in ({"stuck": "maybe"}, {"outcomes": []}, {"again": []}, {"misfit": 3}, {"outcomes": [1]}):
         assert isinstance(judged(lambda parts: parts, **other), Lost)
+    long = rebuilt(encode({"outcomes": [[0] * 30_000]}), answer("pass", name), asked)
+    longer = rebuilt(encode({"outcomes": ["x" * 199_999] * 20}), answer("pass", name), asked)
+    assert long == longer == Lost("output", "the values that it returns are far too large.")
     shouting = judged(lambda parts: parts, misfit="Right \u2713\x1b[2J\u202e\n<script>")
     assert isinstance(shouting, Observed)
     verdict = judge(asked, shouting)

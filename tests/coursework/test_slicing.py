@@ -12,10 +12,10 @@ from kdcourse.coursework import slicing
 from kdcourse.coursework.slicing import Statement, needed, parse, without_magics
 
 
-def cut(*cells: str, name: str = "f", fallback: str = "") -> list[Statement]:
+def cut(*cells: str, name: str = "f", fallback: str = "", lessons: tuple[int, ...] = ()) -> list[Statement]:
     found = parse(enumerate(cells, start=1)).statements
     root = [statement for statement in found if name in statement.binds][-1]
-    return needed(root, found, parse([(0, fallback)]).statements)
+    return needed(root, found, parse([(0, fallback)]).statements, lessons)
 
 
 def run(pieces: list[Statement]) -> dict[str, Any]:
@@ -86,13 +86,59 @@ def test_what_is_done_to_a_thing_comes_along() -> None:
     assert not any("other" in text for text in texts(pieces))
 
 
-def test_libraries_are_taken_as_they_are() -> None:
+def test_libraries_are_taken_as_the_lesson_has_them() -> None:
     pieces = cut(
         "import os.path\nimport os\nos.sep = 'patched'\nfrom math import *",
         "def f():\n    return floor(2.5), os.path.basename('a/b')",
+        lessons=(1,),
     )
     assert texts(pieces)[:-1] == ["from math import *", "import os.path", "import os"]
     assert run(pieces)["f"]() == (2, "b")
+
+
+def test_a_statement_draws_in_nothing_for_names_that_it_binds_itself() -> None:
+    lesson = "k = heavy()\nv = heavy()\nteacher = heavy()\nx = heavy()\nfile = heavy()\nerror = heavy()"
+    pieces = cut(
+        lesson,
+        "opts = {}\nfor k, v in [('dim', 1)]:\n    opts[k] = v\nfor teacher in range(2):\n    opts[teacher] = teacher",
+        "with open('/dev/null') as file:\n    opts['text'] = file.read()",
+        "try:\n    x = int('3')\n    opts['x'] = x\nexcept ValueError as error:\n    opts['error'] = error",
+        "if (n := 3) > 2:\n    opts['n'] = n",
+        "def f():\n    return opts",
+        lessons=(1,),
+    )
+    assert "heavy" not in "".join(texts(pieces))
+    assert run(pieces)["f"]() == {"dim": 1, 0: 0, 1: 1, "text": "", "x": 3, "n": 3}
+
+
+@pytest.mark.parametrize(
+    "statement", ["total += 1", "total = total + 1", "for total in (total + 1,):\n    pass",
+                  "if True:\n    total = total + 1", "total = [total + 1 for _ in '1'][0]"],
+)  # fmt: skip
+def test_what_a_statement_reads_before_it_binds_it_comes_along(statement: str) -> None:
+    assert run(cut("total = 1", statement, "def f():\n    return total"))["f"]() == 2
+
+
+def test_calls_that_may_change_what_is_needed_come_along_and_may_fail() -> None:
+    pieces = cut(
+        "class Box:\n    def set(self, **named): self.__dict__.update(named)\nmodel = heavy()",
+        "cfg = Box()\ncfg.set(dim=1)\ncfg.no_such_thing()\ncfg.set(model=model)",
+        "def setup():\n    global scale\n    scale = cfg.dim + 1",
+        "setup()",
+        "import math\nmath.tau = 6\nmath.fancy()",
+        "def f():\n    return cfg.dim, scale, math.tau",
+        "f()\nprint(f())",
+        lessons=(1,),
+    )
+    assert run(pieces)["f"]() == (1, 2, 6)
+    assert not any("model" in text or "print" in text for text in texts(pieces))
+
+
+def test_calls_in_a_lessons_own_cells_stay_out() -> None:
+    pieces = cut(
+        "import torch\nmodel = 3\ntorch.train(1)\nmodel.fit()", "def f():\n    return model", lessons=(1,)
+    )
+    assert texts(pieces) == ["model = 3", "def f():\n    return model"]
 
 
 def test_what_the_notebook_lost_comes_from_the_lesson() -> None:

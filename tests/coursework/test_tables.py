@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,6 +65,17 @@ def test_no_cell_of_a_student_s_begins_a_formula(start: str) -> None:
         dangerous = [cell for cell in cells if cell.lstrip(" ")[:1] in ("=", "+", "-", "@", "\t", "\r", "＝")]
         assert not dangerous
         assert f"'{evil}" in cells
+        # A spreadsheet that was told another separator takes the same file apart in another way.
+        for separator in ";\t|":
+            cells = [cell for line in re.split(r"[\r\n]", text) for cell in line.split(separator)]
+            assert not [cell for cell in cells if cell.lstrip(' "')[:1] in ("=", "+", "@", "＝")]
+
+
+@pytest.mark.parametrize("between", [";", "\t", "|", "\n", "\r\n", ";  "])
+def test_no_part_of_a_cell_becomes_a_formula_under_another_separator(between: str) -> None:
+    evil = f"so{between}=cmd|' /C calc'!A0"
+    text = tables.to_mark_csv([tiny.graded("x", evil, tiny.unread("why-soft", 4, evil))], tiny.ASSIGNMENT)
+    assert not re.search(r"[;\t|\r\n] *=", text) and f"so{between}'=cmd" in text
 
 
 def test_a_title_that_is_a_formula_or_ends_in_a_number_in_brackets_misleads_nobody() -> None:
@@ -80,7 +92,7 @@ def test_what_waits_for_a_reader_is_a_table_that_comes_back_with_points(tmp_path
     assert [row["student"] for row in rows(path.read_text("utf-8"))] == ["anna.maier_10342", "jose_10077"]
     assert not tables.filled_in(path) and not tables.filled_in(tmp_path / "absent.csv")
     assert tables.read_marks(path, tiny.ASSIGNMENT) == []
-    filled = path.read_text("utf-8").replace("help,,4,,They", 'help,3.5,4,"Good, but long",They')
+    filled = path.read_text("utf-8").replace("help,,4,,,They", 'help,3.5,4,"Good, but long",,They')
     path.write_text(filled, "utf-8")
     assert tables.filled_in(path)
     given = GivenMark("anna.maier_10342", "why-soft", 3.5, "Good, but long")
@@ -102,6 +114,22 @@ def test_marks_are_read_as_spreadsheets_save_them(content: bytes, tmp_path: Path
     assert tables.read_marks(path, tiny.ASSIGNMENT) == [GivenMark("wu", "why-soft", 2.5, "d'accord é")]
 
 
+def test_what_is_in_doubt_comes_back_and_a_minus_sign_withdraws(tmp_path: Path) -> None:
+    doubt = replace(tiny.right("softened", 3), points=2.5, doubt="the answer was changed afterwards")
+    text = tables.to_mark_csv([tiny.graded("wu", "Wu", doubt, tiny.right("cache_key", 2))], tiny.ASSIGNMENT)
+    (row,) = rows(text)
+    assert (row["task"], row["points"], row["now"]) == (
+        "softened",
+        "",
+        "2.5: the answer was changed afterwards",
+    )
+    path = written(tmp_path / "m.csv", "student,task,points\nwu,softened,-\nwu,why-soft,−\n")
+    assert [(one.task, one.points) for one in tables.read_marks(path, tiny.ASSIGNMENT)] == [
+        ("softened", None),
+        ("why-soft", None),
+    ]
+
+
 def test_a_student_whose_id_would_be_a_formula_comes_back_under_the_same_id(tmp_path: Path) -> None:
     someone = tiny.graded("-ann", "Ann", tiny.unread("why-soft", 4))
     text = tables.to_mark_csv([someone], tiny.ASSIGNMENT).replace("help,,4", "help,1,4")
@@ -117,6 +145,7 @@ def test_a_student_whose_id_would_be_a_formula_comes_back_under_the_same_id(tmp_
         ("wu,why-soft,4.5", "not a number from 0 to 4"),
         ("wu,why-soft,-1", "not a number from 0 to 4"),
         ("wu,why-soft,nan", "not a number from 0 to 4"),
+        ("wu,why-soft,--", "or - to withdraw points"),
         ("wu,poetry,1", "no task 'poetry'"),
         (",why-soft,1", "no student"),
         ("wu,why-soft,1\nwu,why-soft,2", "twice"),
@@ -260,7 +289,7 @@ def test_matching_a_large_class_is_quick_enough_to_be_exact() -> None:
     class_ = [
         tiny.graded(f"s{i}_{10_000 + i}", f"Student {i}", tiny.right("softened", 3)) for i in range(400)
     ]
-    people = [tables._Person((str(10_000 + i),), (), f"{i}, Student") for i in reversed(range(400))]
-    matched, notes = tables._match(class_, people, "f")
+    people = [tables.Person((str(10_000 + i),), (), f"{i}, Student") for i in reversed(range(400))]
+    matched, notes = tables.match(class_, people, "f")
     assert not notes and all(graded is class_[399 - place] for place, graded in matched.items())
     assert len(matched) == 400

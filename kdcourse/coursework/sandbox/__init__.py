@@ -1,5 +1,5 @@
 """Run students' code where it can neither read nor change anything, and observe it from outside."""
 
-from kdcourse.coursework.sandbox.sandbox import Limits, Lost, Sandbox, available
+from kdcourse.coursework.sandbox.sandbox import BROKEN, Limits, Lost, Sandbox, available
 
-__all__ = ["Limits", "Lost", "Sandbox", "available"]
+__all__ = ["BROKEN", "Limits", "Lost", "Sandbox", "available"]

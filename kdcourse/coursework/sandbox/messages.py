@@ -33,6 +33,10 @@ class MessageError(ValueError):
     """Reject bytes that `encode` would not have written, or a value that can't be encoded."""
 
 
+class TooLargeError(MessageError):
+    """Reject a message of more values than an answer returns."""
+
+
 def framed(payload: bytes) -> bytes:
     """Return a payload with its length (8 bytes, big-endian) before it."""
     return len(payload).to_bytes(8, "big") + payload
@@ -101,7 +105,9 @@ def decode(data: bytes) -> Any:
         if data[:4] != _MAGIC:
             raise MessageError("the bytes don't begin with the magic number")
         size = int.from_bytes(data[4:8], "big")
-        if size > _MOST_HEADER or len(data) < 8 + size:
+        if size > _MOST_HEADER:
+            raise TooLargeError("the header is too long")
+        if len(data) < 8 + size:
             raise MessageError("the header's length is wrong")
         tree = json.loads(data[8 : 8 + size].decode(), parse_constant=_refuse, parse_float=_refuse)
         reader = _Reader(memoryview(data)[8 + size :])
@@ -133,8 +139,10 @@ class _Reader:
 
     def value(self, tree: Any, depth: int) -> Any:
         self._items += 1
-        if depth > _DEPTH + 1 or self._items > _ITEMS:
-            raise MessageError("too many values, or too deeply nested")
+        if self._items > _ITEMS:
+            raise TooLargeError("too many values")
+        if depth > _DEPTH + 1:
+            raise MessageError("too deeply nested")
         if tree is None or tree is True or tree is False:
             return tree
         if type(tree) is str:

@@ -40,9 +40,10 @@ from kdcourse.checks import Exercise
 from kdcourse.checks.observe import blank_in, observe_ours
 from kdcourse.checks.outcomes import ANSWER, GRADIENT, Observed, Outcome, Raised
 from kdcourse.coursework.records import Answer
-from kdcourse.coursework.sandbox.messages import MessageError, decode, encode, framed
+from kdcourse.coursework.sandbox.messages import MessageError, TooLargeError, decode, encode, framed
 from kdcourse.errors import CourseworkError
 
+BROKEN = "broken"  # a kind of `Lost`, the only one whose reason holds the student's own words
 _START = 180.0  # seconds for importing torch on a busy machine
 _SLACK = 10.0  # seconds for the sandbox to stop an answer, beyond the answer's own limit
 # The sandbox's copy of the package leaves out solutions and everything that no answer needs.
@@ -60,14 +61,14 @@ class Limits:
     """Limit the resources of one answer.
 
     Args:
-        seconds: for all inputs together; two more until it is killed.
+        seconds: for all inputs together, as for the check in a notebook; two more until it is killed.
         memory: bytes beyond what torch itself takes.
         processes: its own and all that it starts, threads included.
         file_bytes: total size of the files that it may write.
         returned_bytes: largest size of its report.
     """
 
-    seconds: float = 5.0
+    seconds: float = 10.0
     memory: int = 2**30
     processes: int = 32
     file_bytes: int = 2**24
@@ -127,13 +128,17 @@ class Sandbox:
     Args:
         limits: for each answer.
         unsafe: run answers as ordinary processes with all rights of this user.
+        private: files and folders that no answer may see, even if they lie in a folder that Python needs.
 
     Raises:
         CourseworkError: on entry: answers can't be confined here, and ``unsafe`` is not set.
     """
 
-    def __init__(self, *, limits: Limits = Limits(), unsafe: bool = False) -> None:
+    def __init__(
+        self, *, limits: Limits = Limits(), unsafe: bool = False, private: Sequence[Path] = ()
+    ) -> None:
         self._limits = limits
+        self._private = tuple(private)
         self._unsafe = unsafe
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -221,7 +226,8 @@ class Sandbox:
                     "--ro-bind",
                     str(package),
                     "/package",
-                )
+                ),
+                self._private,
             )
             package, folder = Path("/package"), "/scratch"
         else:
@@ -282,7 +288,10 @@ class Sandbox:
             or not 0 <= size <= self._limits.returned_bytes
         ):
             raise MessageError("no report")
-        return reply["status"], self._read(size, deadline)
+        report = self._read(size, deadline)
+        if reply.get("left"):  # part of the request; the zygote has ended, so that nobody else reads it
+            self._stop()
+        return reply["status"], report
 
     def _message(self, deadline: float) -> dict[str, Any]:
         """Read a message of the zygote itself."""
@@ -314,7 +323,7 @@ class Sandbox:
 _MODULE = "kdcourse.coursework.sandbox.worker"
 
 
-def _bubblewrap(more: Sequence[str]) -> list[str]:
+def _bubblewrap(more: Sequence[str], private: Sequence[Path] = ()) -> list[str]:
     """Return the bwrap command that shows only what Python needs; ``more`` precedes making everything read-only."""
     command = [
         shutil.which("bwrap") or "bwrap",
@@ -330,29 +339,47 @@ def _bubblewrap(more: Sequence[str]) -> list[str]:
             command += ["--symlink", os.readlink(name), name]
         elif os.path.isdir(name):
             command += ["--ro-bind", name, name]
-    for prefix in _prefixes():
-        command += ["--ro-bind", prefix, prefix]
-    for hidden in _hidden():
-        command += ["--tmpfs", hidden]
+    python = _python()
+    shown = [one for one in python if not one.startswith("/usr/")]
+    for one in shown:
+        command += ["--ro-bind", one, one]
+    for hidden in _hidden([_package_folder(), *private], ["/usr", *shown]):
+        command += ["--tmpfs", hidden] if os.path.isdir(hidden) else ["--ro-bind", os.devnull, hidden]
+        for one in python:  # a virtual environment in a private folder
+            command += ["--ro-bind", one, one] if one.startswith(f"{hidden}/") else []
     command += ["--proc", "/proc", "--dev", "/dev", *more, "--remount-ro", "/dev", "--remount-ro", "/"]
     return [*command, "--chdir", "/"]
 
 
-def _prefixes() -> list[str]:
-    """Return the folders of the running Python outside /usr."""
-    found = {sys.prefix, sys.exec_prefix, sys.base_prefix, os.path.dirname(os.path.dirname(sys.executable))}
-    found |= {os.path.realpath(one) for one in found} | {
-        os.path.dirname(os.path.dirname(os.path.realpath(sys.executable)))
+# What Python needs of a folder that it is installed in, or of a virtual environment. Such a folder may be somebody's
+# course, with submissions beside these.
+_OF_PYTHON = ("bin", "lib", "lib32", "lib64", "libexec", "pyvenv.cfg")
+
+
+def _python() -> list[str]:
+    """Return the files and folders that the running Python needs, those of the system left out."""
+    executables = {sys.executable, os.path.realpath(sys.executable)}
+    found = {sys.prefix, sys.exec_prefix, sys.base_prefix} | {
+        os.path.dirname(os.path.dirname(one)) for one in executables
     }
-    return sorted(one for one in found if one != "/usr" and not one.startswith("/usr/") and one != "/")
+    found |= {os.path.realpath(one) for one in found}
+    parts = [os.path.join(one, part) for one in sorted(found - {"/", "/usr"}) for part in _OF_PYTHON]
+    return [one for one in parts if os.path.exists(one)]
 
 
-def _hidden() -> list[str]:
-    """Return the folder of this package with its solutions, if it is inside a folder that Python needs."""
+def _package_folder() -> Path:
+    """Return the folder of this package with its solutions."""
     package = Path(kdcourse.__file__).resolve().parent
-    folder = package.parent if (package.parent / "pyproject.toml").exists() else package
-    shown = [Path("/usr"), *map(Path, _prefixes())]
-    return [str(folder)] if any(folder.is_relative_to(one) for one in shown) else []
+    return package.parent if (package.parent / "pyproject.toml").exists() else package
+
+
+def _hidden(private: Sequence[Path], shown: Sequence[str]) -> list[str]:
+    """Return what is private and would be seen, because it lies in what is shown."""
+    seen = [Path(one) for one in shown] + [Path(one).resolve() for one in shown]
+    places = {place for one in private for place in (Path(os.path.abspath(one)), one.resolve())}
+    return sorted(
+        str(one) for one in places if one.exists() and any(one.is_relative_to(folder) for folder in seen)
+    )
 
 
 def _environment(folder: str) -> dict[str, str]:
@@ -391,6 +418,7 @@ def _request(answer: Answer, exercise: Exercise) -> bytes:
             "fixture": "" if fixture is None else f"{fixture.__module__}:{fixture.__name__}",
             "inputs": [list(probe.inputs) for probe in exercise.probes],
             "pieces": list(answer.pieces),
+            "modules": dict(answer.modules),
             "function": answer.function,
         }
     )
@@ -405,7 +433,7 @@ def rebuilt(report: bytes, answer: Answer, exercise: Exercise) -> Observed | Los
         reply = decode(report)
         _require(type(reply) is dict)
         if "broken" in reply:
-            return Lost("broken", f"its code stopped before it could be called: {_line(reply['broken'])}.")
+            return Lost(BROKEN, f"its code stopped before it could be called: {_line(reply['broken'])}.")
         expected = observe_ours(exercise, exercise.solution)
         outcomes = _outcomes(reply.get("outcomes"), expected)
         again = _outcomes(reply.get("again"), expected)
@@ -418,6 +446,8 @@ def rebuilt(report: bytes, answer: Answer, exercise: Exercise) -> Observed | Los
                 _require(len(outcomes) == len(expected) and len(again) == len(expected))
                 _require(all(one.parts or one.error for one in (*outcomes, *again)))
         return Observed(outcomes, again, stuck, _is_blank(answer), misfit)
+    except TooLargeError:
+        return _lost("output")
     except MessageError:
         return _lost("forged")
 

@@ -3,7 +3,8 @@
     grader -- pieces of source and inputs --> zygote -- fork --> guard -- fork --> answer
     grader <-- plain values, bounded -------- zygote <---------------- pipe ---------'
 
-The zygote runs no code of a student. A guard only waits: if the kernel allows it, it opens new namespaces in which the
+The zygote runs no code of a student and reads no request: every later answer is its copy, and could find in memory what
+an earlier request held. A guard only waits: if the kernel allows it, it opens new namespaces in which the
 answer is the first process, so that everything that it starts ends with it. The process of an answer sees an empty
 folder of its own and no other process, can open no socket and start no program, and is killed by the zygote when it
 takes too long or uses too much.
@@ -20,6 +21,7 @@ import ctypes
 import errno
 import gc
 import importlib
+import importlib.machinery
 import inspect
 import linecache
 import mmap
@@ -67,7 +69,7 @@ def main(bounds: Bounds, isolate: bool, folder: str) -> None:
         isolate: whether the answers get namespaces of their own (inside bubblewrap).
         folder: where answers may write.
     """
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.dup(1)
+    requests, replies = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
@@ -77,13 +79,44 @@ def main(bounds: Bounds, isolate: bool, folder: str) -> None:
 
     isolation = "nested" if isolate and _can_isolate(folder) else "shared" if isolate else "none"
     _send(replies, framed(encode({"isolation": isolation})))
-    while len(size := requests.read(8)) == 8:
-        request = requests.read(int.from_bytes(size, "big"))
+    left = False
+    while not left and _is_waiting(requests):
         # Unmapped after each answer, so that the next one can't find what a correct answer returned.
         with mmap.mmap(-1, bounds.returned + 1) as buffer:
-            status, length = _run_guarded(decode, encode, request, bounds, isolation, folder, buffer)
-            _send(replies, framed(encode({"status": status, "size": length})))
+
+            def work() -> bytes:
+                request = decode(_received(requests))
+                os.close(requests)
+                return encode(_report(request, bounds.seconds))
+
+            status, length = _run_guarded(work, bounds, isolation, folder, buffer, requests)
+            left = _is_waiting(requests, now=True)  # an answer ended before it had read its request
+            _send(replies, framed(encode({"status": status, "size": length, "left": left})))
             _send(replies, memoryview(buffer)[:length])
+
+
+def _is_waiting(requests: int, now: bool = False) -> bool:
+    """Wait until there is something to read, and tell whether there is (or the other side has closed)."""
+    waiting = select.poll()
+    waiting.register(requests, select.POLLIN)
+    found = waiting.poll(0 if now else None)
+    return bool(found) and bool(found[0][1] & select.POLLIN)
+
+
+def _received(requests: int) -> bytes:
+    """Read one request."""
+    size = int.from_bytes(_exactly(requests, 8), "big")
+    return bytes(_exactly(requests, size))
+
+
+def _exactly(descriptor: int, count: int) -> bytearray:
+    data = bytearray()
+    while len(data) < count:
+        piece = os.read(descriptor, min(count - len(data), 2**20))
+        if not piece:
+            raise EOFError
+        data += piece
+    return data
 
 
 def _prepare() -> None:
@@ -108,14 +141,17 @@ def _send(descriptor: int, data: bytes | memoryview) -> None:
 
 
 def _run_guarded(
-    decode: Any, encode: Any, request: bytes, bounds: Bounds, isolation: str, folder: str, buffer: mmap.mmap
+    work: Any, bounds: Bounds, isolation: str, folder: str, buffer: mmap.mmap, requests: int = -1
 ) -> tuple[str, int]:
-    """Run one answer; return "done" and the length of its report in ``buffer``, or why there is no report."""
+    """Run one answer; return "done" and the length of its report in ``buffer``, or why there is no report.
+
+    ``work`` returns the report, in the answer's process, which keeps the descriptor ``requests`` open.
+    """
     reader, writer = os.pipe()
     guard = os.fork()
     if guard == 0:
         os.close(reader)
-        _guard(writer, isolation, folder, bounds, lambda: encode(_report(decode(request), bounds.seconds)))
+        _guard(writer, isolation, folder, bounds, work, requests)
     os.close(writer)
     try:
         status, length = _watch(guard, reader, bounds, buffer)
@@ -197,7 +233,7 @@ _NEW_NAMESPACES = 0x10000000 | 0x20000000 | 0x00020000 | 0x08000000  # user, pid
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _guard(writer: int, isolation: str, folder: str, bounds: Bounds, work: Any) -> NoReturn:
+def _guard(writer: int, isolation: str, folder: str, bounds: Bounds, work: Any, requests: int) -> NoReturn:
     try:
         if isolation == "nested":
             try:
@@ -209,8 +245,8 @@ def _guard(writer: int, isolation: str, folder: str, bounds: Bounds, work: Any) 
                 36, 1, 0, 0, 0
             )  # PR_SET_CHILD_SUBREAPER: orphans of an answer stay below this process
         if os.fork() == 0:
-            _answer(writer, isolation, folder, bounds, work)
-        os.close(writer)
+            _answer(writer, isolation, folder, bounds, work, requests)
+        _close_all_but()
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.wait()
@@ -251,10 +287,10 @@ def _can_isolate(folder: str) -> bool:
 # -- the answer's process -----------------------------------------------------------------------
 
 
-def _answer(writer: int, isolation: str, folder: str, bounds: Bounds, work: Any) -> NoReturn:
+def _answer(writer: int, isolation: str, folder: str, bounds: Bounds, work: Any, requests: int) -> NoReturn:
     try:
         os.setsid()  # otherwise a signal to its process group would reach the zygote, even across namespaces
-        _close_all_but(writer)
+        _close_all_but(writer, requests)
         size = _address_space()
         if isolation == "nested":
             _mount_empty(folder, bounds.file_bytes)
@@ -269,9 +305,12 @@ def _answer(writer: int, isolation: str, folder: str, bounds: Bounds, work: Any)
         os._exit(0)
 
 
-def _close_all_but(descriptor: int) -> None:
-    os.closerange(3, descriptor)
-    os.closerange(descriptor + 1, 4096)
+def _close_all_but(*descriptors: int) -> None:
+    start = 3
+    for descriptor in sorted(one for one in descriptors if one >= start):
+        os.closerange(start, descriptor)
+        start = descriptor + 1
+    os.closerange(start, 4096)
 
 
 def _address_space() -> int:
@@ -364,6 +403,7 @@ def _report(request: dict[str, Any], seconds: float) -> dict[str, Any]:
     from kdcourse.checks import observe
 
     try:
+        sys.meta_path.insert(0, _Handed(request["modules"]))
         answer = _defined(request["pieces"], request["function"])
     except BaseException as error:
         text = " ".join(str(error).split())[:200]
@@ -375,6 +415,25 @@ def _report(request: dict[str, Any], seconds: float) -> dict[str, Any]:
         "stuck": seen.stuck,
         "misfit": seen.misfit,
     }
+
+
+class _Handed:
+    """Find the modules that a student handed in."""
+
+    def __init__(self, sources: dict[str, str]) -> None:
+        self._sources = sources
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Return how to import a module, or None if it isn't one of these."""
+        return importlib.machinery.ModuleSpec(name, self) if name in self._sources else None  # type: ignore[arg-type]
+
+    def create_module(self, spec: Any) -> None:
+        """Leave it to Python to make an empty module."""
+
+    def exec_module(self, module: Any) -> None:
+        """Fill the module."""
+        code = compile(self._sources[module.__name__], f"{module.__name__}.py", "exec", dont_inherit=True)
+        exec(code, module.__dict__)
 
 
 def _defined(pieces: list[str], function: str) -> Any:
