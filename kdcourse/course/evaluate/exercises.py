@@ -516,7 +516,7 @@ def _wilson(
     p, n = right / images, images
     half = z * root(p * (1 - p) / n + inside * z**2 / (quarter * n**2))
     ends = (p + middle * z**2 / (2 * n) - half, p + middle * z**2 / (2 * n) + half)
-    return tuple(end / (1 + z**2 / n) for end in ends) if divided else ends  # type: ignore[return-value]
+    return tuple(end / (1 + z**2 / n) for end in ends) if divided else ends
 
 
 def _ends(expected: tuple[float, float], found: tuple[float, float]) -> str | None:
