@@ -350,8 +350,8 @@ def _lifted(entries: list[_Entry]) -> tuple[list[_Entry], list[str]]:
                 below.setdefault(entry.parts[0], []).append(replace(entry, parts=entry.parts[1:]))
         downloads = [top for top, inside in below.items() if _senders(inside)]
         others = {entry.parts[0] for entry in entries if _kind(entry) != "other"} - set(downloads)
-        if not downloads and len(others) == 1 and _holds_class(*others, below):
-            downloads, others = [*others], set()
+        if not downloads and len(others) == 1 and _holds_class(alone := next(iter(others)), below):
+            downloads, others = [alone], set()
         if downloads and others:
             notes += [
                 f"{top} looks like a learning platform's download, but lies beside other work: it was taken as one "
@@ -604,11 +604,16 @@ def _sorted_out(student: _Student, name: str, assignment: Assignment) -> tuple[S
                 f"ignored: {_quoted(candidates[0].entry)} was taken for {lesson}"
             )
         fates[places[id(candidates[0].entry)]] = f"graded as {lesson}"
-    modules = {}
+    modules: dict[str, Handed] = {}
     for entry in files:
         stem = entry.parts[-1].removesuffix(".py")
-        if entry.parts[-1].endswith(".py") and stem.isidentifier() and len(modules) < MOST_MODULES:
-            modules.setdefault(stem, replace(entry.file, label="/".join(entry.parts)))  # type: ignore[type-var]
+        if (
+            entry.file is not None
+            and entry.parts[-1].endswith(".py")
+            and stem.isidentifier()
+            and len(modules) < MOST_MODULES
+        ):
+            modules.setdefault(stem, entry.file)
             fates[places[id(entry)]] = "kept for notebooks that import it"
     return Submission(name, student.name, taken, tuple(dict.fromkeys(problems)), modules), fates
 

@@ -72,13 +72,14 @@ def read_roster(path: Path) -> list[Enrolled]:
         )
     found = []
     for line, row in enumerate(rows, start=2):
-        texts = {
-            name: row[places[name]].strip() if places.get(name, len(row)) < len(row) else ""
-            for name in _COLUMNS
-        }
-        times = {name: _time(texts.pop(name), f"{path}, row {line}, {name}") for name in ("handed_in", "due")}
-        if texts["student"] or texts["name"]:
-            found.append(Enrolled(**{**texts, "name": texts["name"] or texts["student"]}, **times))
+        student, name, own, group, handed_in, due = (
+            row[places[column]].strip() if places.get(column, len(row)) < len(row) else ""
+            for column in _COLUMNS
+        )
+        handed = _time(handed_in, f"{path}, row {line}, handed_in")
+        extended = _time(due, f"{path}, row {line}, due")
+        if student or name:
+            found.append(Enrolled(student, name or student, own, group, handed, extended))
     return found
 
 
