@@ -107,5 +107,5 @@ def use_answer(exercise_id: str, answer: Any, *, limit: float = 10.0) -> Callabl
     if right:
         print(f"This cell uses your {exercise_id}.")
         return cast("Callable[..., Any]", answer)
-    print(f"This cell uses the course's {exercise_id}. Once yours is right, it uses yours.")
+    print(f"This cell uses the course's {exercise_id}. Once yours is right, run the cell again to use yours.")
     return asked.solution

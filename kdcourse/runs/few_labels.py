@@ -10,11 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse import models
-from kdcourse.data import Augmentation, Dataset, stratified_index
+from kdcourse.data import Augmentation, Dataset, fashion_mnist, stratified_index
 from kdcourse.distillation import Ensemble, SoftTargets, methods
 from kdcourse.errors import ArgumentError
+from kdcourse.files import shipped
 from kdcourse.runs.students import StudentRecipe
-from kdcourse.runs.study import half
+from kdcourse.runs.study import FOLDER, half
+from kdcourse.runs.study.labels import Labels
+from kdcourse.runs.study.rows import Rows
+from kdcourse.runs.study.summary import accuracies
 from kdcourse.runs.study.unseen import epochs_of
 from kdcourse.runs.tasks import AnyDataset
 
@@ -65,7 +69,7 @@ def teachers(data: Dataset, device: torch.device) -> Teachers:
         CheckpointError: their answers are missing, damaged, or belong to other images.
     """
     answers = half.load_answers(data)
-    shape = {"num_classes": len(data.classes), "in_channels": data.image_shape[0]}
+    shape: dict[str, Any] = {"num_classes": len(data.classes), "in_channels": data.image_shape[0]}
     members = [
         (notes["settings"]["name"], models.build(notes["settings"]["model"], **shape).eval(), notes)
         for notes in answers.notes["teachers"]
@@ -172,3 +176,30 @@ def few_labels(data: Dataset, labels: int = 550, unlabelled: int = 5_000, *, see
         teachers_accuracy=float(stored.notes["ensemble"]["validation_accuracy"]),
         held_back=truth[others],
     )
+
+
+def studied_pairs(labels: int = 550, unlabelled: int = 5_000) -> dict[int, tuple[float, float]]:
+    """Return test accuracies of students from the study of labels: seed -> (plain, distilled), each 0 to 1.
+
+    The plain student learned from that many labels, the distilled one from the teachers' answers to that many images,
+    each for about 1,000 steps. The settings of both were searched on the validation split with as many candidates. See
+    `kdcourse.runs.study.labels`; these are the rows that come with the course.
+
+    Args:
+        labels: number of labelled images.
+        unlabelled: number of images that the teachers answered.
+
+    Raises:
+        ArgumentError: the study has no such pair.
+        CheckpointError: its rows or the answers are damaged.
+    """
+    study = Labels(fashion_mnist, shipped(FOLDER))
+    rows = study.current(Rows(study.folder, study.name).read())
+    plain = accuracies(rows, kind="labels", images=labels)
+    distilled = accuracies(rows, kind="answers", images=unlabelled)
+    if not (seeds := sorted(plain.keys() & distilled.keys())):
+        raise ArgumentError(
+            f"The study has no pair of {labels:,} labels and {unlabelled:,} answers. docs/studies.md lists its "
+            "numbers of images."
+        )
+    return {seed: (plain[seed], distilled[seed]) for seed in seeds}

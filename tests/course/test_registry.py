@@ -29,7 +29,7 @@ def test_a_lesson_goes_on_with_a_right_answer_or_the_solution(capsys: pytest.Cap
     for answer in (wrong, blank, None):
         assert use_answer("points_gained", answer) is SOLUTION
         assert capsys.readouterr().out == (
-            "This cell uses the course's points_gained. Once yours is right, it uses yours.\n"
+            "This cell uses the course's points_gained. Once yours is right, run the cell again to use yours.\n"
         )
     with pytest.raises(ArgumentError, match="no exercise 'points'"):
         use_answer("points", right)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
 from kdcourse.data import Dataset, View, fashion_mnist
 from kdcourse.errors import ArgumentError
-from kdcourse.runs.few_labels import few_labels
+from kdcourse.files import shipped
+from kdcourse.runs.few_labels import few_labels, studied_pairs
 from kdcourse.runs.study import half
 
 
@@ -45,3 +48,19 @@ def test_the_seed_chooses_the_images(data: Dataset) -> None:
 def test_numbers_that_the_half_does_not_have(data: Dataset, labels: int, unlabelled: int) -> None:
     with pytest.raises(ArgumentError, match=r"at most 27,500 together.*found"):
         few_labels(data, labels, unlabelled)
+
+
+def test_pairs_of_the_study_are_of_one_seed_each() -> None:
+    lines = (shipped("study") / "labels.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if row["phase"] == "test"]
+
+    def of(seed: int, kind: str, images: int) -> list[float]:
+        about = {"kind": kind, "images": images}
+        return [row["test_accuracy"] for row in rows if (row["seed"], row["about"]) == (seed, about)]
+
+    pairs = studied_pairs()
+    assert len(pairs) >= 5
+    for seed, (plain, distilled) in pairs.items():
+        assert plain in of(seed, "labels", 550) and distilled in of(seed, "answers", 5_000)
+    with pytest.raises(ArgumentError, match=r"no pair of 7 labels and 5,000 answers"):
+        studied_pairs(labels=7)

@@ -51,7 +51,7 @@ from kdcourse.course import (
 from kdcourse.data import fashion_mnist
 from kdcourse.distillation import distil
 from kdcourse.runs import recorded
-from kdcourse.runs.few_labels import few_labels
+from kdcourse.runs.few_labels import few_labels, studied_pairs
 
 # %% [markdown]
 # ## The images
@@ -116,7 +116,7 @@ claim(
 #   label.
 #
 # All else is equal: the network, its random initial weights, and the number of training steps. In each step the network
-# looks at 50 images, and its weights change a little.
+# looks at 50 images and changes a little.
 #
 # **Predict:** think of a hundred images that neither student has seen. Press the button to store your guess; it is
 # shown beside the result.
@@ -206,8 +206,8 @@ widgets.reveal(
 # is called **distillation**. The idea comes from Buciluă, Caruana and Niculescu-Mizil (2006); the name and the
 # temperature come from Hinton, Vinyals and Dean (2015).
 #
-# Two things helped the distilled student: it saw more images, which cost nobody any work, and each answer says more
-# than a label does. How much is due to either? {{Lesson distil}} separates them.
+# Two things may have helped the distilled student: it saw more images, which cost nobody any work, and each answer says
+# more than a label does. How much is due to either? {{Lesson distil}} returns to this question.
 
 # %% [markdown]
 # ## Where they differ
@@ -421,10 +421,10 @@ easy = (gain_of["Trouser"] + gain_of["Ankle boot"]) / 2
 claim(
     "T-shirts and shirts gain more than trousers and ankle boots, which the plain student knew already",
     hard > easy,
-    T_shirts_and_shirts=at_least(hard, 10, "points", digits=1),
-    trousers_and_ankle_boots=at_most(easy, 6, "points", digits=1),
+    T_shirts_and_shirts=at_least(hard, 6, "points", digits=1),
+    trousers_and_ankle_boots=at_most(easy, 9, "points", digits=1),
     plain_student_on_trousers_and_ankle_boots=at_least(
-        50 * (plain_of["Trouser"] + plain_of["Ankle boot"]), 88, "%", digits=1
+        50 * (plain_of["Trouser"] + plain_of["Ankle boot"]), 86, "%", digits=1
     ),
 )
 
@@ -440,12 +440,29 @@ widgets.reveal("00-which-class", max(gain_of, key=gain_of.get))
 # ## Was it luck?
 #
 # One pair of students is one observation. Another seed gives other initial weights and another order of the images,
-# and both accuracies change a little. Try it: put `torch.manual_seed(1)` and `"seed": 1` into the two training cells,
-# run them again with the cells below, and compare the lead. In {{lesson evaluate}} you learn to state how certain a
-# lead is.
+# and both accuracies change a little. The course has a study that trained both kinds of student with five other seeds,
+# for 1,000 steps each. The settings of both were searched beforehand, with as many candidates for either, and the
+# plain student's images were augmented: shifted, mirrored and partly erased.
+
+# %%
+pairs = studied_pairs(labels=550, unlabelled=5_000)
+leads = [points(plain_accuracy, distilled_accuracy) for plain_accuracy, distilled_accuracy in pairs.values()]
+for (seed, (plain_accuracy, distilled_accuracy)), lead in zip(pairs.items(), leads, strict=True):
+    print(
+        f"seed {seed}: plain {plain_accuracy:.1%}, distilled {distilled_accuracy:.1%}, lead {lead:+.1f} points"
+    )
+print(f"mean lead over {len(leads)} seeds: {sum(leads) / len(leads):+.1f} points")
+print(f"the distilled student is ahead with {sum(lead > 0 for lead in leads)} of {len(leads)} seeds")
+
+# %% [markdown]
+# These are stored results; `kdcourse study labels` makes them again, which takes hours. They were measured on the **test**
+# split of Fashion-MNIST, 10,000 images for final evaluations, on which no setting in this course is chosen. The 5,000
+# new images above are the **validation** split, on which settings may be compared and chosen. All students learn from
+# the **training** split.
 #
-# The 5,000 images used here are the **validation** split, on which settings may be chosen and compared. Another 10,000
-# images, the **test** split, are kept for final evaluations, and no setting in this course is chosen on them.
+# Now repeat your own pair: in the two training cells, put `torch.manual_seed(1)` and `"seed": 1` in place of 0, run
+# them and the cells below them again, and compare the lead. In {{lesson evaluate}} you learn to state how certain a
+# lead is.
 
 # %% [markdown]
 # ## Quiz
@@ -553,8 +570,8 @@ widgets.quiz(
 #   needs images, but no labels.
 # - The teachers' probabilities are **soft targets**: they say how much an image resembles the other classes. A higher
 #   **temperature** makes this visible.
-# - Compare a distilled student with a **plain** one that differs in nothing else, on new images, in **percentage
-#   points**.
+# - Compare a distilled student with a **plain** one that has the same network, initial weights and number of steps, on
+#   new images, in **percentage points**.
 # - The size of a network is the number of its **parameters**. Five teachers together are an **ensemble**.
 #
 # Next: {{lesson why_compress}}, why you would want a small network at all, and what the large one costs on your
