@@ -958,7 +958,7 @@ claim(
 widgets.reveal("04-missing-strictly", by_third, unit="of 100")
 
 # %% [markdown]
-# So the wrong labels help, but they aren't the reason. For the plain student, the target of the class *sneaker* is 0 on
+# So the images with wrong labels explain only a part. For the plain student, the target of the class *sneaker* is 0 on
 # every image: on a shirt, on a high boot and on a low, flat boot alike. It learns that this class never occurs, and
 # nothing about what it looks like. For a distilled student, the target is nearly 0 on a shirt, small on a high boot, and
 # larger on a low, flat one. These differences say **what makes an image more like a sneaker**. A real sneaker has more of
@@ -1000,12 +1000,13 @@ show(
     "for each of the three classes left out, the share of its images that both students find, mean over five seeds. "
     "The distilled student finds most images of every class, the plain student few.",
 )
+print("found, mean over the seeds (95 % interval):")
 for entry in classes:
     told = []
     for name, kind in (("plain", "labels"), ("distilled", "answers")):
         of = entry[kind]["found"]
         told.append(f"{name} {100 * of['accuracy']:.0f} % ({100 * of['low']:.0f} to {100 * of['high']:.0f})")
-    print(f"{entry['missing']:>10}: found by the students, mean and 95 % interval: {', '.join(told)}")
+    print(f"{entry['missing']:>10}: {', '.join(told)}")
 
 # %% folded=true
 least_of_distilled = 100 * min(shares_found["distilled student"])
@@ -1024,9 +1025,8 @@ widgets.reveal(
 )
 
 # %% [markdown]
-# This is what the name *dark knowledge* is about. The correction needs to know how common the class is, and a student
-# never becomes as good at a class in this way as with images of it. But what it knows, it learned from numbers that a
-# label throws away.
+# This is what the name *dark knowledge* is about. The correction needs to know how common the class is. But which images
+# belong to the class, the student learned from numbers that a label throws away.
 
 # %% [markdown]
 # ## Quiz
