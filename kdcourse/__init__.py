@@ -66,14 +66,14 @@ if TYPE_CHECKING:
     )
 
 # Threads that wait for one another in a parallel loop spin, and take the core from the very thread that they wait for
-# where another program is busy: a step then takes up to 50 times as long. So they spin for a moment only (a thousand
-# turns, less than 0.1 ms; Intel's and LLVM's OpenMP count milliseconds), then sleep. OpenMP reads this when torch is
+# where another program is busy: a step then takes up to 50 times as long. So they spin for a moment only (500
+# turns, about 0.03 ms; Intel's and LLVM's OpenMP count milliseconds), then sleep. OpenMP reads this when torch is
 # loaded; what is set already, by the user or a parent process, stays. `benchmarks/neighbour.py` measures it.
 if (
     "torch" not in sys.modules
     and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys()
 ):
-    os.environ |= {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
+    os.environ |= {"GOMP_SPINCOUNT": "500", "KMP_BLOCKTIME": "1"}
 
 __version__ = "0.1.0"
 

@@ -100,7 +100,7 @@ def test_binder_starts_jupyter_with_a_thread_for_each_core(given: dict[str, str]
 
 @pytest.mark.skipif(os.name != "posix", reason="Binder's machines run Linux")
 @pytest.mark.parametrize(
-    ("given", "spins"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, "")]
+    ("given", "spins"), [({}, "500"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, "")]
 )
 def test_threads_wait_on_binder_as_the_package_has_it(given: dict[str, str], spins: str) -> None:
     command = [str(ROOT / "start"), "bash", "-c", 'echo -n "${GOMP_SPINCOUNT:-}"']
