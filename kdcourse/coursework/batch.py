@@ -62,7 +62,7 @@ class Batch:
     """Hold the result of `grade`.
 
     Args:
-        class_: all students, in the order in which they were collected, with the points that count.
+        class_: all students who handed in, in the order in which they were collected, with the points that count.
         graded_now: how many of them this call graded; the others were graded before.
         notes: sentences for the instructor.
         out: the folder with report.html, grades.csv and the rest.
@@ -169,7 +169,7 @@ def grade(
         written = _write_results(joined, assignment, out, canvas, moodle, ids)
         notes = [*collected.notes, *notes, *joined.notes, *written]
         write_atomically(out / HANDED_IN, handed_in_csv(collected.accounts))
-    return Batch((*joined.class_, *joined.members), len(pending), tuple(notes), out)
+    return Batch(joined.class_, len(pending), tuple(notes), out)
 
 
 # -- checks before anything is run --------------------------------------------------------------
