@@ -14,15 +14,14 @@ from kdcourse.errors import LessonError
 from tests.coursework import small
 
 
-def test_every_lesson_has_two_questions_after_exercises_of_its_own() -> None:
+def test_every_lesson_has_at_least_two_questions_after_exercises_of_its_own() -> None:
     known = questions.read()
-    assert Counter(one.lesson for one in known.values()) == dict.fromkeys(
-        (lesson.name for lesson in lessons()), 2
-    )
+    counts = Counter(one.lesson for one in known.values())
+    assert sorted(counts) == [lesson.name for lesson in lessons()] and min(counts.values()) >= 2
     for lesson in lessons():
         found = questions.of_lesson(lesson, known.values())  # raises where the exercise is another lesson's
         places = [next(e.place for e in lesson.exercises if e.id == one.after) for one in found]
-        assert len(found) == 2 and places == sorted(places)
+        assert len(found) == counts[lesson.name] and places == sorted(places)
 
 
 def test_questions_are_complete_and_give_nothing_away() -> None:
