@@ -59,7 +59,8 @@ class Labels(Unseen):
         model, batch: of every student.
         steps: of every student, whatever the number of its images; 1,000 are 13 epochs of 5,000 images.
         long: steps where images without labels, which cost nothing, are plenty.
-        few, many: numbers of images that settings are searched at; others take over those of the nearer one.
+        few: the number of labelled images beside images without labels.
+        searched: numbers of images that settings are searched at; others take over those of the nearest one.
         numbers: of images, the most telling ones first: wherever the study is interrupted, what is there is complete.
         temperature: of the candidates, but for one, whose temperature is 1.
     """
@@ -70,7 +71,8 @@ class Labels(Unseen):
     batch = 64
     steps = 1_000
     long = 6_000
-    few, many = 550, 5_000
+    few = 550
+    searched: Sequence[int] = (5_000, 550, 27_500)
     numbers: Sequence[int] = (5_000, 550, 27_500, 2_000, 15_000, 250, 100)
     temperature = 4.0
 
@@ -97,12 +99,12 @@ class Labels(Unseen):
         return [
             *(
                 Cell({"kind": "labels", "images": images}, self.recipe(images, **how))
-                for images in (self.many, self.few)
+                for images in self.searched
                 for how in (none, gentle, strong)
             ),
             *(
                 Cell({"kind": "answers", "images": images}, self.recipe(images, temperature, **how))
-                for images in (self.many, self.few)
+                for images in self.searched
                 for temperature, how in taught
             ),
         ]
@@ -111,8 +113,8 @@ class Labels(Unseen):
         """Return both kinds at every number of images; then few labels with all answers, and longer trainings."""
 
         def at(kind: str, images: int, steps: int) -> StudentRecipe:
-            searched = self.few if images <= math.sqrt(self.few * self.many) else self.many
-            return best({"kind": kind, "images": searched}).changed(epochs=self.epochs(images, steps))
+            nearest = min(self.searched, key=lambda number: abs(math.log(number / images)))
+            return best({"kind": kind, "images": nearest}).changed(epochs=self.epochs(images, steps))
 
         every, cells = max(self.numbers), list[Cell]()
         for images in self.numbers:

@@ -26,7 +26,7 @@ class Miniature(Labels):
 
     search_seeds, test_seeds = (0,), (1, 2)
     model, batch, steps, long = "pocket_2k", 8, 3, 6
-    few, many, numbers = 9, 24, (24, 9, 48)
+    few, searched, numbers = 9, (24, 9, 48), (24, 9, 48)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Labels:
 def test_the_whole_study_runs_and_its_table_is_derived_from_its_rows(small: Labels) -> None:
     rows = engine.run(small, engine.Options(precision="float32"), lambda _: None)
     search = [row for row in rows if row["phase"] == "search"]
-    assert len(search) == 12 and len(rows) == 12 + 2 * (3 * 2 + 3)
+    assert len(search) == 18 and len(rows) == 18 + 2 * (3 * 2 + 3)
     assert all((row["answers"] is None) == (row["about"]["kind"] == "labels") for row in rows)
     found = small.summary(rows)
     assert [entry["images"] for entry in found["labels"]] == [9, 24, 48]
@@ -89,7 +89,7 @@ def test_either_kind_has_as_many_candidates_at_each_number_of_images() -> None:
         key = (cell.about["kind"], cell.about["images"])
         count[key] = count.get(key, 0) + 1
         assert cell.recipe.training.batch_size == Labels.batch
-    assert count == {(kind, images): 3 for kind in ("labels", "answers") for images in (550, 5_000)}
+    assert count == {(kind, images): 3 for kind in ("labels", "answers") for images in (550, 5_000, 27_500)}
 
 
 @pytest.mark.parametrize("images", Labels.numbers)

@@ -90,7 +90,7 @@ def test_a_study_runs_from_nothing_to_its_table(
     drawn = study.curves(rows)
     assert (drawn is not None) == isinstance(study, Size) and study.curves([]) is None
     if drawn is not None:
-        assert [[point["x"] for point in line] for line in drawn.lines.values()] == [[2_290]] * 2
+        assert [[point["x"] for point in line] for line in drawn.lines.values()] == [[1_702]] * 2
     empty = study.text([])
     assert len(empty.splitlines()) <= len(text.splitlines()) and "%" in text
 
