@@ -32,6 +32,7 @@ COUNT_PARAMETERS = Exercise(
         Probe(("frozen", 0), "for a network whose first layer is frozen"),
         Probe(("nested", 0), "for a network inside a network"),
         Probe(("shared", 0), "for a network that uses one layer twice", extreme=True),
+        Probe(("tied", 0), "for a network in which two layers share their weights", extreme=True),
     ),
     mistakes=(
         Mistake(
@@ -80,6 +81,13 @@ COUNT_PARAMETERS = Exercise(
             "shared layer counted twice",
             example=lambda model: sum(p.numel() for _, p in model.named_parameters(remove_duplicate=False)),
             hint="a layer that is used twice stores its weights only once.",
+        ),
+        Mistake(
+            "shared weights counted twice",
+            example=lambda model: sum(
+                p.numel() for part in model.modules() for p in part.parameters(recurse=False)
+            ),
+            hint="two layers can share one weight tensor, which is stored only once. model.parameters() knows that.",
         ),
     ),
 )
@@ -197,7 +205,7 @@ POINTS_GAINED = Exercise(
     solution=points_gained,
     probes=(
         Probe((0.90, 0.92), "for 0.90 plain and 0.92 distilled"),
-        Probe((0.50, 0.754), "for 0.50 plain and 0.754 distilled"),
+        Probe((0.50, 0.75437), "for 0.50 plain and 0.75437 distilled"),
         Probe((0.85, 0.81), "where the distilled student is worse"),
         Probe((0.8, 0.8), "where nothing changes"),
         Probe((0.0, 0.1), "where the plain student gets nothing right", extreme=True),

@@ -14,7 +14,7 @@ from kdcourse.checks.outcomes import ANSWER
 
 
 def tiny_model(name: str, more: int = 0) -> nn.Module:
-    """Return one of five networks; ``more`` is added to the width of its layers."""
+    """Return one of six networks; ``more`` is added to the width of its layers."""
     if name == "linear":
         return nn.Linear(7 + more, 3)
     if name == "batch norm":
@@ -31,6 +31,10 @@ def tiny_model(name: str, more: int = 0) -> nn.Module:
             nn.Sequential(nn.Linear(3 + more, 9), nn.ReLU()), nn.Linear(9, 2 + more, bias=False)
         )
     layer = nn.Linear(6 + more, 6 + more)
+    if name == "tied":
+        other = nn.Linear(6 + more, 6 + more)
+        other.weight = layer.weight
+        return nn.Sequential(layer, nn.ReLU(), other)
     return nn.Sequential(layer, nn.ReLU(), layer)
 
 
