@@ -195,20 +195,21 @@ seen = [
     sorted({one.name for one in (package / "course").rglob("*") if one.is_file()}),
     sorted(one.name for one in (package / "coursework" / "sandbox").iterdir() if one.is_file()),
     [str(one) for one in PLACES if os.path.exists(one)],
-    os.listdir("/proc"), os.listdir("."), sorted(os.environ), os.getpid(),
+    os.listdir("/proc"), os.listdir("."), os.getpid(),
     [one for one in ("/", "/usr", str(package), "/dev", "/dev/shm", "/proc", "/tmp", sys.prefix, ".") if writable(one)],
+    sorted(os.environ),
 ]
 raise SystemExit("|".join(map(str, seen)))
 """
     places = [str(Path(__file__).resolve()), str(Path.cwd() / "pyproject.toml"), str(Path.cwd() / "kdcourse")]
     found = seen(sandbox, look.replace("PLACES", repr(places)) + HONEST)
     assert isinstance(found, Lost) and found.kind == "broken"
-    lessons, files, checkout, processes, folder, environment, number, places_to_write = found.reason.split(
+    lessons, files, checkout, processes, folder, number, places_to_write, environment = found.reason.split(
         ": ", 2
     )[2].split("|")
     assert (lessons, files, checkout) == ("['fixtures.py']", "['messages.py', 'worker.py']", "[]")
     assert (processes, folder, number) == ("[]", "[]", "1")
-    assert places_to_write.rstrip(".") == "['/proc', '.']"  # an empty folder in memory in the place of /proc
+    assert places_to_write == "['/proc', '.']"  # an empty folder in memory in the place of /proc
     assert "HOME" in environment and "TOKEN" not in environment
 
 
