@@ -361,8 +361,8 @@ TRAINING_STEP = Exercise(
         Mistake(
             "forward pass not recorded",
             example=_unrecorded,
-            hint="torch can't compute the gradient of the loss. Did the forward pass run under no_grad, or was the loss "
-            "detached?",
+            hint="torch can't compute the gradient of the loss. Did the forward pass run under no_grad, or was the "
+            "loss detached?",
         ),
         Mistake(
             "old gradients kept",
@@ -400,7 +400,8 @@ TRAINING_STEP = Exercise(
         Mistake(
             "model called twice",
             example=_wrong_training(calls=2),
-            hint="one forward pass is enough. A second one doubles the time, and BatchNorm stores its statistics twice.",
+            hint="one forward pass is enough. A second one doubles the time, and BatchNorm stores its statistics "
+            "twice.",
         ),
         Mistake(
             "loss after the step",

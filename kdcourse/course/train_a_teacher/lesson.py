@@ -228,8 +228,8 @@ from kdcourse.course.train_a_teacher.exercises import momentum_step
 check("momentum_step", momentum_step)
 
 # %% [markdown]
-# Now let your function walk down a gentle slope. The loss is (w - 3)^2 / 100, so the gradient is a hundred times smaller
-# than before. How many steps bring w from 0 to within 0.1 of the minimum?
+# Now let your function walk down a gentle slope. The loss is (w - 3)^2 / 100, so the gradient is a hundred times
+# smaller than before. How many steps bring w from 0 to within 0.1 of the minimum?
 
 # %%
 move = use_answer("momentum_step", momentum_step)
@@ -247,7 +247,7 @@ without, with_momentum = steps_to_the_minimum(0.0), steps_to_the_minimum(0.9)
 
 # %%
 claim(
-    "On a gentle slope, momentum reaches the minimum in far fewer steps",
+    "On a gentle slope, momentum comes near the minimum in far fewer steps",
     with_momentum < without,
     steps_without_momentum=at_least(without, 1500, digits=0),
     steps_with_momentum=at_most(with_momentum, 250, digits=0),
@@ -264,7 +264,8 @@ claim(
 # 4. let the optimizer take a step.
 #
 # `backward` puts the gradient of each parameter into its `.grad`. It **adds** it to what is there already, so the old
-# gradients must be set to zero before. The **optimizer** knows all parameters; its `step` moves them by their gradients.
+# gradients must be set to zero before. The **optimizer** knows all parameters; its `step` moves them by their
+# gradients.
 
 # %% [markdown]
 # ### Exercise: a training step (medium, 6 minutes)
@@ -410,9 +411,8 @@ widgets.reveal("02-loop", round(at_the_end, 1), unit="nats")
 # The loss goes up and down because each batch has other images, some easier and some harder. Only the mean of many
 # steps tells how training goes.
 #
-# What would happen without line 3a? Delete `optimizer.zero_grad()` from your step, run its cell and the cells below it
-# without the check, and look. `use_answer` notices that your step is wrong and takes the course's; to see yours fail,
-# write `train_step = training_step`.
+# What would happen without `zero_grad`? To see it, delete it from your step and run the step's cell again. Then write
+# `train_step = training_step` in a new cell here, since `use_answer` wouldn't take a wrong step, and train again.
 
 # %% [markdown]
 # The course trains with `training.fit`. It adds what you want in practice: a progress bar, validation after each
@@ -518,12 +518,12 @@ from kdcourse.course.train_a_teacher.exercises import validation_accuracy
 check("validation_accuracy", validation_accuracy)
 
 # %% [markdown]
-# From now on your function measures. First, the network that your loop trained, on 1,000 images that it hasn't seen.
+# From now on your function measures. It begins with the network that your loop trained, on 1,000 images that it hasn't seen.
 
 # %%
 measure = use_answer("validation_accuracy", validation_accuracy)
 held_out = data.normalise(data.validation.images[:1000])
-held_out_labels = data.validation.labels[:1000].long()
+held_out_labels = data.validation.labels[:1000]
 of_the_loop = measure(by_hand, held_out, held_out_labels)
 
 # %%
@@ -542,8 +542,8 @@ claim(
 # Below is a narrower version, with fewer channels. It sees part of the images, a few times, each time a little shifted
 # or mirrored (**augmentation**).
 #
-# The optimizer is **Muon** (Jordan and others 2024), as for the teachers. It keeps a velocity, too, but before each step
-# it replaces a layer's velocity by the nearest matrix that moves the weights equally far in all directions (an
+# The optimizer is **Muon** (Jordan and others 2024), as for the teachers. It keeps a velocity, too, but before each
+# step it replaces a layer's velocity by the nearest matrix that moves the weights equally far in all directions (an
 # orthogonal one), so that a few strong directions don't outweigh the others. Such a step takes more time, but fewer
 # steps are needed.
 #
@@ -601,8 +601,8 @@ widgets.predict(
 )
 
 # %% [markdown]
-# Train this network twice on the same images: once as usual, and once with tiny steps, at a learning rate far too low. In
-# the figure, each run has its own colour and marker. Solid lines are the validation split, dashed lines the training
+# Train this network twice on the same images: once as usual, and once with tiny steps, at a learning rate far too low.
+# In the figure, each run has its own colour and marker. Solid lines are the validation split, dashed lines the training
 # images. The left axis is logarithmic: equal distances multiply the loss by the same factor.
 
 # %%
@@ -656,8 +656,8 @@ widgets.reveal("02-few-images", turned)
 # %% [markdown]
 # The first run is **overfitting**, the second **underfitting**. Look at the accuracy of the overfitting run, too: it
 # doesn't fall while the loss rises. The network doesn't make more mistakes than before, but it makes them with more and
-# more **confidence**, and cross-entropy is large for confident mistakes. A teacher that is confident in everything tells
-# a student little more than the label. {{Lesson ensembles}} measures this confidence, and {{lesson soft_targets}}
+# more **confidence**, and cross-entropy is large for confident mistakes. A teacher that is confident in everything
+# tells a student little more than the label. {{Lesson ensembles}} measures this confidence, and {{lesson soft_targets}}
 # softens it.
 
 # %% [markdown]
@@ -690,8 +690,8 @@ show(
         unit="epoch",
         marks={"smallest validation loss": best, "training stops": stop},
     ),
-    "validation and training loss of the run on 500 images by epoch, with two vertical lines: one at the epoch with the "
-    "smallest validation loss, and one three epochs later, where training stops.",
+    "validation and training loss of the run on 500 images by epoch, with two vertical lines: one at the epoch with "
+    "the smallest validation loss, and one three epochs later, where training stops.",
 )
 
 # %% folded=true
@@ -706,8 +706,8 @@ claim(
 )
 
 # %% [markdown]
-# `training.fit(..., keep="best")` does the second half of this: it trains all epochs, and keeps the weights of the epoch
-# with the highest validation **accuracy**. There are two catches.
+# `training.fit(..., keep="best")` does the second half of this: it trains all epochs, and keeps the weights of the
+# epoch with the highest validation **accuracy**. There are two catches.
 #
 # - What is best? By its loss it is one epoch, by its accuracy another. The learning rate was planned to fall to zero at
 #   the last epoch; whoever stops earlier stops while the steps are still long, before the weights settle.
@@ -717,10 +717,11 @@ claim(
 # %% [markdown]
 # ## What helps?
 #
-# Against underfitting: a larger learning rate, more steps, a larger network. Against overfitting: above all, more images.
+# Against underfitting: a larger learning rate, more steps, a larger network. Against overfitting: above all, more
+# images.
 #
-# **Predict:** train the same network again, with the same batch size, the same learning rates and the same 150 steps,
-# but on 7,500 images, each seen once in place of 500 images, each seen fifteen times. What happens to the loss on the
+# **Predict:** train the same network once more, with the same batch size, the same learning rates and the same 150
+# steps. But where it saw 500 images fifteen times each, it now sees 7,500 images once each. How large is the loss on the
 # validation images at the end?
 
 # %%
@@ -900,10 +901,10 @@ claim(
 )
 
 # %% [markdown]
-# These teachers were not stopped early. The course always reports the **last** epoch, whose number was fixed beforehand.
-# It is tempting to report the best one, but the best of many epochs is partly the luckiest. And if you choose by the
-# validation images often enough, they become a kind of training images. Settings were chosen on the validation split,
-# and the test split was used once, at the very end.
+# These teachers were not stopped early. The course always reports the **last** epoch, whose number was fixed
+# beforehand. It is tempting to report the best one, but the best of many epochs is partly the luckiest. And if you
+# choose by the validation images often enough, they become a kind of training images. Settings were chosen on the
+# validation split, and the test split was used once, at the very end.
 
 # %% [markdown]
 # ## Quiz
@@ -931,8 +932,8 @@ widgets.quiz(
             ],
         ),
         widgets.Question(
-            "A batch has two images. Their labels get the probabilities 1/2 and 1/8. What is the cross-entropy? (log 2 is "
-            "about 0.69)",
+            "A batch has two images. Their labels get the probabilities 1/2 and 1/8. What is the cross-entropy? "
+            "(log 2 is about 0.69)",
             options=[
                 widgets.Option(
                     "1.39 nats",
@@ -947,7 +948,7 @@ widgets.quiz(
                 widgets.Option(
                     "1.16 nats",
                     False,
-                    "That is -log of the mean probability, 5/16. Take the logarithm of each image first, then the mean.",
+                    "That is -log of the mean probability, 5/16. Take each image's logarithm first, then the mean.",
                 ),
                 widgets.Option(
                     "0.31 nats",
@@ -1002,8 +1003,8 @@ widgets.quiz(
             ],
         ),
         widgets.Question(
-            "Somebody trains with early stopping, and reports the validation accuracy of the epoch that was kept. What is "
-            "the catch?",
+            "Somebody trains with early stopping, and reports the validation accuracy of the epoch that was kept. What "
+            "is the catch?",
             options=[
                 widgets.Option(
                     "The same images chose the epoch, so the number is a little too good",
