@@ -127,7 +127,7 @@ def live_loss(title: str, steps: int) -> Callable[[float], None]:
     except ImportError:
         return lambda loss: None
     curve = ipywidgets.HTML(_curve(title, [], steps))
-    _display_here(curve, f"{title}: the loss of every step, drawn while this cell runs.")
+    _display_here(curve, f"{title}: a curve of the loss, shown when you run this cell.")
     losses: list[float] = []
     shown_at = 0.0
 

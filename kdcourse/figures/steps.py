@@ -41,10 +41,11 @@ def step_curves(
         mean_of: a line is the mean of so many steps, this one and those before it; above 1, the single steps are drawn
             thinly behind it.
         level: name and height of a dashed horizontal line for comparison.
-        marks: name -> step at which a dotted vertical line stands.
+        marks: name -> step at which a vertical line stands, at most two.
 
     Raises:
-        ArgumentError: no losses, a loss that can't be drawn, a mean of fewer than one step, a mark outside the steps.
+        ArgumentError: no losses, a loss that can't be drawn, a mean of fewer than one step, a mark outside the
+            steps, or more than two.
     """
     marks = marks or {}
     _check(losses, mean_of, marks)
@@ -69,7 +70,7 @@ def step_curves(
             handles.append(
                 axes.axhline(level[1], color=GREY, linestyle="--", linewidth=1.4, label=shorten(level[0], 48))
             )
-        for (name, step), line in zip(marks.items(), (":", "-.", (0, (6, 1, 1, 1))) * len(marks), strict=False):
+        for (name, step), line in zip(marks.items(), (":", "-."), strict=False):
             handles.append(
                 axes.axvline(step, color="black", linestyle=line, linewidth=1.4, label=shorten(name, 48))
             )
@@ -103,6 +104,8 @@ def _check(losses: Mapping[str, Sequence[float]], mean_of: int, marks: Mapping[s
     if mean_of < 1:
         raise ArgumentError(f"mean_of is a number of steps, at least 1; found {mean_of}.")
     longest = max(map(len, losses.values()))
+    if len(marks) > 2:
+        raise ArgumentError(f"At most two marks can be told apart; found {', '.join(marks)}.")
     for name, step in marks.items():
         if not 1 <= step <= longest:
             raise ArgumentError(f"The mark {name!r} is at {step}; choose a step from 1 to {longest}.")

@@ -110,7 +110,7 @@ def test_a_live_curve_grows_with_every_loss_and_stores_its_title_alone(
     monkeypatch.setattr(ipywidgets, "HTML", lambda text: made.append(real(text)) or made[-1])
     step = live_loss("a < b", 4)
     ((bundle, _),), (curve,) = shown, made
-    assert bundle["text/plain"] == "a < b: the loss of every step, drawn while this cell runs."
+    assert bundle["text/plain"] == "a < b: a curve of the loss, shown when you run this cell."
     assert 'points=""' in curve.value and "a &lt; b: step 0 of 4" in curve.value
     step(2.0)
     assert 'points="120.0,0.0"' in curve.value

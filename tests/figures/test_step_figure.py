@@ -56,6 +56,7 @@ def test_a_running_mean_is_drawn_over_the_single_steps() -> None:
         ({"loss": [1.0, math.nan]}, {}, "1 of them not finite"),
         (LOSSES, {"mean_of": 0}, "at least 1; found 0"),
         (LOSSES, {"marks": {"stop": 5}}, "from 1 to 4"),
+        (LOSSES, {"marks": dict.fromkeys("abc", 2)}, "two marks can be told apart; found a, b, c"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(

@@ -518,7 +518,8 @@ from kdcourse.course.train_a_teacher.exercises import validation_accuracy
 check("validation_accuracy", validation_accuracy)
 
 # %% [markdown]
-# From now on your function measures. It begins with the network that your loop trained, on 1,000 images that it hasn't seen.
+# From now on your function measures. It begins with the network that your loop trained, on 1,000 images that this
+# network hasn't seen.
 
 # %%
 measure = use_answer("validation_accuracy", validation_accuracy)
@@ -721,8 +722,8 @@ claim(
 # images.
 #
 # **Predict:** train the same network once more, with the same batch size, the same learning rates and the same 150
-# steps. But where it saw 500 images fifteen times each, it now sees 7,500 images once each. How large is the loss on the
-# validation images at the end?
+# steps. But where it saw 500 images fifteen times each, it now sees 7,500 images once each. How large is the loss on
+# the validation images at the end?
 
 # %%
 widgets.predict(
