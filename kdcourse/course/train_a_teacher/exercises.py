@@ -409,7 +409,7 @@ TRAINING_STEP = Exercise(
             hint="return the loss before the step, the one whose gradients were used.",
         ),
         Mistake(
-            "another loss than loss_of",
+            "another loss",
             example=_wrong_training(lambda loss_of: F.cross_entropy),
             hint="the step is right for cross-entropy, but its caller chooses the loss: use loss_of.",
         ),

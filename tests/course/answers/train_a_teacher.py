@@ -178,7 +178,7 @@ wrong(
     no_backward_pass=train_without_backward,
     model_in_eval_mode=train_in_eval_mode,
     loss_after_the_step=train_and_look_again,
-    another_loss_than_loss_of=lambda m, x, y, o, f: train_once(m, x, y, o, looped_cross_entropy),
+    another_loss=lambda m, x, y, o, f: train_once(m, x, y, o, looped_cross_entropy),
     softmax_before_the_loss=lambda m, x, y, o, f: train_once(m, x, y, o, lambda z, y: f(z.softmax(-1), y)),
 )
 right("training_step", train_once, train_by_grad)

@@ -225,7 +225,7 @@ SAYS = {
     "gradients never cleared": "old gradients kept",
     "gradients cleared between backward and step": "no gradients at the step",
     "model run twice": "model called twice",
-    "F.cross_entropy": "another loss than loss_of",
+    "F.cross_entropy": "another loss",
     "grad mode left off": "gradients switched off",
     "a tensor returned": ".item() takes it out",
     "rounded": "rounded",
