@@ -296,7 +296,9 @@ def _wrong_training(
     steps: int = 1,
     loss_after: bool = False,
 ) -> Callable[..., float]:
-    def wrong(model: nn.Module, images: Tensor, labels: Tensor, optimizer: Optimizer, loss_of: _Loss) -> float:
+    def wrong(
+        model: nn.Module, images: Tensor, labels: Tensor, optimizer: Optimizer, loss_of: _Loss
+    ) -> float:
         model.train(training)
         for _ in range(calls - 1):
             model(images)

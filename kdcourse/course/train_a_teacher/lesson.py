@@ -703,7 +703,9 @@ claim(
     epochs_trained=between(stop, 7, 9, digits=0),
     loss_at_the_best_epoch=at_most(smallest, 0.9, "nats", digits=2),
     loss_after_all_epochs=at_least(validation_loss[-1], 0.95, "nats", digits=2),
-    accuracy_gained_between_them=at_least(100 * (accuracies[-1] - accuracies[best - 1]), 2, "points", digits=1),
+    accuracy_gained_between_them=at_least(
+        100 * (accuracies[-1] - accuracies[best - 1]), 2, "points", digits=1
+    ),
 )
 
 # %% [markdown]

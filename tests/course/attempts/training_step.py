@@ -13,7 +13,9 @@ Answer = Callable[..., Any]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def as_in_a_tutorial(model: nn.Module, images: Tensor, labels: Tensor, optimizer: Any, loss_of: Loss) -> float:
+def as_in_a_tutorial(
+    model: nn.Module, images: Tensor, labels: Tensor, optimizer: Any, loss_of: Loss
+) -> float:
     optimizer.zero_grad()
     loss = loss_of(model(images), labels)
     loss.backward()
