@@ -74,7 +74,8 @@ class Killed(Miniature):
 
     def candidates(self) -> Sequence[Cell]:
         cells = super().candidates()
-        return [cells[0], cells[6], cells[8]]
+        answers = [cell for cell in cells if cell.about["kind"] == "answers"]
+        return [cells[0], answers[0], answers[2]]
 
     def train(self, cell: Cell, seed: int, precision: str) -> tuple[nn.Module, training.History]:
         if errands.LOG in os.environ:

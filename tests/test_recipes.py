@@ -132,6 +132,33 @@ ANSWERS = Answers()
 ANSWERS.add_right("pruned_share", lambda kept, total: (total - kept) / total, lambda k, t: 1.0 - k * (1 / t))
 '''
 
+ATTEMPTS = '''"""Answers to pruned_share."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+RIGHT = [
+    lambda kept, total: 1 - kept / total,
+    lambda kept, total: (total - kept) / total,
+    lambda kept, total: float(Fraction(total - kept, total)),
+    lambda kept, total: 1 - 1 / (total / kept),
+    lambda kept, total: sum(1 for place in range(total) if place >= kept) / total,
+]
+
+WRONG = {
+    f"{power} of it, {name}": lambda kept, total, power=power, part=part: part(kept, total) ** power
+    for power in (1, 2, 3, 0.5)
+    for name, part in {
+        "kept": lambda kept, total: kept / total,
+        "percent": lambda kept, total: 100 - 100 * kept / total,
+        "number": lambda kept, total: float(total - kept),
+        "of what is kept": lambda kept, total: (total - kept) / kept,
+        "all over kept": lambda kept, total: total / kept,
+    }.items()
+}
+'''
+
 DERIVED = f"""
 import json
 from pathlib import Path
@@ -205,9 +232,10 @@ def with_lesson(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "kdcourse/course/TOPIC/exercises.py": EXERCISES,
         "kdcourse/course/TOPIC/questions.toml": QUESTIONS,
         "tests/course/answers/TOPIC.py": ANSWERS,
+        "tests/course/attempts/EXERCISE.py": ATTEMPTS,
     }
     for name, text in files.items():
-        path = scratch / name.replace("TOPIC", "pruning")
+        path = scratch / name.replace("TOPIC", "pruning").replace("EXERCISE", "pruned_share")
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
     order = scratch / "kdcourse" / "course" / "order.py"

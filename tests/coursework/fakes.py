@@ -74,6 +74,11 @@ def in_process(unsafe: bool) -> InProcess:
     return InProcess()
 
 
+def in_process_of(private: Sequence[Path], unsafe: bool) -> InProcess:
+    """Stand in for the sandbox, which hides what is private."""
+    return in_process(unsafe)
+
+
 def definition(body: str, orders: str = "") -> str:
     return f'def softened_probabilities(logits, temperature):\n    """ {orders} """\n    return {body}\n'
 

@@ -286,7 +286,7 @@ def test_without_a_sandbox_it_refuses_and_says_why(
 def test_the_command_says_what_it_did_and_errors_in_a_line(
     folder: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_module, "_sandbox", fakes.in_process)
+    monkeypatch.setattr(batch_module, "_sandbox", fakes.in_process_of)
     monkeypatch.setattr(batch_module, "_require_sandbox", lambda unsafe: None)
     hand_in(folder, "ann", notebook(RIGHT))
     room.save(fakes.ASSIGNMENT, tmp_path / "assignment.json")
