@@ -1,6 +1,8 @@
-"""Build tiny models that record how they were called, for exercises about models."""
+"""Build tiny models that record how they were called, and a plain optimizer, for exercises about models."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +41,28 @@ class Remembering(nn.Module):
     def modes_in_words(self) -> str:
         """Return every mode in which it was called, in words."""
         return " and ".join(sorted(set(self.modes))) or "never"
+
+
+class Descent:
+    """Descend the gradient, and count the steps.
+
+    This replaces torch.optim: its first use imports torch's compiler, which takes seconds of the answer's time.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.param_groups: list[dict[str, Any]] = [{"params": list(model.parameters()), "lr": 0.5}]
+        self.steps = 0
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for parameter in self.param_groups[0]["params"]:
+            parameter.grad = None if set_to_none or parameter.grad is None else torch.zeros_like(parameter)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        self.steps += 1
+        for parameter in self.param_groups[0]["params"]:
+            if parameter.grad is not None:
+                parameter -= self.param_groups[0]["lr"] * parameter.grad
 
 
 def weights(model: nn.Module) -> Tensor:

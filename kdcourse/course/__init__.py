@@ -9,7 +9,7 @@ A lesson's folder holds
 
 and `ORDER` lists the topics. The notebook, the assignment, the page of the website and the row of the README are
 derived from these. A notebook imports `check` and `use_answer`, `claim` with `at_least`, `at_most` and `between`,
-`show`, `show_here` and `progress_bar`.
+`show`, `show_here`, `progress_bar` and `live_loss`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kdcourse.course.catalogue import COURSE, Course, lessons
 from kdcourse.course.claims import at_least, at_most, between, claim
 from kdcourse.course.order import ORDER
 from kdcourse.course.registry import check, exercise, exercises, use_answer
-from kdcourse.course.showing import progress_bar, show, show_here
+from kdcourse.course.showing import live_loss, progress_bar, show, show_here
 from kdcourse.course.source import Lesson
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "exercise",
     "exercises",
     "lessons",
+    "live_loss",
     "progress_bar",
     "show",
     "show_here",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kdcourse.course.claims import in_lines
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _REDRAWN_EVERY = 0.2  # seconds between two updates of a progress bar
+_CURVE_WIDTH, _CURVE_HEIGHT = 480, 120  # of a live curve, in units of its drawing
 
 
 def show(figure: Figure, words: str, *, photographs: bool = False) -> None:
@@ -103,6 +105,56 @@ def progress_bar(title: str, steps: int) -> Callable[..., None]:
             bar.value, shown_at = done, time.monotonic()
 
     return step
+
+
+def live_loss(title: str, steps: int) -> Callable[[float], None]:
+    """Show a curve that grows while a network trains, and return the function to call with each step's loss.
+
+    The vertical axis begins at 0 and ends at the largest loss so far. The notebook stores ``title`` alone. Without
+    ipywidgets, nothing is shown.
+
+    Args:
+        title: what is trained.
+        steps: at least 1; the width of the curve.
+
+    Raises:
+        ArgumentError: fewer than one step.
+    """
+    if steps < 1:
+        raise ArgumentError(f"A curve of the loss needs at least one step; found {steps}.")
+    try:
+        import ipywidgets
+    except ImportError:
+        return lambda loss: None
+    curve = ipywidgets.HTML(_curve(title, [], steps))
+    _display_here(curve, f"{title}: a curve of the loss, shown when you run this cell.")
+    losses: list[float] = []
+    shown_at = 0.0
+
+    def step(loss: float) -> None:
+        nonlocal shown_at
+        losses.append(float(loss))
+        if len(losses) >= steps or time.monotonic() - shown_at >= _REDRAWN_EVERY / 2:
+            curve.value, shown_at = _curve(title, losses, steps), time.monotonic()
+
+    return step
+
+
+def _curve(title: str, losses: Sequence[float], steps: int) -> str:
+    """Return HTML with a curve as SVG: its height is the largest finite loss."""
+    finite = [(number, loss) for number, loss in enumerate(losses, start=1) if math.isfinite(loss)]
+    top = max((loss for _, loss in finite), default=0.0) or 1.0
+    points = " ".join(
+        f"{_CURVE_WIDTH * number / max(steps, len(losses)):.1f},{_CURVE_HEIGHT * (1 - loss / top):.1f}"
+        for number, loss in finite
+    )
+    said = f"{title}: step {len(losses)} of {steps}" + (f", loss {losses[-1]:.2f} nats" if losses else "")
+    return (
+        f'<div role="img" aria-label="{html.escape(said)}">{html.escape(said)}<br>'
+        f'<svg viewBox="0 -4 {_CURVE_WIDTH} {_CURVE_HEIGHT + 8}" style="width: 36em; max-width: 100%">'
+        f'<path d="M0 0V{_CURVE_HEIGHT}H{_CURVE_WIDTH}" fill="none" stroke="currentColor"/>'
+        f'<polyline points="{points}" fill="none" stroke="#0072b2" stroke-width="1.5"/></svg></div>'
+    )
 
 
 def _display_here(widget: Any, words: str) -> None:

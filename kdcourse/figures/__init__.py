@@ -21,6 +21,7 @@ from kdcourse.figures.runs import MOST_RUNS, RunCurve, run_curves
 from kdcourse.figures.scenes import scene_examples
 from kdcourse.figures.segmentation_curves import segmentation_curves
 from kdcourse.figures.softening import softened_bars
+from kdcourse.figures.steps import step_curves
 from kdcourse.figures.study import StudyPoint, study_curves
 from kdcourse.figures.style import alt_text, set_alt_text
 from kdcourse.figures.temperature import against_temperature
@@ -56,6 +57,7 @@ __all__ = [
     "set_alt_text",
     "soft_target_gallery",
     "softened_bars",
+    "step_curves",
     "study_curves",
     "threshold_view",
     "training_curves",

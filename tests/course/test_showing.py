@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import builtins
+import math
 import sys
 from types import ModuleType
 from typing import Any
@@ -11,7 +12,7 @@ import ipywidgets
 import pytest
 from matplotlib.figure import Figure
 
-from kdcourse.course import progress_bar, show, show_here
+from kdcourse.course import live_loss, progress_bar, show, show_here
 from kdcourse.course.showing import WIDGET_VIEW
 from kdcourse.errors import ArgumentError
 from kdcourse.figures import set_alt_text
@@ -101,6 +102,26 @@ def test_a_progress_bar_counts_its_steps_and_stores_its_title_alone(
         progress_bar("none", 0)
 
 
+def test_a_live_curve_grows_with_every_loss_and_stores_its_title_alone(
+    shown: list[tuple[dict[str, Any], dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[ipywidgets.HTML] = []
+    real = ipywidgets.HTML
+    monkeypatch.setattr(ipywidgets, "HTML", lambda text: made.append(real(text)) or made[-1])
+    step = live_loss("a < b", 4)
+    ((bundle, _),), (curve,) = shown, made
+    assert bundle["text/plain"] == "a < b: a curve of the loss, shown when you run this cell."
+    assert 'points=""' in curve.value and "a &lt; b: step 0 of 4" in curve.value
+    step(2.0)
+    assert 'points="120.0,0.0"' in curve.value
+    for loss in (1.0, math.nan, 0.5):
+        step(loss)
+    assert 'points="120.0,0.0 240.0,60.0 480.0,90.0"' in curve.value
+    assert "step 4 of 4, loss 0.50 nats" in curve.value
+    with pytest.raises(ArgumentError, match="at least one step; found 0"):
+        live_loss("none", 0)
+
+
 def test_without_ipywidgets_it_is_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,4 +136,5 @@ def test_without_ipywidgets_it_is_printed(
     monkeypatch.setattr(builtins, "__import__", without)
     show_here("The time it took", "3.1 s")
     progress_bar("first student", 3)(0, 0, 0.5)  # nothing to show
+    live_loss("first student", 3)(0.5)
     assert capsys.readouterr().out == "3.1 s\n"

@@ -196,6 +196,11 @@ def temperatures() -> Figure:
     return figures.against_temperature([1, 2, 4], rows, quantity="nats", title="Any")
 
 
+def steps() -> Figure:
+    rows = {name: [2.0 - 0.1 * n, 1.5, 1.0 + 0.1 * n] for n, name in enumerate("abcd")}
+    return figures.step_curves(rows, title="Any", level=("guessing", 2.3), marks={"best": 2, "stop": 3})
+
+
 def differences() -> Figure:
     return figures.paired_differences({"distilled - plain": ([0.5, 0.52, 0.51], [0.6, 0.61, 0.65])})
 
@@ -218,6 +223,7 @@ FIGURES: list[Callable[[], Figure]] = [
     three_curves,
     sizes,
     temperatures,
+    steps,
     differences,
     views,
     members,

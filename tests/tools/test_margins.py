@@ -19,6 +19,7 @@ LEAST_RUNS = 8
 LEAST_RUNS_OF = {
     "start_here": 4,
     "why_compress": 5,
+    "train_a_teacher": 5,
     "ensembles": 5,
     "soft_targets": 5,
     "distil": 5,

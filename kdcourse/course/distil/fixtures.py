@@ -1,4 +1,4 @@
-"""Build the tiny student, teacher and optimizer for the answers of this lesson.
+"""Build the tiny student and teacher for the answers of this lesson.
 
 This file contains no solution, because it runs together with untrusted answers.
 """
@@ -8,33 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kdcourse.checks.exercise import Answer
-from kdcourse.checks.fixtures import Remembering, statistics, weights
+from kdcourse.checks.fixtures import Descent, Remembering, statistics, weights
 from kdcourse.checks.outcomes import ANSWER
-
-
-class Descent:
-    """Descend the gradient, and count the steps.
-
-    This replaces torch.optim: its first use imports torch's compiler, which takes seconds of the answer's time.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self.param_groups: list[dict[str, Any]] = [{"params": list(model.parameters()), "lr": 0.5}]
-        self.steps = 0
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        for parameter in self.param_groups[0]["params"]:
-            parameter.grad = None if set_to_none or parameter.grad is None else torch.zeros_like(parameter)
-
-    @torch.no_grad()
-    def step(self) -> None:
-        self.steps += 1
-        for parameter in self.param_groups[0]["params"]:
-            if parameter.grad is not None:
-                parameter -= self.param_groups[0]["lr"] * parameter.grad
 
 
 def step(

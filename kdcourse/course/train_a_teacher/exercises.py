@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from kdcourse.checks.exercise import Exercise, Mistake, Probe
 from kdcourse.checks.probes import Draw, huge, numbers, share
@@ -256,6 +257,173 @@ MOMENTUM_STEP = Exercise(
             "gradient subtracted from the velocity",
             example=lambda w, g, v, lr, m: (w - lr * (m * v - g), m * v - g),
             hint="the two formulas have one minus sign between them. Which formula has it?",
+        ),
+    ),
+)
+
+# -- training_step ------------------------------------------------------------------------------
+
+
+def training_step(
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    optimizer: torch.optim.Optimizer,
+    loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> float:
+    """Train the model for one step and return the loss that the step began with."""
+    ### BEGIN SOLUTION
+    logits = model(images)
+    loss = loss_of(logits, labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    ### END SOLUTION
+    return loss.item()
+
+
+_Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def _wrong_training(
+    change: Callable[[_Loss], _Loss] = lambda loss_of: loss_of,
+    *,
+    training: bool = True,
+    calls: int = 1,
+    clear: str = "before",
+    step_first: bool = False,
+    backward: bool = True,
+    steps: int = 1,
+    loss_after: bool = False,
+) -> Callable[..., float]:
+    def wrong(
+        model: nn.Module, images: Tensor, labels: Tensor, optimizer: Optimizer, loss_of: _Loss
+    ) -> float:
+        model.train(training)
+        for _ in range(calls - 1):
+            model(images)
+        loss = change(loss_of)(model(images), labels)
+        if clear == "before":
+            optimizer.zero_grad()
+        if step_first:
+            optimizer.step()
+        if backward:
+            loss.backward()
+        if clear == "late":
+            optimizer.zero_grad()
+        for _ in range(steps):
+            optimizer.step()
+        if loss_after:
+            with torch.no_grad():
+                loss = loss_of(model(images), labels)
+        return loss.item()
+
+    return wrong
+
+
+def _never_called(
+    model: nn.Module, images: Tensor, labels: Tensor, optimizer: Optimizer, loss_of: _Loss
+) -> float:
+    return loss_of(images.flatten(1)[:, :3], labels).item()
+
+
+def _unrecorded(
+    model: nn.Module, images: Tensor, labels: Tensor, optimizer: Optimizer, loss_of: _Loss
+) -> float:
+    with torch.no_grad():
+        loss = loss_of(model(images), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    return loss.item()
+
+
+TRAINING_STEP = Exercise(
+    id="training_step",
+    title="One step of training",
+    solution=training_step,
+    fixture=fixtures.train,
+    probes=(
+        Probe((numbers(51, 9, 1, 2, 3), torch.arange(9) % 3, 0.0), "for 9 images"),
+        Probe((numbers(52, 6, 1, 2, 3), torch.arange(6) % 3, 0.3), "for another loss_of than cross-entropy"),
+        Probe((numbers(53, 4, 1, 2, 3), torch.tensor([2, 0, 1, 2]), 0.0), "for 4 images"),
+    ),
+    mistakes=(
+        Mistake(
+            "model never called",
+            sign=lambda parts: parts["the mode in which it called the model"] == "never",
+            example=_never_called,
+            hint="the loss needs the model's logits for these images: a forward pass.",
+        ),
+        Mistake(
+            "model in eval mode",
+            sign=lambda parts: "eval" in parts["the mode in which it called the model"],
+            example=_wrong_training(training=False),
+            hint="a model is trained in train mode, and here it came in train mode. Leave it so.",
+        ),
+        Mistake(
+            "forward pass not recorded",
+            example=_unrecorded,
+            hint="torch can't compute the gradient of the loss. Did the forward pass run under no_grad, or was the "
+            "loss detached?",
+        ),
+        Mistake(
+            "old gradients kept",
+            example=_wrong_training(clear="never"),
+            hint="gradients add up until they are cleared: those of the previous step are still there when the "
+            "backward pass begins.",
+        ),
+        Mistake(
+            "no gradients at the step",
+            example=_wrong_training(clear="late"),
+            hint="when the optimizer stepped, there were no gradients, so no weight changed. Clear the old ones first; "
+            "then the backward pass; then the step.",
+        ),
+        Mistake(
+            "no step",
+            example=_wrong_training(steps=0),
+            hint="the weights didn't change: which call changes them, once the gradients are computed?",
+        ),
+        Mistake(
+            "no backward pass",
+            example=_wrong_training(clear="never", backward=False),
+            hint="the optimizer used the gradients of the previous step: which call computes those of this loss?",
+        ),
+        Mistake(
+            "step before the backward pass",
+            # torch itself notices weights that moved before their gradients were computed.
+            example=_wrong_training(clear="never", step_first=True, steps=0),
+            hint="the optimizer used old gradients: the backward pass comes before the step.",
+        ),
+        Mistake(
+            "two steps",
+            example=_wrong_training(steps=2),
+            hint="the optimizer steps twice.",
+        ),
+        Mistake(
+            "model called twice",
+            example=_wrong_training(calls=2),
+            hint="one forward pass is enough. A second one doubles the time, and BatchNorm stores its statistics "
+            "twice.",
+        ),
+        Mistake(
+            "loss after the step",
+            example=_wrong_training(loss_after=True),
+            hint="return the loss before the step, the one whose gradients were used.",
+        ),
+        Mistake(
+            "another loss",
+            example=_wrong_training(lambda loss_of: F.cross_entropy),
+            hint="the step is right for cross-entropy, but its caller chooses the loss: use loss_of.",
+        ),
+        Mistake(
+            "softmax before the loss",
+            example=_wrong_training(lambda loss_of: lambda z, y: loss_of(z.softmax(1), y)),
+            hint="loss_of takes logits, as cross_entropy_by_hand does. Did it get probabilities?",
+        ),
+        Mistake(
+            "uphill",
+            example=_wrong_training(lambda loss_of: lambda z, y: -loss_of(z, y)),
+            hint="the optimizer goes against the gradient by itself. Take the loss as it is, without a minus sign.",
         ),
     ),
 )
@@ -600,4 +768,4 @@ DIAGNOSE = Exercise(
     ),
 )
 
-EXERCISES = (CROSS_ENTROPY_BY_HAND, MOMENTUM_STEP, VALIDATION_ACCURACY, DIAGNOSE)
+EXERCISES = (CROSS_ENTROPY_BY_HAND, MOMENTUM_STEP, TRAINING_STEP, VALIDATION_ACCURACY, DIAGNOSE)

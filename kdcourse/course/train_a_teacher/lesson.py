@@ -13,18 +13,19 @@
 # %% [markdown]
 # # Train a teacher
 #
-# Whatever a student learns from its teacher, the teacher had to learn first, from labelled images, step by step. The
-# loop for this fits on half a page. In this lesson you take it apart, put it together again and run it. You see
-# training fail in the two typical ways, and look at the training of the course's own teachers.
+# Whatever a student learns from its teacher, the teacher had to learn first, from labelled images, step by step. One
+# such step is four lines of code. In this lesson you write them, and watch the loss fall while your own code trains a
+# network. You also see training fail in two ways, and learn when to stop it.
 #
 # ## Objectives
 #
 # By the end of this lesson you can
 #
 # - say what cross-entropy measures, and compute it without overflow;
-# - write a training step, with momentum, and name the four lines of every training loop;
+# - write the four lines of a training step, and the step with momentum inside it, and train a network with them;
 # - measure accuracy on held-out images without changing the network or biasing the result;
-# - read training curves: overfitting, underfitting, or neither.
+# - read training curves: overfitting, underfitting, or neither;
+# - stop a training early, and say what this costs.
 #
 # **Builds on:** {{lesson start_here}}: logits, parameters, the three splits.
 #
@@ -37,16 +38,28 @@
 import copy
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 
-from kdcourse import evaluation, figures, models, training, widgets
-from kdcourse.course import at_least, at_most, between, check, claim, show
+from kdcourse import figures, models, training, widgets
+from kdcourse.course import (
+    at_least,
+    at_most,
+    between,
+    check,
+    claim,
+    live_loss,
+    progress_bar,
+    show,
+    use_answer,
+)
 from kdcourse.data import Augmentation, Batches, fashion_mnist
 from kdcourse.runs import teachers
 
+# %%
 data = fashion_mnist()
 
 
@@ -95,11 +108,13 @@ widgets.reveal("02-untrained", round(math.log(10), 2), unit="nats")
 torch.manual_seed(0)
 untrained = models.build("mlp_25k")
 loss, accuracy = training.evaluate_split(untrained, data.validation, data)
+
+# %%
 claim(
     "An untrained network has about the loss of guessing, the logarithm of the number of classes",
     abs(loss - math.log(10)) < 0.5,
-    its_loss_in_nats=between(loss, 2, 2.8),
-    images_classified_correctly=at_most(100 * accuracy, 30, "%"),
+    its_loss=between(loss, 2, 2.8, "nats", digits=2),
+    images_classified_correctly=at_most(100 * accuracy, 30, "%", digits=1),
 )
 
 # %% [markdown]
@@ -213,15 +228,104 @@ from kdcourse.course.train_a_teacher.exercises import momentum_step
 check("momentum_step", momentum_step)
 
 # %% [markdown]
-# ## The loop
+# Now let your function walk down a gentle slope. The loss is (w - 3)^2 / 100, so the gradient is a hundred times
+# smaller than before. How many steps bring w from 0 to within 0.1 of the minimum?
+
+# %%
+move = use_answer("momentum_step", momentum_step)
+
+
+def steps_to_the_minimum(momentum):
+    weight, velocity, steps = torch.zeros(1), torch.zeros(1), 0
+    while abs(weight.item() - 3) >= 0.1:
+        weight, velocity = move(weight, (weight - 3) / 50, velocity, 0.1, momentum)
+        steps += 1
+    return steps
+
+
+without, with_momentum = steps_to_the_minimum(0.0), steps_to_the_minimum(0.9)
+
+# %%
+claim(
+    "On a gentle slope, momentum comes near the minimum in far fewer steps",
+    with_momentum < without,
+    steps_without_momentum=at_least(without, 1500, digits=0),
+    steps_with_momentum=at_most(with_momentum, 250, digits=0),
+)
+
+# %% [markdown]
+# ## Four lines
 #
 # The rest is repetition. Take a **batch** of images, and
 #
-# 1. run a forward pass,
-# 2. compute the loss,
-# 3. compute the gradient, from zeroed gradients: `zero_grad`, then `backward`,
-# 4. take a step.
+# 1. run a forward pass: the model turns the images into logits;
+# 2. compute the loss of these logits;
+# 3. compute the gradient of the loss, from zeroed gradients: `zero_grad`, then `backward`;
+# 4. let the optimizer take a step.
 #
+# `backward` puts the gradient of each parameter into its `.grad`. It **adds** it to what is there already, so the old
+# gradients must be set to zero before. The **optimizer** knows all parameters; its `step` moves them by their
+# gradients.
+
+# %% [markdown]
+# ### Exercise: a training step (medium, 6 minutes)
+#
+# Write the four lines (the third is two calls). `loss_of` takes logits and labels and returns the loss, such as your
+# `cross_entropy_by_hand`. Name the loss `loss`, because the last line returns it as a Python number.
+#
+# <details><summary>Hint 1</summary>
+#
+# A model is called like a function: `model(images)`. So is `loss_of`.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `zero_grad` and `step` are methods of the optimizer and take no arguments. `backward` is a method of the loss.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.train_a_teacher.exercises import training_step
+
+# %%
+check("training_step", training_step)
+
+# %% [markdown]
+# ## Your loop
+#
+# Now put everything together. The optimizer below holds one velocity per parameter and moves each parameter with your
+# `momentum_step`. Its learning rate is set from outside, before each step.
+
+# %%
+cross_entropy = use_answer("cross_entropy_by_hand", cross_entropy_by_hand)
+train_step = use_answer("training_step", training_step)
+
+
+class MomentumOptimizer:
+    """Move every parameter of a model by `momentum_step`."""
+
+    def __init__(self, model):
+        self.parameters = list(model.parameters())
+        self.velocities = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.param_groups = [{"lr": 0.0}]  # where torch's optimizers have their learning rate, too
+
+    def zero_grad(self):
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self):
+        learning_rate = self.param_groups[0]["lr"]
+        for i, parameter in enumerate(self.parameters):
+            moved, self.velocities[i] = move(
+                parameter, parameter.grad, self.velocities[i], learning_rate, 0.9
+            )
+            parameter.copy_(moved)
+
+
+# %% [markdown]
 # One pass over all training images is an **epoch**. The learning rate isn't constant. It rises, so that the first
 # steps of an untrained network are short. Then it falls to zero, so that the weights settle.
 
@@ -232,48 +336,83 @@ for percent in (0, 10, 20, 60, 100):
     )
 
 # %% [markdown]
-# Here is the whole loop; the comments number the four lines. `Batches` returns the images in another order in each
-# epoch. The optimizer takes the step, with momentum 0.9. It does the same as your exercise, except for a refinement
-# by Nesterov. Its **weight decay** moves all weights a little towards zero. Before each step the learning rate is
-# set.
+# Here is the whole loop. `Batches` returns the images in another order in each epoch.
 
 
 # %%
-def train_by_hand(model, data, *, epochs, learning_rate):
-    """Train `model` in place by stochastic gradient descent, and return the loss of every step."""
+def train_by_hand(model, data, optimizer, loss_of, *, epochs, after_step=lambda loss: None):
+    """Train `model` in place, and return the loss of every step."""
     batches = Batches(data.train, data, batch_size=100, seed=0)
-    optimizer = training.make_optimizer("sgd", model, learning_rate=learning_rate, weight_decay=5e-4)
     losses, steps = [], epochs * batches.steps
+    model.train()
     for epoch in range(epochs):
         for batch in batches.epoch(epoch):
             share = (len(losses) + 1) / (steps + 1)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate * training.one_cycle(share)
-
-            logits = model(batch.images)  # 1
-            loss = F.cross_entropy(logits, batch.labels)  # 2
-            optimizer.zero_grad()  # 3
-            loss.backward()
-            optimizer.step()  # 4
-            losses.append(loss.item())
+                group["lr"] = 0.1 * training.one_cycle(share)
+            losses.append(train_step(model, batch.images, batch.labels, optimizer, loss_of))
+            after_step(losses[-1])
     return losses
 
 
 # %% [markdown]
-# Now train a network of two small layers with it.
+# **Predict:** a network of two small layers takes 400 steps, each on 100 images. At the start its loss is about 2.3
+# nats. How large is it at the end?
 
 # %%
-few = first_images(5000)
+widgets.predict(
+    "02-loop",
+    "Your loop begins at a loss of about 2.3 nats. How large is the loss after 400 steps?",
+    number=(0, 3, 0.1),
+    unit="nats",
+)
+
+# %% [markdown]
+# Run the next cell and watch. Every step is your code: your loss, your four lines, your momentum.
+
+# %%
 torch.manual_seed(0)
 by_hand = models.build("mlp_25k")
-losses = train_by_hand(by_hand, few, epochs=2, learning_rate=0.1)
-claim(
-    "A hundred steps of the loop bring the loss far below that of guessing",
-    sum(losses[-10:]) / 10 < 0.8,
-    steps=len(losses),
-    loss_of_the_first_step=at_least(losses[0], 2, "nats"),
-    mean_loss_of_the_last_ten=at_most(sum(losses[-10:]) / 10, 0.8, "nats"),
+losses = train_by_hand(
+    by_hand,
+    first_images(20_000),
+    MomentumOptimizer(by_hand),
+    cross_entropy,
+    epochs=2,
+    after_step=live_loss("your loop", 400),
 )
+
+# %%
+show(
+    figures.step_curves(
+        {"loss of a batch": losses},
+        title="The loss of every step",
+        mean_of=20,
+        level=("guessing among ten classes", math.log(10)),
+    ),
+    "the loss of each of the 400 steps, and its running mean. It begins near the loss of guessing, falls steeply at "
+    "first and slowly later, and goes up and down from batch to batch.",
+)
+
+# %% folded=true
+at_the_end = sum(losses[-20:]) / 20
+claim(
+    "400 steps of the loop bring the loss far below that of guessing",
+    at_the_end < 0.8,
+    steps=len(losses),
+    loss_of_the_first_step=at_least(losses[0], 2, "nats", digits=2),
+    mean_loss_of_the_last_twenty=at_most(at_the_end, 0.8, "nats", digits=2),
+)
+
+# %%
+widgets.reveal("02-loop", round(at_the_end, 1), unit="nats")
+
+# %% [markdown]
+# The loss goes up and down because each batch has other images, some easier and some harder. Only the mean of many
+# steps tells how training goes.
+#
+# What would happen without `zero_grad`? To see it, delete it from your step and run the step's cell again. Then write
+# `train_step = training_step` in a new cell here, since `use_answer` wouldn't take a wrong step, and train again.
 
 # %% [markdown]
 # The course trains with `training.fit`. It adds what you want in practice: a progress bar, validation after each
@@ -281,21 +420,31 @@ claim(
 # when training diverges. The four lines are the same: open a new cell, run `training.fit??`, and find them in the
 # source.
 #
-# Now train the same network with it, from the same initial weights, on the same images.
+# Is it really the same? Train one network with the loop and one with `fit`, from the same initial weights, on the same
+# images, and with the same optimizer, that of torch. It takes steps with momentum, refined by Nesterov (Sutskever and
+# others 2013), and has **weight decay**: every step also moves the weights a little towards zero.
 
 # %%
-settings = {"batch_size": 100, "learning_rate": 0.1, "seed": 0, "progress": False}
+few = first_images(5_000)
+torch.manual_seed(0)
+looped = models.build("mlp_25k")
+optimizer = training.make_optimizer("sgd", looped, learning_rate=0.1, weight_decay=5e-4)
+_ = train_by_hand(looped, few, optimizer, F.cross_entropy, epochs=2)
+
+settings = {"batch_size": 100, "learning_rate": 0.1, "weight_decay": 5e-4, "seed": 0, "progress": False}
 torch.manual_seed(0)
 by_fit = models.build("mlp_25k")
-training.fit(by_fit, few, epochs=2, precision="float32", **settings)  # float32, as the loop by hand
+_ = training.fit(by_fit, few, epochs=2, precision="float32", **settings)  # float32, as the loop
+
+# %% folded=true
 apart = max(
     (one.detach() - other.detach()).abs().max().item()
-    for one, other in zip(by_hand.parameters(), by_fit.parameters(), strict=True)
+    for one, other in zip(looped.parameters(), by_fit.parameters(), strict=True)
 )
 claim(
-    "From the same start, fit and the loop by hand end at the same weights, up to rounding",
+    "From the same start, fit and the loop end at the same weights, up to rounding",
     apart < 1e-3,
-    largest_difference_of_a_weight=at_most(apart, 0.001),
+    largest_difference_of_a_weight=at_most(apart, 0.001, digits=6),
 )
 
 # %% [markdown]
@@ -304,10 +453,13 @@ claim(
 # A network may know its training images by heart. What counts is its accuracy on other images, so some were held
 # back, the **validation split**. Measuring it sounds harmless, but two things can go wrong.
 #
-# First, some layers behave differently during training: dropout sets units to zero at random, and BatchNorm
-# normalises by the images of the batch and **stores** their statistics. `model.train()` sets train mode,
-# `model.eval()` sets eval mode. Second, torch records every operation for a gradient that you won't need, unless you
-# use `torch.no_grad()`.
+# First, some layers behave differently during training. **Dropout** sets units to zero at random. **BatchNorm** (Ioffe
+# and Szegedy 2015) subtracts from each feature its mean over the batch and divides by the standard deviation, so that
+# the next layer always gets numbers of about the same size. It also **stores** running averages of both, and uses these
+# in eval mode, where a prediction mustn't depend on the other images of a batch. `model.train()` sets train mode,
+# `model.eval()` sets eval mode.
+#
+# Second, torch records every operation for a gradient that you won't need, unless you use `torch.no_grad()`.
 
 # %%
 shipped = teachers.load_teachers(teachers.shipped_folder(), data)  # the course's five: name, network, notes
@@ -324,6 +476,8 @@ def tensors_changed_by_a_forward_pass(model):
 
 changed_in_eval = tensors_changed_by_a_forward_pass(teacher.eval())
 changed_in_train = tensors_changed_by_a_forward_pass(teacher.train())
+
+# %%
 claim(
     "A forward pass in train mode changes a network, even without a training step; in eval mode it doesn't",
     changed_in_eval == 0 < changed_in_train,
@@ -333,7 +487,7 @@ claim(
 )
 
 # %% [markdown]
-# Each BatchNorm layer stores three things: the mean and the variance of its inputs, and the number of batches. All
+# Each BatchNorm layer stores three things: the running averages of mean and variance, and the number of batches. All
 # three have changed, in every layer.
 
 # %% [markdown]
@@ -364,13 +518,35 @@ from kdcourse.course.train_a_teacher.exercises import validation_accuracy
 check("validation_accuracy", validation_accuracy)
 
 # %% [markdown]
+# From now on your function measures. It begins with the network that your loop trained, on 1,000 images that this
+# network hasn't seen.
+
+# %%
+measure = use_answer("validation_accuracy", validation_accuracy)
+held_out = data.normalise(data.validation.images[:1000])
+held_out_labels = data.validation.labels[:1000]
+of_the_loop = measure(by_hand, held_out, held_out_labels)
+
+# %%
+claim(
+    "The network that the loop trained classifies most new images correctly",
+    of_the_loop > 0.75,
+    right=at_least(100 * of_the_loop, 75, "%", digits=1),
+)
+
+# %% [markdown]
 # ## A small teacher, for real
 #
-# Now train a convolutional network. A teacher of this course is a residual network (He and others 2016): three stages
-# of convolutions, with shortcuts around them. Below is a narrower version. It sees part of the images, a few times,
-# each time a little shifted or mirrored (**augmentation**). The optimizer is Muon (Jordan and others 2024), as for
-# the teachers. It has a velocity too, but equalises it, so that the step is about as long in every direction of a
-# layer. Such a step takes more time, but fewer steps are needed.
+# Now train a convolutional network. A **convolution** moves small filters over an image and computes the same weighted
+# sum at every place; each filter gives one **channel** of the output. A teacher of this course is a residual network
+# (He and others 2016): three stages of convolutions, with shortcuts that add the input of a few layers to their output.
+# Below is a narrower version, with fewer channels. It sees part of the images, a few times, each time a little shifted
+# or mirrored (**augmentation**).
+#
+# The optimizer is **Muon** (Jordan and others 2024), as for the teachers. It keeps a velocity, too, but before each
+# step it replaces a layer's velocity by the nearest matrix that moves the weights equally far in all directions (an
+# orthogonal one), so that a few strong directions don't outweigh the others. Such a step takes more time, but fewer
+# steps are needed.
 #
 # **Predict:** of a hundred images that it hasn't seen, how many will it classify correctly?
 
@@ -385,9 +561,9 @@ widgets.predict(
 # %%
 torch.manual_seed(0)
 small = models.build("teacher", stem=8, widths=(12, 32, 96))
-small_history = training.fit(
+_ = training.fit(
     small,
-    first_images(8000),
+    first_images(8_000),
     epochs=3,
     batch_size=128,
     learning_rate=0.05,
@@ -395,23 +571,28 @@ small_history = training.fit(
     weight_decay=5e-3,
     augmentation=Augmentation(erase=0),
     seed=0,
+    validate=False,
     progress=False,
+    after_step=progress_bar("small teacher", 3 * 62),
 )
+of_the_small_teacher = measure(small, held_out, held_out_labels)
+
+# %%
 claim(
     "After three epochs the network classifies most new images correctly",
-    small_history.last.validation_accuracy > 0.8,
+    of_the_small_teacher > 0.8,
     parameters=sum(weight.numel() for weight in small.parameters()),
-    accuracy=at_least(100 * small_history.last.validation_accuracy, 80, "%"),
+    right=at_least(100 * of_the_small_teacher, 80, "%", digits=1),
 )
 
 # %%
-widgets.reveal("02-small-teacher", round(100 * small_history.last.validation_accuracy), unit="of 100")
+widgets.reveal("02-small-teacher", round(100 * of_the_small_teacher), unit="of 100")
 
 # %% [markdown]
 # ## Two ways to go wrong
 #
-# **Predict:** a large network of linear layers sees the same few hundred images again and again. The loss on these
-# images falls to almost nothing. What does the loss on the validation images do?
+# **Predict:** a larger network of linear layers sees the same 500 images fifteen times. The loss on these images falls
+# to almost nothing. What does the loss on the validation images do?
 
 # %%
 widgets.predict(
@@ -421,46 +602,52 @@ widgets.predict(
 )
 
 # %% [markdown]
-# Train the same network three times: on a few images; on the same ones with tiny steps, at a learning rate far too
-# low; and on many more images. In the figure, each run has its own colour and marker. Solid lines are the validation
-# split, dashed lines the training images. The left axis is logarithmic: equal distances multiply the loss by the same
-# factor.
+# Train this network twice on the same images: once as usual, and once with tiny steps, at a learning rate far too low.
+# In the figure, each run has its own colour and marker. Solid lines are the validation split, dashed lines the training
+# images. The left axis is logarithmic: equal distances multiply the loss by the same factor.
 
 # %%
-runs = {
-    "500 images": (500, {"epochs": 15, "batch_size": 50, "learning_rate": 0.1}),
-    "tiny steps": (500, {"epochs": 15, "batch_size": 50, "learning_rate": 0.00005}),
-    "20,000 images": (20_000, {"epochs": 6, "batch_size": 128, "learning_rate": 0.1}),
-}
-curves = {}
-for name, (count, choices) in runs.items():
+learning_rates = {"500 images": 0.1, "tiny steps": 0.00005}
+settings = {"batch_size": 50, "weight_decay": 0.0, "seed": 0, "progress": False}
+curves, trained = {}, {}
+for name, learning_rate in learning_rates.items():
     torch.manual_seed(0)
-    network = models.build("mlp_200k")
+    trained[name] = models.build("mlp_200k")
+    bar = progress_bar(name, 15 * 10)
     curves[name] = training.fit(
-        network, first_images(count), seed=0, weight_decay=0.0, progress=False, **choices
+        trained[name],
+        first_images(500),
+        epochs=15,
+        learning_rate=learning_rate,
+        after_step=bar,
+        **settings,
     )
+
+# %%
 show(
     figures.training_curves({name: [history] for name, history in curves.items()}),
-    "loss and accuracy of three runs by epoch, training dashed, validation solid. On 500 images the training loss "
-    "falls to almost nothing while the validation loss falls, then rises; with tiny steps both hardly change; on "
-    "20,000 images both fall and stay close.",
+    "loss and accuracy of two runs by epoch, training dashed, validation solid. On 500 images the training loss falls "
+    "to almost nothing while the validation loss falls, then rises; with tiny steps both hardly change.",
 )
 
-# %%
-few_images = curves["500 images"]
-validation_loss = few_images.column("validation_loss")
-risen = validation_loss[-1] / min(validation_loss)
+# %% folded=true
+few_images, tiny = curves["500 images"], curves["tiny steps"]
+validation_loss, accuracies = few_images.column("validation_loss"), few_images.column("validation_accuracy")
+smallest = min(validation_loss)
+risen = validation_loss[-1] / smallest
 claim(
     "With few images the network learns them by heart, while its loss on other images rises again",
     few_images.last.train_loss < 0.1 and risen > 1.1,
-    last_training_loss=at_most(few_images.last.train_loss, 0.1, "nats"),
-    validation_loss_over_its_smallest=at_least(risen, 1.2, "times"),
+    last_training_loss=at_most(few_images.last.train_loss, 0.1, "nats", digits=3),
+    smallest_validation_loss=at_most(smallest, 0.9, "nats", digits=2),
+    last_validation_loss_over_the_smallest=at_least(risen, 1.2, "times", digits=2),
 )
-tiny = curves["tiny steps"]
 claim(
     "With tiny steps the network doesn't even learn the training images",
     tiny.last.train_loss > 0.9 * tiny.epochs[0].train_loss,
-    training_loss_over_the_first=at_least(tiny.last.train_loss / tiny.epochs[0].train_loss, 0.9, "times"),
+    last_training_loss_over_the_first=at_least(
+        tiny.last.train_loss / tiny.epochs[0].train_loss, 0.95, "times", digits=3
+    ),
 )
 
 # %%
@@ -469,37 +656,134 @@ widgets.reveal("02-few-images", turned)
 
 # %% [markdown]
 # The first run is **overfitting**, the second **underfitting**. Look at the accuracy of the overfitting run, too: it
-# hardly falls. The network makes about as many mistakes as before, but with more and more **confidence**, and
-# cross-entropy is large for confident mistakes. A teacher that is confident in everything tells a student little more
-# than the label. {{Lesson ensembles}} measures this confidence, and {{lesson soft_targets}} softens it.
+# doesn't fall while the loss rises. The network doesn't make more mistakes than before, but it makes them with more and
+# more **confidence**, and cross-entropy is large for confident mistakes. A teacher that is confident in everything
+# tells a student little more than the label. {{Lesson ensembles}} measures this confidence, and {{lesson soft_targets}}
+# softens it.
+
+# %% [markdown]
+# ## Stop early?
+#
+# If the validation loss rises again, why not stop before? **Early stopping** looks at it after every epoch. When it
+# hasn't reached a new minimum for some epochs, the **patience**, training stops, and the network gets back the weights
+# of the best epoch.
+
 
 # %%
-best = validation_loss.index(min(validation_loss))
-accuracies = few_images.column("validation_accuracy")
+def early_stop(validation_loss, patience):
+    """Return the epoch with the smallest loss so far and the epoch at which training stops, both from 1."""
+    best = 1
+    for epoch, loss in enumerate(validation_loss, start=1):
+        if loss < validation_loss[best - 1]:
+            best = epoch
+        if epoch - best == patience:
+            break
+    return best, epoch
+
+
+best, stop = early_stop(validation_loss, patience=3)
+
+# %%
+show(
+    figures.step_curves(
+        {"validation loss": validation_loss, "training loss": few_images.column("train_loss")},
+        title="500 images: where early stopping stops",
+        unit="epoch",
+        marks={"smallest validation loss": best, "training stops": stop},
+    ),
+    "validation and training loss of the run on 500 images by epoch, with two vertical lines: one at the epoch with "
+    "the smallest validation loss, and one three epochs later, where training stops.",
+)
+
+# %% folded=true
 claim(
-    "While the validation loss rises, the accuracy hardly changes",
-    abs(accuracies[-1] - accuracies[best]) < 0.05,
-    points_of_accuracy_between=at_most(100 * abs(accuracies[-1] - accuracies[best]), 5),
+    "Early stopping saves epochs and keeps the smallest validation loss, but on this run the accuracy was still rising",
+    smallest < validation_loss[-1] and accuracies[best - 1] < accuracies[-1],
+    best_epoch=between(best, 4, 6, digits=0),
+    epochs_trained=between(stop, 7, 9, digits=0),
+    loss_at_the_best_epoch=at_most(smallest, 0.9, "nats", digits=2),
+    loss_after_all_epochs=at_least(validation_loss[-1], 0.95, "nats", digits=2),
+    accuracy_gained_between_them=at_least(
+        100 * (accuracies[-1] - accuracies[best - 1]), 2, "points", digits=1
+    ),
 )
 
 # %% [markdown]
-# What helps? Against underfitting: a larger learning rate, more steps, a larger network. Against overfitting: above
-# all, more images. If there are no more, augmentation makes new views of the old ones. Weight decay keeps weights
-# small, and a smaller network can't learn as much by heart. Soft targets help as well, as you will see.
+# `training.fit(..., keep="best")` does the second half of this: it trains all epochs, and keeps the weights of the
+# epoch with the highest validation **accuracy**. There are two catches.
+#
+# - What is best? By its loss it is one epoch, by its accuracy another. The learning rate was planned to fall to zero at
+#   the last epoch; whoever stops earlier stops while the steps are still long, before the weights settle.
+# - The validation images chose the epoch. So its result on **these** images is that of the luckiest epoch, and a little
+#   too good. Measure the chosen network on images that had no part in the choice.
+
+# %% [markdown]
+# ## What helps?
+#
+# Against underfitting: a larger learning rate, more steps, a larger network. Against overfitting: above all, more
+# images.
+#
+# **Predict:** train the same network once more, with the same batch size, the same learning rates and the same 150
+# steps. But where it saw 500 images fifteen times each, it now sees 7,500 images once each. How large is the loss on
+# the validation images at the end?
 
 # %%
-many = curves["20,000 images"]
-gap = {
-    name: history.last.validation_loss - history.last.train_loss
-    for name, history in (("few", few_images), ("many", many))
-}
-claim(
-    "With many more images, the same network does about as well on new ones as on its training images",
-    gap["many"] < 0.3 < gap["few"] and many.last.validation_accuracy > few_images.last.validation_accuracy,
-    times_as_many_images=runs["20,000 images"][0] // runs["500 images"][0],
-    validation_minus_training_loss_with_few_images=at_least(gap["few"], 0.8, "nats"),
-    with_many_images=at_most(gap["many"], 0.3, "nats"),
+widgets.predict(
+    "02-more-images",
+    "150 steps on 7,500 images, each seen once: compared with 500 images, the validation loss at the end is ...",
+    choices=["larger", "about the same", "less than three quarters of it"],
 )
+
+# %%
+torch.manual_seed(0)
+trained["7,500 images"] = models.build("mlp_200k")
+bar = progress_bar("7,500 images", 150)
+_ = training.fit(
+    trained["7,500 images"],
+    first_images(7_500),
+    epochs=1,
+    learning_rate=0.1,
+    validate=False,
+    after_step=bar,
+    **settings,
+)
+at_end = {}
+for count, name in ((500, "500 images"), (7_500, "7,500 images")):
+    on_training, _ = training.evaluate_split(trained[name], first_images(count).train, data)
+    on_validation, right = training.evaluate_split(trained[name], data.validation, data)
+    at_end[name] = on_training, on_validation, right
+
+# %% folded=true
+few_training, few_validation, few_right = at_end["500 images"]
+many_training, many_validation, many_right = at_end["7,500 images"]
+claim(
+    "With the same number of steps, more images give a smaller loss and a higher accuracy on new images, and a smaller "
+    "gap to the training images",
+    many_validation < few_validation
+    and many_right > few_right
+    and many_validation - many_training < few_validation - few_training,
+    steps_of_both=150,
+    validation_loss_with_500_images=at_least(few_validation, 0.95, "nats", digits=2),
+    validation_loss_with_7500_images=at_most(many_validation, 0.7, "nats", digits=2),
+    validation_minus_training_loss_with_500_images=at_least(
+        few_validation - few_training, 0.8, "nats", digits=2
+    ),
+    validation_minus_training_loss_with_7500_images=at_most(
+        many_validation - many_training, 0.3, "nats", digits=2
+    ),
+    lead_in_accuracy=at_least(100 * (many_right - few_right), 1, "points", digits=1),
+)
+
+# %%
+ratio = many_validation / few_validation
+widgets.reveal(
+    "02-more-images",
+    "larger" if ratio > 1.1 else "about the same" if ratio > 0.75 else "less than three quarters of it",
+)
+
+# %% [markdown]
+# If there are no more images, augmentation makes new views of the old ones. Weight decay keeps weights small, and a
+# smaller network can't learn as much by heart. Soft targets help as well, as you will see.
 
 # %% [markdown]
 # ### Exercise: a diagnosis (medium, 8 minutes)
@@ -512,8 +796,7 @@ claim(
 # 2. `"underfitting"`, if the last training loss is still above 90 % of the first one;
 # 3. `"fits"` otherwise.
 #
-# When it passes, try it on the runs above, in a new cell. Does it agree with you about each run?
-# `diagnose(few_images.column("train_loss"), few_images.column("validation_loss"))`
+# When it passes, it judges the two runs above. Does it agree with you?
 #
 # <details><summary>Hint 1</summary>
 #
@@ -535,6 +818,11 @@ from kdcourse.course.train_a_teacher.exercises import diagnose
 
 # %%
 check("diagnose", diagnose)
+
+# %%
+judge = use_answer("diagnose", diagnose)
+for name, history in curves.items():
+    print(f"{name}: {judge(history.column('train_loss'), history.column('validation_loss'))}")
 
 # %% [markdown]
 # ## The course's teachers
@@ -563,13 +851,16 @@ show(
     f"{100 * sum(history.last.validation_accuracy for history in others) / len(others):.1f} % on average.",
 )
 
-# %%
+# %% folded=true
 begin = first.epochs[0]
 higher = "training" if begin.train_accuracy > begin.validation_accuracy else "validation"
 claim(
     "In its first epoch, teacher 1 did better on images that it had not been trained on",
     begin.validation_accuracy > begin.train_accuracy,
-    points_ahead=at_least(100 * (begin.validation_accuracy - begin.train_accuracy), 5),
+    validation_images=at_least(100 * begin.validation_accuracy, 75, "%", digits=1),
+    lead_over_the_training_images=at_least(
+        100 * (begin.validation_accuracy - begin.train_accuracy), 5, "points", digits=1
+    ),
 )
 
 # %%
@@ -579,47 +870,44 @@ widgets.reveal("02-first-epoch", f"the one on {higher} images")
 # Surprised? There are two reasons. The training accuracy is a mean over the whole epoch, and the network began it
 # untrained, but the validation accuracy is measured at the end. And training images were shifted, mirrored and partly
 # erased, while validation images are whole, so training was the harder task. Later the lines cross. Is that
-# overfitting? By the rule of your exercise it isn't.
+# overfitting? Ask your function.
 
 # %%
-risen = [
+for name, history in histories.items():
+    print(f"{name}: {judge(history.column('train_loss'), history.column('validation_loss'))}")
+
+# %% folded=true
+ratios = [
     history.last.validation_loss / min(history.column("validation_loss")) for history in histories.values()
 ]
 claim(
     "No teacher's validation loss ends 10 % above its minimum or higher",
-    max(risen) < 1.1,
-    largest_ratio_of_last_to_smallest_loss=at_most(max(risen), 1.1, "times"),
+    max(ratios) < 1.1,
+    largest_ratio_of_last_to_smallest_loss=at_most(max(ratios), 1.1, "times", digits=3),
 )
 
 # %% [markdown]
-# Do these curves belong to the weights on your disk? Check it.
+# Do these curves belong to the weights on your disk? Check it, on the same 1,000 images as before.
 
 # %%
-teacher = shipped[0][1]
-part = data.validation.subset(torch.arange(1000))
-found = evaluation.accuracy(evaluation.predict(teacher, part, data), part.labels)
-claim(
-    "The stored teacher has the accuracy that its stored curve shows",
-    abs(found - first.last.validation_accuracy) < 0.025,
-    points_apart_on_a_thousand_images=at_most(100 * abs(found - first.last.validation_accuracy), 2.5),
-)
+found = measure(shipped[0][1], held_out, held_out_labels)
 
-# %%
-mistakes = {
-    "small": 1 - small_history.last.validation_accuracy,
-    "teacher 1": 1 - first.last.validation_accuracy,
-}
+# %% folded=true
 claim(
-    "Longer training pays: the course's teacher makes far fewer mistakes than the small one above",
-    mistakes["teacher 1"] < 0.8 * mistakes["small"],
-    mistakes_relative_to_the_small_teacher=at_most(mistakes["teacher 1"] / mistakes["small"], 0.8, "times"),
+    "The stored teacher has the accuracy that its stored curve shows, and makes far fewer mistakes than the small one",
+    abs(found - first.last.validation_accuracy) < 0.025 and 1 - found < 0.8 * (1 - of_the_small_teacher),
+    stored=at_least(100 * first.last.validation_accuracy, 94, "%", digits=1),
+    measured_on_a_thousand_images=between(100 * found, 92.2, 97.2, "%", digits=1),
+    mistakes_per_mistake_of_the_small_teacher=at_most(
+        (1 - found) / (1 - of_the_small_teacher), 0.8, digits=2
+    ),
 )
 
 # %% [markdown]
-# These curves also follow a rule of this course: a result is always that of the **last** epoch. It is tempting to
-# report the best one. But the best of many epochs is partly the luckiest. And if you choose by the validation images
-# often enough, they become a kind of training images. Settings were chosen on the validation split, and the test
-# split was used once, at the very end.
+# These teachers were not stopped early. The course always reports the **last** epoch, whose number was fixed
+# beforehand. It is tempting to report the best one, but the best of many epochs is partly the luckiest. And if you
+# choose by the validation images often enough, they become a kind of training images. Settings were chosen on the
+# validation split, and the test split was used once, at the very end.
 
 # %% [markdown]
 # ## Quiz
@@ -643,6 +931,32 @@ widgets.quiz(
                     "It has learned all that it can learn",
                     False,
                     "Then the loss would be well below that of guessing.",
+                ),
+            ],
+        ),
+        widgets.Question(
+            "A batch has two images. Their labels get the probabilities 1/2 and 1/8. What is the cross-entropy? "
+            "(log 2 is about 0.69)",
+            options=[
+                widgets.Option(
+                    "1.39 nats",
+                    True,
+                    "-log(1/2) is 0.69, and -log(1/8) is three times as much, 2.08. Their mean is 1.39.",
+                ),
+                widgets.Option(
+                    "2.77 nats",
+                    False,
+                    "That is the sum of both. The loss of a batch is the mean over its images.",
+                ),
+                widgets.Option(
+                    "1.16 nats",
+                    False,
+                    "That is -log of the mean probability, 5/16. Take each image's logarithm first, then the mean.",
+                ),
+                widgets.Option(
+                    "0.31 nats",
+                    False,
+                    "That is the mean probability, 5/16. The loss is the mean of -log p.",
                 ),
             ],
         ),
@@ -692,22 +1006,23 @@ widgets.quiz(
             ],
         ),
         widgets.Question(
-            "The best of sixteen epochs had a validation accuracy a little above the last. Which one is reported?",
+            "Somebody trains with early stopping, and reports the validation accuracy of the epoch that was kept. What "
+            "is the catch?",
             options=[
                 widgets.Option(
-                    "That of the last epoch",
+                    "The same images chose the epoch, so the number is a little too good",
                     True,
-                    "It was fixed beforehand, so luck had no part in the choice.",
+                    "The best of many epochs is partly the luckiest. Images that had no part in the choice show less.",
                 ),
                 widgets.Option(
-                    "That of the best epoch",
+                    "The network has seen the validation images, so it knows them by heart",
                     False,
-                    "The best of many epochs is partly the luckiest, and another run would not reproduce it.",
+                    "No gradient ever came from them. They only chose among the epochs, which helps much less.",
                 ),
                 widgets.Option(
-                    "The mean over all epochs",
+                    "A network that is stopped early is always less accurate",
                     False,
-                    "It would include the first epochs, when the network had learned little.",
+                    "It was in this lesson's run. Where the accuracy falls again, stopping early makes it higher.",
                 ),
             ],
         ),
@@ -719,12 +1034,13 @@ widgets.quiz(
 #
 # - **Cross-entropy** is -log of the label's probability. Guessing among C classes costs log C. Compute it in log
 #   space.
-# - A training loop has four lines: forward pass, loss, gradient, step. **Momentum** adds up gradients; the learning
-#   rate rises and falls.
+# - A training step has four lines: forward pass, loss, gradient, step. You wrote them, and they trained a network.
+#   **Momentum** adds up gradients; the learning rate rises and falls.
 # - Measure accuracy on held-out images in **eval mode** and without gradient.
 # - **Overfitting:** training loss low, validation loss rising. **Underfitting:** not even the training loss falls.
 #   More images help against the first, more training against the second.
-# - Results are those of the **last** epoch.
+# - **Early stopping** keeps the epoch that the validation images like best. So measure it on other images. Results in
+#   this course are those of the **last** epoch.
 #
 # Next: {{lesson ensembles}}, why five such teachers together are better than the best of them.
 #

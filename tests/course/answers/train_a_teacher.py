@@ -118,6 +118,72 @@ wrong(
 right("momentum_step", by_torch, step, lambda w, g, v, lr, m: [w - lr * (m * v + g), m * v + g])
 
 
+def train_once(model, images, labels, optimizer, loss_of):
+    optimizer.zero_grad(set_to_none=False)
+    loss = loss_of(model.train()(images), labels)
+    torch.autograd.backward(loss)
+    optimizer.step()
+    return float(loss.detach())
+
+
+def train_by_grad(model, images, labels, optimizer, loss_of):
+    parameters = list(model.parameters())
+    loss = loss_of(model(images), labels)
+    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        parameter.grad = gradient
+    optimizer.step()
+    return loss.detach().numpy().item()
+
+
+def train_and_never_clear(model, images, labels, optimizer, loss_of):
+    (loss := loss_of(model(images), labels)).backward()
+    optimizer.step()
+    return loss.item()
+
+
+def train_and_clear_late(model, images, labels, optimizer, loss_of):
+    (loss := loss_of(model(images), labels)).backward()
+    for parameter in model.parameters():
+        parameter.grad = None
+    optimizer.step()
+    return loss.item()
+
+
+def train_without_a_step(model, images, labels, optimizer, loss_of):
+    optimizer.zero_grad()
+    (loss := loss_of(model(images), labels)).backward()
+    return loss.item()
+
+
+def train_without_backward(model, images, labels, optimizer, loss_of):
+    loss = loss_of(model(images), labels)
+    optimizer.step()
+    return loss.item()
+
+
+def train_in_eval_mode(model, images, labels, optimizer, loss_of):
+    return train_by_grad(model.eval(), images, labels, optimizer, loss_of)
+
+
+def train_and_look_again(model, images, labels, optimizer, loss_of):
+    train_by_grad(model, images, labels, optimizer, loss_of)
+    return loss_of(model(images), labels).item()
+
+
+wrong(
+    "training_step",
+    old_gradients_kept=train_and_never_clear,
+    no_gradients_at_the_step=train_and_clear_late,
+    no_step=train_without_a_step,
+    no_backward_pass=train_without_backward,
+    model_in_eval_mode=train_in_eval_mode,
+    loss_after_the_step=train_and_look_again,
+    another_loss=lambda m, x, y, o, f: train_once(m, x, y, o, looped_cross_entropy),
+    softmax_before_the_loss=lambda m, x, y, o, f: train_once(m, x, y, o, lambda z, y: f(z.softmax(-1), y)),
+)
+right("training_step", train_once, train_by_grad)
+
+
 def ask(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     was = model.training
     model.eval()
