@@ -41,10 +41,8 @@ TEXTS = {
     "CODE_OF_CONDUCT.md": "code_of_conduct.md",
     "CHANGELOG.md": "changelog.md",
 }
-PLACED = (
-    "your_own_model.md",
-    "studies.md",
-)  # of these texts, where pages/index.md has them in the navigation; the rest are listed
+# Of these texts, where pages/index.md has them in the navigation; the rest are listed.
+PLACED = ("your_own_model.md", "studies.md")
 COVER = "soft_targets"  # topic of the lesson whose first figure is on the landing page
 
 Say = Callable[[str], object]

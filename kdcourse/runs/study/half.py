@@ -154,10 +154,21 @@ def read_answers(folder: Path | None = None) -> Answers:
     Raises:
         CheckpointError: there are none, or they are damaged or changed.
     """
-    where = folder if folder is not None and (folder / FILE).exists() else shipped("study")
-    teachers.check_digest(where / FILE, read_checksums(where), COMMAND)
-    tensors, notes = training.weights.read_tensors(where / FILE)
+    tensors, notes = read_stored(FILE, COMMAND, folder)
     return Answers(tensors["logits"], notes)
+
+
+def read_stored(
+    file: str, command: str, folder: Path | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return tensors and notes of a file in ``folder``, or without one there, of the course's own.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged or changed; says that ``command`` makes it.
+    """
+    where = folder if folder is not None and (folder / file).exists() else shipped("study")
+    teachers.check_digest(where / file, read_checksums(where), command)
+    return training.weights.read_tensors(where / file)
 
 
 def load_answers(data: Dataset, folder: Path | None = None) -> Answers:

@@ -14,10 +14,10 @@ from kdcourse.distillation import teacher_digest
 from kdcourse.runs import teachers
 from kdcourse.runs.students import StudentRecipe
 from kdcourse.runs.study import half
-from kdcourse.runs.study.engine import Cell, Say, results
+from kdcourse.runs.study.engine import Cell, Say
 from kdcourse.runs.study.rows import Row
-from kdcourse.runs.study.summary import accuracies, against, interval, table, told
-from kdcourse.runs.study.unseen import BATCH, Unseen, epochs_of, on_answers
+from kdcourse.runs.study.summary import accuracies, against, interval, table, told, told_points
+from kdcourse.runs.study.unseen import BATCH, IMAGES, Unseen, epochs_of, on_answers
 
 FILE = "members.safetensors"
 
@@ -56,15 +56,12 @@ class Members(Unseen):
         logits = [evaluation.predict(model, self.unseen.train, self.data).half() for model in found]
         notes = {
             "members": [
-                {"digest": teacher_digest(model), "test_accuracy": self._accuracy(model)} for model in found
+                {"digest": teacher_digest(model), "test_accuracy": self.test_accuracy(model)}
+                for model in found
             ]
         }
         training.weights.write_tensors(self._file, {"logits": torch.stack(logits)}, notes)
         say(f"answers of {len(found)} teachers in {self._file}")
-
-    def _accuracy(self, model: torch.nn.Module) -> float:
-        logits = evaluation.predict(model, self.data.test, self.data)
-        return evaluation.accuracy(logits, self.data.test.labels)
 
     @cached_property
     def _stored(self) -> tuple[torch.Tensor, list[dict[str, Any]]]:
@@ -85,22 +82,15 @@ class Members(Unseen):
     def chosen(self, best: Callable[[dict[str, Any]], StudentRecipe]) -> Sequence[Cell]:
         """Return one student per number of members."""
         recipe = StudentRecipe(model=self.model).changed(
-            epochs=epochs_of(27_500, self.steps), batch_size=BATCH
+            epochs=epochs_of(IMAGES, self.steps), batch_size=BATCH
         )
         return [Cell({"members": count}, on_answers(recipe, self.temperature)) for count in self.members]
 
-    def sources(self) -> Sequence[half.Answers]:
+    def sources(self) -> Sequence[half.Answers] | None:
         """Return what identifies the answers, where the teachers are in the folder."""
         if not self._file.exists():
-            return []
+            return None
         return [self.answers(cell) for cell in self.chosen(lambda _: StudentRecipe(model=self.model))]
-
-    def current(self, rows: Sequence[Row]) -> list[Row]:
-        """Return the rows of the test phase; where the teachers aren't at hand, whatever their answers were."""
-        if self._file.exists():
-            return super().current(rows)
-        data = half.read_answers(self.folder).notes["split"]["unseen"][:16]
-        return results(self, [row for row in rows if row["data"] == data])
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Return one entry per number of members, with the student's accuracy (see `interval`) and its lead over one.
@@ -129,7 +119,7 @@ class Members(Unseen):
         for entry in found["members"]:
             lead = ""
             if of := entry["lead"]:
-                lead = f"{100 * of['mean']:+.2f} ({100 * of['low']:+.2f} to {100 * of['high']:+.2f})"
+                lead = told_points(of)
             lines.append((str(entry["members"]), told(entry), lead))
         singles = ", ".join(f"{each:.2%}" for each in found["teachers"])
         title = (

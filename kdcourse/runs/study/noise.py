@@ -14,8 +14,6 @@ from kdcourse import evaluation, training
 from kdcourse.data import Dataset, Split, stratified_index
 from kdcourse.distillation import Ensemble, teacher_digest
 from kdcourse.errors import CheckpointError
-from kdcourse.files import read_checksums, shipped
-from kdcourse.runs import teachers
 from kdcourse.runs.students import StudentRecipe, train_student
 from kdcourse.runs.study import half
 from kdcourse.runs.study.engine import Cell, Say
@@ -66,12 +64,12 @@ class Noise(Unseen):
             found = [
                 train_student(recipe, noisy, None, progress=False, seed=s)[0] for s in range(self.members)
             ]
-            single = [self._accuracy(member) for member in found]
+            single = [self.test_accuracy(member) for member in found]
             ensemble = Ensemble(found)
             logits[_key(share)] = evaluation.predict(ensemble, self.unseen.train, self.data).half()
             notes[_key(share)] = {
                 "digest": teacher_digest(ensemble),
-                "test_accuracy": self._accuracy(ensemble),
+                "test_accuracy": self.test_accuracy(ensemble),
                 "members_test_accuracy": single,
             }
             say(f"teachers, {share:.0%} of the labels wrong: {notes[_key(share)]['test_accuracy']:.2%}")
@@ -83,15 +81,9 @@ class Noise(Unseen):
         training.weights.write_tensors(self.folder / FILE, logits, notes)
         write_checksums(self.folder)
 
-    def _accuracy(self, model: torch.nn.Module) -> float:
-        logits = evaluation.predict(model, self.data.test, self.data)
-        return evaluation.accuracy(logits, self.data.test.labels)
-
     @cached_property
     def _stored(self) -> dict[float, half.Answers]:
-        where = self.folder if (self.folder / FILE).exists() else shipped("study")
-        teachers.check_digest(where / FILE, read_checksums(where), COMMAND)
-        tensors, notes = training.weights.read_tensors(where / FILE)
+        tensors, notes = half.read_stored(FILE, COMMAND, self.folder)
         return {
             share: half.Answers(
                 tensors[_key(share)], {"ensemble": notes[_key(share)], "split": notes["split"]}

@@ -10,7 +10,16 @@ from kdcourse.runs.students import StudentRecipe
 from kdcourse.runs.study import half
 from kdcourse.runs.study.engine import Cell, Curves
 from kdcourse.runs.study.rows import Row
-from kdcourse.runs.study.summary import compared, interval, point, table, told, told_difference, worth
+from kdcourse.runs.study.summary import (
+    compared,
+    interval,
+    point,
+    table,
+    told,
+    told_difference,
+    told_worth,
+    worth,
+)
 from kdcourse.runs.study.unseen import Unseen, on_answers, on_labels
 from kdcourse.runs.trials import GENTLE
 
@@ -131,7 +140,7 @@ class Size(Unseen):
         lines = [
             (
                 entry["model"], f"{entry['parameters']:,}", told(entry.get("plain")), told(entry.get("taught")),
-                *told_difference(entry), _worth(entry),
+                *told_difference(entry), told_worth(entry, entry["parameters"], "times"),
             )
             for entry in found["sizes"]
         ]  # fmt: skip
@@ -140,10 +149,3 @@ class Size(Unseen):
             "interval); worth: parameters of a plain student as good."
         )
         return f"{title}\n\n{table(header, lines)}"
-
-
-def _worth(entry: dict[str, Any]) -> str:
-    for key, words in (("worth", ""), ("more_than", "more than "), ("less_than", "less than ")):
-        if key in entry:
-            return f"{words}{entry[key] / entry['parameters']:.1f} times"
-    return ""

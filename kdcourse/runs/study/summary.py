@@ -100,9 +100,21 @@ def told_difference(entry: Mapping[str, Any] | None) -> tuple[str, str]:
     """Return the difference in points with its interval, and the gap recovered, of an entry of `against`."""
     if entry is None or "difference" not in entry:
         return "", ""
-    of, share = entry["difference"], entry["gap_recovered"]
-    difference = f"{100 * of['mean']:+.2f} ({100 * of['low']:+.2f} to {100 * of['high']:+.2f})"
-    return difference, f"{share['value']:.0%}" if share["reported"] else "within noise"
+    share = entry["gap_recovered"]
+    return told_points(entry["difference"]), f"{share['value']:.0%}" if share["reported"] else "within noise"
+
+
+def told_points(of: Mapping[str, Any]) -> str:
+    """Return a difference of accuracies in points with its interval."""
+    return f"{100 * of['mean']:+.2f} ({100 * of['low']:+.2f} to {100 * of['high']:+.2f})"
+
+
+def told_worth(entry: Mapping[str, Any] | None, count: int, unit: str) -> str:
+    """Return what `worth` found of an entry as a multiple of ``count``; nothing without it."""
+    for key, words in (("worth", ""), ("more_than", "more than "), ("less_than", "less than ")):
+        if entry is not None and key in entry:
+            return f"{words}{entry[key] / count:.1f} {unit}"
+    return ""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -120,10 +132,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def line(plain: dict[str, Any] | None, taught: dict[str, Any] | None, images: int) -> str:
     """Return a line of the table below `HEADER`; ``images`` is what the worth is counted against."""
     difference, gap = told_difference(taught)
-    value = ""
-    for key, words in (("worth", ""), ("more_than", "more than "), ("less_than", "less than ")):
-        if taught is not None and key in taught:
-            value = f"{words}{taught[key] / images:.1f} labels"
+    value = told_worth(taught, images, "labels")
     return (
         f"{images:>7,}  {told(plain):<21}  {told(taught):<21}  {difference:<21}  {gap:<14}  {value}".rstrip()
     )

@@ -14,7 +14,7 @@ from kdcourse.runs.study import half
 from kdcourse.runs.study.engine import Cell
 from kdcourse.runs.study.rows import Row
 from kdcourse.runs.study.summary import column, compared, mean, table, told, told_difference
-from kdcourse.runs.study.unseen import BATCH, Unseen, epochs_of, on_answers, on_labels
+from kdcourse.runs.study.unseen import BATCH, IMAGES, Unseen, epochs_of, on_answers, on_labels
 
 _ASKED = 5_000  # unseen images on which a trained student is compared with its teachers
 
@@ -49,7 +49,7 @@ class Temperature(Unseen):
         ]
 
     def _cell(self, name: str, steps: int, temperature: float | None = None) -> Cell:
-        recipe = StudentRecipe(model=name).changed(epochs=epochs_of(27_500, steps), batch_size=BATCH)
+        recipe = StudentRecipe(model=name).changed(epochs=epochs_of(IMAGES, steps), batch_size=BATCH)
         if name.startswith("mlp"):
             recipe = recipe.changed(optimizer="adamw", learning_rate=3e-3, weight_decay=1e-2)
         about = {"kind": "labels", "model": name, "steps": steps}
