@@ -22,18 +22,17 @@ from kdcourse import evaluation, models, training
 from kdcourse.data import Dataset, SegmentationDataset
 from kdcourse.distillation import Ensemble, SoftTargets, check_teacher, methods
 from kdcourse.distillation.features import Trial, pair_layers
-from kdcourse.distillation.grid.one_by_one import draws_random_numbers
 from kdcourse.distillation.objective import weights_of
 from kdcourse.errors import ArgumentError, DataError
 from kdcourse.files import shipped
 from kdcourse.runs import recorded, study, teachers, unlabelled
 from kdcourse.runs.findings import flips_in_words
 from kdcourse.runs.machine import machine
-from kdcourse.runs.side_by_side import AfterStep, side_by_side
 from kdcourse.runs.students import StudentRecipe, build_student, train_student
 from kdcourse.runs.table import compare, mask_scores, row, scores
 from kdcourse.runs.tasks import AnyDataset, Task, targets_for, task_named
 from kdcourse.runs.unlabelled import Kind, Teachers
+from kdcourse.training.side_by_side import AfterStep, draws_random_numbers, side_by_side
 
 Say = Callable[[str], None]
 FORMAT = 1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,14 +14,13 @@ from torch import nn
 
 from kdcourse.data import Dataset
 from kdcourse.distillation.distil import distil
-from kdcourse.distillation.grid.state import GridState, Stopped
+from kdcourse.distillation.grid.state import GridState
 from kdcourse.distillation.methods import Method
 from kdcourse.distillation.targets import SoftTargets
 from kdcourse.errors import DivergedError
 from kdcourse.training import History, Settings
 from kdcourse.training.placement import Placement
-
-_LOOK_EVERY = 0.1  # seconds between looks at progress and at the wish to stop
+from kdcourse.training.side_by_side import AfterStep, draws_random_numbers, in_threads
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,16 @@ def train_one_by_one(state: GridState, data: Dataset, arguments: DistilArguments
     state.how = f"one by one, {at_a_time} at a time, a thread each" if at_a_time > 1 else "one by one"
     done = [0.0] * len(state.rows)  # epochs, by student
     steps = max(len(data.train) // settings.batch_size, 1)
-    stopping = False
+    shown = 0.0
 
-    def train(position: int) -> History:
-        def after_step(epoch: int, step: int, loss: float) -> None:
+    def training_of(position: int) -> Callable[[AfterStep], History]:
+        def counting(after_step: AfterStep, epoch: int, step: int, loss: float) -> None:
             done[position] = epoch + step / steps
-            if stopping:
-                raise Stopped
+            after_step(epoch, step, loss)
 
+        return lambda after_step: train(position, partial(counting, after_step))
+
+    def train(position: int, after_step: AfterStep) -> History:
         setting = state.rows[position].setting
         softening: dict[str, Any] = {"temperature": setting.temperature} if arguments.softened else {}
         own = (
@@ -75,28 +77,10 @@ def train_one_by_one(state: GridState, data: Dataset, arguments: DistilArguments
             state.rows[position] = replace(row, diverged=True)
         state.notify()
 
-    per_student = 1 if at_a_time > 1 else threads
-    with ThreadPoolExecutor(at_a_time, "distil_grid", torch.set_num_threads, (per_student,)) as pool:
-        work = {pool.submit(train, position): position for position in range(len(state.rows))}
-        pending, shown = set(work), 0.0
-        try:
-            while pending:
-                ended, pending = wait(pending, timeout=_LOOK_EVERY, return_when=FIRST_COMPLETED)
-                for each in ended:
-                    finish(work[each], each)
-                state.advance(sum(done) - shown)
-                shown = sum(done)
-                state.stop_if_requested()
-        finally:
-            stopping = True  # whatever ends the loop, no thread trains on behind it
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)
+    def look() -> None:
+        nonlocal shown
+        state.advance(sum(done) - shown)
+        shown = sum(done)
+        state.stop_if_requested()
 
-
-def draws_random_numbers(model: nn.Module, images: torch.Tensor) -> bool:
-    """Return whether training it consumes random numbers (dropout and its kind), which threads would have to share."""
-    twin = copy.deepcopy(model).train()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        before = torch.get_rng_state()
-        twin(images[:2].to(next(twin.parameters()).device))
-        return not torch.equal(before, torch.get_rng_state())
+    in_threads([training_of(position) for position in range(len(state.rows))], at_a_time, finish, look)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from kdcourse.runs.side_by_side import AfterStep, side_by_side
+from kdcourse.training.side_by_side import AfterStep, side_by_side
 
 
 def test_results_come_in_order_and_threads_are_as_before() -> None:
