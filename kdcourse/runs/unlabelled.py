@@ -20,8 +20,8 @@ from kdcourse.runs.tasks import AnyDataset
 
 LABELS = 550
 
-# What the study of labels chose on the validation split (`kdcourse study labels`): batches of 64, T = 4, and with this many
-# images no augmentation, for answers and for labels. Few labels take a strong one.
+# What the study of labels chose on the validation split (`kdcourse study labels`): batches of 64, T = 4, and with this
+# many images no augmentation, for answers and for labels. Few labels take a strong one.
 RECIPE = StudentRecipe(
     model="pocket_60k", methods=methods.build("kd", temperature=4.0), alpha=1.0
 ).changed(epochs=2, batch_size=64, validate=False)  # fmt: skip
