@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -61,7 +63,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_caches(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _modules_as_they_were() -> Iterator[None]:
+    """No test leaves a function or a constant of a module changed that later ones in this process use.
+
+    Tests run what learners wrote, ``math.tau = 6`` among it.
+    """
+    names = ("builtins", "math", "random", "numpy", "torch", "torch.nn.functional")
+    modules = [sys.modules[name] for name in names if name in sys.modules]
+    before = [dict(vars(module)) for module in modules]
+    yield
+    changed = {
+        f"{module.__name__}.{name}": (module, name, value)
+        for module, values in zip(modules, before, strict=True)
+        for name, value in values.items()
+        if name != "_" and vars(module).get(name, before) is not value
+    }
+    for module, name, value in changed.values():
+        setattr(module, name, value)
+    assert not changed, f"this test leaves {', '.join(changed)} changed"
+
+
+@pytest.fixture(autouse=True)
+def _own_caches(
+    _modules_as_they_were: None, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No test reads or writes the user's own cache or data folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.delenv("KDCOURSE_DATA", raising=False)

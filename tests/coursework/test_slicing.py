@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -119,7 +120,10 @@ def test_what_a_statement_reads_before_it_binds_it_comes_along(statement: str) -
     assert run(cut("total = 1", statement, "def f():\n    return total"))["f"]() == 2
 
 
-def test_calls_that_may_change_what_is_needed_come_along_and_may_fail() -> None:
+def test_calls_that_may_change_what_is_needed_come_along_and_may_fail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(math, "tau", math.tau)  # what runs below changes it, for all of this process
     pieces = cut(
         "class Box:\n    def set(self, **named): self.__dict__.update(named)\nmodel = heavy()",
         "cfg = Box()\ncfg.set(dim=1)\ncfg.no_such_thing()\ncfg.set(model=model)",
