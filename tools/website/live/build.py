@@ -64,7 +64,7 @@ def write(site: Path) -> Path:
     if results is None:
         raise DataError("The teachers' test accuracy isn't recorded for these images. Run: kdcourse students record")
     members = [teachers.shipped_folder() / f"{recipe.name}.safetensors" for recipe in teachers.RECIPES]
-    learned = {"plain": "550 labels", "distilled": "no label, 27,500 answers"}
+    learned = {"plain": "550 labels", "distilled": "0 labels"}
     models = {
         name: Shown([students.FOLDER / f"{name}.safetensors"], learned[name], notes["test_accuracy"])
         for name, (_, notes) in found.items()

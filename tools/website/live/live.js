@@ -276,7 +276,7 @@
         const p = shares[model]?.[k];
         const { td, number, bar } = cells[model];
         number.textContent = p === undefined ? "–" : percent(p, 1);
-        bar.style.transform = `scaleX(${p ?? 0})`;
+        bar.style.width = `${100 * (p ?? 0)}%`;
         if (p === undefined) delete td.dataset.probability;
         else td.dataset.probability = p;
         td.classList.toggle("live-top", p !== undefined && k === best(shares[model]));
@@ -303,17 +303,19 @@
         : answers[0] === answers[1] ? "The students agree, the teachers don't." : "Three different answers.";
       return `${words} ${comparison}`;
     }
-    const right = current.filter((_, n) => answers[n] === question.label).map((model) => CALLED[model]);
-    const who = right.length === current.length ? "all are right" : right.length === 0 ? "all are wrong"
-      : `only ${right.join(" and ")} ${right.length > 1 || right[0] === CALLED.teachers ? "are" : "is"} right`;
+    const [right, wrong] = [true, false].map((wanted) => current.filter((_, n) => (answers[n] === question.label) === wanted));
+    const only = ([model], word) => `only ${CALLED[model]} ${model === "teachers" ? "are" : "is"} ${word}`;
+    const all = current.length === MODELS.length ? "all three" : "both students";
+    const who = wrong.length === 0 ? `${all} are right` : right.length === 0 ? `${all} are wrong`
+      : right.length === 1 ? only(right, "right") : only(wrong, "wrong");
     return `${told.classes[question.label]}: ${who}. ${comparison}`;
   }
 
   function faster() {
     const small = bytesOf("teachers") / bytesOf("distilled");
-    if (!results.teachers) return `The teachers' files are ${Math.round(small)} times as large. Fetch them and see them race.`;
+    if (!results.teachers) return `The teachers are ${Math.round(small)} times as large. Fetch them and see them race.`;
     const times = results.teachers.ms / results.distilled.ms;
-    return `The distilled student took 1/${Math.round(times)} of the teachers' time, with 1/${Math.round(small)} of their size.`;
+    return `Distilled: 1/${Math.round(times)} of the teachers' time, 1/${Math.round(small)} of their size.`;
   }
 
   // -- the race ------------------------------------------------------------------------------------------------------
@@ -328,10 +330,10 @@
     for (const model of MODELS) {
       const lane = within(model, "lane");
       const share = ready ? results[model].ms / slowest : 0;
-      lane.style.setProperty("--share", share);
+      lane.style.width = `${100 * share}%`;
       if (!start || matchMedia("(prefers-reduced-motion: reduce)").matches) continue;
       for (const running of lane.getAnimations()) running.cancel();
-      lane.animate([{ transform: "scaleX(0)" }, { transform: `scaleX(${share})` }], { duration: Math.max(1, share * RACE_MS) });
+      lane.animate([{ width: 0 }, { width: lane.style.width }], { duration: Math.max(1, share * RACE_MS) });
     }
   }
 
