@@ -46,6 +46,11 @@ _PIXELS = """canvas => {
 # By model and class; null where there is none.
 _BARS = """() => [1, 2, 3].map(column => Object.fromEntries([...document.querySelectorAll('#live-rows tr')].map(row =>
     [row.cells[0].textContent, Number(row.cells[column].dataset.probability ?? NaN)])))"""
+# Row by row: what each bar says, and its length as a share.
+_CELLS = """() => [...document.querySelectorAll('#live-rows tr')].map(row => [...row.cells].slice(1).map(cell => {
+    const track = cell.querySelector('.live-bar');
+    return [cell.textContent, track.firstChild.getBoundingClientRect().width / track.getBoundingClientRect().width];
+}))"""
 _ANSWERED = """([model, wanted, close]) => {
     const told = document.querySelector(`#live tr[data-model=${model}] .live-says span`).dataset.logits;
     return told !== undefined && JSON.parse(told).every((z, k) => Math.abs(z - wanted[k]) <= close);
@@ -63,9 +68,9 @@ _SMALL = """() => [...document.querySelectorAll('#live :is(button, input, canvas
     .filter(part => part.checkVisibility() && part.getBoundingClientRect().height < 44)
     .map(part => part.id || part.textContent)"""
 # Where everything is, in the page; but for the rows of bars, which are sorted.
-_PLACES = """() => Object.fromEntries([...document.querySelectorAll(
-    '#live section, #live-race tr, #live .live-race tr, #live .live-race td, #live-verdict, #live-canvas, #live-t,'
-    + '#live-rows, #live-pick fieldset, #what-you-see')].map((part, n) => {
+_PLACES = """() => scrollTo({top: 0, behavior: 'instant'}) ?? Object.fromEntries([...document.querySelectorAll(
+    '#live section, #live .live-race tr, #live .live-race td, #live-verdict, #live-canvas, #live-t,'
+    + '#live-pick fieldset, #what-you-see > h2')].map((part, n) => {
         const {x, y, width, height} = part.getBoundingClientRect();
         return [`${n} ${part.id || part.className || part.parentElement.dataset.model || part.tagName}`,
             [x, y + scrollY, width, height].map(Math.round)];
@@ -245,14 +250,11 @@ def test_bars_follow_the_temperature_and_are_sorted(
         assert (row - wanted).abs().max() < CLOSE
     order = [data.classes.index(name) for name in live.locator("#live-rows th").all_inner_texts()]
     assert order == shown[2].argsort(descending=True).tolist()
-    for column, row in enumerate(shown, start=1):
-        for place, k in enumerate(order):
-            cell = live.locator("#live-rows tr").nth(place).locator("th, td").nth(column)
-            assert float(cell.inner_text().strip("<> %\u00a0\n")) == pytest.approx(100 * row[k], abs=0.1)
-            bar = cell.locator(".live-bar").evaluate(
-                "bar => bar.firstChild.getBoundingClientRect().width / bar.getBoundingClientRect().width"
-            )
-            assert bar == pytest.approx(float(row[k]), abs=0.02)
+    cells = live.evaluate(_CELLS)
+    for place, k in enumerate(order):
+        for row, (text, length) in zip(shown, cells[place], strict=True):
+            assert float(text.strip("<> %\u00a0\n")) == pytest.approx(100 * float(row[k]), abs=0.1)
+            assert length == pytest.approx(float(row[k]), abs=0.02)
     expect(live.locator("#live-t")).to_have_attribute("aria-valuetext", f"T = {temperature:.1f}")
     expect(live.locator("#live-caption")).to_contain_text(f"T = {temperature:.1f}")
 

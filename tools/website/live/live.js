@@ -14,6 +14,7 @@
   const CALLED = { plain: "the plain student", distilled: "the distilled student", teachers: "the teachers" };
   const LEVELS = 16; // shades of a drawing, so that the address that holds it stays short
   const UNDOS = 100;
+  const TIMES = 9; // the median of so many answers is shown, which other programs disturb least
   const TILE = 44; // CSS pixels
   const STALLED_MS = 20_000; // a download without a byte for so long is given up
   const RACE_MS = 2000; // how long the slowest takes in the race, which is shown in slow motion
@@ -25,6 +26,7 @@
   let settled = true; // whether the pen is lifted: only then the race is run and the address written
   let raced = null; // the question that was raced last
   const results = {}; // by model: {question, logits, ms}, the latest answer
+  const times = Object.fromEntries(MODELS.map((model) => [model, []])); // milliseconds of the latest answers
 
   // -- helpers -------------------------------------------------------------------------------------------------------
 
@@ -35,6 +37,7 @@
     return made;
   }
 
+  const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
   const best = (numbers) => numbers.indexOf(Math.max(...numbers));
   const row = (model) => document.querySelector(`#live tr[data-model="${model}"]`);
   const within = (model, part) => row(model).querySelector(`.live-${part}`);
@@ -140,7 +143,10 @@
           next = null;
           const answers = await send({ pixels: current.pixels });
           if (question === null) continue; // cleared in the meantime
-          for (const [model, answer] of Object.entries(answers)) results[model] = { question: current, ...answer };
+          for (const [model, { logits, ms }] of Object.entries(answers)) {
+            times[model] = [...times[model], ms].slice(-TIMES);
+            results[model] = { question: current, logits, ms: median(times[model]) };
+          }
           show();
         }
       } catch (error) {
@@ -331,8 +337,9 @@
       const lane = within(model, "lane");
       const share = ready ? results[model].ms / slowest : 0;
       lane.style.width = `${100 * share}%`;
-      if (!start || matchMedia("(prefers-reduced-motion: reduce)").matches) continue;
+      if (!start) continue;
       for (const running of lane.getAnimations()) running.cancel();
+      if (matchMedia("(prefers-reduced-motion: reduce)").matches) continue;
       lane.animate([{ width: 0 }, { width: lane.style.width }], { duration: Math.max(1, share * RACE_MS) });
     }
   }
