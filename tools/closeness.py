@@ -211,8 +211,9 @@ def table(content: dict[str, Any]) -> str:
         "",
         "Written by `python -m tools.closeness` from `closeness.json`. A row is an assertion that compares numbers",
         "which differ between settings. *Nearest* is how far its sides are apart at least; *SD* is the standard",
-        "deviation of the distinct values; *distance* is how many of these that is;",
-        f"{LEAST_DEVIATIONS:g} are required. {content['same']:,} further assertions compare the same numbers under all settings.",
+        "deviation of the distinct values; *distance* is how many of these that is, and "
+        f"{LEAST_DEVIATIONS:g} are required.",
+        f"{content['same']:,} further assertions compare the same numbers under all settings.",
         "",
         f"Settings: {'; '.join(content['settings'])}.",
         "",
