@@ -270,9 +270,7 @@ def test_slider_redraws_at_once(live: Page) -> None:
     assert sorted(times)[len(times) // 2] < 50
 
 
-def test_drawing_is_answered_as_by_pytorch(
-    live: Page, data: Dataset, networks: dict[str, nn.Module]
-) -> None:
+def test_drawing_is_answered_as_by_pytorch(live: Page, data: Dataset, networks: dict[str, nn.Module]) -> None:
     live.locator("#live-clear").click()
     expect(live.locator("#live-verdict")).to_have_text("Draw something, or pick a test image.")
     _drag(live, (0.5, 0.15), (0.5, 0.85))
@@ -447,9 +445,7 @@ def test_link_brings_drawing_answers_and_temperature_to_another_page(
         ("what-you-see", ""),
     ],
 )
-def test_damaged_addresses_are_told_and_show_a_test_image(
-    reader: Reader, address: str, problem: str
-) -> None:
+def test_damaged_addresses_are_told_and_show_a_test_image(reader: Reader, address: str, problem: str) -> None:
     with reader.page(f"{PATH}#{address}") as page:
         expect(page.locator("#live-verdict")).to_contain_text(problem or "only the distilled student")
         _wait_for_students(page)
@@ -552,7 +548,9 @@ def test_nothing_moves_when_answers_come(reader: Reader, width: int) -> None:
 
     def same(when: str) -> None:
         now = page.evaluate(_PLACES)
-        assert {name: (before, now[name]) for name, before in places.items() if before != now[name]} == {}, when
+        assert {name: (before, now[name]) for name, before in places.items() if before != now[name]} == {}, (
+            when
+        )
 
     steps: dict[str, Callable[[], Any]] = {
         "students answer": lambda: _wait_for_students(page),
@@ -631,5 +629,12 @@ def test_page_that_was_opened_as_a_file_says_what_to_do(reader: Reader, site: Pa
 
 
 def test_without_javascript_the_page_says_so(site: Path) -> None:
-    text = (site / PATH).read_text(encoding="utf-8").partition("<noscript><style>")[2].partition("</noscript>")[0]
-    assert "JavaScript, which is disabled in your browser" in text and "#live-controls { display: none" in text
+    text = (
+        (site / PATH)
+        .read_text(encoding="utf-8")
+        .partition("<noscript><style>")[2]
+        .partition("</noscript>")[0]
+    )
+    assert (
+        "JavaScript, which is disabled in your browser" in text and "#live-controls { display: none" in text
+    )

@@ -99,7 +99,9 @@ def test_files_are_those_of_the_repository_and_the_list_tells_their_sizes(
     assert [model["accuracy"] for model in told["models"].values()] == [0.7, 0.8, 0.9]
     index = torch.tensor([each["index"] for each in told["images"]])
     assert [each["label"] for each in told["images"]] == data.test.labels[index].tolist()
-    right = {name: predict(networks[name], data.test, data).argmax(1) == data.test.labels for name in networks}
+    right = {
+        name: predict(networks[name], data.test, data).argmax(1) == data.test.labels for name in networks
+    }
     for each in told["images"][2:]:
         other = {"plain": "distilled", "distilled": "plain"}[each["group"]]
         assert right[each["group"]][each["index"]] and not right[other][each["index"]]
@@ -158,7 +160,9 @@ def test_damaged_student_is_refused(tmp_path: Path) -> None:
     for path in students.FOLDER.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "distilled.safetensors").write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match=r"distilled\.safetensors is not the file .* tools\.website\.live"):
+    with pytest.raises(
+        CheckpointError, match=r"distilled\.safetensors is not the file .* tools\.website\.live"
+    ):
         students.load(fashion_mnist(), tmp_path)
 
 

@@ -27,8 +27,10 @@ _PROGRAM = """
 const fs = require("fs");
 const {code, files, images, input} = JSON.parse(fs.readFileSync(0));
 const {buildNetwork, computeLogits} = require(code);
-const read = (file) => { const {buffer, byteOffset, length} = fs.readFileSync(file); return buffer.slice(byteOffset, byteOffset + length); };
-const networks = files.map((file) => buildNetwork(read(file)));
+const networks = files.map((file) => {
+    const {buffer, byteOffset, length} = fs.readFileSync(file);
+    return buildNetwork(buffer.slice(byteOffset, byteOffset + length));
+});
 console.log(JSON.stringify(networks.map((network) => images.map((image) => computeLogits(network, image, input)))));
 """
 

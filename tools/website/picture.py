@@ -60,7 +60,9 @@ def picture(site: Path, chromium: str) -> bytes:
         DataError: the picture is larger than 1 MB.
     """
     if not (site / "live.html").is_file():
-        raise ArgumentError(f"There is no live.html in {site}. Build the site: python -m tools.website --out {site}")
+        raise ArgumentError(
+            f"There is no live.html in {site}. Build the site: python -m tools.website --out {site}"
+        )
     from playwright.sync_api import sync_playwright
 
     with _served(site) as address, sync_playwright() as playwright:
@@ -94,7 +96,9 @@ def _frames(page: Page) -> Iterator[tuple[Image, int]]:
     assert box is not None
     for points in STROKES:
         for n, (x, y) in enumerate(points):
-            page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=1 if n == 0 else 6)
+            page.mouse.move(
+                box["x"] + x * box["width"], box["y"] + y * box["height"], steps=1 if n == 0 else 6
+            )
             if n == 0:
                 page.mouse.down()
             else:

@@ -62,7 +62,9 @@ def write(site: Path) -> Path:
     found = students.load(data)
     ensemble, results = recorded.ensemble(data), recorded.summary(data)
     if results is None:
-        raise DataError("The teachers' test accuracy isn't recorded for these images. Run: kdcourse students record")
+        raise DataError(
+            "The teachers' test accuracy isn't recorded for these images. Run: kdcourse students record"
+        )
     members = [teachers.shipped_folder() / f"{recipe.name}.safetensors" for recipe in teachers.RECIPES]
     learned = {"plain": "550 labels", "distilled": "0 labels"}
     models = {
@@ -164,7 +166,10 @@ def choose(data: Dataset, plain: Tensor, distilled: Tensor) -> dict[str, Tensor]
         )
     rest = torch.ones_like(right["plain"])
     rest[first] = False
-    differ = {"distilled": right["distilled"] & ~right["plain"], "plain": right["plain"] & ~right["distilled"]}
+    differ = {
+        "distilled": right["distilled"] & ~right["plain"],
+        "plain": right["plain"] & ~right["distilled"],
+    }
     return {"first": first} | {
         name: _first_of_each(labels, only & rest, len(data.classes)) for name, only in differ.items()
     }
@@ -188,4 +193,3 @@ def sprite(images: Tensor, columns: int) -> bytes:
     joined = sheet.permute(0, 2, 1, 3).reshape(rows * height, columns * width)
     Image.fromarray(joined.numpy(), "L").save(stream, "PNG", optimize=True)
     return stream.getvalue()
-
