@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import http.server
 import io
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -56,17 +57,22 @@ def picture(site: Path, chromium: str) -> bytes:
         chromium: the browser's program.
 
     Raises:
-        ArgumentError: there is no page `live` in this folder.
+        ArgumentError: there is no page `live` in this folder, or no such browser.
         DataError: the picture is larger than 1 MB.
     """
     if not (site / "live.html").is_file():
         raise ArgumentError(
             f"There is no live.html in {site}. Build the site: python -m tools.website --out {site}"
         )
+    program = shutil.which(chromium)
+    if program is None:
+        raise ArgumentError(
+            f"There is no browser {chromium}. Install Chromium, or name its program: --chromium PATH"
+        )
     from playwright.sync_api import sync_playwright
 
     with _served(site) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium)
+        browser = playwright.chromium.launch(executable_path=program)
         page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
         page.goto(f"{address}live.html")
         frames = list(_frames(page))
@@ -127,10 +133,15 @@ def _shot(page: Page) -> Image:
     return whole.resize((WIDTH, round(WIDTH * whole.height / whole.width)), Image.Resampling.LANCZOS)
 
 
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Print nothing."""
+
+
 @contextmanager
 def _served(folder: Path) -> Iterator[str]:
     """Serve a folder on this machine alone and yield its address."""
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    handler = functools.partial(_Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
