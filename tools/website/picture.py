@@ -31,7 +31,7 @@ OUT = ROOT / "docs" / "live.gif"
 MOST_BYTES = 1_000_000
 WIDTH = 760  # pixels
 HEIGHT = 470  # of the page's part that is shown, in CSS pixels
-COLOURS = 48
+COLOURS = 96
 SETTLE_MS = 900  # until all networks have answered
 # A pullover, as strokes through points in shares of the canvas.
 STROKES = (
@@ -69,6 +69,7 @@ def picture(site: Path, chromium: str) -> bytes:
         raise ArgumentError(
             f"There is no browser {chromium}. Install Chromium, or name its program: --chromium PATH"
         )
+    from PIL.Image import Dither
     from playwright.sync_api import sync_playwright
 
     with _served(site) as address, sync_playwright() as playwright:
@@ -77,7 +78,7 @@ def picture(site: Path, chromium: str) -> bytes:
         page.goto(f"{address}live.html")
         frames = list(_frames(page))
         browser.close()
-    images = [image.quantize(COLOURS, dither=0) for image, _ in frames]
+    images = [image.quantize(COLOURS, dither=Dither.NONE) for image, _ in frames]
     stream = io.BytesIO()
     images[0].save(
         stream, "GIF", save_all=True, append_images=images[1:], duration=[ms for _, ms in frames], loop=0,
