@@ -322,9 +322,10 @@ nearer = abs(found["top class"] - found["answers"]) < abs(found["top class"] - f
 widgets.reveal("05-top-class", third[1 if nearer else 0])
 
 # %% [markdown]
-# So the advantage is in the other nine probabilities, which Hinton, Vinyals and Dean called *dark knowledge*. They say
-# for each shirt how much it resembles a T-shirt, a pullover or a coat. A label says the same about every shirt. And what
-# about the answers whose most likely class is wrong? In most of them, the correct class comes next:
+# So in this run the advantage is in the other nine probabilities, which Hinton, Vinyals and Dean called *dark
+# knowledge*. They say for each shirt how much it resembles a T-shirt, a pullover or a coat. A label says the same about
+# every shirt. And what about the answers whose most likely class is wrong? In most of them, the correct class comes
+# next:
 
 # %%
 second = task.logits.topk(2).indices[:, 1]
@@ -831,7 +832,8 @@ widgets.reveal("05-views", teacher_saw[0 if better.low > 0 else 1 if better.high
 
 # %% [markdown]
 # A likely reason: the teacher mostly predicts the same class for a covered image, but it is less confident. Its
-# probabilities show which other classes the view resembles. The predictions for the original images don't contain this information.
+# probabilities show which other classes the view resembles. The predictions for the original images don't contain this
+# information.
 
 # %%
 of_view = matching.logits(views[0], every)

@@ -395,9 +395,9 @@ widgets.ensemble_explorer(member_logits, labels, data.classes)
 # %% [markdown]
 # ## Calibration
 #
-# The middle panel of the explorer says how far confidence is from accuracy. A network's **confidence** is the probability
-# that it gives to its own prediction. If it says 0.9 a thousand times, nine hundred of those predictions should be
-# right. Then it is **calibrated**.
+# The middle panel of the explorer says how far confidence is from accuracy. A network's **confidence** is the
+# probability that it gives to its own prediction. If it says 0.9 a thousand times, nine hundred of those predictions
+# should be right. Then it is **calibrated**.
 #
 # **Predict:** on images that were not used for training, are these teachers overconfident, underconfident or neither?
 

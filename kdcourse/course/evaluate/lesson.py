@@ -513,8 +513,8 @@ lower_left = evaluation.paired_difference(loss_left["distilled"], loss_left["pla
 
 # %%
 claim(
-    "With one temperature each, both kinds are calibrated alike, and the distilled students' negative log-likelihood is "
-    "clearly lower, by more than before",
+    "With one temperature each, the calibration errors of both kinds are small and don't differ clearly, and the "
+    "distilled students' negative log-likelihood is clearly lower, by more than before",
     apart.low < 0 < apart.high and lower_left.high < 0 and lower_left.mean < lower.mean,
     calibration_error_of_distilled_students=at_most(
         fmean(error_left["distilled"]), 1.2, "percentage points", digits=2
@@ -530,8 +530,8 @@ widgets.reveal("06-scaled", outcomes[1])
 
 # %% [markdown]
 # The lead was hidden: the distilled students' probabilities were better **and** too confident, and the negative
-# log-likelihood is large for confident mistakes. Scaling only the distilled ones would have been unfair; scaling both shows
-# what distillation did.
+# log-likelihood is large for confident mistakes. Scaling only the distilled ones would have been unfair; scaling both
+# shows what distillation did.
 
 # %% [markdown]
 # ## Does it predict as its teacher does?

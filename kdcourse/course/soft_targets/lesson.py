@@ -370,7 +370,12 @@ def distance(before: torch.Tensor, after: torch.Tensor) -> float:
 
 
 thousand = data.normalise(data.validation.images[:1000])
-members = ensemble.member_logits(thousand).double()  # [members, images, classes]
+step = progress_bar("A thousand images, five teachers", 10)
+parts = []
+for hundred in thousand.split(100):
+    parts.append(ensemble.member_logits(hundred))
+    step()
+members = torch.cat(parts, dim=1).double()  # [members, images, classes]
 log_mean = softened(members, 1).mean(dim=0).log()
 several = (1, 2, 4, 8, 16)
 one = [softened_mean(members, temperature) for temperature in several]

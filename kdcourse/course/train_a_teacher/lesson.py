@@ -431,12 +431,13 @@ few = first_images(5_000)
 torch.manual_seed(0)
 looped = models.build("mlp_25k")
 optimizer = training.make_optimizer("sgd", looped, learning_rate=0.1, weight_decay=5e-4)
-_ = train_by_hand(looped, few, optimizer, F.cross_entropy, epochs=2)
+bar = progress_bar("the loop, then fit", 2 * 2 * 50)
+_ = train_by_hand(looped, few, optimizer, F.cross_entropy, epochs=2, after_step=bar)
 
 settings = {"batch_size": 100, "learning_rate": 0.1, "weight_decay": 5e-4, "seed": 0, "progress": False}
 torch.manual_seed(0)
 by_fit = models.build("mlp_25k")
-_ = training.fit(by_fit, few, epochs=2, precision="float32", **settings)  # float32, as the loop
+_ = training.fit(by_fit, few, epochs=2, precision="float32", after_step=bar, **settings)  # float32, as the loop
 
 # %% folded=true
 apart = max(
@@ -652,7 +653,7 @@ claim(
     ),
 )
 
-# %%
+# %% folded=true
 turned = "falls, then rises" if risen > 1.1 else "falls, then stays where it is"
 widgets.reveal("02-few-images", turned)
 
@@ -777,7 +778,7 @@ claim(
     lead_in_accuracy=at_least(100 * (many_right - few_right), 1, "points", digits=1),
 )
 
-# %%
+# %% folded=true
 ratio = many_validation / few_validation
 widgets.reveal(
     "02-more-images",
