@@ -25,8 +25,8 @@ def recovered(plain: float, distilled: float, teacher: float) -> float:
 
 
 _AS_IT_IS = (
-    "return the share as it is, also where the teacher is worse than the plain student. Whether to report it is decided "
-    "after this exercise."
+    "return the share as it is, also where the teacher is worse than the plain student. Whether to report it is "
+    "decided after this exercise."
 )
 RECOVERED = Exercise(
     id="recovered",

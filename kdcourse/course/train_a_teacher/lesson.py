@@ -437,7 +437,8 @@ _ = train_by_hand(looped, few, optimizer, F.cross_entropy, epochs=2, after_step=
 settings = {"batch_size": 100, "learning_rate": 0.1, "weight_decay": 5e-4, "seed": 0, "progress": False}
 torch.manual_seed(0)
 by_fit = models.build("mlp_25k")
-_ = training.fit(by_fit, few, epochs=2, precision="float32", after_step=bar, **settings)  # float32, as the loop
+settings |= {"precision": "float32", "after_step": bar}  # float32, as the loop
+_ = training.fit(by_fit, few, epochs=2, **settings)
 
 # %% folded=true
 apart = max(
