@@ -71,7 +71,7 @@ def quiet(_: str) -> None:
     [
         (FewMissing, 6, 8),
         (FewNoise, 12, 8),
-        (FewBudgets, 4, 12),
+        (FewBudgets, 6, 12),
         (FewTemperature, 0, 18),
         (FewSize, 6, 6),
         (FewMembers, 0, 4),
