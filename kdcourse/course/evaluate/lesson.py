@@ -479,7 +479,7 @@ check("best_temperature", best_temperature)
 # **Predict:** what is left of the plain students' advantage in calibration, and of the distilled students' advantage in
 # accuracy?
 
-# %%
+# %% folded=true
 outcomes = [
     "The plain ones stay better calibrated",
     "Both are calibrated alike, and the distilled ones' probabilities are better",

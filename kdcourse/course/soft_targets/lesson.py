@@ -594,7 +594,7 @@ claim(
 # **Predict:** the temperature doubles, from 16 to 32. How does the size of the gradient change? (Equation 4 helps,
 # if 16 is high enough.)
 
-# %%
+# %% folded=true
 choices = {"it stays about the same": 1, "about a half": 2, "about a quarter": 4, "about a sixteenth": 16}
 widgets.predict(
     "04-without-t-squared",
