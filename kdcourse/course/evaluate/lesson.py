@@ -81,6 +81,21 @@ runs = {kind: record["models"][kind]["runs"] for kind in ("plain", "distilled")}
 print(f"seeds: {[run['seed'] for run in runs['plain']]}")
 
 # %% [markdown]
+# A student classifies a certain share of the test images correctly. With the same number of other images of this kind,
+# the share would be slightly different. An interval says how different: a 95 % interval contains the true accuracy in
+# 95 of 100 draws of test images.
+#
+# **Predict:** how wide is that interval for one of our students, from end to end?
+
+# %%
+widgets.predict(
+    "06-wilson",
+    f"A student is right on a little over nine in ten of {len(data.test):,} test images. How wide is the 95 % interval?",
+    number=(0, 5, 0.1),
+    unit="points",
+)
+
+# %% [markdown]
 # ## Evaluate the stored weights again
 #
 # A table may be out of date, or describe something else. The students' weights came with the course, so evaluate them
@@ -118,21 +133,6 @@ claim(
 # %% [markdown]
 # ## One accuracy, one interval
 #
-# A student classifies a certain share of these test images correctly. With the same number of other images of this
-# kind, the share would be slightly different. An interval says how different: a 95 % interval contains the true
-# accuracy in 95 of 100 draws of test images.
-#
-# **Predict:** how wide is that interval for one of our students, from end to end?
-
-# %%
-widgets.predict(
-    "06-wilson",
-    f"A student is right on a little over nine in ten of {len(labels):,} test images. How wide is the 95 % interval?",
-    number=(0, 5, 0.1),
-    unit="points",
-)
-
-# %% [markdown]
 # Wilson (1927) found an interval that also works for few images, and for shares near 0 or 1. Of n images, a share p was
 # right. The **standard error** of p says how far such a share is typically off; 95 % of all draws stay within z = 1.96
 # standard errors. The interval is
@@ -647,9 +647,12 @@ claim(
 
 # %%
 student = students[0]  # a distilled one; a plain one costs the same
-big, small = (
-    evaluation.cost(model, data.image_shape, batch_size=16, seconds=0.3) for model in (ensemble, student)
-)
+step = progress_bar("The ensemble and the student", 2)
+costs = []
+for model in (ensemble, student):
+    costs.append(evaluation.cost(model, data.image_shape, batch_size=16, seconds=0.3))
+    step()
+big, small = costs
 times = evaluation.compare_cost(big, small)
 print(
     f"parameters: {big.parameters:,} against {small.parameters:,}, {times.times_fewer_parameters:.0f} times fewer"
