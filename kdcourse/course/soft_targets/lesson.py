@@ -612,7 +612,8 @@ trained = models.build("mlp_25k")
 ten_thousand = replace(data, train=data.train.subset(torch.arange(10_000)))
 how = {"batch_size": 64, "learning_rate": 3e-3, "optimizer": "adamw", "weight_decay": 1e-2, "seed": 0}
 how |= {"precision": "float32", "validate": False, "progress": False}
-training.fit(trained, ten_thousand, epochs=3, **how)
+bar = progress_bar("a short training", 3 * (10_000 // 64))
+training.fit(trained, ten_thousand, epochs=3, after_step=bar, **how)
 
 # Sizes of the soft targets' gradient, divided by that of the labels' gradient, for each student.
 with_t_squared, without = {}, {}
