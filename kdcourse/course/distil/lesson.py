@@ -715,6 +715,30 @@ widgets.reveal("05-repair", repairs[1 if repaired.low > 0 else 2])
 # question for you, at the end of this lesson.
 
 # %% [markdown]
+# A part of the harm may come from the learning rate: all temperatures had the same one here, and what suits one may be
+# too high for another. The course's study of short budgets searched a rate for each temperature, for a convolutional
+# student, and then trained it with five new seeds:
+
+# %%
+budgets = study.study_named("budgets", shipped("study")).summary(Rows(shipped("study"), "budgets").checked())
+leads = {}
+for entry in budgets["budgets"]:
+    leads[entry["epochs"], entry["temperature"]] = 100 * entry["difference"]["mean"]
+    print(
+        f"{entry['epochs']} epochs, T = {entry['temperature']:g}: answers {entry['taught']['accuracy']:.1%}, "
+        f"true labels {entry['plain']['accuracy']:.1%}, {leads[entry['epochs'], entry['temperature']]:+.1f} points"
+    )
+
+# %% folded=true
+lost = {epochs: leads[epochs, 1.0] - leads[epochs, 4.0] for epochs in sorted({key[0] for key in leads})}
+claim(
+    "With a learning rate of its own, T = 4 loses little against T = 1, and after longer training nothing",
+    max(lost.values()) < 2 and lost[max(lost)] < 0.5,
+    most_lost_at_T_4=between(max(lost.values()), 0, 2, "points", digits=1),
+    lost_after_eight_epochs=between(lost[max(lost)], -1, 0.5, "points", digits=1),
+)
+
+# %% [markdown]
 # ## Choosing without fooling yourself
 #
 # Which temperature and which alpha are best depends on student, data and schedule, so you try several. Train a map of

@@ -24,7 +24,8 @@
 # - average networks in two ways, and say how the two results differ;
 # - measure how often members disagree, and say why an ensemble needs that;
 # - tell whether a network's confidence matches its accuracy: its calibration;
-# - compare what each further member adds with what it costs.
+# - compare what each further member adds with what it costs;
+# - say what an ensemble makes of wrong labels, and what that is worth to its student.
 #
 # **Builds on:** {{lesson train_a_teacher}} (how a teacher is trained, cross-entropy); {{lesson why_compress}} (what
 # the ensemble costs).
@@ -40,11 +41,15 @@ import itertools
 import torch
 import torch.nn.functional as F
 
-from kdcourse import evaluation, figures, widgets
+from kdcourse import evaluation, figures, models, training, widgets
 from kdcourse.course import at_least, at_most, between, check, claim, progress_bar, show, use_answer
 from kdcourse.data import fashion_mnist
-from kdcourse.distillation import softened
+from kdcourse.distillation import distil, softened
+from kdcourse.files import shipped
 from kdcourse.runs import recorded, teachers
+from kdcourse.runs.study import study_named
+from kdcourse.runs.study.noise import noisy_labels
+from kdcourse.runs.study.rows import Rows
 
 # %% [markdown]
 # ## Five teachers
@@ -560,7 +565,143 @@ claim(
 # You measured in {{lesson why_compress}} what that means in work, and in milliseconds on your machine.
 #
 # So here is the plan: run the five **once**, on the training images, and train a single small network on their
-# outputs. What do these outputs say beyond the right class? The next lesson shows it.
+# outputs. Two questions about that come first.
+
+# %% [markdown]
+# ## When labels are wrong
+#
+# Labels are made by people, and people make mistakes. What does an ensemble make of them? Here is a hard case: for half
+# of the training images, 40 of 100 labels were replaced by a wrong class, drawn at random. Five small teachers learned
+# from these labels alone. Then they answered for images of the other half, whose labels were spoilt in the same way.
+
+# %%
+noisy = noisy_labels(data, share=0.4)
+given, answered = noisy.data.train.labels, noisy.logits.argmax(dim=1)
+wrong_labels = int((given != noisy.truth).sum())
+print(f"{wrong_labels:,} of {len(given):,} labels are wrong.")
+
+# %% [markdown]
+# Two students learn from these 5,000 images. One learns from the labels, wrong ones included. The other sees no label,
+# only the teachers' answers. But the teachers never saw a clean label, either. Both students are tested on validation
+# images, whose labels are correct.
+#
+# **Predict:** how many of a hundred validation images will the two get right?
+
+# %% folded=true
+as_bad = "both about 60: a network can't be better than what it was taught"
+answers_alone = "the student of labels about 60, the student of answers over 80"
+both_better = "both over 70, and the student of answers more"
+labels_better = "both over 70, and the student of labels more"
+widgets.predict(
+    "03-wrong-labels",
+    "Of a hundred validation images the students get right",
+    choices=[as_bad, answers_alone, both_better, labels_better],
+)
+
+# %%
+settings = {"epochs": 2, "batch_size": 64, "learning_rate": 0.05, "optimizer": "muon", "weight_decay": 5e-3}
+settings |= {"seed": 0, "validate": False, "progress": False}
+bar = progress_bar("Two students", 2 * settings["epochs"] * (len(given) // settings["batch_size"]))
+students = []
+for learns_from in ("labels", "answers"):
+    torch.manual_seed(0)
+    student = models.build("pocket_17k")
+    if learns_from == "labels":
+        training.fit(student, noisy.data, after_step=bar, **settings)
+    else:
+        distil(student, noisy.answers, noisy.data, temperature=1, alpha=1, after_step=bar, **settings)
+    students.append(100 * evaluation.accuracy(evaluation.predict(student, data.validation, data), labels))
+
+# %%
+of_labels, of_answers = students
+claim(
+    "Both students get far more right than 60 of 100, and the student of answers gets the most right",
+    of_answers > of_labels > 65,
+    correct_labels=between(100 - 100 * wrong_labels / len(given), 58, 62, "%", digits=0),
+    student_of_labels=between(of_labels, 68, 86, "%", digits=1),
+    student_of_answers=between(of_answers, 80, 90, "%", digits=1),
+    lead_of_the_answers=at_least(of_answers - of_labels, 2, "points", digits=1),
+)
+
+# %% folded=true
+widgets.reveal("03-wrong-labels", both_better if of_answers > of_labels > 65 else labels_better)
+
+# %% [markdown]
+# A wrong label says something else for each image, so wrong labels can't be learned from images, except by heart. What
+# they have in common can: so networks average over labels, and an ensemble over networks. How many of the teachers'
+# answers are wrong, on images that they never saw?
+
+# %%
+wrong_answers = int((answered != noisy.truth).sum())
+print(f"Of the labels, {wrong_labels:,} are wrong; of the teachers' most likely classes, {wrong_answers:,}.")
+
+# %% [markdown]
+# The course's study of this question has more training, settings searched for either kind, and five new seeds for each
+# row, evaluated once on the test images:
+
+# %%
+found = study_named("noise", shipped("study")).summary(Rows(shipped("study"), "noise").checked())["noise"]
+for entry in found:
+    print(
+        f"{entry['noise']:4.0%} of the labels wrong: teachers together {entry['teachers']:.1%}, "
+        f"student of labels {entry['plain']['accuracy']:.1%}, of answers {entry['taught']['accuracy']:.1%}"
+    )
+
+# %% folded=true
+none, some, many = (100 * entry["difference"]["mean"] for entry in found)
+claim(
+    "The more labels are wrong, the more the teachers' answers are worth",
+    none < some < many and all(entry["difference"]["low"] > 0 for entry in found[1:]),
+    lead_of_the_answers_with_all_labels_correct=between(none, -2, 4, "points", digits=1),
+    with_a_fifth_wrong=at_least(some, 1.5, "points", digits=1),
+    with_two_fifths_wrong=at_least(many, 3, "points", digits=1),
+)
+
+# %% [markdown]
+# ## Must all five teach?
+#
+# Together the five teachers are better than any of them. So a student of all five should be better than a student of
+# one, by as much?
+#
+# **Predict:** students of one teacher's answers, and students of all five teachers' answers, to the same images.
+
+# %% folded=true
+less = "by less than half of the teachers' lead"
+most = "by half of the teachers' lead or more"
+widgets.predict(
+    "03-one-teacher",
+    "The students of all five are better than the students of one",
+    choices=[less, most, "not at all: they are worse"],
+)
+
+# %%
+found = study_named("members", shipped("study")).summary(Rows(shipped("study"), "members").checked())
+for entry in found["members"]:
+    print(
+        f"{entry['members']} of the teachers: student {entry['accuracy']:.1%} "
+        f"({entry['low']:.1%} to {entry['high']:.1%})"
+    )
+teachers_lead = 100 * (found["ensemble"] - found["teachers"][0])
+students_lead = [100 * entry["lead"]["mean"] for entry in found["members"][1:]]
+
+# %% folded=true
+claim(
+    "Students gain less from further teachers than the teachers gain from each other",
+    max(students_lead) < teachers_lead / 2,
+    lead_of_five_teachers_over_one=between(teachers_lead, 0.5, 1.2, "points", digits=1),
+    lead_of_their_students=between(students_lead[-1], -0.3, 0.5, "points", digits=1),
+    largest_lead_of_a_student=between(max(students_lead), 0, 0.6, "points", digits=1),
+    seeds=found["members"][0]["seeds"],
+)
+widgets.reveal("03-one-teacher", less if students_lead[-1] < teachers_lead / 2 else most)
+
+# %% [markdown]
+# For this small student, one good teacher does nearly everything. (These are stored results of five seeds; the
+# differences are too small to show with one pair on your machine.) A better teacher makes a better student only as far
+# as the student can follow.
+
+# %% [markdown]
+# What do a teacher's outputs say beyond the right class? The next lesson shows it.
 
 # %% [markdown]
 # ## Quiz
@@ -684,6 +825,7 @@ widgets.quiz(
 # - A network is **calibrated** if its confidence matches its accuracy. These teachers are too confident, their
 #   ensembles less so.
 # - Each member costs a whole network and adds less than the one before. Distillation is meant to cut this cost.
+# - An ensemble passes on few of the mistakes in its labels. The more labels are wrong, the more its answers are worth.
 #
 # Next: {{lesson soft_targets}}, what the ensemble knows about an image besides its label.
 #
