@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Literal
 
@@ -239,3 +239,22 @@ class Graded:
     def points(self) -> float:
         """Return the points so far, after a penalty; written answers that wait for a marker count 0."""
         return sum(mark.points or 0.0 for mark in self.marks) * self.share
+
+
+@dataclass(frozen=True)
+class Member:
+    """Describe a student who handed in nothing, but whose group did; ``senders`` are the ids of those who did."""
+
+    student: str
+    name: str
+    group: str
+    senders: tuple[str, ...]
+
+    def graded(self, class_: Mapping[str, Graded]) -> Graded:
+        """Return the marks of the best submission of the group, given student -> marks."""
+        best = max((class_[sender] for sender in self.senders), key=lambda graded: graded.points)
+        said = f"Handed in by {best.name} for the group {self.group}."
+        marks = tuple(replace(mark, fingerprint="") for mark in best.marks)
+        return replace(
+            best, student=self.student, name=self.name, marks=marks, problems=(said, *best.problems)
+        )
