@@ -94,8 +94,8 @@ class Expected:
     Args:
         student: the id that it is given when it is collected.
         name: of the student.
-        kind: "usual", "blank", "copy of ...", "mangled: ...", "hostile: ...", "odd: ...", "dated" (the name of the folder
-            ends in a date), "robber" (hands in for somebody else, too), "ring ..." (with answers in common).
+        kind: "usual", "blank", "copy of ...", "mangled: ...", "hostile: ...", "odd: ...", "dated" (the folder's name
+            ends in a date), "robber" (hands in for another as well), "ring ..." (with answers in common).
         costs: what the mangling costs, see `Way`.
         answers: task -> "right", "blank", "hostile", "written", or the name of a mistake.
     """
