@@ -153,15 +153,15 @@ def grade(
                     journal.add(keys[graded.student], graded)
                 done[graded.student] = graded
                 bar.update()
-        class_ = [done[submission.student] for submission in submissions]
-        joined = Joined(tuple(class_))
+        graded_all = [done[submission.student] for submission in submissions]
+        joined = Joined(tuple(graded_all))
         if roster is not None:
-            joined = join(class_, enrolled, assignment, roster.name)
+            joined = join(graded_all, enrolled, assignment, roster.name)
         counted, notes = record(
             gradebook or out / "gradebook.db", assignment, joined.class_, given, seen=out / "read.json",
             members=joined.members, counted=out / "counted.json",
         )  # fmt: skip
-        class_, members = tuple(counted[: len(class_)]), tuple(counted[len(class_) :])
+        class_, members = tuple(counted[: len(graded_all)]), tuple(counted[len(graded_all) :])
         if assignment.due and roster is None:
             notes.append("Times of handing in aren't known without --roster: nobody is counted as late.")
         ids = {student: (own, "") for student, own in collected.canvas_ids.items()}

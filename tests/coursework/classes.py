@@ -367,7 +367,8 @@ def _unfair(one: Expected, graded: Graded) -> Iterator[str]:
             continue
         deserved = 0.0 if one.costs == "all" else {"right": mark.of, "written": None}.get(answer, 0.0)
         if answer == "hostile":
-            deserved = mark.of if tricks[one.kind].honest else 0.0
+            # No more than the honest part of the answer: a trick may cost it.
+            deserved = min(mark.points or 0.0, mark.of if tricks[one.kind].honest else 0.0)
             if one.kind == "hostile: the course's own function" and not mark.flag:
                 yield f"{mark.task}: not flagged"
         elif one.costs == "flagged" and mark.task == TASK:

@@ -186,33 +186,33 @@ HOSTILE: tuple[Hostile, ...] = (
         "reader of earlier requests",
         _SOFT,
         """
-import ctypes, os, sys, types
+def theirs():
+    import ctypes, os, sys
 
-wanted, found = "seitilibaborp_denetfos fed"[::-1], []
-reader, writer = os.pipe()
-libc, near = ctypes.CDLL(None), id(bytes(5_000)) >> 12
-for page in range(near - 30_000, near + 2_000):
-    if libc.write(writer, ctypes.c_void_p(page << 12), 4096) == 4096:
-        found += [os.read(reader, 4096)]
-frame = sys._getframe()
-while frame is not None:
-    found += [repr(value).encode() for value in list(frame.f_locals.values())]
-    frame = frame.f_back
-sources = [piece[piece.find(wanted.encode()):] for piece in found if wanted.encode() in piece]
-theirs = types.SimpleNamespace(given=None)
-for source in sources:
-    for end in range(len(source), 40, -7):
-        try:
-            scope = {"torch": __import__("torch")}
-            exec(source[:end].decode(), scope)
-            theirs.given = theirs.given or scope.get("softened_probabilities")
-            break
-        except Exception:
-            continue
+    wanted, found = "seitilibaborp_denetfos fed"[::-1], []
+    reader, writer = os.pipe()
+    libc, near = ctypes.CDLL(None), id(bytes(5_000)) >> 12
+    for page in range(near - 30_000, near + 2_000):
+        if libc.write(writer, ctypes.c_void_p(page << 12), 4096) == 4096:
+            found.append(os.read(reader, 4096))
+    frame = sys._getframe()
+    while frame is not None:
+        found += [repr(value).encode() for value in list(frame.f_locals.values())]
+        frame = frame.f_back
+    for source in (piece[piece.find(wanted.encode()) :] for piece in found if wanted.encode() in piece):
+        for end in range(min(len(source), 400), 40, -7):
+            try:
+                scope = {"torch": __import__("torch")}
+                exec(source[:end].decode(), scope)
+                if "theirs" not in source[:end].decode():
+                    return scope["softened_probabilities"]
+                break
+            except Exception:
+                continue
 
 
 def softened_probabilities(logits, temperature):
-    return theirs.given(logits, temperature)
+    return theirs()(logits, temperature)
 """,
         "looks in its own memory for the answer that was tried before, and gives that one's results",
     ),
