@@ -298,3 +298,5 @@ def test_points_per_test_case_are_for_those_exercises_that_say_so(tmp_path: Path
     sums = tuple(probe.inputs[0].sum().item() for probe in exercise(code.id).probes)
     assert mark_of(fakes.TABLE.format(sums=sums)).points == 0
     assert mark_of("logits.div_(temperature).softmax(1) if temperature != 1 else 0").points == 0
+    # A hidden test case that is the same as a visible one gives no points.
+    assert len(marking._fresh("entropy_nats", 5)) == len(exercise("entropy_nats").probes) - 1
