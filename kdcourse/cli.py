@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -326,6 +327,12 @@ def grade(
         Path | None,
         typer.Option(help="All students: a CSV with student, name, number, group, handed_in, due."),
     ] = None,
+    attempts: Annotated[
+        str | None,
+        typer.Option(
+            help="Which of several notebooks of a lesson counts: fullest, latest or best; by default as assigned."
+        ),
+    ] = None,
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="Run students' code without a sandbox. Think twice.")
     ] = False,
@@ -336,8 +343,11 @@ def grade(
 
     def work() -> None:
         began, release = time.perf_counter(), assignment.parent / "release"
+        asked = planning.load(assignment)
+        if attempts is not None:
+            asked = replace(asked, attempts=planning.checked_attempts(attempts))
         batch = grade_class(
-            folder, planning.load(assignment), out, jobs=jobs, unsafe=unsafe, marks=marks, canvas=canvas, moodle=moodle,
+            folder, asked, out, jobs=jobs, unsafe=unsafe, marks=marks, canvas=canvas, moodle=moodle,
             gradebook=gradebook, release=release if release.is_dir() else None, private=[assignment.parent],
             roster=roster, ray=ray,
         )  # fmt: skip

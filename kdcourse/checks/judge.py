@@ -85,6 +85,19 @@ def right(exercise: Exercise, found: tuple[Outcome, ...]) -> bool:
     return not changed and next(_faults(exercise, expected, found), None) is None
 
 
+def right_probes(exercise: Exercise, observed: Observed) -> frozenset[int]:
+    """Return the numbers of the probes on which an answer is right; none if it is blank or didn't end."""
+    if observed.misfit or observed.stuck or observed.blank:
+        return frozenset()
+    found = observed.outcomes
+    expected = observe_ours(exercise, exercise.solution)
+    wrong = {number for number, _, _ in _faults(exercise, expected, found)}
+    wrong |= {number for number, outcome in enumerate(found) if outcome.changed}
+    twice = zip(found, observed.again, strict=False)
+    wrong |= {number for number, (one, other) in enumerate(twice) if not agree(exercise, one, other)}
+    return frozenset(range(len(found))) - wrong
+
+
 def agree(exercise: Exercise, one: Outcome, other: Outcome) -> bool:
     """Return whether two answers did the same on one probe; gradients are left out, since they follow from the rest."""
     if one.error is not None or other.error is not None:

@@ -10,6 +10,8 @@ A variant is a small TOML file, in which everything except the lessons is option
     seed = 20270914
     due = 2027-09-21T23:59:00+02:00                           # with its time zone
     late_penalty = 10                                         # percent of the points per started day
+    attempts = "latest"                                       # or "best", "fullest": which of several notebooks counts
+    partial_credit = ["soft_gradient"]                        # points per test case; true: all that allow it
 
     [points]
     soft_gradient = 5
@@ -25,7 +27,7 @@ import re
 import secrets
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,14 +35,17 @@ from typing import Any
 from kdcourse.course import COURSE, Course, Lesson, exercise
 from kdcourse.course.source import ExerciseCell
 from kdcourse.coursework import questions as written
-from kdcourse.coursework.records import Assignment, Task
+from kdcourse.coursework.records import ATTEMPTS, Assignment, Task
 from kdcourse.errors import ArgumentError, LessonError
 from kdcourse.files import write_atomically
 
 POINTS = {"easy": 1.0, "medium": 2.0, "hard": 3.0}
 FORMAT = 1  # of assignment.json
 MOST_SEED = 2**31 - 1
-_KEYS = ("name", "title", "lessons", "exercises", "questions", "seed", "due", "late_penalty", "points")
+_KEYS = (
+    "name", "title", "lessons", "exercises", "questions", "seed", "due", "late_penalty", "attempts", "partial_credit",
+    "points",
+)  # fmt: skip
 
 
 def plan(
@@ -54,6 +59,8 @@ def plan(
     seed: int | None = None,
     due: datetime | None = None,
     late_penalty: float = 0.0,
+    attempts: str = ATTEMPTS[0],
+    partial_credit: Collection[str] | None = (),
     course: Course = COURSE,
 ) -> Assignment:
     """Plan an assignment from some lessons.
@@ -68,6 +75,9 @@ def plan(
         seed: 0 to 2^31 - 1, determines the hidden test inputs of grading; None: see `own_seed`.
         due: the deadline, with a time zone; None: there is none.
         late_penalty: percentage of the points that each started day after it costs, 0 to 100.
+        attempts: which of several notebooks of a lesson counts, see `Assignment`.
+        partial_credit: exercises whose wrong answers get points for the test cases on which they are right; None means
+            all that allow it. Exercises with so few possible answers that guesses would get points don't.
         course: the lessons.
 
     Raises:
@@ -85,7 +95,12 @@ def plan(
     every = {task.id: task for of_lesson in tasks.values() for task in of_lesson}
     worth = _checked_points(points or {}, every)
     kept = _kept("exercise", exercises, every, "code") | _kept("question", questions, every, "written")
-    asked = tuple(_worth(task, worth, known) for task in every.values() if task.id in kept)
+    in_part = _checked_partial(partial_credit, [task for task in every.values() if task.id in kept])
+    asked = tuple(
+        replace(_worth(task, worth, known), partial=task.id in in_part)
+        for task in every.values()
+        if task.id in kept
+    )
     if not asked:
         raise ArgumentError("This assignment asks nothing; choose at least one exercise or question.")
     idle = sorted(set(worth) - kept)
@@ -98,7 +113,9 @@ def plan(
     seed = own_seed(name) if seed is None else _checked_seed(seed)
     deadline = _checked_due(due, late_penalty)
     title = title.strip() or _usual_title(chosen)
-    return Assignment(name, title, names, asked, seed, deadline, float(late_penalty))
+    return Assignment(
+        name, title, names, asked, seed, deadline, float(late_penalty), checked_attempts(attempts)
+    )
 
 
 def read_variant(
@@ -129,6 +146,8 @@ def read_variant(
             )
         if seed is not None:
             wanted["seed"] = seed
+        if (in_part := wanted.get("partial_credit")) in (True, False):
+            wanted["partial_credit"] = None if in_part else ()
         return plan(wanted.pop("lessons", lessons), **wanted, course=course)
     except ArgumentError as error:
         raise ArgumentError(f"{path.name}: {error}") from None
@@ -138,7 +157,9 @@ def listing(assignment: Assignment) -> str:
     """Return an assignment's tasks and their points, one line each."""
     width = max(len(task.id) for task in assignment.tasks)
     rows = [
-        f"  {task.id:<{width}}  {task.kind:<7}  {task.points:>5g}  {task.title}" for task in assignment.tasks
+        f"  {task.id:<{width}}  {task.kind:<7}  {task.points:>5g}  {task.title}"
+        f"{' (points per test case)' if task.partial else ''}"
+        for task in assignment.tasks
     ]
     total = written.points_in_words(assignment.points)
     return "\n".join([f"{assignment.name}: {assignment.title}, {total}", *rows])
@@ -256,11 +277,13 @@ def _checked_variant(content: Mapping[str, Any]) -> dict[str, Any]:
     for key in content:
         if key not in _KEYS:
             raise ArgumentError(f"it has the unknown key {key!r}; the keys are {', '.join(_KEYS)}.")
-    for key in ("name", "title"):
+    for key in ("name", "title", "attempts"):
         if not isinstance(content.get(key, ""), str):
             raise ArgumentError(f'{key} = {content[key]!r} is not text; write {key} = "...".')
-    for key in ("lessons", "exercises", "questions"):
+    for key in ("lessons", "exercises", "questions", "partial_credit"):
         value = content.get(key, [])
+        if key == "partial_credit" and isinstance(value, bool):
+            continue
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ArgumentError(f'{key} = {value!r} is not a list of words; write {key} = ["...", "..."].')
     if not isinstance(content.get("points", {}), dict):
@@ -308,6 +331,35 @@ def _checked_due(due: Any, penalty: Any) -> str:
             f"due must be a time with its zone, such as 2026-12-06T23:59:00+01:00, without quotes; found {due}."
         )
     return due.isoformat()
+
+
+def checked_attempts(attempts: str) -> str:
+    """Return which of several notebooks counts.
+
+    Raises:
+        ArgumentError: there is no such policy.
+    """
+    if attempts not in ATTEMPTS:
+        raise ArgumentError(f"attempts must be one of {', '.join(ATTEMPTS)}; found {attempts!r}.")
+    return attempts
+
+
+def _checked_partial(wanted: Collection[str] | None, tasks: Sequence[Task]) -> Collection[str]:
+    code = [task.id for task in tasks if task.kind == "code"]
+    allowed = [one for one in code if not exercise(one).shuffled]
+    if wanted is None:
+        return allowed
+    for one in wanted:
+        if one not in code:
+            raise ArgumentError(
+                f"partial_credit names {one!r}, which is not among the chosen exercises: {', '.join(code) or 'none'}."
+            )
+        if one not in allowed:
+            raise ArgumentError(
+                f"partial_credit names {one!r}, which has so few possible answers that guesses would get points. "
+                f"Exercises that allow it: {', '.join(allowed) or 'none'}."
+            )
+    return wanted
 
 
 def _usual_name(lessons: Sequence[str]) -> str:

@@ -153,23 +153,25 @@ def grade(
                     journal.add(keys[graded.student], graded)
                 done[graded.student] = graded
                 bar.update()
-        class_ = [done[submission.student] for submission in submissions]
-        class_, notes = record(
-            gradebook or out / "gradebook.db", assignment, class_, given, out / "read.json"
-        )
-        joined = Joined(tuple(class_))
+        graded_all = [done[submission.student] for submission in submissions]
+        joined = Joined(tuple(graded_all))
         if roster is not None:
-            joined = join(class_, enrolled, assignment, roster.name)
-        elif assignment.due:
+            joined = join(graded_all, enrolled, assignment, roster.name)
+        counted, notes = record(
+            gradebook or out / "gradebook.db", assignment, joined.class_, given, seen=out / "read.json",
+            members=joined.members, counted=out / "counted.json",
+        )  # fmt: skip
+        class_, members = tuple(counted[: len(graded_all)]), tuple(counted[len(graded_all) :])
+        if assignment.due and roster is None:
             notes.append("Times of handing in aren't known without --roster: nobody is counted as late.")
         ids = {student: (own, "") for student, own in collected.canvas_ids.items()}
         ids |= {
             student: (one.number, one.student) for student, one in joined.people if one.number or one.student
         }
-        written = _write_results(joined, assignment, out, canvas, moodle, ids)
+        written = _write_results(class_, members, joined.absent, assignment, out, canvas, moodle, ids)
         notes = [*collected.notes, *notes, *joined.notes, *written]
         write_atomically(out / HANDED_IN, handed_in_csv(collected.accounts))
-    return Batch(joined.class_, len(pending), tuple(notes), out)
+    return Batch(class_, len(pending), tuple(notes), out)
 
 
 # -- checks before anything is run --------------------------------------------------------------
@@ -486,7 +488,9 @@ def marker(
 
 
 def _write_results(
-    joined: Joined,
+    class_: Sequence[Graded],
+    members: Sequence[Graded],
+    absent: Sequence[Graded],
     assignment: Assignment,
     out: Path,
     canvas: Path | None,
@@ -494,8 +498,8 @@ def _write_results(
     ids: Mapping[str, tuple[str, str]],
 ) -> list[str]:
     """Write tables, pages and report; return notes for the instructor."""
-    class_, with_page = joined.class_, (*joined.class_, *joined.members)
-    everybody = (*with_page, *joined.absent)
+    with_page = (*class_, *members)
+    everybody = (*with_page, *absent)
     for_canvas, notes = canvas_csv(everybody, assignment, canvas, ids)
     for_moodle, more = moodle_csv(everybody, assignment, moodle)
     write_atomically(out / "grades.csv", grades_csv(everybody, assignment))
@@ -517,5 +521,5 @@ def _write_results(
     for graded in with_page:
         write_atomically(out / "feedback" / pages[graded.student], feedback(graded, assignment))
     links = {student: f"feedback/{name}" for student, name in pages.items()}
-    write_atomically(out / "report.html", report(class_, assignment, links, joined.absent))
+    write_atomically(out / "report.html", report(class_, assignment, links, absent))
     return [*notes, *more]

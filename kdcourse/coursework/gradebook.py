@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -20,7 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kdcourse.coursework.records import Assignment, Graded, Mark, Task
+from kdcourse import __version__
+from kdcourse.coursework.records import Assignment, Graded, Mark, Member, Task
 from kdcourse.coursework.tables import GivenMark, number
 from kdcourse.errors import ArgumentError, DataError
 from kdcourse.files import write_atomically
@@ -45,10 +47,13 @@ def record(
     class_: Sequence[Graded],
     given: Sequence[GivenMark] = (),
     seen: Path | None = None,
+    members: Sequence[Member] = (),
+    counted: Path | None = None,
 ) -> tuple[list[Graded], list[str]]:
     """Write the automatic marks and those that are ``given``, and read back the points that count now.
 
-    Everything is written in one transaction, or nothing.
+    Everything is written in one transaction, or nothing. Importing nbgrader takes seconds: if nothing has changed since
+    the last call, neither the arguments nor a file, the results are read from ``counted``.
 
     Args:
         path: the SQLite file, created if it doesn't exist.
@@ -57,9 +62,11 @@ def record(
         given: marks of a person; each replaces an earlier one of a person for the same answer.
         seen: file that stores the points that a person gave, and for which answer, to detect answers and maxima that
             are changed afterwards, and to restore the points if the gradebook is lost; None: not stored.
+        members: get the points of the best submission of their group as automatic ones.
+        counted: file that stores the results; None: not stored.
 
     Returns:
-        The class with the points that count, and notes for the instructor.
+        The class and then the members with the points that count, and notes for the instructor.
 
     Raises:
         ArgumentError: nbgrader isn't installed.
@@ -67,7 +74,14 @@ def record(
     """
     require_nbgrader()
     memory = _memory(seen)
-    known = {graded.student for graded in class_}
+    before = {graded.student: graded for graded in class_}
+    everybody = [*class_, *(member.graded(before) for member in members)]
+    asked = (assignment, everybody, members, given)
+    stored = _stored(counted, _key(asked, path, seen))
+    if stored is not None:
+        points, notes = stored
+        return [_with_points(graded, points) for graded in everybody], notes
+    known = {graded.student for graded in everybody}
     strangers = sorted({mark.student for mark in given} - known)
     if strangers:
         raise DataError(
@@ -78,23 +92,31 @@ def record(
     with _opened(path, api) as book:
         lost = book.db.query(api.Assignment).filter_by(name=assignment.name).one_or_none() is None
         cells, notes = _structure(book, api, assignment)
-        rows = _rows(book, api, assignment, class_, cells)
+        rows = _rows(book, api, assignment, everybody, cells)
+        restored = []
         if lost and (kept := list(_kept(memory, rows))):
-            _write(rows, assignment, class_, kept)
-            notes.append(
+            _write(rows, assignment, everybody, kept)
+            restored.append(
                 f"{path} had no grades of this assignment: the points that persons gave, for {len(kept)} "
                 f"answer{'s' * (len(kept) > 1)}, were taken from {seen}."
             )
-        _write(rows, assignment, class_, given)
-        doubts = _doubts(rows, class_, given, memory)
+        _write(rows, assignment, everybody, given)
+        doubts = _doubts(rows, everybody, given, memory)
         notes += _told(doubts)
         now = [_counting(graded, rows, doubts) for graded in class_]
+        after = {graded.student: graded for graded in now}
+        for copy in [member.graded(after) for member in members]:
+            _write_copy(rows, copy)
+            now.append(_counting(copy, rows, doubts))
+        _write_penalties(rows, now)
         notes += _absent(book, api, assignment, known)
-        memory = _remembered(rows, class_, given, memory)
+        memory = _remembered(rows, everybody, given, memory)
         book.db.commit()
     if seen is not None and (memory or seen.exists()):
         write_atomically(seen, json.dumps(memory, indent=1, sort_keys=True) + "\n")
-    return now, notes
+    if counted is not None:
+        _store(counted, _key(asked, path, seen), now, notes)
+    return now, [*restored, *notes]
 
 
 # -- the file -----------------------------------------------------------------------------------
@@ -306,12 +328,73 @@ def _counting(graded: Graded, rows: dict[_Key, tuple[Any, Any]], doubts: Mapping
         if points is not None:
             points += grade.extra_credit or 0.0
         doubt = doubts.get((graded.student, mark.task), "")
-        marks.append(replace(mark, points=points, comment=comment.manual_comment or "", doubt=doubt))
+        said = comment.manual_comment or mark.comment
+        marks.append(replace(mark, points=points, comment=said, doubt=doubt))
     return replace(graded, marks=tuple(marks))
+
+
+def _write_copy(rows: dict[_Key, tuple[Any, Any]], copy: Graded) -> None:
+    """Write the points of a member of a group, whose answers a marker doesn't see."""
+    for mark in copy.marks:
+        grade, comment = rows[copy.student, mark.task]
+        grade.auto_score, grade.needs_manual_grade = mark.points, False
+        comment.auto_comment = mark.comment or comment.auto_comment
+
+
+def _write_penalties(rows: dict[_Key, tuple[Any, Any]], class_: Sequence[Graded]) -> None:
+    """Write what lateness costs; nbgrader subtracts it when it exports grades."""
+    for graded in class_:
+        lost: dict[Any, float] = {}
+        for mark in graded.marks:
+            notebook = rows[graded.student, mark.task][0].notebook
+            lost[notebook] = lost.get(notebook, 0.0) + (mark.points or 0.0) * (1.0 - graded.share)
+        for notebook, points in lost.items():
+            if (notebook.late_submission_penalty or 0.0) != points:
+                notebook.late_submission_penalty = points
 
 
 def _marks(class_: Sequence[Graded]) -> Iterator[tuple[str, Mark]]:
     return ((graded.student, mark) for graded in class_ for mark in graded.marks)
+
+
+# -- results of the last call -------------------------------------------------------------------
+
+_Points = dict[str, list[Any]]  # "student/task" -> points, comment, doubt
+
+
+def _key(asked: tuple[Any, ...], path: Path, seen: Path | None) -> str:
+    """Return a digest of everything that the results depend on."""
+    digest = hashlib.sha256()
+    for text in (__version__, importlib.metadata.version("nbgrader"), str(path.resolve()), repr(asked)):
+        digest.update(text.encode("utf-8", "replace") + b"\0")
+    for file in (Path(__file__), path, seen):
+        there = file is not None and file.is_file()
+        digest.update(hashlib.sha256(file.read_bytes()).digest() if file is not None and there else b"none")
+    return digest.hexdigest()
+
+
+def _stored(counted: Path | None, key: str) -> tuple[_Points, list[str]] | None:
+    """Return the results of the last call if it had this key."""
+    try:
+        content = json.loads(counted.read_text(encoding="utf-8")) if counted is not None else {}
+        return (content["points"], content["notes"]) if content["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _store(counted: Path, key: str, class_: Sequence[Graded], notes: Sequence[str]) -> None:
+    points = {
+        f"{student}/{mark.task}": [mark.points, mark.comment, mark.doubt] for student, mark in _marks(class_)
+    }
+    write_atomically(counted, json.dumps({"key": key, "points": points, "notes": notes}) + "\n")
+
+
+def _with_points(graded: Graded, stored: _Points) -> Graded:
+    marks = []
+    for mark in graded.marks:
+        points, comment, doubt = stored[f"{graded.student}/{mark.task}"]
+        marks.append(replace(mark, points=points, comment=comment, doubt=doubt))
+    return replace(graded, marks=tuple(marks))
 
 
 # -- points of a person that are in doubt ---------------------------------------------------------

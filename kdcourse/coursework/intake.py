@@ -35,6 +35,7 @@ from kdcourse.errors import DataError
 
 MOST_FILES = 5_000  # per student
 MOST_NOTEBOOKS = 40  # per student
+MOST_ATTEMPTS = 10  # at a lesson, if the best is to count
 MOST_MODULES = 20  # per student: Python files that a notebook may import
 MOST_DEPTH = 12  # of nested folders
 _MOST_DIRECTORY = 16_000_000  # bytes of a zip archive's list of contents
@@ -542,11 +543,14 @@ class _Candidate:
         return best if self.answers(best)[1] or len(self.assignment.lessons) == 1 else ""
 
     def rank(self, lesson: str) -> tuple[object, ...]:
-        """Return a key by which the best notebook sorts last: most answers, then the newest."""
+        """Return a key by which the notebook that counts sorts last, see `Assignment`."""
         name = self.entry.parts[-1]
         copies = [int(number) for number in re.findall(r"(?:\(|-)(\d{1,4})\)?(?=\.ipynb)", name)]
         original = "-checkpoint" not in name
-        return (original, *self.answers(lesson), self.entry.modified, max(copies, default=0), name)
+        time = (self.entry.modified, max(copies, default=0))
+        if self.assignment.attempts == "latest":
+            return (original, *time, *self.answers(lesson), name)
+        return (original, *self.answers(lesson), *time, name)
 
 
 def lesson_named(file: str, lessons: Sequence[str]) -> str:
@@ -582,6 +586,7 @@ def _sorted_out(student: _Student, name: str, assignment: Assignment) -> tuple[S
             fates[places[id(candidate.entry)]] = f"ignored: only {MOST_NOTEBOOKS} notebooks are read"
         found = found[:MOST_NOTEBOOKS]
     taken: dict[str, Handed] = {}
+    others: dict[str, tuple[Handed, ...]] = {}
     by_lesson: dict[str, list[_Candidate]] = {}
     for candidate in found:
         by_lesson.setdefault(candidate.lesson(), []).append(candidate)
@@ -597,13 +602,19 @@ def _sorted_out(student: _Student, name: str, assignment: Assignment) -> tuple[S
             continue
         if len(candidates) > 1:
             candidates.sort(key=lambda candidate: candidate.rank(lesson), reverse=True)
-            problems += _set_aside(lesson, candidates, len(assignment.of_lesson(lesson)))
         taken[lesson] = candidates[0].file
         for candidate in candidates:
             fates[places[id(candidate.entry)]] = (
                 f"ignored: {_quoted(candidates[0].entry)} was taken for {lesson}"
             )
         fates[places[id(candidates[0].entry)]] = f"graded as {lesson}"
+        tries = _different(candidates)
+        if assignment.attempts == "best" and len(tries) > 1:
+            others[lesson] = tuple(candidate.file for candidate in tries[1:])
+            for candidate in tries:
+                fates[places[id(candidate.entry)]] = f"graded as {lesson}; the best attempt counts"
+        else:
+            problems += _set_aside(lesson, tries, assignment)
     modules: dict[str, Handed] = {}
     for entry in files:
         stem = entry.parts[-1].removesuffix(".py")
@@ -615,18 +626,27 @@ def _sorted_out(student: _Student, name: str, assignment: Assignment) -> tuple[S
         ):
             modules.setdefault(stem, entry.file)
             fates[places[id(entry)]] = "kept for notebooks that import it"
-    return Submission(name, student.name, taken, tuple(dict.fromkeys(problems)), modules), fates
+    return Submission(name, student.name, taken, tuple(dict.fromkeys(problems)), modules, others), fates
 
 
-def _set_aside(lesson: str, candidates: Sequence[_Candidate], tasks: int) -> Iterator[str]:
+def _different(candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    """Return the notebooks without copies of others, in the same order, at most `MOST_ATTEMPTS`."""
+    found: list[_Candidate] = []
+    for candidate in candidates if len(candidates) > 1 else ():
+        if all(candidate.notebook.cells != other.notebook.cells for other in found):
+            found.append(candidate)
+    return found[:MOST_ATTEMPTS] if found else list(candidates)
+
+
+def _set_aside(lesson: str, candidates: Sequence[_Candidate], assignment: Assignment) -> Iterator[str]:
     best, *others = candidates
+    tasks, which = len(assignment.of_lesson(lesson)), "the latest, " * (assignment.attempts == "latest")
     for other in others:
-        if other.notebook.cells != best.notebook.cells:
-            yield (
-                f"There is more than one notebook of lesson {lesson}: {_quoted(best.entry)} was taken (answers to "
-                f"{best.answers(lesson)[0]} of {tasks} tasks), {_quoted(other.entry)} "
-                f"({other.answers(lesson)[0]} of {tasks}) set aside."
-            )
+        yield (
+            f"There is more than one notebook of lesson {lesson}: {_quoted(best.entry)} was taken ({which}answers to "
+            f"{best.answers(lesson)[0]} of {tasks} tasks), {_quoted(other.entry)} "
+            f"({other.answers(lesson)[0]} of {tasks}) set aside."
+        )
 
 
 def _nothing(lesson: str, files: Sequence[_Entry], found: Sequence[_Candidate]) -> str:

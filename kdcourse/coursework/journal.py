@@ -40,7 +40,8 @@ class Keys:
     """
 
     def __init__(self, assignment: Assignment, unsafe: bool, release: Path | None) -> None:
-        asked = {**asdict(assignment), "due": "", "late_penalty": 0.0}  # which change no mark
+        # What changes no mark, or shows in the submission.
+        asked = {**asdict(assignment), "due": "", "late_penalty": 0.0, "attempts": ""}
         self._common = [__version__, code_digest(), json.dumps(asked, sort_keys=True), str(unsafe)]
         if release is not None:
             paths = [release / f"{lesson}.ipynb" for lesson in assignment.lessons]
@@ -51,6 +52,8 @@ class Keys:
         parts = [*self._common, submission.student, submission.name, *submission.problems]
         for lesson, handed in sorted(submission.notebooks.items()):
             parts += [lesson, handed.label, _digest(handed)]
+        for lesson, others in sorted(submission.others.items()):
+            parts += [lesson, *(part for handed in others for part in (handed.label, _digest(handed)))]
         for name, handed in sorted(submission.modules.items()):
             parts += [name, _digest(handed)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kdcourse.checks import Exercise, Verdict, judge, varied
+from kdcourse.checks.compare import same
+from kdcourse.checks.judge import right_probes
 from kdcourse.checks.outcomes import Observed
 from kdcourse.course import exercise
 from kdcourse.coursework import notebooks
@@ -28,6 +30,7 @@ from kdcourse.coursework.flags import borrowed
 from kdcourse.coursework.notebooks import Cell
 from kdcourse.coursework.records import Answer, Assignment, Graded, Handed, Mark, Submission, Task
 from kdcourse.coursework.sandbox import BROKEN, Lost
+from kdcourse.coursework.tables import number
 from kdcourse.pages import clean
 
 _MOST_TEXT = 50_000  # characters of an answer that are kept for display
@@ -64,9 +67,40 @@ def mark(
         ArgumentError: the assignment asks for an exercise that this version doesn't have.
     """
     began = time.perf_counter()
-    answers, problems = _answers(submission, assignment, given or {})
+    found = _marked(submission, assignment, sandbox, given or {})
+    for lesson, others in submission.others.items():
+        part = replace(assignment, lessons=(lesson,), tasks=assignment.of_lesson(lesson))
+        tries = {submission.notebooks[lesson].label: found}
+        for handed in others:
+            alone = replace(submission, notebooks={lesson: handed}, problems=())
+            tries[handed.label] = _marked(alone, part, sandbox, given or {})
+        found = _best(found, tries, part)
+    return replace(found, seconds=time.perf_counter() - began)
+
+
+def _best(found: Graded, tries: Mapping[str, Graded], part: Assignment) -> Graded:
+    """Return marks with those of the best attempt at a lesson, the first of equally good ones."""
+    tasks = {task.id for task in part.tasks}
+    marks = {label: [mark for mark in tried.marks if mark.task in tasks] for label, tried in tries.items()}
+    points = {label: sum(mark.points or 0.0 for mark in marks[label]) for label in tries}
+    label = max(points, key=lambda one: points[one])
+    counts = {mark.task: mark for mark in marks[label]}
+    listed = ", ".join(f"'{one}' {number(points[one])}" for one in tries)
+    said = (
+        f"Of {len(tries)} notebooks of lesson {part.lessons[0]}, '{label}' counts; points of the checked code: "
+        f"{listed}."
+    )
+    problems = tuple(dict.fromkeys([*found.problems, *tries[label].problems, clean(said)[:_MOST_MESSAGE]]))
+    return replace(found, marks=tuple(counts.get(mark.task, mark) for mark in found.marks), problems=problems)
+
+
+def _marked(submission: Submission, assignment: Assignment, sandbox: Observer, given: Given) -> Graded:
+    """Return the marks of the submission's notebooks, with further attempts left out."""
+    answers, problems = _answers(submission, assignment, given)
     code = [answers[task.id] for task in assignment.tasks if task.kind == "code" and task.id in answers]
-    verdicts, errors = _judged([answer for answer in code if not answer.problem], assignment.seed, sandbox)
+    verdicts, errors, shares = _judged(
+        [answer for answer in code if not answer.problem], assignment.seed, sandbox
+    )
     marks = []
     for task in assignment.tasks:
         answer = answers.get(task.id)
@@ -77,9 +111,9 @@ def mark(
         elif task.id in errors:
             marks.append(_unjudged(task, answer))
         else:
-            marks.append(_code(task, answer, verdicts.get(task.id)))
+            marks.append(_code(task, answer, verdicts.get(task.id), shares.get(task.id, (0, 0))))
     said = tuple(dict.fromkeys(clean(text)[:_MOST_MESSAGE] for text in [*problems, *errors.values()]))
-    return Graded(submission.student, clean(submission.name), tuple(marks), said, time.perf_counter() - began)
+    return Graded(submission.student, clean(submission.name), tuple(marks), said, 0.0)
 
 
 def failure(submission: Submission, assignment: Assignment, reason: str) -> Graded:
@@ -173,6 +207,9 @@ def _newer(python: str) -> bool:
 # -- from answers to verdicts -------------------------------------------------------------------
 
 
+_Share = tuple[int, int]  # on how many of how many hidden test cases an answer is right
+
+
 @lru_cache(maxsize=512)
 def _varied(task: str, seed: int) -> Exercise:
     """Return the exercise with hidden inputs, always the same object: by it, results of our solutions are cached."""
@@ -192,18 +229,22 @@ def prepare(assignment: Assignment) -> None:
 
 def _judged(
     answers: Sequence[Answer], seed: int, sandbox: Observer
-) -> tuple[dict[str, Verdict], dict[str, str]]:
-    """Return task -> verdict for the student; and task -> error in our code where there can be no verdict."""
+) -> tuple[dict[str, Verdict], dict[str, str], dict[str, _Share]]:
+    """Return task -> verdict for the student, task -> error in our code where there is none, and task -> share."""
     hidden = {answer.task: _varied(answer.task, seed) for answer in answers}
     seen = sandbox.observe(answers, hidden) if answers else {}
     verdicts: dict[str, Verdict] = {}
     errors: dict[str, str] = {}
+    shares: dict[str, _Share] = {}
     again = []
     for answer in answers:
         verdict = _verdict(hidden[answer.task], seen.get(answer.task), errors)
         if verdict is None:
             continue
         verdicts[answer.task] = verdict
+        if verdict.attempted and isinstance(observed := seen.get(answer.task), Observed):
+            fresh = _fresh(answer.task, seed)
+            shares[answer.task] = len(fresh & right_probes(hidden[answer.task], observed)), len(fresh)
         # Replaces the student's own words, which may hold hidden inputs, by those for the visible tests.
         if verdict.attempted and not verdict.right and _speaks(seen.get(answer.task)):
             again.append(answer)
@@ -212,7 +253,16 @@ def _judged(
     for answer in again:
         visible = _verdict(open_[answer.task], shown.get(answer.task), {}, own_words=True)
         verdicts[answer.task] = _visible_verdict(answer.task, verdicts[answer.task], visible)
-    return verdicts, errors
+    return verdicts, errors, shares
+
+
+@lru_cache(maxsize=512)
+def _fresh(task: str, seed: int) -> frozenset[int]:
+    """Return the numbers of the hidden test cases that differ from the visible one of the same number."""
+    pairs = zip(exercise(task).probes, _varied(task, seed).probes, strict=True)
+    return frozenset(
+        n for n, (one, other) in enumerate(pairs) if not same(one.inputs, other.inputs, 0.0, 0.0)
+    )
 
 
 def _verdict(asked: Exercise, seen: Any, errors: dict[str, str], own_words: bool = False) -> Verdict | None:
@@ -264,13 +314,17 @@ def _visible_verdict(task: str, hidden: Verdict, visible: Verdict | None) -> Ver
 # -- from verdicts to marks ---------------------------------------------------------------------
 
 
-def _code(task: Task, answer: Answer, verdict: Verdict | None) -> Mark:
+def _code(task: Task, answer: Answer, verdict: Verdict | None, share: _Share) -> Mark:
     if verdict is None:
         message = answer.problem or "Nothing was found for this task."
         mark = _mark(task, answer, 0.0, False, bool(answer.fingerprint), None, message)
     else:
-        points = task.points if verdict.right else 0.0
-        mark = _mark(task, answer, points, verdict.right, verdict.attempted, verdict.mistake, verdict.message)
+        points, message = task.points if verdict.right else 0.0, verdict.message
+        passed, count = share
+        if task.partial and not verdict.right and verdict.attempted and passed:
+            points = round(task.points * passed / count, 2)
+            message += f"\nIt is right on {passed} of {count} hidden test cases, which gives {number(points)} points."
+        mark = _mark(task, answer, points, verdict.right, verdict.attempted, verdict.mistake, message)
     if mark.right:
         sources = [*answer.pieces, *(source for _, source in answer.modules)]
         return replace(mark, flag=borrowed(sources, exercise(task.id).solution))

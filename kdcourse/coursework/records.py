@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Literal
 
 MOST_NESTED = 256_000_000  # bytes of an archive inside an archive, unpacked to be read
+ATTEMPTS = ("fullest", "latest", "best")
 _IN_MEMORY = 16_000_000  # bytes of it; a larger one goes to a temporary file
 
 
@@ -30,6 +31,7 @@ class Task:
         title: one line.
         points: the most that an answer can get.
         rubric: what a written answer's points are given for, in markdown; empty for code.
+        partial: whether a wrong answer gets the share of the points that it is right on the hidden test cases.
     """
 
     id: str
@@ -38,6 +40,7 @@ class Task:
     title: str
     points: float
     rubric: str = ""
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Assignment:
 
     ``seed`` determines the hidden test inputs of grading. Whoever knows it knows these inputs, so only the instructor
     may have it. ``due`` is a time with a zone (ISO 8601) or "", ``late_penalty`` the percentage of the points that each
-    started day costs.
+    started day costs. ``attempts`` tells which of several notebooks of a lesson counts: the "fullest" (most answers,
+    then the newest), the "latest", or the "best" (most points).
     """
 
     name: str
@@ -56,6 +60,7 @@ class Assignment:
     seed: int
     due: str = ""
     late_penalty: float = 0.0
+    attempts: str = ATTEMPTS[0]
 
     @property
     def points(self) -> float:
@@ -135,6 +140,7 @@ class Submission:
         notebooks: lesson -> the file taken for it; a lesson that is missing was not handed in.
         problems: what could not be read or was set aside, one sentence each, for instructor and student.
         modules: name -> the file that a notebook may import under this name.
+        others: lesson -> further attempts, if the best one is to count.
     """
 
     student: str
@@ -142,6 +148,7 @@ class Submission:
     notebooks: dict[str, Handed]
     problems: tuple[str, ...] = ()
     modules: dict[str, Handed] = field(default_factory=dict)
+    others: dict[str, tuple[Handed, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -239,3 +246,22 @@ class Graded:
     def points(self) -> float:
         """Return the points so far, after a penalty; written answers that wait for a marker count 0."""
         return sum(mark.points or 0.0 for mark in self.marks) * self.share
+
+
+@dataclass(frozen=True)
+class Member:
+    """Describe a student who handed in nothing, but whose group did; ``senders`` are the ids of those who did."""
+
+    student: str
+    name: str
+    group: str
+    senders: tuple[str, ...]
+
+    def graded(self, class_: Mapping[str, Graded]) -> Graded:
+        """Return the marks of the best submission of the group, given student -> marks."""
+        best = max((class_[sender] for sender in self.senders), key=lambda graded: graded.points)
+        said = f"Handed in by {best.name} for the group {self.group}."
+        marks = tuple(replace(mark, fingerprint="") for mark in best.marks)
+        return replace(
+            best, student=self.student, name=self.name, marks=marks, problems=(said, *best.problems)
+        )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -128,10 +130,18 @@ def alike(class_: Sequence[Graded], assignment: Assignment) -> list[Alike]:
     answer. Two students are paired in three cases: they share a rare written answer; all answers that both gave agree
     and two of them are rare; or they share two rare answers and agree so often that fewer than one such pair would be
     expected by chance, if each answer were drawn at random from those of the class. Names of variables, comments and
-    layout don't count (`Answer.fingerprint`). Larger groups are found by `_rings`.
+    layout don't count (`Answer.fingerprint`). Where a single exercise is asked, its answer is as telling as a written
+    one if it is long. Larger groups are found by `_rings`.
     """
     rare = max(4, len(class_) // 20)
     written = {task.id for task in assignment.tasks if task.kind == "written"}
+    code = [task.id for task in assignment.tasks if task.kind == "code"]
+    long = {
+        (mark.task, mark.fingerprint)
+        for graded in class_
+        for mark in graded.marks
+        if [mark.task] == code and _length(mark.text) >= _LONG
+    }
     prints = {
         graded.student: {mark.task: mark.fingerprint for mark in graded.marks if mark.fingerprint}
         for graded in class_
@@ -151,40 +161,69 @@ def alike(class_: Sequence[Graded], assignment: Assignment) -> list[Alike]:
         same = [task for task in both if prints[one][task] == prints[other][task]]
         chance = math.prod(len(holders[task, prints[one][task]]) / len(class_) for task in same)
         unlikely = chance * len(class_) ** 2 / 2 < 1 and len(tasks) >= 2
-        if set(tasks) & written or (len(tasks) >= 2 and len(same) == len(both)) or unlikely:
+        telling = any(task in written or (task, prints[one][task]) in long for task in tasks)
+        if telling or (len(tasks) >= 2 and len(same) == len(both)) or unlikely:
             pairs[one, other] = tasks
     groups = _groups(pairs)
-    groups += [ring for ring in _rings(prints, holders, written) if len(ring.students) > rare]
+    groups += [ring for ring in _rings(prints, holders, written, long) if len(ring.students) > rare]
     return sorted(groups, key=lambda group: (-group.shared, group.students))
+
+
+_LONG = 150  # characters of an answer, as Python's own formatter writes it: about five lines
+_MOST_COMBINED = 8  # answers of which every half is compared; of more, all but one
+
+
+def _length(text: str) -> int:
+    """Return the length of an answer without comments, docstrings and layout."""
+    with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+        return len(ast.unparse(tree))
+    return 0
 
 
 def _rings(
     prints: Mapping[str, Mapping[str, str]],
     holders: Mapping[tuple[str, str], Sequence[str]],
     written: Set[str],
+    long: Set[tuple[str, str]],
 ) -> list[Alike]:
-    """Find large groups: with one essay, or with the same code in all tasks, which hardly anybody else wrote.
+    """Find large groups: with one essay or long answer, or with the same code in at least half of the tasks.
 
-    For code, the number of students who agree with the first by chance is Poisson distributed, if each answer is drawn
-    at random from those outside of the group; a group is reported if fewer than 1 in 100 such classes had one. What
-    more than a third of the class wrote is the usual answer.
+    The number of students who agree with the first in these tasks by chance is Poisson distributed, if each answer is
+    drawn at random from those outside of the group; a group is reported if fewer than 1 in 100 such classes had one.
+    What more than a third of the class wrote is the usual answer.
     """
+    usual = len(prints) / 3
     found = [
-        Alike(tuple(sorted(students)), 1, (task,))
-        for (task, _), students in holders.items()
-        if task in written and len(students) > 1
+        Alike(tuple(sorted(students)), 1, (answer[0],))
+        for answer, students in holders.items()
+        if answer[0] in written or (answer in long and len(students) <= usual)
     ]
-    alike_in_all: dict[tuple[tuple[str, str], ...], list[str]] = defaultdict(list)
+    together: dict[tuple[tuple[str, str], ...], list[str]] = defaultdict(list)
     for student, answers in prints.items():
-        code = tuple(sorted(answer for answer in answers.items() if answer[0] not in written))
-        if code:
-            alike_in_all[code].append(student)
-    for code, students in alike_in_all.items():
+        code = sorted(answer for answer in answers.items() if answer[0] not in written)
+        fewest = (len(code) + 1) // 2 if len(code) <= _MOST_COMBINED else len(code) - 1
+        for count in range(max(2, fewest), len(code) + 1):
+            for some in combinations(code, count):
+                together[some].append(student)
+    # The tasks in which exactly these students agree: the most of them.
+    closed = {
+        tuple(students): some for some, students in sorted(together.items(), key=lambda item: len(item[0]))
+    }
+    rings: list[Alike] = []
+    for students, code_of_all in closed.items():
         others = len(prints) - len(students) + 1
-        expected = others * math.prod((len(holders[one]) - len(students) + 1) / others for one in code)
-        usual = len(code) < 2 or 3 * len(students) > len(prints)
-        if not usual and _at_least(len(students) - 1, expected) * len(alike_in_all) < 0.01:
-            found.append(Alike(tuple(sorted(students)), len(code), tuple(task for task, _ in code)))
+        expected = others * math.prod((len(holders[one]) - len(students) + 1) / others for one in code_of_all)
+        if 1 < len(students) <= usual and _at_least(len(students) - 1, expected) * len(together) < 0.01:
+            rings.append(Alike(students, len(code_of_all), tuple(task for task, _ in code_of_all)))
+    # Of rings within each other, the largest: its members share the fewest tasks.
+    rings.sort(key=lambda ring: -len(ring.students))
+    for ring in rings:
+        if not any(set(ring.students) <= set(larger.students) for larger in found if len(larger.tasks) > 1):
+            found.append(replace(ring, students=tuple(sorted(ring.students))))
     return found
 
 

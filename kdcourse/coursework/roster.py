@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from kdcourse.coursework.intake import slug
-from kdcourse.coursework.records import Assignment, Graded, Mark
+from kdcourse.coursework.records import Assignment, Graded, Mark, Member
 from kdcourse.coursework.tables import Person, match, number, read_table
 from kdcourse.errors import DataError
 
@@ -44,14 +44,14 @@ class Joined:
 
     Args:
         class_: who handed in, with penalties for lateness.
-        members: who is in the group of one of these, with the same marks; a marker marks them only once.
+        members: who is in the group of one of these.
         absent: who handed in nothing, with 0 points.
         people: student -> the row of the roster.
         notes: sentences for the instructor.
     """
 
     class_: tuple[Graded, ...]
-    members: tuple[Graded, ...] = ()
+    members: tuple[Member, ...] = ()
     absent: tuple[Graded, ...] = ()
     people: tuple[tuple[str, Enrolled], ...] = ()
     notes: tuple[str, ...] = ()
@@ -111,22 +111,16 @@ def join(class_: Sequence[Graded], roster: Sequence[Enrolled], assignment: Assig
         )
     left = [one for place, one in enumerate(roster) if place not in matched]
     taken = {graded.student.casefold() for graded in class_}
-    groups: dict[str, list[Graded]] = {}
-    for graded in done:
-        if graded.student in row_of:
-            groups.setdefault(row_of[graded.student].group, []).append(graded)
+    groups: dict[str, list[str]] = {}
+    for student, one in row_of.items():
+        groups.setdefault(one.group, []).append(student)
     members, absent = [], []
     for one in left:
         student = _id(one, taken)
         row_of[student] = one
         senders = groups.get(one.group, []) if one.group else []
         if senders:
-            best = max(senders, key=lambda graded: graded.points)
-            said = f"Handed in by {best.name} for the group {one.group}."
-            marks = tuple(replace(mark, fingerprint="") for mark in best.marks)
-            members.append(
-                replace(best, student=student, name=one.name, marks=marks, problems=(said, *best.problems))
-            )
+            members.append(Member(student, one.name, one.group, tuple(senders)))
         else:
             marks = tuple(
                 Mark(task.id, 0.0, task.points, False, False, None, _NOTHING) for task in assignment.tasks

@@ -1,8 +1,11 @@
 """A class that never was: as many submissions as wanted, with right, wrong and blank answers, mangled and hostile ones.
 
     python -m tests.coursework.classes OUT --students 300 --seed 0 [--assignment dist/NAME/assignment.json]
+    kdcourse grade OUT/submissions --assignment ASSIGNMENT --out GRADED
+    python -m tests.coursework.classes OUT --assignment ASSIGNMENT --graded GRADED
 
 Writes OUT/submissions, to be graded, and OUT/expected.json, what each answer is. The same seed gives the same class.
+The last command lists whoever got more or less than they deserve, was lost, or should have been pointed out.
 """
 
 from __future__ import annotations
@@ -21,16 +24,23 @@ from typing import Any
 from kdcourse.course import ORDER
 from kdcourse.coursework import slicing
 from kdcourse.coursework.assignment import load
+from kdcourse.coursework.batch import JOURNAL
 from kdcourse.coursework.intake import slug, unique
-from kdcourse.coursework.records import Assignment
+from kdcourse.coursework.journal import Journal
+from kdcourse.coursework.records import Assignment, Graded
+from kdcourse.coursework.report import alike
+from kdcourse.coursework.tables import HANDED_IN, read_table
 from tests.coursework import mangling
 from tests.coursework.hostile import HOSTILE
 from tests.coursework.mangling import Document, Files, Way, flooded, is_task, written
+from tests.coursework.oddities import ODDITIES, TASK
 
 ANSWERS = Path(__file__).resolve().parent.parent / "course" / "answers"
 USUAL = frozenset(["torch", "math", "numpy", "statistics", "itertools", "functools", "typing", "__future__"])
 MANGLED = HOSTILE_SHARE = BLANKS = 0.05
 COPIED = 0.03
+RINGS = {"ring of five": 5, "large ring": 18, "ring of essays": 6}
+SCREENSHOT = "Screenshot_20261129_120000_Chrome.jpg"
 
 FIRST = [
     "Zoë",
@@ -84,7 +94,8 @@ class Expected:
     Args:
         student: the id that it is given when it is collected.
         name: of the student.
-        kind: "usual", "blank", "copy of ...", "mangled: ...", "hostile: ...".
+        kind: "usual", "blank", "copy of ...", "mangled: ...", "hostile: ...", "odd: ...", "dated" (the folder's name
+            ends in a date), "robber" (hands in for another as well), "ring ..." (with answers in common).
         costs: what the mangling costs, see `Way`.
         answers: task -> "right", "blank", "hostile", "written", or the name of a mistake.
     """
@@ -187,8 +198,12 @@ def make(
     tricks = [trick for trick in HOSTILE if trick.exercise in tasks]
     # Harmless and costly ways in turn, so that a small class has both.
     ways, hostile = _in_turn(mangling.WAYS[::2] + mangling.WAYS[1::2]), _in_turn(tricks)
-    kinds = _kinds(students, len(tricks) if students >= 100 else 0, chance)
+    everything = students >= 100
+    odd, rings = iter(ODDITIES), dict[str, dict[str, Source]]()
+    kinds = _kinds(students, len(tricks) if everything else 0, chance, everything)
     for number, (kind, name) in enumerate(zip(kinds, _names(students, chance), strict=True)):
+        if kind == "dated" and layout == "folders":
+            name = f"{name}_2026_11_29"
         expected = Expected(_student(name, number, layout), name, kind)
         answers = {} if kind == "blank" else _answers(assignment, chance)
         if kind == "copy":
@@ -201,17 +216,32 @@ def make(
         if kind == "hostile" and (trick := next(hostile, None)) is not None:
             answers = {**answers, trick.exercise: Source(trick.source, "hostile")}
             expected.kind = f"hostile: {trick.name}"
+        oddity = next(odd, None) if kind == "odd" else None
+        if oddity is not None:
+            answers = {**answers, TASK: Source(oddity.answer)}
+            expected.kind, expected.costs = f"odd: {oddity.name}", oddity.costs
+        if kind in RINGS:
+            answers = {**answers, **rings.setdefault(kind, _of_ring(kind, assignment, chance))}
         expected.answers = {task.id: _expected(answers.get(task.id), task.kind) for task in assignment.tasks}
         files: Files = {}
         for lesson, document in blank.items():
             filled = fill(document, answers)
-            files |= (
-                way.mangle(filled, f"{lesson}.ipynb", chance) if way else {f"{lesson}.ipynb": written(filled)}
-            )
+            file = f"{lesson}.ipynb"
+            if way:
+                files |= way.mangle(filled, file, chance)
+            elif oddity and TASK in expected.answers:
+                files |= oddity.hand_in(filled, file)
+            else:
+                files[file] = written(filled)
+            if kind == "robber" and copied:
+                forged = [f"{copied[0]}/{file}", f"{slug(copied[0])}_1001_9009_{file}"]
+                files["more.zip"] = mangling.zipped(dict.fromkeys(forged, written(document)))
         lay(out / "submissions", name, number, files, layout)
         found.append(expected)
         if kind == "usual":
             copied = (name, answers)
+    if everything and layout == "folders":
+        (out / "submissions" / SCREENSHOT).write_bytes(b"\xff\xd8")
     for expected, student in zip(found, unique([(each.student, each.name) for each in found]), strict=True):
         expected.student = student
     (out / "expected.json").write_text(
@@ -225,10 +255,13 @@ def _in_turn(items: Sequence[Any]) -> Iterator[Any]:
         yield from items
 
 
-def _kinds(students: int, hostile: int, chance: random.Random) -> list[str]:
+def _kinds(students: int, hostile: int, chance: random.Random, everything: bool) -> list[str]:
     hostile = max(hostile, round(HOSTILE_SHARE * students))
     kinds = ["mangled"] * round(MANGLED * students) + ["hostile"] * hostile
     kinds += ["blank"] * round(BLANKS * students) + ["copy"] * round(COPIED * students)
+    if everything:
+        kinds += ["odd"] * len(ODDITIES) + ["dated"] * 3 + ["robber"] * 3
+        kinds += [kind for kind, count in RINGS.items() for _ in range(count)]
     kinds += ["usual"] * (students - len(kinds))
     chance.shuffle(kinds)
     return kinds
@@ -250,13 +283,23 @@ def _answers(assignment: Assignment, chance: random.Random) -> dict[str, Source]
         luck = chance.random()
         if task.kind == "written":
             if luck < 0.9:
-                found[task.id] = Source(chance.choice(PROSE))
+                found[task.id] = Source(f"{chance.choice(PROSE)}\n\nMeasured: {luck:.6f}.")
             continue
         right = [source for source in bank()[task.id] if not source.mistake]
         wrong = [source for source in bank()[task.id] if source.mistake]
         if luck < 0.92:
             found[task.id] = chance.choice(right if luck < 0.7 or not wrong else wrong)
     return found
+
+
+def _of_ring(kind: str, assignment: Assignment, chance: random.Random) -> dict[str, Source]:
+    """Return the answers that a ring has in common: an essay, or wrong ones to the last two exercises, or to all."""
+    if kind == "ring of essays":
+        task = next(task for task in assignment.tasks if task.kind == "written")
+        return {task.id: Source("The very same words, copied from one page into six notebooks.")}
+    code = [task.id for task in assignment.tasks if task.kind == "code"]
+    wrong = {name: [source for source in bank()[name] if source.mistake] for name in code}
+    return {name: chance.choice(wrong[name]) for name in (code if kind == "ring of five" else code[-2:])}
 
 
 def _expected(source: Source | None, kind: str) -> str:
@@ -276,13 +319,70 @@ def fill(document: Document, answers: dict[str, Source]) -> Document:
         if cell["cell_type"] == "code":
             count += 1
             cell["execution_count"] = count
+            asked = name.removeprefix("check-")
+            right = asked in answers and not answers[asked].mistake
             output: dict[str, Any] = {
                 "name": "stdout",
                 "output_type": "stream",
-                "text": [f"Right ✓ [{count}]\n"],
+                "text": [f"Right ✓ {asked}: what was asked for.\n" if right else f"[{count}]\n"],
             }
             cell["outputs"] = [output]
     return document
+
+
+# -- what became of it ----------------------------------------------------------------------------
+
+
+def unfair(made: Sequence[Expected], graded: Path, assignment: Assignment) -> list[str]:
+    """List who got more or less than they deserve, was lost, or should have been pointed out."""
+    class_ = {one.student: one for _, one in Journal(graded / JOURNAL).read().values()}
+    found = [f"{one.student} ({one.kind}) is lost" for one in made if one.student not in class_]
+    found += [f"{student} is nobody" for student in class_.keys() - {one.student for one in made}]
+    for one in made:
+        if one.student in class_:
+            found += [f"{one.student} ({one.kind}), {text}" for text in _unfair(one, class_[one.student])]
+    listed = read_table(graded / HANDED_IN)[1]
+    found += [f"{row[0]} has no account" for row in listed if not row[2]]
+    groups = [set(group.students) for group in alike(list(class_.values()), assignment)]
+    for ring in RINGS:
+        members = {one.student for one in made if one.kind == ring}
+        if members and not any(members <= group for group in groups):
+            found.append(f"the {ring} was not found")
+    for page in [*(graded / "feedback").glob("*.html"), graded / "report.html", graded / "to_mark.html"]:
+        text = page.read_text(encoding="utf-8") if page.exists() else ""
+        if "<script>alert" in text or "<img src=x" in text:
+            found.append(f"{page.name} has a student's script")
+    return found
+
+
+def _unfair(one: Expected, graded: Graded) -> Iterator[str]:
+    """Say what is wrong with one student's marks."""
+    tricks = {f"hostile: {trick.name}": trick for trick in HOSTILE}
+    first = next(iter(one.answers))
+    if one.costs == "all" and not graded.problems:
+        yield "nobody was told that nothing could be read"
+    for mark in graded.marks:
+        answer = one.answers[mark.task]
+        if one.costs == "some" or (one.costs == "first" and mark.task == first):
+            continue
+        deserved = 0.0 if one.costs == "all" else {"right": mark.of, "written": None}.get(answer, 0.0)
+        if answer == "hostile":
+            # No more than the honest part of the answer: a trick may cost it.
+            deserved = min(mark.points or 0.0, mark.of if tricks[one.kind].honest else 0.0)
+            if one.kind == "hostile: the course's own function" and not mark.flag:
+                yield f"{mark.task}: not flagged"
+        elif one.costs == "flagged" and mark.task == TASK:
+            deserved = 0.0
+            if "Python" not in mark.flag + mark.message or not mark.flag:
+                yield f"{mark.task}: not flagged"
+        if mark.points != deserved:
+            yield f"{mark.task} ({answer}): {mark.points} points, not {deserved}. {mark.message}"
+        if (
+            answer not in ("right", "blank", "written", "hostile")
+            and one.costs == "nothing"
+            and mark.mistake != answer
+        ):
+            yield f"{mark.task}: called {mark.mistake}, not {answer}"
 
 
 # -- on the disk ----------------------------------------------------------------------------------
@@ -342,8 +442,16 @@ def main() -> None:
     parser.add_argument(
         "--flood", type=int, default=0, metavar="MB", help="one more notebook with that much output"
     )
+    parser.add_argument("--graded", type=Path, help="grades of a class that was made before, to be compared")
     asked = parser.parse_args()
     path = asked.assignment
+    if asked.graded:
+        made = [
+            Expected(**one) for one in json.loads((asked.out / "expected.json").read_text(encoding="utf-8"))
+        ]
+        found = unfair(made, asked.graded, load(path or next((asked.out / "dist").glob("*/assignment.json"))))
+        print("\n".join(found) or f"All {len(made)} got what they deserve.")
+        raise SystemExit(bool(found))
     if path is None:
         from kdcourse.coursework.assign import assign
         from kdcourse.coursework.assignment import plan

@@ -174,6 +174,68 @@ HOSTILE: tuple[Hostile, ...] = (
         "    except OSError:\n        pass",
         gives=_RIGHT,
     ),
+    Hostile(
+        "the course's own function",
+        "entropy_nats",
+        "from kdcourse.distillation.softening import entropy\n\n\n"
+        "def entropy_nats(probabilities):\n    return entropy(probabilities.log())\n",
+        "answers with a function of the package that does what is asked",
+        honest=True,  # it counts, and the instructor is told
+    ),
+    Hostile(
+        "reader of earlier requests",
+        _SOFT,
+        """
+def theirs():
+    import ctypes, os, sys
+
+    wanted, found = "seitilibaborp_denetfos fed"[::-1], []
+    reader, writer = os.pipe()
+    libc, near = ctypes.CDLL(None), id(bytes(5_000)) >> 12
+    for page in range(near - 30_000, near + 2_000):
+        if libc.write(writer, ctypes.c_void_p(page << 12), 4096) == 4096:
+            found.append(os.read(reader, 4096))
+    frame = sys._getframe()
+    while frame is not None:
+        found += [repr(value).encode() for value in list(frame.f_locals.values())]
+        frame = frame.f_back
+    for source in (piece[piece.find(wanted.encode()) :] for piece in found if wanted.encode() in piece):
+        for end in range(min(len(source), 400), 40, -7):
+            try:
+                scope = {"torch": __import__("torch")}
+                exec(source[:end].decode(), scope)
+                if "theirs" not in source[:end].decode():
+                    return scope["softened_probabilities"]
+                break
+            except Exception:
+                continue
+
+
+def softened_probabilities(logits, temperature):
+    return theirs()(logits, temperature)
+""",
+        "looks in its own memory for the answer that was tried before, and gives that one's results",
+    ),
+    Hostile(
+        "hidden inputs in an error",
+        _SOFT,
+        """
+import sys
+
+frame, told = sys._getframe(), []
+while frame is not None:
+    told += [repr(frame.f_locals[name]) for name in ("request", "inputs", "probes") if name in frame.f_locals]
+    frame = frame.f_back
+
+
+def softened_probabilities(logits, temperature):
+    raise ValueError(f"HIDDEN {logits.flatten()[:3].tolist()} {temperature}")
+
+
+raise ValueError(f"HIDDEN {told}")
+""",
+        "puts the hidden inputs into an error that its cell raises before the function is called",
+    ),
     # -- deceiving the check --------------------------------------------------------------------
     Hostile(
         "asserts stripped",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,40 @@ def test_no_file_half_a_file_and_a_list_are_refused(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(ArgumentError, match="is not an assignment"):
             room.load(path)
+
+
+def test_attempts_and_points_per_test_case_are_planned(tmp_path: Path) -> None:
+    variant = tmp_path / "v.toml"
+    variant.write_text('lessons = ["04"]\nattempts = "latest"\npartial_credit = ["soft_gradient"]\n', "utf-8")
+    planned = room.read_variant(variant, seed=1)
+    assert planned.attempts == "latest" and [task.id for task in planned.tasks if task.partial] == [
+        "soft_gradient"
+    ]
+    assert "points per test case" in room.listing(planned)
+    room.save(planned, tmp_path / "assignment.json")
+    assert room.load(tmp_path / "assignment.json") == planned
+    assert room.plan(["04"], seed=1).attempts == "fullest" and not any(
+        t.partial for t in room.plan(["04"], seed=1).tasks
+    )
+    variant.write_text('lessons = ["02"]\npartial_credit = true\n', "utf-8")
+    in_part = {
+        task.id: task.partial for task in room.read_variant(variant, seed=1).tasks if task.kind == "code"
+    }
+    assert any(in_part.values()) and not in_part["diagnose"]  # three possible answers: a guess would pay
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('attempts = "first"', "attempts must be one of fullest, latest, best; found 'first'"),
+        ("attempts = 3", "attempts = 3 is not text"),
+        ('partial_credit = ["entropy"]', "'entropy', which is not among the chosen exercises"),
+        ('partial_credit = "all"', "partial_credit = 'all' is not a list"),
+        ('partial_credit = ["diagnose"]', "'diagnose', which has so few possible answers"),
+    ],
+)
+def test_unknown_attempts_and_exercises_are_refused(text: str, said: str, tmp_path: Path) -> None:
+    variant = tmp_path / "v.toml"
+    variant.write_text(f'lessons = ["02", "04"]\n{text}\n', "utf-8")
+    with pytest.raises(ArgumentError, match=re.escape(said)):
+        room.read_variant(variant, seed=1)

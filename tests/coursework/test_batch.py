@@ -300,6 +300,10 @@ def test_the_command_says_what_it_did_and_errors_in_a_line(
     )
     told = CliRunner().invoke(cli.app, command)
     assert "0 graded, 1 as before" in told.output
+    told = CliRunner().invoke(cli.app, [*command, "--attempts", "latest"])
+    assert "0 graded, 1 as before" in told.output  # one notebook: nothing to choose
+    told = CliRunner().invoke(cli.app, [*command, "--attempts", "first"])
+    assert told.exit_code == 2 and "one of fullest, latest, best; found 'first'" in told.output
     told = CliRunner().invoke(cli.app, [*command, "--marks", str(tmp_path / "none.csv")])
     assert told.exit_code == 2 and told.output.startswith("error: ")
 

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 from kdcourse.checks import judge, observe
 from kdcourse.course import exercise, exercises
-from kdcourse.coursework import notebooks
+from kdcourse.coursework import journal, notebooks
+from kdcourse.coursework.batch import JOURNAL
 from kdcourse.coursework.finding import find
 from kdcourse.coursework.intake import collect
-from kdcourse.coursework.records import Answer, Assignment, Submission, Task
-from tests.coursework import classes, mangling
+from kdcourse.coursework.records import Answer, Assignment, Graded, Submission, Task
+from kdcourse.coursework.tables import HANDED_IN, handed_in_csv
+from tests.coursework import classes, mangling, tiny
 from tests.coursework.classes import Source, bank, fill, lay, make
+from tests.coursework.hostile import HOSTILE
 from tests.coursework.mangling import Way, written
+from tests.coursework.oddities import ODDITIES, TASK, Oddity
 
 LESSON = "04_soft_targets"
 CODE = ("softened_probabilities", "entropy_nats", "soft_gradient")
@@ -135,6 +146,69 @@ def test_everybody_in_a_class_is_found_with_their_answers(layout: str, tmp_path:
         if expected.kind.startswith("copy"):
             twin = answers(found[ids[expected.kind.removeprefix("copy of ")]])
             assert {n: a.fingerprint for n, a in seen.items()} == {n: a.fingerprint for n, a in twin.items()}
+
+
+def test_a_large_class_has_every_fault_that_was_reported(tmp_path: Path, release: Path) -> None:
+    made = make(tmp_path, ASSIGNMENT, release, students=100, seed=4)
+    kinds = {each.kind for each in made}
+    tricks = {f"hostile: {one.name}" for one in HOSTILE if one.exercise in CODE}
+    assert kinds >= tricks | {f"odd: {one.name}" for one in ODDITIES} | {"dated", "robber", *classes.RINGS}
+    collected = collect(tmp_path / "submissions", ASSIGNMENT)
+    found = {each.student: each for each in collected.submissions}
+    assert set(found) == {each.student for each in made}
+    assert any("Screenshot" in note for note in collected.notes)
+    graded = []
+    for expected in made:
+        marks = []
+        mangled = expected.kind.startswith("mangled")  # which other tests read
+        given = {} if mangled else answers(found[expected.student])
+        for task in TASKS:
+            answer = given.get(task.id)
+            right = expected.answers[task.id] == "right" and answer is not None and bool(answer.fingerprint)
+            points = None if expected.answers[task.id] == "written" else task.points * right
+            marks.append(replace(tiny.right(task.id, task.points), points=points))
+        graded.append(Graded(expected.student, expected.name, tuple(marks), (), 0.0))
+    # Everybody is found with the answers that they gave; now whoever is treated unfairly is named.
+    (tmp_path / "graded").mkdir()
+    (tmp_path / "graded" / JOURNAL).write_bytes(
+        b"".join(journal._line("", one) for one in graded if one.name != made[0].name)
+    )
+    (tmp_path / "graded" / HANDED_IN).write_text(handed_in_csv(collected.accounts), "utf-8")
+    told = classes.unfair(made, tmp_path / "graded", ASSIGNMENT)
+    assert told[0] == f"{made[0].student} ({made[0].kind}) is lost"
+    assert not any("right" in text or "blank" in text for text in told if "(usual)" in text)
+    assert {"the ring of five was not found", "the large ring was not found"} <= set(told)
+
+
+@pytest.mark.parametrize("oddity", ODDITIES, ids=lambda one: one.name)
+def test_odd_notebooks_are_read_as_they_were_meant(oddity: Oddity, tmp_path: Path) -> None:
+    document = fill(handed_out(), {**ANSWERED, TASK: Source(oddity.answer)})
+    lay(tmp_path, "Ann", 0, oddity.hand_in(document, f"{LESSON}.ipynb"), "folders")
+    (handed,) = collect(tmp_path, ASSIGNMENT).submissions
+    modules = {name: file.read().decode() for name, file in handed.modules.items()}
+    answer = find(notebooks.read(handed.notebooks[LESSON]).cells, TASKS[0], modules=modules)
+    assert answer.called_right
+    if oddity.costs == "flagged":
+        assert "is not valid Python" in answer.problem
+        return
+    with played(answer) as function:
+        assert judge(exercise(TASK), observe(exercise(TASK), function)).right
+
+
+@contextmanager
+def played(answer: Answer) -> Iterator[Any]:
+    """Run an answer's pieces here, with its modules; they are the ones above, and harmless."""
+    space: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "own_axis", 0, raising=False)
+        for name, source in answer.modules:
+            module = ModuleType(name)
+            exec(source, module.__dict__)
+            patch.setitem(sys.modules, name, module)
+        patch.setattr(time, "sleep", lambda seconds: None)
+        for piece in answer.pieces:
+            exec(piece, space)
+        yield space[answer.function]
 
 
 def test_the_same_seed_gives_the_same_class(tmp_path: Path, release: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from kdcourse.coursework import gradebook
 from kdcourse.coursework.gradebook import record
+from kdcourse.coursework.records import Graded, Member
 from kdcourse.coursework.tables import GivenMark
 from kdcourse.errors import ArgumentError, DataError
 from tests.coursework import tiny
@@ -230,3 +231,64 @@ def test_points_of_a_person_outlive_the_gradebook(path: Path, seen: Path, empty_
     now, notes = record(path, tiny.ASSIGNMENT, [*changed, CLASS[2]], [], seen)
     assert [one.points for one in now] == [one.points for one in before] and now[0] == before[0]
     assert "for 2 answers, were taken from" in notes[0] and "jose_10077 (why-soft)" in notes[1]
+
+
+# -- groups, lateness, and a second call with nothing new -----------------------------------------
+
+IDA = Member("ida", "Ida Lee", "A", ("jose_10077", ANNA))
+
+
+def test_members_of_a_group_have_the_points_of_its_best_submission(path: Path, seen: Path) -> None:
+    now, _ = record(path, tiny.ASSIGNMENT, CLASS, [GivenMark(ANNA, "why-soft", 3, "Good")], seen, [IDA])
+    assert [one.student for one in now] == [*(one.student for one in CLASS), "ida"]
+    assert now[3].points == now[0].points == 8 and now[3].marks[2].comment == "Good"
+    for book in opened(path):
+        ida = book.find_submission("week-4", "ida")
+        assert ida.score == 8 and not ida.needs_manual_grade
+        assert book.find_student("ida").last_name == "Lee"
+    # A person may give a member other points, which outlive the next call.
+    record(path, tiny.ASSIGNMENT, CLASS, [GivenMark("ida", "why-soft", 1)], seen, [IDA])
+    assert [one.points for one in record(path, tiny.ASSIGNMENT, CLASS, [], seen, [IDA])[0]] == [8, 2, 0, 6]
+    for book in opened(path):
+        assert book.find_submission("week-4", "ida").score == 6
+
+
+def test_the_gradebook_holds_what_lateness_costs(path: Path) -> None:
+    late = replace(CLASS[0], share=0.8)
+    assert record(path, tiny.ASSIGNMENT, [late, *CLASS[1:]])[0][0].points == 4
+    for book in opened(path):
+        assert book.find_submission("week-4", ANNA).late_submission_penalty == pytest.approx(1)
+    record(path, tiny.ASSIGNMENT, CLASS)  # the instructor has extended the deadline
+    for book in opened(path):
+        assert book.find_submission("week-4", ANNA).late_submission_penalty == 0
+
+
+def test_a_call_with_nothing_new_does_not_open_the_gradebook(
+    path: Path, seen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = tmp_path / "counted.json"
+    given = [GivenMark(ANNA, "why-soft", 3.5, "Good"), GivenMark("jose_10077", "softened", 2.5)]
+
+    def call(class_: list[Graded] = CLASS) -> tuple[list[Graded], list[str]]:
+        return record(path, tiny.ASSIGNMENT, class_, given, seen, [IDA], counted)
+
+    first = call()
+    opens: list[Path] = []
+    opened_before = gradebook._opened
+    monkeypatch.setattr(gradebook, "_opened", lambda at, api: opens.append(at) or opened_before(at, api))
+    assert call() == first and not opens
+    # Whatever changes is seen: a mark, the gradebook itself, what is remembered, a damaged file.
+    call([replace(CLASS[0], name="Anna M."), *CLASS[1:]])
+    assert len(opens) == 1
+    assert call() == first and len(opens) == 2 and call() == first and len(opens) == 2
+    for book in opened(path):
+        book.find_grade("why-soft", tiny.LESSON, "week-4", ANNA).extra_credit = 1
+        book.db.commit()
+    assert call()[0][0].points == first[0][0].points + 1 and len(opens) == 3
+    seen.unlink()
+    call()
+    counted.write_text('{"key": 1')
+    call()
+    path.unlink()
+    call()
+    assert len(opens) == 6

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,36 @@ def test_of_several_notebooks_the_fullest_is_taken_then_the_newest(tmp_path: Pat
     )
     assert "'last.zip/04_soft_targets.ipynb' was taken" in found["bob"].problems[0]
     assert found["eve"].problems == ()
+
+
+def test_the_latest_counts_if_that_is_the_policy(tmp_path: Path) -> None:
+    files = {
+        "bob/first.zip": zipped({"04_soft_targets.ipynb": WORK}, 2025),
+        "bob/last.zip": zipped({"04_soft_targets.ipynb": notebook("halve")}, 2026),
+        "eve/04_soft_targets.ipynb": WORK,
+        "eve/04_soft_targets (1).ipynb": notebook("halve"),
+    }
+    lay(tmp_path, files)
+    for path in (tmp_path / "eve").iterdir():
+        os.utime(path, (1.7e9, 1.7e9))  # as a download may leave them: then the number in the name decides
+    latest = replace(SINGLE, attempts="latest")
+    found = {one.student: one for one in collect(tmp_path, latest).submissions}
+    assert graded(found["bob"]) == graded(found["eve"]) == notebook("halve")
+    assert (
+        "'last.zip/04_soft_targets.ipynb' was taken (the latest, answers to 1 of 2 tasks)"
+        in (found["bob"].problems[0])
+    )
+
+
+def test_all_attempts_are_kept_if_the_best_is_to_count(tmp_path: Path) -> None:
+    names = [f"eve/04_soft_targets ({n}).ipynb" for n in range(4)]
+    lay(tmp_path, dict(zip(names, [WORK, WORK, notebook("halve"), notebook("why")], strict=True)))
+    found = collect(tmp_path, replace(SINGLE, attempts="best"))
+    (eve,) = found.submissions
+    assert eve.problems == () and graded(eve) == WORK
+    assert [handed.read() for handed in eve.others[ONE]] == [notebook("why"), notebook("halve")]
+    said = sorted(account.what for account in found.accounts)
+    assert said[:3] == [f"graded as {ONE}; the best attempt counts"] * 3 and "was taken" in said[3]
 
 
 def test_of_several_lessons_each_notebook_goes_where_its_name_or_content_says(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 from kdcourse.course import exercise
 from kdcourse.coursework import flags, marking
-from kdcourse.coursework.records import Answer, Handed, Mark, Submission, Task
+from kdcourse.coursework.feedback import feedback
+from kdcourse.coursework.records import Answer, Assignment, Graded, Handed, Mark, Submission, Task
 from kdcourse.coursework.sandbox import Lost
 from kdcourse.errors import ArgumentError
 from tests.coursework import fakes
@@ -248,3 +250,53 @@ def test_an_exercise_of_another_version_is_an_error_of_the_assignment() -> None:
 def test_what_a_sandbox_lost_is_said_as_it_says() -> None:
     assert marking._loss(Lost("memory", "it took too much."), own_words=False) == "it took too much."
     assert "ended without a result" in marking._loss(None, own_words=True)
+
+
+# -- several attempts, and points per test case ---------------------------------------------------
+
+
+def test_the_best_of_several_attempts_counts_and_all_are_named(tmp_path: Path) -> None:
+    handed = {}
+    for name, answer, essay in (("a", fakes.WRONG, "Long."), ("b", fakes.RIGHT, "Short."), ("c", "...", " ")):
+        path = tmp_path / f"{name}.ipynb"
+        path.write_text(fakes.notebook(answer, essay=essay), "utf-8")
+        handed[name] = Handed(path, None, path.name, 0)
+    several = Submission(
+        "anna", "Anna", {fakes.LESSON: handed["a"]}, others={fakes.LESSON: (handed["b"], handed["c"])}
+    )
+    graded = marking.mark(several, fakes.ASSIGNMENT, fakes.InProcess())
+    code, essay = graded.marks
+    assert code.points == 3 and essay.text == "Short."  # a notebook counts as a whole
+    assert graded.problems == (
+        f"Of 3 notebooks of lesson {fakes.LESSON}, 'b.ipynb' counts; points of the checked code: 'a.ipynb' 0, "
+        "'b.ipynb' 3, 'c.ipynb' 0.",
+    )
+
+
+HALF = "logits.softmax(1) if temperature > 1 else (logits / temperature).softmax(1)"
+
+
+def test_points_per_test_case_are_for_those_exercises_that_say_so(tmp_path: Path) -> None:
+    code, essay = fakes.ASSIGNMENT.tasks
+    in_part = replace(fakes.ASSIGNMENT, tasks=(replace(code, partial=True), essay))
+
+    def mark_of(answer: str, asked: Assignment = in_part) -> Mark:
+        handed = submission(tmp_path, fakes.notebook(answer))
+        return marking.mark(handed, asked, fakes.InProcess()).marks[0]
+
+    half = mark_of(HALF)
+    cases = len(exercise(code.id).probes)
+    assert half.points is not None and 0 < half.points < 3 and not half.right
+    assert re.search(
+        rf"right on \d of {cases} hidden test cases, which gives {half.points:g} points", half.message
+    )
+    page = feedback(Graded("anna", "Anna", (half,), (), 0.0), in_part)
+    assert "in part" in page and "hidden test cases" in page
+    assert mark_of(fakes.RIGHT).points == 3 and mark_of("...").points == 0
+    assert mark_of(HALF, fakes.ASSIGNMENT).points == 0
+    # Answers that are looked up, random or change their input earn nothing on the test cases of the notebook.
+    sums = tuple(probe.inputs[0].sum().item() for probe in exercise(code.id).probes)
+    assert mark_of(fakes.TABLE.format(sums=sums)).points == 0
+    assert mark_of("logits.div_(temperature).softmax(1) if temperature != 1 else 0").points == 0
+    # A hidden test case that is the same as a visible one gives no points.
+    assert len(marking._fresh("entropy_nats", 5)) == len(exercise("entropy_nats").probes) - 1

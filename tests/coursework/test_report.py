@@ -114,6 +114,42 @@ def test_rings_of_any_size_are_found() -> None:
     )  # six or seven have the same two short answers, and so have others
 
 
+def test_rings_that_agree_in_some_tasks_are_found() -> None:
+    tasks = tuple(tiny.Task(f"t{n}", "code", tiny.LESSON, f"T {n}", 1.0) for n in range(4))
+    asked = replace(tiny.ASSIGNMENT, tasks=tasks)
+
+    def student(name: str, answers: str) -> Graded:
+        given = zip(tasks, answers, strict=True)
+        return tiny.graded(name, name, *(replace(tiny.right(t.id, 1), fingerprint=a) for t, a in given))
+
+    usual = [student(f"u{n:02}", f"{n % 3}{n // 3 % 3}{n % 4}{n // 2 % 5}") for n in range(40)]
+    assert alike(usual, asked) == []
+    ring = [student(f"r{n}", f"x{n}y{n % 5}") for n in range(7)]
+    (group,) = alike([*usual, *ring], asked)
+    assert group.students == tuple(f"r{n}" for n in range(7)) and group.tasks == ("t0", "t2")
+
+
+def test_where_one_exercise_is_asked_long_answers_are_compared_alone() -> None:
+    one = replace(tiny.ASSIGNMENT, tasks=tiny.ASSIGNMENT.tasks[:1])
+    lines = "".join(f"    row_{n} = scores[{n}] / temperature - shift\n" for n in range(5))
+
+    def student(name: str, fingerprint: str, text: str) -> Graded:
+        mark = replace(tiny.right("softened", 3), fingerprint=fingerprint, text=text)
+        return tiny.graded(name, name, mark)
+
+    def class_of(copied: str) -> list[Graded]:
+        usual = [student(f"u{n:02}", str(n % 2), "def softened(x):\n    return x\n") for n in range(40)]
+        odd = [student(f"o{n}", f"odd {n}", f"def softened(x):\n{lines}    return {n}\n") for n in range(5)]
+        return [*usual, *odd, *(student(f"r{n}", "same", copied) for n in range(6))]
+
+    (group,) = alike(class_of(f"def softened(x):\n{lines}    return row_1\n"), one)
+    assert group.students == tuple(f"r{n}" for n in range(6)) and group.tasks == ("softened",)
+    short = f'def softened(x):\n    """{lines}"""\n    return x + 1  # {"long " * 40}\n'
+    assert alike(class_of(short), one) == []  # short answers are often alike
+    pair = class_of(f"def softened(x):\n{lines}    return row_1\n")[:-4]
+    assert [group.students for group in alike(pair, one)] == [("r0", "r1")]
+
+
 def test_one_essay_of_many_is_found() -> None:
     essays = [with_prints(f"e{n:02}", softened=str(n % 2), why_soft="the very same") for n in range(30)]
     usual = [with_prints(f"u{n:02}", softened=str(n % 2), why_soft=f"essay {n}") for n in range(30)]
