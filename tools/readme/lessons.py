@@ -57,7 +57,7 @@ def table(notebooks: Path = NOTEBOOKS) -> str:
     for lesson in lessons():
         objectives = "<br>".join(lesson.objectives).replace("|", "\\|")
         rows.append(
-            f"| [{lesson.number} {lesson.title}](notebooks/{lesson.name}.ipynb) "
+            f"| [{lesson.number} {lesson.title}]({links.OPENED}/{lesson.name}.ipynb) "
             f"| {objectives} "
             f"| {_minutes(lesson, notebooks)} "
             f"| [Colab]({home.colab(lesson.name)})<br>[Binder]({home.binder(lesson.name)})"
