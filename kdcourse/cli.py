@@ -174,13 +174,19 @@ def run(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="Fix what can be fixed; without it, the report says what this would do."),
+    ] = False,
+    notebooks: Annotated[
+        Path | None, typer.Option(help="Your folder of lessons, if you named one to `kdcourse lab`.")
+    ] = None,
+) -> None:
     """Check that this machine is ready; the exit code says whether all is well."""
     from kdcourse import doctor as checkup
 
-    findings = checkup.checks()
-    typer.echo(checkup.report(findings))
-    raise typer.Exit(checkup.exit_status(findings))
+    raise typer.Exit(checkup.visit(notebooks, fix=fix, say=typer.echo))
 
 
 @app.command()

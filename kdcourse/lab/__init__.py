@@ -7,6 +7,7 @@ on notebooks of the course alone. A hub or Binder opts in by naming that folder 
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import signal
 import subprocess
 import sys
@@ -52,13 +53,14 @@ def told(copies: Sequence[Copy], folder: Path) -> list[str]:
     if all(copy.state == "new" for copy in copies):
         lines[0] += " Work there: this command never overwrites your changes."
         return lines
+    elsewhere = "" if folder == own_folder() else f" --notebooks {shlex.quote(str(folder))}"
     for state, words in (
         ("new", "Added: {}."),
         ("updated", "Replaced by a newer version, since you hadn't changed it: {}."),
         (
             "older",
-            "There is a newer version of {}. Your file is left as it is. `kdcourse doctor --fix` renames it and puts "
-            "the new version beside it.",
+            "There is a newer version of {}. Your file is left as it is. "
+            f"`kdcourse doctor --fix{elsewhere}` renames it and puts the new version in its place.",
         ),
     ):
         names = [copy.path.name for copy in copies if copy.state == state]

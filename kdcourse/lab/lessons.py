@@ -84,9 +84,7 @@ def older(folder: Path, source: Path | None = None) -> list[Path]:
     Raises:
         LessonError: no lessons.
     """
-    return [
-        folder / form.name for form in _files(source) if _state(folder / form.name, form) == "older"
-    ]
+    return [folder / form.name for form in _files(source) if _state(folder / form.name, form) == "older"]
 
 
 def set_aside(path: Path, source: Path | None = None) -> Path:

@@ -99,8 +99,8 @@ def test_the_learner_is_told_what_happened(mine: Path) -> None:
         f"Your lessons are in {mine}.",
         "Added: a.ipynb.",
         "Replaced by a newer version, since you hadn't changed it: b.ipynb.",
-        "There is a newer version of c.ipynb. Your file is left as it is. `kdcourse doctor --fix` renames it and puts "
-        "the new version beside it.",
+        "There is a newer version of c.ipynb. Your file is left as it is. `kdcourse doctor --fix --notebooks "
+        f"'{mine}'` renames it and puts the new version in its place.",
     ]
     assert told([Copy(mine / "d.ipynb", "same")], mine) == [f"Your lessons are in {mine}."]
 
@@ -129,7 +129,9 @@ def test_an_installed_package_has_lessons_of_its_own(
         lessons.forms()
 
 
-@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="whoever runs this may write anywhere")
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() == 0, reason="whoever runs this may write anywhere"
+)
 def test_a_folder_that_cannot_be_written_is_refused(first: Path, mine: Path) -> None:
     mine.mkdir(parents=True, mode=0o500)
     with pytest.raises(LessonError, match="KDCOURSE_LESSONS"):
@@ -138,7 +140,7 @@ def test_a_folder_that_cannot_be_written_is_refused(first: Path, mine: Path) -> 
 
 def test_a_folder_below_a_file_is_refused(first: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(LessonError, match="can't be copied to .*--notebooks"):
+    with pytest.raises(LessonError, match=r"can't be copied to .*--notebooks"):
         hand_out(tmp_path / "file" / "lessons", first)
 
 

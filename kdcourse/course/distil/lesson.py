@@ -14,17 +14,17 @@
 #
 # A label says what an image shows. A teacher's answer also says what it resembles. Which of the two teaches a small
 # network more? In this lesson you write the objective that a student learns from and the step that trains it. You
-# compare answers with labels on images that no teacher has seen. Then you look for the settings with which distillation
-# fails, and for the repair.
+# compare answers with labels on images that no teacher has seen. Then you change the student and the settings, and find
+# out what matters.
 #
 # ## Objectives
 #
 # By the end of this lesson you can
 #
 # - write the distillation objective and one step of distillation, and avoid the most common mistakes;
-# - compare labels with a teacher's answers fairly, and say which part of an answer makes the difference;
-# - recognise a temperature that doesn't suit the student and the length of training, and choose a better one without
-#   fooling yourself;
+# - compare labels with a teacher's answers fairly, and test which part of an answer matters;
+# - recognise settings that don't suit the student and the length of training, and choose better ones without fooling
+#   yourself;
 # - decide which view of an image the teacher should see.
 #
 # **Builds on:** {{lesson train_a_teacher}} (the training loop),
@@ -659,7 +659,7 @@ claim(
 print({name: models.names()[name] for name in ("mlp_25k", "pocket_17k")})
 
 # %% [markdown]
-# ## The repair
+# ## What can be changed?
 #
 # **Predict:** which change repairs it, with the same student and the same two epochs?
 
@@ -753,7 +753,7 @@ claim(
 # had been made.
 
 # %% [markdown]
-# ## The same view as the student
+# ## Which view does the teacher see?
 #
 # Augmentation shifts, mirrors and covers images, so that the student sees a new view of an image each time. Which one
 # should the teacher see: the original image, or the augmented view that the student sees? Here is one image
@@ -780,8 +780,8 @@ show(
 
 # %% [markdown]
 # Beyer and colleagues (2022) give the augmented view to both. The student then copies one function on as many inputs as
-# you like. They call this **function matching**, and the student gets better the longer it trains. A prediction for the
-# original image, paired with its views, describes what the augmentation removed.
+# you like. They call this **function matching**, and the student gets better the longer it trains. The alternative is
+# cheaper: one prediction per image, for the original, which is paired with all its views.
 #
 # **Predict:** five MLPs learn from two strong views of 550 images, with the teacher's predictions for exactly these
 # views. Their five twins get the same views, paired with the predictions for the original images.

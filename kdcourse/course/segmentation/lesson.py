@@ -23,7 +23,7 @@
 #
 # By the end of this lesson you can
 #
-# - say why pixel accuracy flatters a model, and compute intersection over union (IoU), absent classes included;
+# - compute intersection over union (IoU), absent classes included, and say what it tells that pixel accuracy doesn't;
 # - write Hinton's objective for pixels, with the correct average;
 # - read loss and IoU curves, a precision-recall curve, and masks side by side;
 # - say where a small student fails, and how much of the gap to its teachers it recovered.

@@ -27,7 +27,9 @@ def _read(path: Path) -> Any:
 @every_lesson
 def test_what_learners_open_holds_no_result(path: Path) -> None:
     stored, form = _read(path), _read(path.parent / opened.FOLDER / path.name)
-    assert [(cell.id, cell.source) for cell in form.cells] == [(cell.id, cell.source) for cell in stored.cells]
+    assert [(cell.id, cell.source) for cell in form.cells] == [
+        (cell.id, cell.source) for cell in stored.cells
+    ]
     lines = set(opened.INVITATIONS.values())
     for cell, before in zip(form.cells, stored.cells, strict=True):
         if cell.cell_type != "code":
@@ -67,7 +69,9 @@ def test_forms_are_in_step_with_what_is_stored_and_a_change_is_noticed(tmp_path:
     (notebooks / opened.FOLDER).mkdir(parents=True)
     for file in [*NOTEBOOKS, ROOT / "notebooks" / "glossary.md"]:
         (notebooks / file.name).write_bytes(file.read_bytes())
-        (notebooks / opened.FOLDER / file.name).write_bytes((file.parent / opened.FOLDER / file.name).read_bytes())
+        (notebooks / opened.FOLDER / file.name).write_bytes(
+            (file.parent / opened.FOLDER / file.name).read_bytes()
+        )
     form = notebooks / opened.FOLDER / NOTEBOOKS[0].name
     good = form.read_text()
     form.write_text(good.replace("Run this cell", "Truth: 42. Run this cell", 1))
@@ -95,4 +99,4 @@ def test_a_copy_that_nobody_changed_is_known_as_such(tmp_path: Path) -> None:
 @every_lesson
 def test_the_set_up_for_colab_is_there(path: Path) -> None:
     form = _read(path.parent / opened.FOLDER / path.name)
-    assert [cell.id for cell in form.cells if cell.cell_type == "code"][0] == SET_UP
+    assert next(cell.id for cell in form.cells if cell.cell_type == "code") == SET_UP
