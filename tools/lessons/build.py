@@ -177,8 +177,10 @@ def check(course: Course = COURSE, notebooks: Path = NOTEBOOKS) -> list[str]:
             found.append(f"{notebook.stem}: there is no lesson that this notebook was built from")
     if course.glossary.is_file() and not _same(course.glossary, notebooks / course.glossary.name):
         found.append(f"{course.glossary.name}: the copy beside the notebooks is not that of the lessons")
+    named = {sentence.partition(":")[0] for sentence in found}
     for path in _forms_to_write(course, notebooks):
-        found.append(f"{opened.FOLDER}/{path.name}: what learners open is not what is stored")
+        if path.stem not in named:
+            found.append(f"{opened.FOLDER}/{path.name}: what learners open is not what is stored")
     for form in sorted((notebooks / opened.FOLDER).glob("*.ipynb")):
         if form.stem not in course.names:
             found.append(f"{opened.FOLDER}/{form.name}: there is no lesson of this name")

@@ -13,7 +13,7 @@ from nbformat import v4
 
 from kdcourse.course.notebook import SET_UP
 from kdcourse.lab.lessons import hand_out
-from tools.lessons import build, opened
+from tools.lessons import opened
 
 ROOT = Path(__file__).parents[3]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -61,26 +61,6 @@ def test_a_cell_says_what_to_do() -> None:
         ["Run this cell to see what it shows."],
         [],
     ]
-
-
-def test_forms_are_in_step_with_what_is_stored_and_a_change_is_noticed(tmp_path: Path) -> None:
-    assert build.check() == []
-    notebooks = tmp_path / "notebooks"
-    (notebooks / opened.FOLDER).mkdir(parents=True)
-    for file in [*NOTEBOOKS, ROOT / "notebooks" / "glossary.md"]:
-        (notebooks / file.name).write_bytes(file.read_bytes())
-        (notebooks / opened.FOLDER / file.name).write_bytes(
-            (file.parent / opened.FOLDER / file.name).read_bytes()
-        )
-    form = notebooks / opened.FOLDER / NOTEBOOKS[0].name
-    good = form.read_text()
-    form.write_text(good.replace("Run this cell", "Truth: 42. Run this cell", 1))
-    (notebooks / opened.FOLDER / "42_gone.ipynb").write_text("{}")
-    assert build.check(notebooks=notebooks) == [
-        f"open/{form.name}: what learners open is not what is stored",
-        "open/42_gone.ipynb: there is no lesson of this name",
-    ]
-    assert build.build(notebooks=notebooks, say=lambda _: None) == [form] and form.read_text() == good
 
 
 def test_a_copy_that_nobody_changed_is_known_as_such(tmp_path: Path) -> None:
