@@ -76,7 +76,10 @@ def _modules_as_they_were() -> Iterator[None]:
         f"{module.__name__}.{name}": (module, name, value)
         for module, values in zip(modules, before, strict=True)
         for name, value in values.items()
-        if name != "_" and vars(module).get(name, before) is not value
+        if name != "_"
+        and (now := vars(module).get(name)) is not value
+        # PyTorch wraps some functions of its own when it imports its compiler.
+        and getattr(now, "__wrapped__", None) is not value
     }
     for module, name, value in changed.values():
         setattr(module, name, value)

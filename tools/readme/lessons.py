@@ -9,8 +9,8 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from kdcourse.course import COURSE, Lesson, lessons
-from kdcourse.course.notebook import NOTEBOOKS, machine_time
+from kdcourse.course import COURSE, lessons
+from kdcourse.course.notebook import NOTEBOOKS
 from kdcourse.errors import LessonError
 from tools.lessons import links
 
@@ -50,29 +50,19 @@ def image(notebooks: Path = NOTEBOOKS) -> tuple[str, bytes]:
     )
 
 
-def table(notebooks: Path = NOTEBOOKS) -> str:
-    """Return the table of lessons as Markdown: one row per lesson with objectives, minutes and links."""
+def table() -> str:
+    """Return the table of lessons as Markdown: one row per lesson with its first objective, minutes and links."""
     home = links.home()
-    rows = ["| lesson | afterwards you can | minutes | open in |", "|---|---|---|---|"]
+    rows = ["| lesson | you learn to | minutes | open in |", "|---|---|---|---|"]
     for lesson in lessons():
-        objectives = "<br>".join(lesson.objectives).replace("|", "\\|")
+        objective = lesson.objectives[0].replace("|", "\\|")
         rows.append(
-            f"| [{lesson.number} {lesson.title}]({links.OPENED}/{lesson.name}.ipynb) "
-            f"| {objectives} "
-            f"| {_minutes(lesson, notebooks)} "
-            f"| [Colab]({home.colab(lesson.name)})<br>[Binder]({home.binder(lesson.name)})"
-            f"<br>[website]({home.page(lesson.name)}) |"
+            f"| [{lesson.number} {lesson.title}]({links.OPENED}/{lesson.name}.ipynb) | {objective} "
+            f"| {lesson.reading_minutes + lesson.exercise_minutes} "
+            f"| [Colab]({home.colab(lesson.name)}), [Binder]({home.binder(lesson.name)}), "
+            f"[website]({home.page(lesson.name)}) |"
         )
     return "\n".join(rows)
-
-
-def _minutes(lesson: Lesson, notebooks: Path) -> str:
-    """Return the minutes for reading and exercises, and the machine's run time."""
-    seconds = int(_notebook(notebooks / f"{lesson.name}.ipynb").metadata.kdcourse.machine_seconds)
-    return (
-        f"{lesson.reading_minutes} to read, {lesson.exercise_minutes} for exercises, "
-        f"the machine {machine_time(seconds)}"
-    )
 
 
 def _notebook(path: Path) -> Any:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def derived() -> dict[Path, bytes]:
-    """Return each derived file's path and content: the two README files, the image of the first, the studies.
+    """Return path and content of each file that is derived, or has derived parts.
 
     Raises:
         DataError: a README lacks a pair of marks.
@@ -25,8 +25,8 @@ def derived() -> dict[Path, bytes]:
             "lead": results.lead(),
             "image": image,
             "lessons": lessons.table(),
-            "results": results.results(),
         },
+        ROOT / "docs" / "results.md": {"results": results.results()},
         ROOT / "benchmarks" / "README.md": {"results": benchmarks.results()},
     }
     pages = {path: filled(path.read_text(encoding="utf-8"), its).encode() for path, its in parts.items()}

@@ -35,14 +35,17 @@ MARK = "kdcourse-site.json"  # marks a folder as a site, which may be replaced
 # Texts of the repository that the site shows if they exist: path -> page.
 TEXTS = {
     "docs/your_own_model.md": "your_own_model.md",
+    "docs/library.md": "library.md",
     "docs/studies.md": "studies.md",
+    "docs/results.md": "results.md",
+    "docs/compared.md": "compared.md",
     "docs/instructors.md": "instructors.md",
     "CONTRIBUTING.md": "contributing.md",
     "CODE_OF_CONDUCT.md": "code_of_conduct.md",
     "CHANGELOG.md": "changelog.md",
 }
 # Of these texts, where pages/index.md has them in the navigation; the rest are listed.
-PLACED = ("your_own_model.md", "studies.md")
+PLACED = ("your_own_model.md", "library.md", "studies.md", "results.md")
 COVER = "soft_targets"  # topic of the lesson whose first figure is on the landing page
 
 Say = Callable[[str], object]

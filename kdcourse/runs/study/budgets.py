@@ -32,25 +32,28 @@ class Budgets(Unseen):
     rates: Sequence[float] = (0.025, 0.05, 0.1)
 
     def candidates(self) -> Sequence[Cell]:
-        """Return three learning rates for labels and for answers at T = 1; other temperatures take over the latter."""
+        """Return three learning rates for labels, and for answers at each temperature."""
+        # Each temperature has rates of its own: at T = 4 the rate that suits T = 1 may be too high.
         return [
             cell
             for epochs in self.searched
             for rate in self.rates
-            for cell in (self._labels(epochs, rate), self._answers(epochs, self.temperatures[0], rate))
-        ]
+            for cell in (
+                self._labels(epochs, rate), *(self._answers(epochs, t, rate) for t in self.temperatures),
+            )
+        ]  # fmt: skip
 
     def chosen(self, best: Callable[[dict[str, Any]], StudentRecipe]) -> Sequence[Cell]:
         """Return labels and every temperature for every number of epochs."""
+
+        def rate(cell: Cell) -> float:
+            return best(cell.about).training.learning_rate
+
         cells = []
         for epochs in self.epochs:
             near = min(self.searched, key=lambda each: abs(each - epochs))
-            rates = [
-                best(cell.about).training.learning_rate
-                for cell in (self._labels(near, 0.05), self._answers(near, self.temperatures[0], 0.05))
-            ]
-            cells += [self._labels(epochs, rates[0])]
-            cells += [self._answers(epochs, temperature, rates[1]) for temperature in self.temperatures]
+            cells.append(self._labels(epochs, rate(self._labels(near, 0.05))))
+            cells += [self._answers(epochs, t, rate(self._answers(near, t, 0.05))) for t in self.temperatures]
         return cells
 
     def _recipe(self, epochs: int, rate: float) -> StudentRecipe:

@@ -21,7 +21,7 @@ from torch import nn
 import kdcourse
 from kdcourse import cluster, evaluation, training
 from kdcourse.data import Dataset
-from kdcourse.errors import ArgumentError
+from kdcourse.errors import ArgumentError, DivergedError
 from kdcourse.runs import table
 from kdcourse.runs.machine import machine
 from kdcourse.runs.students import StudentRecipe
@@ -307,14 +307,30 @@ def _told(row: Row, cell: Cell, done: int, total: int) -> str:
 
 
 def trained(study: Study, cell: Cell, known: dict[str, Any], phase: str) -> Row:
-    """Train and evaluate a student; return its row, whose identity is ``known``."""
+    """Train and evaluate a student; return its row, whose identity is ``known``.
+
+    A candidate of the search whose training diverges is the worst: its row says so and gives 0 as its figure.
+    """
     began, busy = time.perf_counter(), time.process_time()
-    model, history = study.train(cell, known["seed"], known["precision"])
+    row: Row = {"study": study.name, "phase": phase, **known}
+
+    def took(device: torch.device, precision: str) -> Row:
+        return {
+            "seconds": round(time.perf_counter() - began, 1),
+            "cpu_seconds": round(time.process_time() - busy, 1),
+            "machine": machine(device, precision),
+            "kdcourse": kdcourse.__version__,
+        }
+
+    try:
+        model, history = study.train(cell, known["seed"], known["precision"])
+    except DivergedError:
+        if phase != "search":
+            raise
+        figures = {"diverged": True, "validation_accuracy": 0.0, study.criterion: 0.0}
+        return row | figures | took(training.placement.Placement().device, known["precision"])
     last, data = history.last, study.data
-    row: Row = {
-        "study": study.name,
-        "phase": phase,
-        **known,
+    row |= {
         "parameters": sum(p.numel() for p in model.parameters()),
         "validation_accuracy": last.validation_accuracy,
         "validation_loss": last.validation_loss,
@@ -324,16 +340,7 @@ def trained(study: Study, cell: Cell, known: dict[str, Any], phase: str) -> Row:
         found = table.scores(evaluation.predict(model, data.test, data), data.test.labels, None)
         row |= {f"test_{name}": found[name] for name in ("accuracy", "nll", "ece")}
     device = torch.device(history.settings["device"])
-    return (
-        row
-        | study.measures(model, cell, phase)
-        | {
-            "seconds": round(time.perf_counter() - began, 1),
-            "cpu_seconds": round(time.process_time() - busy, 1),
-            "machine": machine(device, history.settings["precision"]),
-            "kdcourse": kdcourse.__version__,
-        }
-    )
+    return row | study.measures(model, cell, phase) | took(device, history.settings["precision"])
 
 
 def _precision(rows: Sequence[Row], wanted: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from kdcourse import evaluation, training
 from kdcourse.data import Dataset, Split, stratified_index
-from kdcourse.distillation import Ensemble, teacher_digest
-from kdcourse.errors import CheckpointError
+from kdcourse.distillation import Ensemble, SoftTargets, teacher_digest
+from kdcourse.errors import ArgumentError, CheckpointError
+from kdcourse.files import shipped
 from kdcourse.runs.students import StudentRecipe, train_student
 from kdcourse.runs.study import half
 from kdcourse.runs.study.engine import Cell, Say
@@ -166,6 +167,61 @@ class Noise(Unseen):
         ]  # fmt: skip
         title = f"{found['student']}, {found['images']:,} images; mean over seeds (95 % interval)."
         return f"{title}\n\n{table(header, lines)}"
+
+
+@dataclass(frozen=True)
+class NoisyLabels:
+    """Hold images whose labels are partly wrong, and the answers of teachers that learned from such labels.
+
+    Attributes:
+        data: training images that the teachers never saw, with wrong labels among theirs; the validation and the test
+            split keep their true labels.
+        truth: int64 [N], the true labels of these images.
+        answers: of the teachers together, as `kdcourse.distillation.distil` takes them.
+        logits: the same ones as a table, float32 [N, C].
+        single: each teacher's accuracy on the test split, 0 to 1.
+        together: that of all of them.
+    """
+
+    data: Dataset
+    truth: Tensor
+    answers: SoftTargets
+    logits: Tensor
+    single: tuple[float, ...]
+    together: float
+
+
+def noisy_labels(data: Dataset, share: float = 0.4, images: int = 5_000, *, seed: int = 0) -> NoisyLabels:
+    """Return images with wrong labels among theirs, and the stored answers of teachers of labels as wrong.
+
+    Args:
+        data: the data set that the stored answers belong to, Fashion-MNIST.
+        share: of the labels that is wrong; one of `Noise.shares`.
+        images: how many, at most those that the teachers never saw.
+        seed: of the choice of images.
+
+    Raises:
+        ArgumentError: a share that no teachers are stored for; a number of images out of range.
+        CheckpointError: there are no answers, or they are damaged.
+    """
+    study = Noise(lambda: data, shipped("study"))
+    if share not in study.shares:
+        raise ArgumentError(
+            f"Teachers are stored for {', '.join(f'{each:g}' for each in sorted(study.shares))} as the share of wrong "
+            f"labels; found {share}."
+        )
+    unseen, stored = study.unseen, study._stored[share]
+    index = stratified_index(unseen.train.labels, images, seed)
+    noisy = some_of(replace(unseen, train=with_noise(unseen.train, share)), index)
+    of = stored.notes["ensemble"]
+    return NoisyLabels(
+        data=replace(noisy, name=f"{images:,} images, {share:.0%} of the labels wrong"),
+        truth=unseen.train.labels[index],
+        answers=stored.targets(noisy.train, index=index),
+        logits=stored.logits[index].float(),
+        single=tuple(of["members_test_accuracy"]),
+        together=of["test_accuracy"],
+    )
 
 
 def with_noise(split: Split, share: float) -> Split:

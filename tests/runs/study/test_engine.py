@@ -9,7 +9,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from kdcourse import cli, training
-from kdcourse.errors import ArgumentError
+from kdcourse.errors import ArgumentError, DivergedError
 from kdcourse.runs.students import StudentRecipe, train_student
 from kdcourse.runs.study import STUDIES, engine
 from kdcourse.runs.study import rows as rows_module
@@ -82,6 +82,28 @@ def test_settings_are_chosen_on_validation_and_fresh_seeds_are_tested_once(study
     count = len(trained)
     assert engine.run(study, Options(seeds=2), said.append) == rows and len(trained) == count
     assert len(engine.run(study, Options(), said.append)) == 10
+
+
+def test_a_candidate_that_diverges_is_the_worst_and_a_result_never_does_so_in_silence(
+    study: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trains = study.train
+
+    def diverging(cell: Cell, seed: int, precision: str) -> tuple[nn.Module, training.History]:
+        if cell.recipe.training.learning_rate == bad:
+            raise DivergedError("The loss became nan.")
+        return trains(cell, seed, precision)
+
+    bad = 0.05  # what wins otherwise
+    monkeypatch.setattr(study, "train", diverging)
+    rows = engine.run(study, Options(), lambda _: None)
+    lost = [row for row in rows if row.get("diverged")]
+    assert [row["seed"] for row in lost] == [0, 1] and {row["validation_accuracy"] for row in lost} == {0.0}
+    assert all(row["cpu_seconds"] >= 0 and row["machine"]["precision"] == row["precision"] for row in lost)
+    assert {row["recipe"]["learning_rate"] for row in rows if row["phase"] == "test"} == {1e-6}
+    bad = 1e-6
+    with pytest.raises(DivergedError):
+        engine.trained(study, study.candidates()[0], engine.searched(study, "float32")[0][1], "test")
 
 
 def test_what_another_process_trains_is_waited_for(study: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

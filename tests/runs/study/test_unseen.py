@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from kdcourse.data import Split
+from kdcourse.data import Split, View, fashion_mnist
+from kdcourse.errors import ArgumentError
 from kdcourse.runs import teachers
 from kdcourse.runs.study import STUDIES, engine, half
 from kdcourse.runs.study import rows as rows_module
@@ -17,7 +18,7 @@ from kdcourse.runs.study.budgets import Budgets
 from kdcourse.runs.study.engine import Study
 from kdcourse.runs.study.members import Members
 from kdcourse.runs.study.missing import Missing, shift_for_share
-from kdcourse.runs.study.noise import Noise, with_noise
+from kdcourse.runs.study.noise import Noise, noisy_labels, with_noise
 from kdcourse.runs.study.size import Size
 from kdcourse.runs.study.temperature import Temperature
 from tests.runs import tiny
@@ -71,7 +72,7 @@ def quiet(_: str) -> None:
     [
         (FewMissing, 6, 8),
         (FewNoise, 12, 8),
-        (FewBudgets, 4, 12),
+        (FewBudgets, 6, 12),
         (FewTemperature, 0, 18),
         (FewSize, 6, 6),
         (FewMembers, 0, 4),
@@ -168,3 +169,25 @@ def test_members_answer_together(folder: Path) -> None:
     one, both = (study.answers(cell) for cell in study.chosen(lambda _: None))  # type: ignore[arg-type,return-value]
     assert not torch.equal(one.logits, both.logits)
     torch.testing.assert_close(both.logits, half.read_answers(folder).logits, atol=2e-3, rtol=2e-3)
+
+
+def test_noisy_labels_come_with_the_answers_of_teachers_of_labels_as_wrong() -> None:
+    data = fashion_mnist()
+    found = noisy_labels(data, 0.4, 2_000, seed=3)
+    given = found.data.train.labels
+    assert len(given) == len(found.truth) == len(found.logits) == 2_000
+    assert float((given != found.truth).float().mean()) == pytest.approx(0.4, abs=0.03)
+    assert torch.bincount(found.truth).tolist() == [200] * 10
+    right = float((found.logits.argmax(1) == found.truth).float().mean())
+    assert right == pytest.approx(found.together, abs=0.03) and found.together > max(found.single) > 0.8
+    rows = torch.tensor([5, 0, 1_999])
+    assert torch.equal(found.answers.logits(View(), rows), found.logits[rows])
+    assert torch.equal(found.data.validation.labels, data.validation.labels)
+    again = noisy_labels(data, 0.4, 2_000, seed=3)
+    assert torch.equal(again.data.train.images, found.data.train.images) and torch.equal(
+        again.truth, found.truth
+    )
+    clean = noisy_labels(data, 0.0, 100)
+    assert torch.equal(clean.data.train.labels, clean.truth)
+    with pytest.raises(ArgumentError, match=r"0, 0.2, 0.4 as the share.*found 0.3"):
+        noisy_labels(data, 0.3)
