@@ -7,8 +7,10 @@ without which the cells of one notebook end up in different kernels.
 
 from __future__ import annotations
 
+import builtins
 import re
 import shutil
+import symtable
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +142,26 @@ def test_every_exercise_is_blank_hinted_checked_and_solved(path: Path) -> None:
         code = re.search(r"```python\n(.*)```", solution.source, flags=re.DOTALL)
         assert solution.source.startswith("<details>") and code is not None
         compile(code[1], exercise.id, "exec")
+
+
+@every_notebook
+def test_every_name_that_a_solution_uses_is_there_before_its_exercise(path: Path) -> None:
+    lesson = COURSE.lesson(path.stem)
+    known = set(dir(builtins))
+    solutions = {exercise.place: exercise.solution for exercise in lesson.exercises}
+    for cell in lesson.cells:
+        if cell.kind != "code":
+            continue
+        code = symtable.symtable(solutions.get(cell.place, cell.text), cell.exercise or path.stem, "exec")
+        if cell.place in solutions:
+            assert _globals_of(code) <= known, f"{cell.exercise} needs {_globals_of(code) - known}"
+        known |= {
+            symbol.get_name() for symbol in code.get_symbols() if symbol.is_assigned() or symbol.is_imported()
+        }
+
+
+def _globals_of(scope: symtable.SymbolTable) -> set[str]:
+    """Return the names that functions in a scope take from the module."""
+    inside = [name for child in scope.get_children() for name in _globals_of(child)]
+    own = [symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global()]
+    return {*own, *inside} if isinstance(scope, symtable.Function) else set(inside)

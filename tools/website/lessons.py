@@ -132,7 +132,8 @@ def _code(made: Page, cell: dict[str, Any], position: int, *, fold: bool = False
     outputs = [_output(made, output, f"{made.name}, cell {position + 1}") for output in cell["outputs"]]
     words = {_text(output["data"]["text/plain"]) for output in cell["outputs"] if _has_image(output)}
     harmless = [_HARMLESS.match(_plain(output)) is not None for output in cell["outputs"]]
-    kept, hidden = [], []
+    kept: list[dict[str, Any]] = []
+    hidden: list[dict[str, Any]] = []
     for output, visible in zip(outputs, harmless, strict=True):
         shown = _without(output, words)
         if shown is not None:

@@ -14,17 +14,16 @@
 #
 # A label says what an image shows. A teacher's answer also says what it resembles. Which of the two teaches a small
 # network more? In this lesson you write the objective that a student learns from and the step that trains it. You
-# compare answers with labels on images that no teacher has seen. Then you change the student and the settings, and find
-# out what matters.
+# compare answers with labels on images that no teacher has seen. Then you change the student, the length of training and
+# the temperature, and see whether the result stays the same.
 #
 # ## Objectives
 #
 # By the end of this lesson you can
 #
 # - write the distillation objective and one step of distillation, and avoid the most common mistakes;
-# - compare labels with a teacher's answers fairly, and test which part of an answer matters;
-# - recognise settings that don't suit the student and the length of training, and choose better ones without fooling
-#   yourself;
+# - compare labels with a teacher's answers fairly, and find out what each part of an answer teaches;
+# - choose a temperature that suits the student and the length of training, without fooling yourself;
 # - decide which view of an image the teacher should see.
 #
 # **Builds on:** {{lesson train_a_teacher}} (the training loop),
@@ -37,7 +36,6 @@
 # matters now.
 
 # %%
-import textwrap
 from dataclasses import replace
 
 import torch
@@ -245,6 +243,8 @@ show(
 
 # %% folded=true
 curves = study.stored()["labels"]
+rows = Rows(shipped("study"), "labels").checked()
+results = study.study_named("labels", shipped("study")).summary(rows)
 
 # %%
 show(
@@ -265,16 +265,20 @@ show(
 )
 
 # %% folded=true
-labels, answers = ({point["x"]: point["accuracy"] for point in points} for points in curves.lines.values())
-for images in sorted(labels.keys() & answers.keys()):
+on_true_labels = {entry["images"]: entry["accuracy"] for entry in results["labels"]}
+print("images  true labels  answers  lead in points (interval)  labels needed")
+for entry in results["answers"]:
+    ahead = {name: f"{100 * entry['difference'][name]:+.1f}" for name in ("mean", "low", "high")}
+    needed = f"{entry['worth']:,.0f}" if "worth" in entry else f"more than {entry['more_than']:,}"
     print(
-        f"{images:6,} images: true labels {labels[images]:.1%}, answers {answers[images]:.1%}, "
-        f"{100 * (answers[images] - labels[images]):+.1f} points"
+        f"{entry['images']:6,}  {on_true_labels[entry['images']]:11.1%}  {entry['accuracy']:7.1%}  "
+        f"{ahead['mean']} ({ahead['low']} to {ahead['high']})        {needed}"
     )
-print(textwrap.fill(curves.finding, 78))
 
 # %% [markdown]
-# The dashed line is the accuracy of the five teachers together, which are far larger than the student.
+# The dashed line is the accuracy of the five teachers together, which are far larger than the student. In the table, the
+# interval is the 95 % interval of the lead over the seeds. The last column says how many labels the student of the
+# labels needs to be as accurate as the student of these answers, read from its line in the figure.
 #
 # ### Why?
 #
@@ -318,9 +322,10 @@ nearer = abs(found["top class"] - found["answers"]) < abs(found["top class"] - f
 widgets.reveal("05-top-class", third[1 if nearer else 0])
 
 # %% [markdown]
-# So the advantage is in the other nine probabilities, which Hinton, Vinyals and Dean called *dark knowledge*. They say
-# for each shirt how much it resembles a T-shirt, a pullover or a coat. A label says the same about every shirt. And what
-# about the answers whose most likely class is wrong? In most of them, the correct class comes next:
+# So in this run the advantage is in the other nine probabilities, which Hinton, Vinyals and Dean called *dark
+# knowledge*. They say for each shirt how much it resembles a T-shirt, a pullover or a coat. A label says the same about
+# every shirt. And what about the answers whose most likely class is wrong? In most of them, the correct class comes
+# next:
 
 # %%
 second = task.logits.topk(2).indices[:, 1]
@@ -391,8 +396,7 @@ claim(
 # some learn from 550 labels alone, the others from the same labels and the teachers' answers to 27,500 images.
 
 # %% folded=true
-rows = Rows(shipped("study"), "labels").checked()
-together = study.study_named("labels", shipped("study")).summary(rows)["few"][-1]
+together = results["few"][-1]
 print(
     f"550 labels alone: {together['plain']['accuracy']:.1%} of the test images (mean of {together['seeds']} seeds)"
 )
@@ -827,8 +831,9 @@ claim(
 widgets.reveal("05-views", teacher_saw[0 if better.low > 0 else 1 if better.high < 0 else 2])
 
 # %% [markdown]
-# Why? The teacher mostly predicts the same class for a covered image, but it is less confident. Its probabilities show
-# which other classes the view resembles. The predictions for the original images don't contain this information.
+# A likely reason: the teacher mostly predicts the same class for a covered image, but it is less confident. Its
+# probabilities show which other classes the view resembles. The predictions for the original images don't contain this
+# information.
 
 # %%
 of_view = matching.logits(views[0], every)

@@ -387,7 +387,7 @@ claim(
 # This course distils from the mean of logits: one row of numbers per image.
 #
 # Tick the members, and choose the average. How much accuracy do you lose without one of them? Which two teachers make
-# the best pair: the two best, or the two that differ most?
+# the best pair: the two best, or the two that differ most? (The panel in the middle is explained below it.)
 
 # %%
 widgets.ensemble_explorer(member_logits, labels, data.classes)
@@ -395,9 +395,9 @@ widgets.ensemble_explorer(member_logits, labels, data.classes)
 # %% [markdown]
 # ## Calibration
 #
-# The middle panel of the explorer compares confidence with accuracy. A network's **confidence** is the probability
-# that it gives to its own prediction. If it says 0.9 a thousand times, nine hundred of those predictions should be
-# right. Then it is **calibrated**.
+# The middle panel of the explorer says how far confidence is from accuracy. A network's **confidence** is the
+# probability that it gives to its own prediction. If it says 0.9 a thousand times, nine hundred of those predictions
+# should be right. Then it is **calibrated**.
 #
 # **Predict:** on images that were not used for training, are these teachers overconfident, underconfident or neither?
 
@@ -444,8 +444,8 @@ from kdcourse.course.ensembles.exercises import calibration_error
 check("calibration_error", calibration_error)
 
 # %% [markdown]
-# Your function now judges the five teachers and both ensembles, with 15 bins, as in Guo et al. (2017). The errors are in
-# percentage points.
+# Your function now judges the five teachers and both ensembles, with 15 bins, as in Guo and others (2017). The errors
+# are in percentage points.
 
 # %%
 error_of = use_answer("calibration_error", calibration_error)
@@ -453,7 +453,7 @@ judged = {f"teacher {n + 1}": one for n, one in enumerate(member_logits)}
 judged |= {"mean of logits": logits, "mean of probabilities": arithmetic}
 calibration = {}
 for name, z in judged.items():
-    confidence, predicted_class = softened(z.double(), 1).max(dim=1)
+    confidence, predicted_class = z.double().softmax(dim=1).max(dim=1)
     calibration[name] = 100 * error_of(confidence, predicted_class == labels, 15)
     print(f"{name:>21}: calibration error {calibration[name]:.1f} points")
 

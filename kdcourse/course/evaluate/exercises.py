@@ -24,6 +24,10 @@ def recovered(plain: float, distilled: float, teacher: float) -> float:
     ### END SOLUTION
 
 
+_AS_IT_IS = (
+    "return the share as it is, also where the teacher is worse than the plain student. Whether to report it is "
+    "decided after this exercise."
+)
 RECOVERED = Exercise(
     id="recovered",
     title="The share of the gap recovered",
@@ -109,6 +113,20 @@ RECOVERED = Exercise(
             example=lambda plain, distilled, teacher: (distilled - plain) / abs(teacher - plain),
             hint="if the teacher is worse than the plain student, the gap is below 0, and a gain leads away from the "
             "teacher. Divide by the gap with its sign.",
+        ),
+        Mistake(
+            "0 where the teacher is worse",
+            example=lambda plain, distilled, teacher: (
+                (distilled - plain) / (teacher - plain) if teacher > plain else 0.0
+            ),
+            hint=_AS_IT_IS,
+        ),
+        Mistake(
+            "NaN where the teacher is worse",
+            example=lambda plain, distilled, teacher: (
+                (distilled - plain) / (teacher - plain) if teacher > plain else math.nan
+            ),
+            hint=_AS_IT_IS,
         ),
         Mistake(
             "gain the wrong way round",

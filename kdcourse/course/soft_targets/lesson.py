@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Soft targets and temperature
 #
-# A label says *shirt*. The ensemble says *shirt, but almost a T-shirt, and certainly not a shoe*. A student learns from
+# A label says *shirt*. The ensemble says *shirt, but almost a dress, and certainly not a shoe*. A student learns from
 # this more detailed prediction. In this lesson you look at it, measure it, and derive what it teaches a student. At the
 # end, two students meet a kind of shoe that neither was ever shown.
 #
@@ -27,7 +27,7 @@
 # - show, on paper and in numbers, why the distillation term is multiplied by T squared;
 # - test what a student knows about a class that it was never shown.
 #
-# **Builds on:** {{lesson train_a_teacher}} (softmax, cross-entropy and its gradient) and
+# **Builds on:** {{lesson train_a_teacher}} (softmax, cross-entropy, gradients) and
 # {{lesson ensembles}} (the ensemble). You will need a few derivatives, one step at a time: have paper and pencil ready.
 #
 # **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works
@@ -364,13 +364,18 @@ claim(
 
 
 # %%
-def distance(p: torch.Tensor, q: torch.Tensor) -> float:
-    """Return the mean over images of the share of probability that has moved, 0 to 1. p, q [N, C]."""
-    return (p - q).abs().sum(dim=1).mean().item() / 2
+def distance(before: torch.Tensor, after: torch.Tensor) -> float:
+    """Return the mean over images of the share of probability that has moved, 0 to 1; both [N, C]."""
+    return (before - after).abs().sum(dim=1).mean().item() / 2
 
 
 thousand = data.normalise(data.validation.images[:1000])
-members = ensemble.member_logits(thousand).double()  # [members, images, classes]
+step = progress_bar("A thousand images, five teachers", 10)
+parts = []
+for hundred in thousand.split(100):
+    parts.append(ensemble.member_logits(hundred))
+    step()
+members = torch.cat(parts, dim=1).double()  # [members, images, classes]
 log_mean = softened(members, 1).mean(dim=0).log()
 several = (1, 2, 4, 8, 16)
 one = [softened_mean(members, temperature) for temperature in several]
@@ -378,7 +383,7 @@ two = [soften(log_mean, temperature) for temperature in several]
 three = [mean_softened(members, temperature) for temperature in several]
 pairs = {"1 and 2": (one, two), "1 and 3": (one, three), "2 and 3": (two, three)}
 distances = {
-    f"ways {name}": [distance(p, q) for p, q in zip(*both, strict=True)] for name, both in pairs.items()
+    f"ways {name}": [distance(*each) for each in zip(*both, strict=True)] for name, both in pairs.items()
 }
 
 # %%
@@ -589,7 +594,7 @@ claim(
 # **Predict:** the temperature doubles, from 16 to 32. How does the size of the gradient change? (Equation 4 helps,
 # if 16 is high enough.)
 
-# %%
+# %% folded=true
 choices = {"it stays about the same": 1, "about a half": 2, "about a quarter": 4, "about a sixteenth": 16}
 widgets.predict(
     "04-without-t-squared",
@@ -607,7 +612,8 @@ trained = models.build("mlp_25k")
 ten_thousand = replace(data, train=data.train.subset(torch.arange(10_000)))
 how = {"batch_size": 64, "learning_rate": 3e-3, "optimizer": "adamw", "weight_decay": 1e-2, "seed": 0}
 how |= {"precision": "float32", "validate": False, "progress": False}
-training.fit(trained, ten_thousand, epochs=3, **how)
+bar = progress_bar("a short training", 3 * (10_000 // 64))
+training.fit(trained, ten_thousand, epochs=3, after_step=bar, **how)
 
 # Sizes of the soft targets' gradient, divided by that of the labels' gradient, for each student.
 with_t_squared, without = {}, {}
@@ -642,7 +648,7 @@ largest_change = {
 quarter = without["untrained"][4] / without["untrained"][5]
 claim(
     "With T squared the size of the gradient still depends on the temperature, but by a small factor; without it, by a "
-    "factor of a thousand",
+    "factor of more than five hundred",
     max(largest_change["with"]) < 5 < 500 < min(largest_change["without"]),
     untrained_student_largest_over_smallest_with_it=at_most(largest_change["with"][0], 4, digits=1),
     trained_student_largest_over_smallest_with_it=at_most(largest_change["with"][1], 5, digits=1),
@@ -1025,6 +1031,21 @@ widgets.reveal(
 )
 
 # %% [markdown]
+# But why trousers, if nothing resembles them much? Look at the answers once more, as you did for the sneakers:
+
+# %%
+trouser = data.classes.index("Trouser")
+of_a_trouser = softened(answers.logits.float(), 1)[:, trouser]
+for k, name in enumerate(data.classes):
+    if k != trouser:
+        print(
+            f"{name:>11}: {100 * of_a_trouser[unseen.train.labels == k].mean().item():.2f} % trouser on average"
+        )
+
+# %% [markdown]
+# All of these are small, but they aren't equal: dresses have the most, shoes practically nothing. A student needs no
+# image that looks much like a trouser. It needs images that resemble a trouser more and others that resemble it less.
+#
 # This is what the name *dark knowledge* is about. The correction needs to know how common the class is. But which images
 # belong to the class, the student learned from numbers that a label throws away.
 

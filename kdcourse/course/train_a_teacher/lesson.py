@@ -412,7 +412,9 @@ widgets.reveal("02-loop", round(at_the_end, 1), unit="nats")
 # steps tells how training goes.
 #
 # What would happen without `zero_grad`? To see it, delete it from your step and run the step's cell again. Then write
-# `train_step = training_step` in a new cell here, since `use_answer` wouldn't take a wrong step, and train again.
+# `train_step = training_step` in a new cell here, since `use_answer` wouldn't take a wrong step, and run the two cells
+# that train and plot again. Afterwards put `zero_grad` back, and run the step's cell and your new cell once more: the
+# next cell needs a right step.
 
 # %% [markdown]
 # The course trains with `training.fit`. It adds what you want in practice: a progress bar, validation after each
@@ -429,12 +431,14 @@ few = first_images(5_000)
 torch.manual_seed(0)
 looped = models.build("mlp_25k")
 optimizer = training.make_optimizer("sgd", looped, learning_rate=0.1, weight_decay=5e-4)
-_ = train_by_hand(looped, few, optimizer, F.cross_entropy, epochs=2)
+bar = progress_bar("the loop, then fit", 2 * 2 * 50)
+_ = train_by_hand(looped, few, optimizer, F.cross_entropy, epochs=2, after_step=bar)
 
 settings = {"batch_size": 100, "learning_rate": 0.1, "weight_decay": 5e-4, "seed": 0, "progress": False}
 torch.manual_seed(0)
 by_fit = models.build("mlp_25k")
-_ = training.fit(by_fit, few, epochs=2, precision="float32", **settings)  # float32, as the loop
+settings |= {"precision": "float32", "after_step": bar}  # float32, as the loop
+_ = training.fit(by_fit, few, epochs=2, **settings)
 
 # %% folded=true
 apart = max(
@@ -650,14 +654,14 @@ claim(
     ),
 )
 
-# %%
+# %% folded=true
 turned = "falls, then rises" if risen > 1.1 else "falls, then stays where it is"
 widgets.reveal("02-few-images", turned)
 
 # %% [markdown]
 # The first run is **overfitting**, the second **underfitting**. Look at the accuracy of the overfitting run, too: it
-# doesn't fall while the loss rises. The network doesn't make more mistakes than before, but it makes them with more and
-# more **confidence**, and cross-entropy is large for confident mistakes. A teacher that is confident in everything
+# doesn't fall while the loss rises. The network doesn't make more mistakes than before, but its mistakes cost more: it
+# gives the right class less and less probability. It is too **confident**. A teacher that is confident in everything
 # tells a student little more than the label. {{Lesson ensembles}} measures this confidence, and {{lesson soft_targets}}
 # softens it.
 
@@ -697,7 +701,8 @@ show(
 
 # %% folded=true
 claim(
-    "Early stopping saves epochs and keeps the smallest validation loss, but on this run the accuracy was still rising",
+    "Early stopping saves epochs and keeps the smallest validation loss, but in this run the accuracy is higher after "
+    "all epochs",
     smallest < validation_loss[-1] and accuracies[best - 1] < accuracies[-1],
     best_epoch=between(best, 4, 6, digits=0),
     epochs_trained=between(stop, 7, 9, digits=0),
@@ -774,7 +779,7 @@ claim(
     lead_in_accuracy=at_least(100 * (many_right - few_right), 1, "points", digits=1),
 )
 
-# %%
+# %% folded=true
 ratio = many_validation / few_validation
 widgets.reveal(
     "02-more-images",
@@ -881,7 +886,7 @@ ratios = [
     history.last.validation_loss / min(history.column("validation_loss")) for history in histories.values()
 ]
 claim(
-    "No teacher's validation loss ends 10 % above its minimum or higher",
+    "The last validation loss of every teacher is less than 10 % above its smallest",
     max(ratios) < 1.1,
     largest_ratio_of_last_to_smallest_loss=at_most(max(ratios), 1.1, "times", digits=3),
 )

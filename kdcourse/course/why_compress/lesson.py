@@ -109,13 +109,16 @@ widgets.predict(
 )
 
 # %% [markdown]
-# First the ensemble's answers, which take a few seconds. They become **soft targets**: probabilities for all classes.
+# First the ensemble's answers. They become **soft targets**: probabilities for all classes.
 # (This ensemble was trained on all training images, with their labels. The student sees only what the ensemble makes of
 # them.)
 
 # %%
 ensemble = recorded.ensemble(data)
-targets = soft_targets(ensemble, unlabelled.train, unlabelled, progress=False)
+bar = progress_bar("the ensemble's answers", len(unlabelled.train) // 100)
+targets = soft_targets(
+    ensemble, unlabelled.train, unlabelled, batch_size=100, cache=False, progress=False, after_batch=bar
+)
 
 # %% [markdown]
 # Then the three students. `alpha=1` gives the labels no weight.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -184,6 +184,7 @@ def soft_targets(
     batch_size: int | None = None,
     precision: str = "float32",
     progress: bool = True,
+    after_batch: Callable[[], object] = lambda: None,
 ) -> SoftTargets:
     """Compute a teacher's logits for every image of a split, and store them.
 
@@ -221,6 +222,7 @@ def soft_targets(
         batch_size: images per forward pass; by default 512, for masks 64.
         precision: ``float32`` or ``bfloat16``, in which the teacher computes.
         progress: show a bar while computing.
+        after_batch: called after each batch that is computed, such as `kdcourse.course.progress_bar` returns.
 
     Returns:
         `SoftTargets` with logits [views, N, C] or [views, N, C, H, W], or with the top k of C.
@@ -256,7 +258,7 @@ def soft_targets(
             with _bar(progress, len(missing) * len(split)) as bar:
                 for position in missing:
                     table, file = (
-                        teacher_logits.table(views[position], dtype, batch_size, bar),
+                        teacher_logits.table(views[position], dtype, batch_size, bar, after_batch),
                         files[position],
                     )
                     stored = None if file is None else store_table(file, table, rows)
@@ -324,7 +326,9 @@ class _TeacherLogits:
         now = torch.cat([answer.gather(1, top.classes), self._rows.rest(answer, top.classes)], 1)
         return torch.cat([top.values, top.rest], 1), now
 
-    def table(self, view: View, dtype: torch.dtype, batch_size: int, bar: Any) -> Tensor:
+    def table(
+        self, view: View, dtype: torch.dtype, batch_size: int, bar: Any, after_batch: Callable[[], object]
+    ) -> Tensor:
         """Return the logits (or rows) of all images in a view; float32 where they are too large for float16."""
         table: Tensor | None = None
         for index in torch.arange(len(self._split)).split(batch_size):
@@ -340,12 +344,13 @@ class _TeacherLogits:
                     stacklevel=3,
                 )
                 bar.update(-int(index[0]))
-                return self.table(view, torch.float32, batch_size, bar)
+                return self.table(view, torch.float32, batch_size, bar, after_batch)
             if table is None:  # one allocation: gathering parts would take twice the memory for a while
                 kept = dtype if self._rows is None else torch.uint8
                 table = torch.empty(len(self._split), *part.shape[1:], dtype=kept)
             table[index[0] : index[-1] + 1] = part
             bar.update(len(index))
+            after_batch()
         assert table is not None
         return table
 

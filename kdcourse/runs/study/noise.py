@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -48,10 +49,11 @@ class Noise(Unseen):
 
     def prepare(self, say: Say) -> None:
         """Train the ensembles and store their answers, unless they are in the folder or come with the course."""
-        try:
-            self.sources()
-        except CheckpointError:
-            self._make(say)
+        with contextlib.suppress(CheckpointError):  # none yet, damaged, or of other shares
+            if all(each.notes["split"]["unseen"] == self.unseen.train.digest for each in self.sources()):
+                return
+        self._make(say)
+        self.__dict__.pop("_stored", None)
 
     def _make(self, say: Say) -> None:
         mine = half.teachers_data(self.data)
@@ -85,6 +87,11 @@ class Noise(Unseen):
     @cached_property
     def _stored(self) -> dict[float, half.Answers]:
         tensors, notes = half.read_stored(FILE, COMMAND, self.folder)
+        if missing := {_key(share) for share in self.shares} - tensors.keys():
+            raise CheckpointError(
+                f"{FILE} has no teachers for {', '.join(sorted(missing))} as the share of wrong labels. Make them: "
+                f"{COMMAND}"
+            )
         return {
             share: half.Answers(
                 tensors[_key(share)], {"ensemble": notes[_key(share)], "split": notes["split"]}

@@ -79,6 +79,8 @@ WRONG = {
 }
 
 SAYS = {
+    "0 for a teacher that isn't better": "as it is, also where the teacher is worse",
+    "NaN for a teacher that isn't better": "as it is, also where the teacher is worse",
     "abs of the gap": "sign lost where the teacher is worse",
     "rounded to 2 places": "rounded",
     "rounded to 3 places": "rounded",

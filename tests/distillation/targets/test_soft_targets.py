@@ -111,6 +111,15 @@ def test_default_folder(monkeypatch: pytest.MonkeyPatch, data: Dataset, tmp_path
     assert cache_folder().name == "soft-targets" and "kdcourse" in cache_folder().parts
 
 
+def test_each_computed_batch_is_announced(data: Dataset, tmp_path: Path) -> None:
+    batches: list[int] = []
+    teacher, options = tiny.Teacher(), {"cache": tmp_path, "progress": False, "batch_size": 32}
+    soft_targets(teacher, data.train, data, after_batch=lambda: batches.append(1), **options)  # type: ignore[arg-type]
+    assert len(batches) == -(-len(data.train) // 32) > 1
+    soft_targets(teacher, data.train, data, after_batch=lambda: batches.append(1), **options)  # type: ignore[arg-type]
+    assert len(batches) == -(-len(data.train) // 32)  # the second time everything is stored
+
+
 def test_teacher_is_left_as_found(data: Dataset) -> None:
     teacher = tiny.Teacher().train()
     teacher.norm.eval()
