@@ -175,13 +175,19 @@ def run(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="Fix what can be fixed; without it, the report says what this would do."),
+    ] = False,
+    notebooks: Annotated[
+        Path | None, typer.Option(help="Your folder of lessons, if you named one to `kdcourse lab`.")
+    ] = None,
+) -> None:
     """Check that this machine is ready; the exit code says whether all is well."""
     from kdcourse import doctor as checkup
 
-    findings = checkup.checks()
-    typer.echo(checkup.report(findings))
-    raise typer.Exit(checkup.exit_status(findings))
+    raise typer.Exit(checkup.visit(notebooks, fix=fix, say=typer.echo))
 
 
 @app.command()
@@ -252,14 +258,20 @@ def lab(
     context: typer.Context,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address only.")] = False,
     notebooks: Annotated[
-        Path | None, typer.Option(help="Work in this copy of the folder notebooks instead.")
+        Path | None,
+        typer.Option(
+            help="Your folder of lessons; by default $KDCOURSE_LESSONS, or kdcourse-lessons in your home folder."
+        ),
     ] = None,
 ) -> None:
-    """Open the lessons in JupyterLab; further options, such as --port=8890, are passed on to it."""
+    """Open lesson 00 in JupyterLab; further options, such as --port=8890, are passed on to it.
+
+    Lessons that your folder lacks are copied to it. What you have changed there is never overwritten.
+    """
     from kdcourse import lab as jupyterlab
 
-    folder = jupyterlab.NOTEBOOKS if notebooks is None else notebooks.resolve()
-    start = partial(jupyterlab.run, context.args, browser=not no_browser, notebooks=folder)
+    folder = None if notebooks is None else notebooks.resolve()
+    start = partial(jupyterlab.run, context.args, browser=not no_browser, folder=folder, say=typer.echo)
     raise typer.Exit(guarded(start, "JupyterLab has ended."))
 
 

@@ -1,23 +1,27 @@
-"""Check whether this machine is ready for the course, and say how to fix what isn't.
+"""Check whether this machine is ready for the course, say how to fix what isn't, and fix it on request.
 
-`checks` returns a list of `Finding`, `report` formats it, `exit_status` is 0 if no check failed. This module works
-without torch, torchvision or any other package, because it checks them: each is imported inside the check that needs
-it.
+`checks` returns a list of `Finding`, `report` formats it, `exit_status` is 0 if no check failed. A finding may hold a
+`Fix`; `repair` carries those out. This module works without torch, torchvision or any other package, because it checks
+them: each is imported inside the check that needs it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,7 @@ MEMORY_NEEDED = 2e9  # bytes: torch itself, the data as uint8 and float32, activ
 MEMORY_LEAST = 1e9  # bytes: with less, a run would probably be killed; with more it may be slow
 MISMATCH = "operator torchvision::nms does not exist"
 CHECKOUT = Path(__file__).resolve().parents[1]
+OLD_PART = 24 * 3600  # seconds after which nobody continues an interrupted download
 
 _IMPORT_BOTH = """
 import json, sys
@@ -47,6 +52,18 @@ else:
 
 
 @dataclass(frozen=True)
+class Fix:
+    """Hold what the doctor can do about a finding.
+
+    ``words`` say what, such as "run pip install jupyterlab"; two fixes with the same words are the same. ``do`` does
+    it, returns a sentence about what was done, and raises an exception if it can't.
+    """
+
+    words: str
+    do: Callable[[], str] = field(compare=False)
+
+
+@dataclass(frozen=True)
 class Finding:
     """Hold the result of one check: ``ok`` is True, False (failed) or None (a warning: the course runs anyway)."""
 
@@ -54,6 +71,7 @@ class Finding:
     ok: bool | None
     found: str
     cure: str = ""
+    fix: Fix | None = None
 
     @property
     def word(self) -> str:
@@ -61,8 +79,12 @@ class Finding:
         return {True: "ok", None: "warn", False: "FAIL"}[self.ok]
 
 
-def checks() -> list[Finding]:
-    """Run all checks; a check that raises an exception becomes a failed finding."""
+def checks(folder: Path | None = None) -> list[Finding]:
+    """Run all checks; a check that raises an exception becomes a failed finding.
+
+    Args:
+        folder: the learner's lessons; by default `kdcourse.lab.lessons.own_folder`.
+    """
     findings = [
         *_guarded("Python", python),
         *_guarded("packages", packages),
@@ -76,9 +98,40 @@ def checks() -> list[Finding]:
             findings.append(
                 Finding(name, None, "not checked, because torch does not work", "Fix torch first, see above.")
             )
-    for name, check in (("teachers", teachers), ("Jupyter", jupyter), ("disk", disk), ("memory", memory)):
+    for name, check in (
+        ("teachers", teachers),
+        ("cache", cache),
+        ("lessons", functools.partial(own_lessons, folder)),
+        ("Jupyter", jupyter),
+        ("kernel", kernel),
+        ("disk", disk),
+        ("memory", memory),
+    ):
         findings += _guarded(name, check)
     return findings
+
+
+def fixes(findings: Iterable[Finding]) -> list[Fix]:
+    """Return what can be done about the findings, each fix once."""
+    return list(dict.fromkeys(finding.fix for finding in findings if finding.ok is not True and finding.fix))
+
+
+def repair(findings: Iterable[Finding], say: Callable[[str], object] = print) -> bool:
+    """Carry out all fixes, one after the other, and return whether all succeeded.
+
+    Args:
+        findings: of `checks`.
+        say: is called with one line before and one after each fix.
+    """
+    succeeded = True
+    for fix in fixes(findings):
+        say(f"Fixing: {fix.words}")
+        try:
+            say(f"  done: {fix.do()}")
+        except Exception as error:  # whatever goes wrong with one, the others are tried
+            say(f"  failed: {error}")
+            succeeded = False
+    return succeeded
 
 
 def report(findings: Sequence[Finding]) -> str:
@@ -94,7 +147,10 @@ def report(findings: Sequence[Finding]) -> str:
     verdict = f"{failed} of {len(findings)} checks failed" if failed else "All is well"
     if warned:
         verdict += f", {warned} warning{'s' if warned > 1 else ''}"
-    return "\n".join([*lines, "", verdict + "."])
+    offered = [f"  - {fix.words}" for fix in fixes(findings)]
+    if offered:
+        offered.insert(0, "`kdcourse doctor --fix` will:")
+    return "\n".join([*lines, "", verdict + ".", *offered])
 
 
 def exit_status(findings: Iterable[Finding]) -> int:
@@ -143,7 +199,8 @@ def packages(
             wrong.append((need, f"{need.name} {version}, wanted {need.specifier}"))
     if wrong:
         names = " ".join(f'"{need.name}{need.specifier}"' for need, _ in wrong)
-        return [Finding("packages", False, "; ".join(text for _, text in wrong), _pip(names))]
+        found = "; ".join(text for _, text in wrong)
+        return [Finding("packages", False, found, _pip(names), _pip_fix(names))]
     return [Finding("packages", True, f"all {count} that kdcourse asks for")]
 
 
@@ -170,10 +227,13 @@ def torch_pair(
     if pins is None:
         pins = _pins()
     spec = _torch_wanted(wants if wants is not None else _requires("torchvision"))
-    cure = _pair_cure(torch, vision, spec, pins)
+    wanted_pair = _pair(torch, vision, spec, pins)
+    cure, fix = _pip(wanted_pair), _pip_fix(wanted_pair)
     if torch is None or vision is None:
         missing = [
-            Finding(name, False, "not installed", cure) if version is None else Finding(name, True, version)
+            Finding(name, False, "not installed", cure, fix)
+            if version is None
+            else Finding(name, True, version)
             for name, version in (("torch", torch), ("torchvision", vision))
         ]
         if torch is None:
@@ -182,8 +242,8 @@ def torch_pair(
     if failed == "torch":
         vision_found = f"{vision or 'not installed'}, not tried, because torch does not work"
         return [
-            Finding("torch", False, f"{torch}, but it can't be imported: {error}", cure),
-            Finding("torchvision", None if vision else False, vision_found, cure),
+            Finding("torch", False, f"{torch}, but it can't be imported: {error}", cure, fix),
+            Finding("torchvision", None if vision else False, vision_found, cure, fix),
         ]
     if vision is None:
         return missing
@@ -198,7 +258,7 @@ def torch_pair(
             )
         else:
             found_text = f"{vision} can't be imported beside torch {torch}: {error} ({wanted})"
-        return [found, Finding("torchvision", False, found_text, cure)]
+        return [found, Finding("torchvision", False, found_text, cure, fix)]
     if not suits:
         return [
             found,
@@ -252,6 +312,7 @@ def data(verify: Callable[[], Iterable[tuple[Path, bool, str, str]]] | None = No
             f"{file}: SHA-256 should be {expected}, found {found}",
             "In a checkout: git checkout -- data/FashionMNIST\n"
             "Elsewhere delete the file: kdcourse fetches it again when it is next needed.",
+            _replace_image_file(Path(file)),
         )
         for file, whole, expected, found in results
         if not whole and found != "missing"
@@ -265,6 +326,7 @@ def data(verify: Callable[[], Iterable[tuple[Path, bool, str, str]]] | None = No
                 f"{len(missing)} of {len(results)} files of Fashion-MNIST are not here: {', '.join(missing)}",
                 "They are fetched (31 MB) when first needed. Without a network, copy the repository's data\n"
                 "folder here and name it in the environment variable KDCOURSE_DATA.",
+                Fix("download the images of Fashion-MNIST (31 MB)", _load_images),
             )
         )
     return damaged or [Finding("data", True, f"{len(results)} files of Fashion-MNIST, checksums agree")]
@@ -287,17 +349,18 @@ def teachers(folder: Path | None = None) -> list[Finding]:
             )
         ]
     cure = "Restore them, git checkout -- data/teachers, or train them: kdcourse run --teachers train"
+    fix = _restored(folder)
     try:
         listed = read_checksums(folder)
     except CheckpointError as error:
-        return [Finding("teachers", False, str(error), cure)]
+        return [Finding("teachers", False, str(error), cure, fix)]
     wrong = [] if listed else [f"{sums} lists no file"]
     for name, expected in listed.items():
         path = folder / name
         actual = sha256(path) if path.is_file() else "no file"
         if actual != expected:
             wrong.append(f"{name}: SHA-256 should be {expected}, found {actual}")
-    return [Finding("teachers", False, text, cure) for text in wrong] or [
+    return [Finding("teachers", False, text, cure, fix) for text in wrong] or [
         Finding("teachers", True, f"{len(listed)} files, checksums agree")
     ]
 
@@ -312,8 +375,9 @@ def jupyter(version_of: Callable[[str], str | None] | None = None) -> list[Findi
             break
     else:
         notebooks = Finding(
-            "Jupyter", None, "not installed; the lessons need it, kdcourse run does not", _pip("jupyterlab")
-        )
+            "Jupyter", None, "not installed; the lessons need it, kdcourse run does not", _pip("jupyterlab"),
+            _pip_fix("jupyterlab"),
+        )  # fmt: skip
     widgets = version_of("ipywidgets")
     numbers = tuple(int(part) for part in re.findall(r"\d+", widgets or "")[:3])
     old = f"{widgets} is older than 7.7.1" if widgets else "not installed; the lessons' sliders need it"
@@ -321,7 +385,93 @@ def jupyter(version_of: Callable[[str], str | None] | None = None) -> list[Findi
         notebooks,
         Finding("ipywidgets", True, widgets)
         if widgets and numbers >= (7, 7, 1)
-        else Finding("ipywidgets", None, old, _pip('"ipywidgets>=7.7.1"')),
+        else Finding("ipywidgets", None, old, _pip('"ipywidgets>=7.7.1"'), _pip_fix('"ipywidgets>=7.7.1"')),
+    ]
+
+
+def kernel(spec: Callable[[], Sequence[str]] | None = None) -> list[Finding]:
+    """Check that the kernel which runs the lessons' cells, python3, is this Python.
+
+    Args:
+        spec: returns the command of the kernel python3; raises if there is none.
+    """
+    if _version("ipykernel") is None and spec is None:
+        text = "not installed; the lessons' cells need ipykernel"
+        return [Finding("kernel", None, text, _pip("ipykernel"), _pip_fix("ipykernel"))]
+    from jupyter_core.paths import prefer_environment_over_user
+
+    where = "--sys-prefix" if prefer_environment_over_user() else "--user"  # where Jupyter looks first
+    install = [sys.executable, "-m", "ipykernel", "install", where, "--name", "python3"]
+    fix = Fix(
+        "let Jupyter's kernel python3 run this Python",
+        lambda: _run(install) and f"python3 runs {sys.executable}",
+    )
+    cure = shlex.join(install)
+    try:
+        program = (spec or _kernel_command)()[0]
+    except Exception as error:
+        return [Finding("kernel", None, f"there is no kernel python3: {error}", cure, fix)]
+    found = shutil.which(program)
+    # Jupyter itself replaces a bare name by its own Python.
+    if re.fullmatch(r"python[\d.]*", program) or (found and _same_python(Path(found))):
+        return [Finding("kernel", True, "python3 runs this Python")]
+    text = f"the kernel python3 runs {program}, " + (
+        "which isn't there" if found is None else "where kdcourse may be missing"
+    )
+    return [Finding("kernel", None, text, cure, fix)]
+
+
+def own_lessons(folder: Path | None = None) -> list[Finding]:
+    """Check the learner's copies of lessons: whether each can be read, and whether it is of the present version."""
+    from kdcourse.lab import lessons
+
+    folder = folder or lessons.own_folder()
+    if not folder.is_dir():
+        return [Finding("lessons", True, f"`kdcourse lab` will copy them to {folder}")]
+    names = [form.name for form in lessons.forms().glob("*.ipynb")]
+    damaged = [
+        path for path in sorted(map(folder.joinpath, names)) if path.exists() and not _is_notebook(path)
+    ]
+    older = [path for path in lessons.older(folder) if path not in damaged]
+    findings = []
+    for paths, text in (
+        (damaged, "can't be read as a notebook"),
+        (older, "is of an earlier version, and you have changed it"),
+    ):
+        for path in paths:
+            cure = f"Rename {path.name}; `kdcourse lab` then copies the lesson anew. It never overwrites your file."
+            fix = Fix(f"rename your {path.name} and put the lesson as it is now in its place", _aside(path))
+            findings.append(Finding("lessons", None, f"{path} {text}", cure, fix))
+    return findings or [Finding("lessons", True, f"in {folder}")]
+
+
+def cache(folders: Sequence[Path] | None = None) -> list[Finding]:
+    """Check the files that can be computed or fetched again: damaged soft targets, and downloads that were given up."""
+    if folders is None:
+        from platformdirs import user_cache_path
+
+        own = user_cache_path("kdcourse")
+        folders = [own, Path(os.environ.get("KDCOURSE_CACHE") or own)]
+    files = {file for folder in folders for file in folder.rglob("*") if file.is_file()}
+    useless = [file for file in sorted(files) if _is_useless(file)]
+    size = sum(file.stat().st_size for file in files) / 1e6
+    if not useless:
+        return [Finding("cache", True, f"{len(files)} files, {size:.0f} MB, none damaged")]
+
+    def remove() -> str:
+        for file in useless:
+            file.unlink(missing_ok=True)
+        return f"deleted {len(useless)} files; what they held is made again when it is needed"
+
+    listed = ", ".join(map(str, useless[:3])) + (f" and {len(useless) - 3} more" if len(useless) > 3 else "")
+    return [
+        Finding(
+            "cache",
+            None,
+            f"{len(useless)} of {len(files)} files are damaged or incomplete: {listed}",
+            "Delete them: they are made again when they are needed.",
+            Fix(f"delete {len(useless)} damaged files from the cache", remove),
+        )
     ]
 
 
@@ -367,11 +517,43 @@ def memory(available: float | None = None) -> list[Finding]:
     ]
 
 
-def main() -> int:
-    """Print the report: ``python -m kdcourse.doctor`` works even if the command line's packages are broken."""
-    findings = checks()
-    print(report(findings))
-    return exit_status(findings)
+def main(arguments: Sequence[str] = ()) -> int:
+    """Print the report: ``python -m kdcourse.doctor`` works even if the command line's packages are broken.
+
+    Args:
+        arguments: ``--fix`` to fix what can be fixed, and print a second report; ``--notebooks FOLDER`` if the lessons
+            aren't in their usual folder.
+    """
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="python -m kdcourse.doctor")
+    parser.add_argument("--fix", action="store_true")
+    parser.add_argument("--notebooks", type=Path)
+    chosen = parser.parse_args(arguments)
+    return visit(chosen.notebooks, fix=chosen.fix)
+
+
+def visit(folder: Path | None = None, *, fix: bool = False, say: Callable[[str], object] = print) -> int:
+    """Check this machine, fix what can be fixed if ``fix``, and return the exit code.
+
+    Args:
+        folder: see `checks`.
+        fix: carry out all fixes, then check again in a new process, because this one has loaded what was replaced.
+        say: is called with the report and with each line of `repair`.
+    """
+    findings = checks(folder)
+    say(report(findings))
+    if not fix:
+        return exit_status(findings)
+    if not fixes(findings):
+        say("There is nothing that the doctor can fix.")
+        return exit_status(findings)
+    say("")
+    succeeded = repair(findings, say)
+    say("\nChecking again:")
+    again = [sys.executable, "-m", "kdcourse.doctor"] + (["--notebooks", str(folder)] if folder else [])
+    sys.stdout.flush()
+    return subprocess.run(again).returncode or int(not succeeded)
 
 
 def _guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
@@ -391,16 +573,134 @@ def _pip(arguments: str) -> str:
     return f"{interpreter} -m pip install {arguments}"
 
 
+def _pip_fix(arguments: str) -> Fix:
+    """Return the fix that installs packages with pip, or with uv where an environment has no pip."""
+    asked = shlex.split(arguments)
+    command = [sys.executable, "-m", "pip", "install", *asked]
+    uv = shutil.which("uv")
+    if uv and importlib.util.find_spec("pip") is None:
+        # uv reinstalls without an option of its own for dependencies that stay.
+        asked = ["--reinstall" if word == "--force-reinstall" else word for word in asked]
+        command = [uv, "pip", "install", "--python", sys.executable, *asked]
+    return Fix(f"run pip install {arguments}", lambda: _run(command) and f"installed {arguments}")
+
+
+def _run(command: Sequence[str], folder: Path | None = None) -> str:
+    """Run a command and return its name; raise a RuntimeError with its last words if it fails."""
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+    except OSError as error:
+        raise RuntimeError(f"{command[0]} can't be started: {error.strerror or error}") from None
+    if done.returncode:
+        words = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-5:])
+        raise RuntimeError(f"{shlex.join(command)} ended with status {done.returncode}:\n{words}")
+    return command[0]
+
+
+def _in_git(path: Path) -> bool:
+    return (
+        (CHECKOUT / ".git").exists() and path.resolve().is_relative_to(CHECKOUT) and bool(shutil.which("git"))
+    )
+
+
+def _restore_from_git(path: Path) -> str:
+    _run(["git", "checkout", "--", str(path)], CHECKOUT)
+    return f"git has restored {path}"
+
+
+def _restored(folder: Path) -> Fix:
+    """Return the fix for damaged files that came with the course: from git, or by installing the package again."""
+    if _in_git(folder):
+        return Fix(f"restore {folder} from git", functools.partial(_restore_from_git, folder))
+    arguments = f"--force-reinstall --no-deps {_source()}"
+    return _pip_fix(arguments)
+
+
+def _replace_image_file(path: Path) -> Fix:
+    """Return the fix for a damaged file of Fashion-MNIST."""
+    if _in_git(path):
+        return Fix(f"restore {path} from git", functools.partial(_restore_from_git, path))
+
+    def replace() -> str:
+        aside = path.with_name(f"{path.name}.damaged")
+        path.replace(aside)
+        try:
+            return _load_images()
+        finally:
+            if path.is_file():  # the new one is there
+                aside.unlink()
+
+    return Fix(f"replace {path} by a new download", replace)
+
+
+def _load_images() -> str:
+    from kdcourse.data import fashion_mnist
+
+    return f"{len(fashion_mnist().train):,} training images are there"
+
+
+def _kernel_command() -> Sequence[str]:
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    command: Sequence[str] = KernelSpecManager().get_kernel_spec("python3").argv
+    return command
+
+
+def _same_python(program: Path) -> bool:
+    """Return whether a program is this Python; a virtual environment's differs from the one that it was made with."""
+    here = Path(sys.executable)
+    return program.parent.resolve() == here.parent.resolve() and program.resolve() == here.resolve()
+
+
+def _is_notebook(path: Path) -> bool:
+    try:
+        return "cells" in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _aside(path: Path) -> Callable[[], str]:
+    def rename() -> str:
+        from kdcourse.lab import lessons
+
+        return f"yours is {lessons.set_aside(path).name}"
+
+    return rename
+
+
+def _is_useless(file: Path) -> bool:
+    """Return whether a file of the cache is the beginning of a download that was given up, or damaged soft targets."""
+    try:
+        if file.suffix == ".part":
+            return time.time() - file.stat().st_mtime > OLD_PART
+        # Soft targets end in the SHA-256 of all bytes before, see kdcourse.distillation.targets.files.
+        if file.parent.name != "soft-targets" or file.suffix != ".npy":
+            return False
+        sha, left = hashlib.sha256(), file.stat().st_size - 32
+        with file.open("rb") as stream:
+            while left > 0 and (chunk := stream.read(min(left, 1 << 20))):
+                sha.update(chunk)
+                left -= len(chunk)
+            return left != 0 or stream.read() != sha.digest()
+    except OSError:
+        return False  # it is being replaced just now, or isn't ours to read
+
+
 def _install() -> str:
     """Return the command that installs kdcourse and its requirements from the source of this copy."""
     if (CHECKOUT / "constraints.txt").is_file():
         return f"In {CHECKOUT}: " + _pip("-e . -c constraints.txt")
+    return _pip(_source())
+
+
+def _source() -> str:
+    """Return what pip installs kdcourse from."""
     try:
         listed = importlib.metadata.metadata("kdcourse").get_all("Project-URL") or []
     except importlib.metadata.PackageNotFoundError:
         listed = []
     address = next((url for label, _, url in (entry.partition(", ") for entry in listed) if url), "")
-    return _pip(f'"kdcourse @ git+{address}"' if address else "kdcourse")
+    return f'"kdcourse @ git+{address}"' if address else "kdcourse"
 
 
 def _version(name: str) -> str | None:
@@ -442,19 +742,19 @@ def _pins() -> dict[str, str]:
     return dict(re.findall(r"^(torch|torchvision)==([^\s;]+)", text, flags=re.MULTILINE))
 
 
-def _pair_cure(torch: str | None, vision: str | None, spec: str, pins: dict[str, str]) -> str:
-    """Return the pip command that installs a matching torch and torchvision."""
+def _pair(torch: str | None, vision: str | None, spec: str, pins: dict[str, str]) -> str:
+    """Return pip's arguments that install a matching torch and torchvision."""
     if len(pins) == 2:
         pair = f'"torch=={pins["torch"]}" "torchvision=={pins["torchvision"]}"'
         if (torch, vision) == (pins["torch"], pins["torchvision"]):
             # The versions match, so the files must be reinstalled.
-            return _pip(f"--force-reinstall --no-deps {pair}")
-        return _pip(pair)
+            return f"--force-reinstall --no-deps {pair}"
+        return pair
     if vision and (release := re.search(r"(?:==|>=|~=)\s*([\d.]+\d)", spec)):
         # Exactly the oldest torch allowed, the one torchvision was compiled with. With a range pip could keep
         # the installed torch.
-        return _pip(f'--force-reinstall "torch=={release.group(1)}" "torchvision=={vision.split("+")[0]}"')
-    return _pip("--upgrade --force-reinstall torch torchvision")
+        return f'--force-reinstall "torch=={release.group(1)}" "torchvision=={vision.split("+")[0]}"'
+    return "--upgrade --force-reinstall torch torchvision"
 
 
 def _import_both(with_torchvision: bool = True) -> tuple[str, str]:
@@ -497,4 +797,4 @@ def _container_memory(root: Path = Path("/sys/fs/cgroup")) -> float | None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

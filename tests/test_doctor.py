@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -8,11 +9,13 @@ import sys
 from collections.abc import Callable
 from email.message import Message
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from kdcourse import doctor
-from kdcourse.doctor import Finding
+from kdcourse.doctor import Finding, Fix
+from kdcourse.lab import lessons
 
 ROOT = Path(__file__).parents[1]
 PINS = {"torch": "2.15.0", "torchvision": "0.29.2"}
@@ -69,7 +72,7 @@ def test_this_machine_is_found_well() -> None:
     seen = [finding.name for finding in findings]
     for name in ("Python", "packages", "torch", "torchvision", "device", "precision", "data", "teachers"):
         assert name in seen
-    assert seen[-4:] == ["Jupyter", "ipywidgets", "disk", "memory"]
+    assert seen[-7:] == ["cache", "lessons", "Jupyter", "ipywidgets", "kernel", "disk", "memory"]
     assert all(finding.cure for finding in findings if finding.ok is not True), "a complaint without a cure"
 
 
@@ -104,7 +107,7 @@ def test_exit_status_is_1_only_for_failures() -> None:
 def test_main_prints_and_returns_the_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doctor, "checks", lambda: [Finding("disk", False, "full", "empty it")])
+    monkeypatch.setattr(doctor, "checks", lambda folder: [Finding("disk", False, "full", "empty it")])
     assert doctor.main() == 1
     assert "FAIL  disk" in capsys.readouterr().out
 
@@ -460,3 +463,239 @@ def test_a_container_has_less_memory_than_its_machine(
     assert doctor._container_memory(tmp_path) is None
     monkeypatch.setattr(doctor, "_container_memory", lambda: 6e8)
     assert doctor.memory()[0].ok is False
+
+
+# -- what the doctor fixes ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that fixes would run; none is run."""
+    run: list[list[str]] = []
+
+    def record(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        run.append(list(command))
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", record)
+    return run
+
+
+def _fix(name: str, log: list[str], error: str = "") -> Fix:
+    def do() -> str:
+        log.append(name)
+        if error:
+            raise RuntimeError(error)
+        return f"{name} is there"
+
+    return Fix(f"make {name}", do)
+
+
+def test_the_report_offers_each_fix_once_and_only_where_something_is_wrong() -> None:
+    same = _fix("torch", []), _fix("torch", [])
+    findings = [
+        Finding("torch", False, "gone", "install it", same[0]),
+        Finding("torchvision", None, "gone", "install it", same[1]),
+        Finding("data", True, "fine", "", _fix("data", [])),
+    ]
+    assert doctor.report(findings).splitlines()[-2:] == [
+        "`kdcourse doctor --fix` will:",
+        "  - make torch",
+    ]
+    assert "--fix" not in doctor.report(findings[2:])
+
+
+def test_one_fix_that_fails_does_not_keep_others_from_being_tried() -> None:
+    log, said = list[str](), list[str]()
+    findings = [
+        Finding(name, False, "gone", "", _fix(name, log, "no space" * (name == "b"))) for name in "abc"
+    ]
+    assert not doctor.repair(findings, said.append)
+    assert log == ["a", "b", "c"]
+    assert said[:4] == ["Fixing: make a", "  done: a is there", "Fixing: make b", "  failed: no space"]
+    assert doctor.repair(findings[:1], said.append)
+
+
+def test_a_visit_fixes_only_on_request_and_checks_again_in_a_new_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
+) -> None:
+    log, said = list[str](), list[str]()
+    finding = Finding("kernel", False, "gone", "install it", _fix("kernel", log))
+    monkeypatch.setattr(doctor, "checks", lambda folder: [finding])
+    assert doctor.visit(tmp_path, say=said.append) == 1 and log == [] == commands
+    assert doctor.visit(tmp_path, fix=True, say=said.append) == 0 and log == ["kernel"]
+    assert commands == [[sys.executable, "-m", "kdcourse.doctor", "--notebooks", str(tmp_path)]]
+    monkeypatch.setattr(doctor, "checks", lambda folder: [Finding("memory", False, "full", "empty it")])
+    assert doctor.visit(fix=True, say=said.append) == 1
+    assert said[-1] == "There is nothing that the doctor can fix." and len(commands) == 1
+
+
+def test_missing_packages_are_installed_by_pip_or_by_uv_where_there_is_no_pip(
+    monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
+) -> None:
+    (finding,) = doctor.packages(["typer>=0.16", "tqdm>=4"], _versions(tqdm="4.67"))
+    assert finding.fix is not None and finding.fix.do() == 'installed "typer>=0.16"'
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    broken = doctor.torch_pair(_versions(torch="2.15.0"), wants=[], imported=lambda: ("", ""), pins=PINS)[
+        1
+    ].fix
+    again = doctor._pip_fix("--force-reinstall --no-deps torch")
+    assert broken is not None and broken.do() and again.do()
+    assert commands == [
+        [sys.executable, "-m", "pip", "install", "typer>=0.16"],
+        ["/bin/uv", "pip", "install", "--python", sys.executable, "torch==2.15.0", "torchvision==0.29.2"],
+        ["/bin/uv", "pip", "install", "--python", sys.executable, "--reinstall", "--no-deps", "torch"],
+    ]
+
+
+def test_what_a_failed_command_said_is_passed_on() -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)ended with status 3:.*no such package"):
+        doctor._run(
+            [sys.executable, "-c", "import sys; print('no such package', file=sys.stderr); sys.exit(3)"]
+        )
+    with pytest.raises(RuntimeError, match="no-such-program can't be started"):
+        doctor._run(["no-such-program"])
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git not installed")
+def test_in_a_clone_damaged_files_come_back_from_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(doctor, "CHECKOUT", tmp_path.resolve())
+    folder = tmp_path.resolve() / "data" / "teachers"
+    folder.mkdir(parents=True)
+    file = folder / "teacher.safetensors"
+    file.write_text("weights")
+    (folder / "SHA256SUMS").write_text(f"{hashlib.sha256(b'weights').hexdigest()}  {file.name}\n")
+    who = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "all"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    file.write_text("damaged")
+    (finding,) = doctor.teachers(folder)
+    assert (
+        finding.ok is False and finding.fix is not None and finding.fix.words == f"restore {folder} from git"
+    )
+    finding.fix.do()
+    assert file.read_text() == "weights" and doctor.teachers(folder)[0].ok
+    file.unlink()
+    (finding,) = doctor.data(lambda: [(file, False, "aa", "bb")])
+    assert finding.fix is not None and finding.fix.do() == f"git has restored {file}"
+    assert file.read_text() == "weights"
+
+
+def test_elsewhere_damaged_teachers_come_with_the_package_again(
+    tmp_path: Path, commands: list[list[str]]
+) -> None:
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  gone\n")
+    (finding,) = doctor.teachers(tmp_path)
+    assert finding.fix is not None and finding.fix.do()
+    assert commands[0][-3:-1] == ["--force-reinstall", "--no-deps"] and "kdcourse" in commands[0][-1]
+
+
+def test_a_damaged_file_of_images_is_kept_until_the_new_one_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "images.gz"
+    file.write_text("damaged")
+    (finding,) = doctor.data(lambda: [(file, False, "aa", "bb")])
+    assert finding.fix is not None
+
+    def offline() -> str:
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr(doctor, "_load_images", offline)
+    with pytest.raises(RuntimeError, match="no network"):
+        finding.fix.do()
+    aside = tmp_path / "images.gz.damaged"
+    assert not file.exists() and aside.read_text() == "damaged"
+    file.write_text("damaged")
+    monkeypatch.setattr(doctor, "_load_images", lambda: file.write_text("whole") and "55,000 images")
+    assert finding.fix.do() == "55,000 images"
+    assert file.read_text() == "whole" and not aside.exists()
+
+
+def test_missing_images_are_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    (finding,) = doctor.data(lambda: [(Path("x"), False, "aa", "missing")])
+    assert finding.ok is None and finding.fix is not None and "31 MB" in finding.fix.words
+    monkeypatch.setattr("kdcourse.data.fashion_mnist", lambda: SimpleNamespace(train=range(55_000)))
+    assert finding.fix.do() == "55,000 training images are there"
+
+
+@pytest.mark.parametrize(
+    ("program", "ok", "said"),
+    [
+        (sys.executable, True, "runs this Python"),
+        ("python3.11", True, "runs this Python"),
+        ("/gone/bin/python", None, "runs /gone/bin/python, which isn't there"),
+        (shutil.which("git") or sys.executable, None, "where kdcourse may be missing"),
+    ],
+)
+def test_the_kernel_of_the_lessons_is_this_python(
+    program: str, ok: bool | None, said: str, commands: list[list[str]]
+) -> None:
+    (finding,) = doctor.kernel(lambda: [program, "-m", "ipykernel_launcher"])
+    assert finding.ok is ok and said in finding.found
+    if ok is None:
+        assert finding.fix is not None and finding.fix.do() == f"python3 runs {sys.executable}"
+        assert commands[0][:4] == [sys.executable, "-m", "ipykernel", "install"] and "python3" in commands[0]
+
+
+def test_a_kernel_that_is_missing_is_installed(
+    monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
+) -> None:
+    def none() -> list[str]:
+        raise KeyError("No such kernel named python3")
+
+    (finding,) = doctor.kernel(none)
+    assert finding.ok is None and "No such kernel" in finding.found and finding.fix is not None
+    monkeypatch.setattr(doctor, "_version", lambda name: None)
+    (finding,) = doctor.kernel()
+    assert finding.ok is None and finding.fix is not None and finding.fix.do()
+    assert commands == [[sys.executable, "-m", "pip", "install", "ipykernel"]]
+
+
+def test_lessons_that_cannot_be_read_or_are_old_are_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (finding,) = doctor.own_lessons(tmp_path / "none")
+    assert finding.ok is True and not (tmp_path / "none").exists()
+    names, forms = ("00_a.ipynb", "01_b.ipynb", "02_c.ipynb"), [tmp_path / "first", tmp_path / "second"]
+    for folder, words in zip(forms, ("one", "two"), strict=True):
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text(lessons.stamped(f'{{"cells": ["{words}"], "version": ""}}'))
+    mine = tmp_path / "mine"
+    lessons.hand_out(mine, forms[0])
+    monkeypatch.setattr(lessons, "forms", lambda: forms[1])
+    (mine / names[0]).write_text('{"cells": [')
+    (mine / names[1]).write_text((mine / names[1]).read_text().replace("one", "my work"))
+    damaged, old = doctor.own_lessons(mine)
+    assert "00_a.ipynb can't be read" in damaged.found and "01_b.ipynb is of an earlier version" in old.found
+    assert damaged.fix is not None and damaged.fix.do() == "yours is 00_a_before.ipynb"
+    assert old.fix is not None and old.fix.do() == "yours is 01_b_before.ipynb"
+    assert (mine / "00_a_before.ipynb").read_text() == '{"cells": ['
+    assert "my work" in (mine / "01_b_before.ipynb").read_text()
+    assert (mine / names[1]).read_bytes() == (forms[1] / names[1]).read_bytes()
+    assert [finding.ok for finding in doctor.own_lessons(mine)] == [True]
+
+
+def test_damaged_and_incomplete_files_of_the_cache_are_deleted_and_no_others(tmp_path: Path) -> None:
+    kept = tmp_path / "soft-targets"
+    kept.mkdir()
+    whole = kept / "whole.npy"
+    whole.write_bytes(b"table" + hashlib.sha256(b"table").digest())
+    (kept / "damaged.npy").write_bytes(b"tablf" + hashlib.sha256(b"table").digest())
+    (kept / "cut.npy").write_bytes(b"ta")
+    for name in ("given_up.gz.part", "under_way.gz.part", "mine.npy"):
+        (tmp_path / name).write_bytes(b"x")
+    os.utime(tmp_path / "given_up.gz.part", (0, 0))
+    (finding,) = doctor.cache([tmp_path, tmp_path])
+    assert finding.ok is None and "3 of 6 files" in finding.found and finding.fix is not None
+    assert finding.fix.do().startswith("deleted 3 files")
+    assert {file.name for file in tmp_path.rglob("*") if file.is_file()} == {
+        "whole.npy",
+        "under_way.gz.part",
+        "mine.npy",
+    }
+    assert doctor.cache([tmp_path, tmp_path / "gone"])[0].ok

@@ -173,6 +173,14 @@ def test_the_table_has_a_row_for_every_notebook_with_all_places_to_open_it() -> 
         assert re.search(r"\| \d+ \| \[Colab\]", row), row
 
 
+@pytest.mark.parametrize("path", [*TEXTS, *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)
+def test_links_lead_to_lessons_without_results(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    links_to_lessons = re.findall(r"\]\(([^)\s]*notebooks[^)\s]*\.ipynb)\)", text)
+    wrong = [link for link in links_to_lessons if f"/{links.OPENED}/" not in f"/{link.replace('%2F', '/')}"]
+    assert wrong == []
+
+
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 def test_links_inside_the_repository_lead_somewhere(path: Path) -> None:
     text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -224,6 +224,8 @@ def test_a_wheel_holds_the_package_and_its_weights_alone() -> None:
         "runs/report.html",
         "coursework/feedback.html",
         "coursework/report.html",
+        "shipped/lessons/00_start_here.ipynb",
+        "shipped/lessons/glossary.md",
         "shipped/teachers/SHA256SUMS",
         "shipped/students/recorded.json",
     ):

@@ -1,4 +1,4 @@
-"""Start JupyterLab in the folder of the lessons, with the course's extension of it.
+"""Open the lessons in JupyterLab, in the learner's own folder, with the course's extension of it.
 
 The extension is not installed: JupyterLab finds it in the folder `EXTENSIONS`, which `command` passes on, and it acts
 on notebooks of the course alone. A hub or Binder opts in by naming that folder (docs/instructors.md, ``start``).
@@ -7,6 +7,7 @@ on notebooks of the course alone. A hub or Binder opts in by naming that folder 
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,63 +15,84 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kdcourse.errors import LessonError
+from kdcourse.lab.lessons import Copy, hand_out, own_folder
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 FIRST = "00_start_here.ipynb"
 EXTENSIONS = Path(__file__).resolve().parent / "labextensions"
 
+Say = Callable[[str], object]
 
-def command(arguments: Sequence[str] = (), *, browser: bool = True, notebooks: Path = NOTEBOOKS) -> list[str]:
-    """Return the command that starts JupyterLab in the folder of the notebooks.
+
+def command(arguments: Sequence[str] = (), *, browser: bool = True, folder: Path) -> list[str]:
+    """Return the command that starts JupyterLab in the folder of the lessons, with the first one open.
 
     Args:
         arguments: passed on to JupyterLab, such as ``--port=8890``.
         browser: whether to open it in the browser.
-        notebooks: their folder, or a copy of it.
+        folder: the learner's, with the lessons in it.
 
     Raises:
-        LessonError: no notebooks, or no JupyterLab; says what to do.
+        LessonError: JupyterLab is not installed; says what to do.
     """
-    if not (notebooks / FIRST).is_file():
-        if notebooks != NOTEBOOKS:
-            raise LessonError(
-                f"{notebooks} holds no lessons: there is no {FIRST}. Name a copy of the repository's folder notebooks."
-            )
-        if (notebooks.parent / "pyproject.toml").is_file():
-            raise LessonError(
-                f"{notebooks} holds no lessons: there is no {FIRST}. Get it back: git restore notebooks"
-            )
-        raise LessonError(
-            "The lessons are not part of the installed package; they come with its repository. Clone it, "
-            "install it, and start from there:\n"
-            "  git clone https://github.com/kdcourse/kdcourse && cd kdcourse\n"
-            f'  {_python()} -m pip install -e ".[notebooks]" -c constraints.txt\n'
-            "  kdcourse lab"
-        )
     if importlib.util.find_spec("jupyterlab") is None:
         raise LessonError(
             "JupyterLab is not installed. Install it and repeat the command: "
             f"{_python()} -m pip install jupyterlab ipywidgets"
         )
-    start = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={notebooks}"]
+    start = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}"]
+    # JupyterLab adds the tabs of the last time to the lesson that this address opens.
+    start += [f"--LabApp.default_url=/lab/tree/{FIRST}"]
     # A further --LabApp.extra_labextensions_path among the arguments adds to this one.
     start += [f"--LabApp.extra_labextensions_path={EXTENSIONS}"]
     return [*start, *([] if browser else ["--no-browser"]), *arguments]
+
+
+def told(copies: Sequence[Copy], folder: Path) -> list[str]:
+    """Return what a learner is told about the files in the folder, a line each."""
+    lines = [f"Your lessons are in {folder}."]
+    if all(copy.state == "new" for copy in copies):
+        lines[0] += " Work there: this command never overwrites your changes."
+        return lines
+    elsewhere = "" if folder == own_folder() else f" --notebooks {shlex.quote(str(folder))}"
+    for state, words in (
+        ("new", "Added: {}."),
+        ("updated", "Replaced by a newer version, since you hadn't changed it: {}."),
+        (
+            "older",
+            "There is a newer version of {}. Your file is left as it is. "
+            f"`kdcourse doctor --fix{elsewhere}` renames it and puts the new version in its place.",
+        ),
+    ):
+        names = [copy.path.name for copy in copies if copy.state == state]
+        if names:
+            lines.append(words.format(", ".join(names)))
+    return lines
 
 
 def run(
     arguments: Sequence[str] = (),
     *,
     browser: bool = True,
-    notebooks: Path = NOTEBOOKS,
+    folder: Path | None = None,
     start: Callable[[Sequence[str]], subprocess.Popen[bytes]] = subprocess.Popen,
+    say: Say = print,
 ) -> int:
-    """Start JupyterLab, wait until it ends, and return its exit code.
+    """Put the lessons into the learner's folder, start JupyterLab there, and return its exit code when it ends.
+
+    Args:
+        arguments, browser: see `command`.
+        folder: the learner's; by default `own_folder`. See `hand_out` for what is written there.
+        start: starts a process.
+        say: is called with each line of `told`.
 
     Raises:
-        LessonError: see `command`.
+        LessonError: see `command` and `hand_out`.
     """
-    process = start(command(arguments, browser=browser, notebooks=notebooks))
+    folder = folder or own_folder()
+    starting = command(arguments, browser=browser, folder=folder)
+    for line in told(hand_out(folder), folder):
+        say(line)
+    process = start(starting)
     # A signal that ends this process is meant for JupyterLab, which would stay behind with its kernels. Ctrl-C differs.
     before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:

@@ -22,23 +22,20 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone with one notebook, on a machine that has JupyterLab."""
-    folder = tmp_path / "notebooks"
-    folder.mkdir()
-    (folder / lab.FIRST).write_text("{}")
-    monkeypatch.setattr(lab, "NOTEBOOKS", folder)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A learner's folder that isn't there yet, on a machine that has JupyterLab."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    return folder
+    return tmp_path / "lessons"
 
 
-def test_jupyterlab_starts_in_the_folder_of_the_notebooks(notebooks: Path) -> None:
+def test_jupyterlab_opens_the_first_lesson_in_the_learners_folder(folder: Path) -> None:
     start = [
-        sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={notebooks}",
+        sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}",
+        "--LabApp.default_url=/lab/tree/00_start_here.ipynb",
         f"--LabApp.extra_labextensions_path={lab.EXTENSIONS}",
     ]  # fmt: skip
-    assert lab.command(notebooks=notebooks) == start
-    assert lab.command(["--port=8890"], browser=False, notebooks=notebooks) == [
+    assert lab.command(folder=folder) == start
+    assert lab.command(["--port=8890"], browser=False, folder=folder) == [
         *start, "--no-browser", "--port=8890",
     ]  # fmt: skip
 
@@ -67,21 +64,16 @@ def test_every_rule_of_the_style_sheet_is_limited_to_notebooks_of_the_course() -
     assert [rule for rule in rules if ".kdcourse-notebook " not in rule] == []
 
 
-def test_what_is_missing_is_said_with_its_cure(notebooks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_jupyterlab_its_installation_is_advised_and_nothing_is_copied(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(LessonError, match=r"-m pip install jupyterlab"):
-        lab.command(notebooks=notebooks)
-    with pytest.raises(LessonError, match=f"elsewhere holds no lessons: there is no {lab.FIRST}"):
-        lab.command(notebooks=notebooks.parent / "elsewhere")
-    (notebooks / lab.FIRST).unlink()
-    with pytest.raises(LessonError, match=r"(?s)not part of the installed package.*git clone"):
-        lab.command(notebooks=notebooks)
-    (notebooks.parent / "pyproject.toml").touch()
-    with pytest.raises(LessonError, match="git restore notebooks"):
-        lab.command(notebooks=notebooks)
+        lab.run(folder=folder, start=lambda _: pytest.fail("started"))
+    assert not folder.exists()
 
 
-def test_ctrl_c_is_left_to_jupyterlab(notebooks: Path) -> None:
+def test_ctrl_c_is_left_to_jupyterlab(folder: Path) -> None:
     class Process:
         """Interrupted once while it asks whether to stop."""
 
@@ -100,20 +92,24 @@ def test_ctrl_c_is_left_to_jupyterlab(notebooks: Path) -> None:
         started.append(command)
         return process
 
-    assert lab.run(["--debug"], notebooks=notebooks, start=start) == 7
+    said: list[str] = []
+    assert lab.run(["--debug"], folder=folder, start=start, say=said.append) == 7
     assert process.waited == 2
-    assert started == [lab.command(["--debug"], notebooks=notebooks)]
+    assert started == [lab.command(["--debug"], folder=folder)]
+    assert (folder / lab.FIRST).is_file() and said == [
+        f"Your lessons are in {folder}. Work there: this command never overwrites your changes."
+    ]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there a process is ended without being asked")
-def test_who_ends_the_command_ends_jupyterlab(notebooks: Path) -> None:
+def test_who_ends_the_command_ends_jupyterlab(folder: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     def start(_: Sequence[str]) -> subprocess.Popen[bytes]:
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
         return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 
-    assert lab.run(notebooks=notebooks, start=start) == -signal.SIGTERM
+    assert lab.run(folder=folder, start=start, say=lambda _: None) == -signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -122,18 +118,18 @@ def test_the_command_passes_options_on(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(
         lab,
         "run",
-        lambda arguments, browser, notebooks: seen.append((list(arguments), browser, notebooks)) or 3,
+        lambda arguments, browser, folder, say: seen.append((list(arguments), browser, folder)) or 3,
     )
     told = CliRunner().invoke(cli.app, ["lab", "--no-browser", "--port=8890", "--ip", "0.0.0.0"])
     assert told.exit_code == 3
     monkeypatch.chdir(tmp_path)
     CliRunner().invoke(cli.app, ["lab", "--notebooks", "mine"])
     assert seen == [
-        (["--port=8890", "--ip", "0.0.0.0"], False, lab.NOTEBOOKS),
+        (["--port=8890", "--ip", "0.0.0.0"], False, None),
         ([], True, tmp_path.resolve() / "mine"),
     ]
 
-    def missing(arguments: Sequence[str], browser: bool, notebooks: Path) -> int:
+    def missing(*given: object, **named: object) -> int:
         raise LessonError("JupyterLab is not installed.")
 
     monkeypatch.setattr(lab, "run", missing)

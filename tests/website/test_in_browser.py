@@ -178,6 +178,15 @@ def test_a_lesson_is_launched_by_keyboard(reader: Reader) -> None:
         assert {link.inner_text().strip() for link in links.all()} == {"Binder", "Colab"}
 
 
+def test_what_answers_a_prediction_unfolds_by_keyboard(reader: Reader) -> None:
+    with reader.page("notebooks/00_start_here.html") as page:
+        folded = page.locator("details.course-result").first
+        expect(folded.locator("figure")).to_be_hidden()
+        folded.locator("summary").focus()
+        page.keyboard.press("Enter")
+        expect(folded.locator("figure img")).to_be_visible()
+
+
 def test_a_solution_unfolds_by_keyboard(reader: Reader) -> None:
     with reader.page(LESSON) as page:
         folded = page.locator("details", has=page.locator("summary", has_text="Solution")).first

@@ -15,7 +15,7 @@ from kdcourse.course.notebook import SET_UP as CELL
 from kdcourse.errors import DataError
 from tests.website.tiny import code, notebook, picture, printed, prose
 from tools.lessons.links import home
-from tools.website.lessons import page
+from tools.website.lessons import page, revealing
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
@@ -108,6 +108,62 @@ def test_a_quiz_is_folded_and_the_set_up_for_colab_left_out() -> None:
     assert [cell["metadata"].get("tags") for cell in cells if cell["cell_type"] == "code"] == [
         ["other", "hide-input"]
     ]
+
+
+def test_what_answers_a_prediction_is_folded_until_it_is_revealed() -> None:
+    answer = {"output_type": "execute_result", "data": {"text/plain": ["'4 < 5'"]}, "metadata": {}}
+    bar = {"output_type": "display_data", "data": {"text/plain": ["a bar, shown when you run this cell."]}}
+    cells = (
+        code("print('before')", printed("before\n")),
+        code(
+            'widgets.predict(\n    "42-far",\n    "How far?")',
+            picture("Prediction 42-far: an interactive widget."),
+        ),
+        code("train()", {**bar, "metadata": {}}, printed("far: 7 km\n"), picture("Figure: far."), answer),
+        code("check('far', far)", printed("Not attempted yet: far.\n")),
+        code(
+            'claim("Far", far > 5)\nwidgets.reveal("42-far", far)',
+            printed("Claim holds: Far.\n"),
+            picture("Truth 42-far: an interactive widget."),
+        ),
+        code("print('after')", printed("after\n")),
+    )
+    shown = [
+        [output["data"]["text/html"] for output in cell["outputs"]]
+        for cell in page(notebook(*cells), "42_small").notebook["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    folded = [
+        [html.startswith('<details class="course-result"><summary>') for html in each] for each in shown
+    ]
+    assert folded == [[False], [False], [False, True], [False], [False, True], [False]]
+    result = shown[2][1]
+    assert "Show the figure (predict first)" in result
+    assert "Show the measured numbers (predict first)" in shown[4][1] and "Claim holds" in shown[4][1]
+    assert "far: 7 km" in result and "42_small-02.png" in result and "4 &lt; 5" in result
+    assert result.endswith("</details>") and "shown when you run this cell" in shown[2][0]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_lesson_shows_what_answers_a_prediction(path: Path) -> None:
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    sources = ["".join(cell["source"]) for cell in stored["cells"]]
+    found = revealing(stored)
+    reveals = [place for place, source in enumerate(sources) if "widgets.reveal(" in source]
+    assert reveals and set(reveals) <= found
+    ids = {stored["cells"][place].get("id") for place in found}
+    shown = [
+        cell for cell in page(stored, path.stem).notebook["cells"] if cell["id"] in ids and "outputs" in cell
+    ]
+    open_ones = [
+        output["data"]["text/html"]
+        for cell in shown
+        for output in cell["outputs"]
+        if not output["data"]["text/html"].startswith('<details class="course-result">')
+    ]
+    assert shown and not any("Claim holds" in html for html in open_ones)
+    figures = [html for html in open_ones if "<figure" in html]
+    assert all(re.search(r"<figcaption>(Prediction|Truth|Quiz):", html) for html in figures)
 
 
 def test_every_page_leads_to_colab_binder_and_the_notebook() -> None:

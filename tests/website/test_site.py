@@ -56,8 +56,9 @@ def test_lessons_are_launched_from_the_address_in_pyproject(site: Path) -> None:
         assert html.count(f'href="{home().colab(name)}"') == 2  # the theme's button, and the words at the top
         launched = re.findall(r'href="(https://mybinder\.org/[^"]+)"', html)
         assert {unquote(address) for address in launched} == {unquote(home().binder(name))}
-        # What is downloaded is the notebook itself, not the page's version of it.
-        assert (site / "_sources" / notebook).read_bytes() == (ROOT / notebook).read_bytes()
+        # What is downloaded is what learners open, not the page's version of it.
+        opened = ROOT / "notebooks" / "open" / f"{name}.ipynb"
+        assert (site / "_sources" / notebook).read_bytes() == opened.read_bytes()
 
 
 def test_every_figure_of_a_lesson_is_shown_with_its_words(site: Path) -> None:

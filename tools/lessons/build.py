@@ -7,6 +7,7 @@ first code the cell that sets up Google Colab (see `colab`). It is run from top 
 empty folder, without a network, and stored with its outputs; nothing that changes from run to run is stored. Outputs
 depend on code alone: where only prose or the set-up cell has changed, they are replaced and the outputs are kept. A
 lesson that stops leaves the old notebook as it was. The builder warns of claims that `tools.margins` hasn't measured.
+What learners open is derived from the stored notebooks (see `opened`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from kdcourse.course.showing import WIDGET_VIEW
 from kdcourse.errors import LessonError
 from kdcourse.files import write_atomically
 from tools import margins
-from tools.lessons import colab
+from tools.lessons import colab, opened
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMMAND = "python -m tools.lessons build"
@@ -132,7 +133,21 @@ def build(
     if course.glossary.is_file() and not _same(course.glossary, notebooks / course.glossary.name):
         write_atomically(notebooks / course.glossary.name, course.glossary.read_text(encoding="utf-8"))
         written.append(notebooks / course.glossary.name)
+    for path, text in _forms_to_write(course, notebooks).items():
+        write_atomically(path, text)
+        written.append(path)
     return written
+
+
+def _forms_to_write(course: Course, notebooks: Path) -> dict[Path, str]:
+    """Return the files for learners that differ from what is stored, with their texts."""
+    folder = notebooks / opened.FOLDER
+    texts = opened.wanted(notebooks, course.names, course.glossary.name)
+    return {
+        folder / name: text
+        for name, text in texts.items()
+        if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
+    }
 
 
 def _unmeasured(lesson: Lesson, runs: Path) -> list[str]:
@@ -162,6 +177,13 @@ def check(course: Course = COURSE, notebooks: Path = NOTEBOOKS) -> list[str]:
             found.append(f"{notebook.stem}: there is no lesson that this notebook was built from")
     if course.glossary.is_file() and not _same(course.glossary, notebooks / course.glossary.name):
         found.append(f"{course.glossary.name}: the copy beside the notebooks is not that of the lessons")
+    named = {sentence.partition(":")[0] for sentence in found}
+    for path in _forms_to_write(course, notebooks):
+        if path.stem not in named:
+            found.append(f"{opened.FOLDER}/{path.name}: what learners open is not what is stored")
+    for form in sorted((notebooks / opened.FOLDER).glob("*.ipynb")):
+        if form.stem not in course.names:
+            found.append(f"{opened.FOLDER}/{form.name}: there is no lesson of this name")
     return found
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import kdcourse
 from kdcourse.errors import LessonError
 
+OPENED = "notebooks/open"  # the folder of what learners open, see `opened`
 PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 _ADDRESS = re.compile(r"https://github\.com/([\w.-]+)/([\w.-]+?)(?:\.git)?/?")
 
@@ -46,13 +47,13 @@ class Home:
         return f"{self.website}notebooks/{lesson}.html"
 
     def colab(self, lesson: str) -> str:
-        """A lesson's notebook in Google Colab."""
-        where = f"{self.owner}/{self.name}/blob/{self.tag}/notebooks/{lesson}.ipynb"
+        """A lesson in Google Colab, without stored results."""
+        where = f"{self.owner}/{self.name}/blob/{self.tag}/{OPENED}/{lesson}.ipynb"
         return f"https://colab.research.google.com/github/{where}"
 
     def binder(self, lesson: str = "00_start_here") -> str:
-        """A lesson's notebook in JupyterLab on Binder."""
-        path = quote(f"lab/tree/notebooks/{lesson}.ipynb", safe="")
+        """A lesson in JupyterLab on Binder, without stored results."""
+        path = quote(f"lab/tree/{OPENED}/{lesson}.ipynb", safe="")
         return f"https://mybinder.org/v2/gh/{self.owner}/{self.name}/{self.tag}?urlpath={path}"
 
     def status(self, workflow: str) -> str:

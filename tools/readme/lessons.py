@@ -57,7 +57,7 @@ def table() -> str:
     for lesson in lessons():
         objective = lesson.objectives[0].replace("|", "\\|")
         rows.append(
-            f"| [{lesson.number} {lesson.title}](notebooks/{lesson.name}.ipynb) | {objective} "
+            f"| [{lesson.number} {lesson.title}]({links.OPENED}/{lesson.name}.ipynb) | {objective} "
             f"| {lesson.reading_minutes + lesson.exercise_minutes} "
             f"| [Colab]({home.colab(lesson.name)}), [Binder]({home.binder(lesson.name)}), "
             f"[website]({home.page(lesson.name)}) |"

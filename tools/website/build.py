@@ -23,7 +23,7 @@ from kdcourse.course import COURSE
 from kdcourse.course.notebook import NOTEBOOKS
 from kdcourse.errors import ArgumentError, DataError
 from tools import headline
-from tools.lessons.links import home
+from tools.lessons.links import OPENED, home
 from tools.website import assets, links, pages
 from tools.website.card import CARD, card
 from tools.website.lessons import FIGURES, Notebook, Page, page
@@ -104,7 +104,7 @@ def lay_out(sources: Path) -> list[Page]:
     _write(sources / "notebooks" / "glossary.md", pages.glossary(glossary))
 
     texts = {path: name for path, name in TEXTS.items() if (ROOT / path).is_file()}
-    on_site = texts | {f"notebooks/{lesson.name}.ipynb": f"notebooks/{lesson.name}.ipynb" for lesson in shown}
+    on_site = texts | {f"{OPENED}/{lesson.name}.ipynb": f"notebooks/{lesson.name}.ipynb" for lesson in shown}
     for path, name in texts.items():
         _write(sources / name, pages.repository_text(ROOT / path, on_site))
 
@@ -191,8 +191,8 @@ def _lay_beside(folder: Path, shown: list[Page]) -> None:
     for lesson in shown:
         for name, content in lesson.images.items():
             (folder / FIGURES / name).write_bytes(content)
-        notebook = f"{lesson.name}.ipynb"  # the repository's file; Sphinx would offer the page's version
-        shutil.copyfile(ROOT / "notebooks" / notebook, folder / "_sources" / "notebooks" / notebook)
+        notebook = f"{lesson.name}.ipynb"  # what learners open; Sphinx would offer the page's version
+        shutil.copyfile(ROOT / OPENED / notebook, folder / "_sources" / "notebooks" / notebook)
     cover = _cover(shown)
     (folder / CARD).write_bytes(card(cover.images[cover.figures[0].file]))
     lost = (HERE / "templates" / "404.html").read_text(encoding="utf-8")

@@ -189,6 +189,18 @@ def _introduce(app: Any, page: str, template: str, context: dict[str, Any], docu
     context["metatags"] = "\n".join([context.get("metatags", ""), *tags])
 
 
+def _launch_what_learners_open(
+    app: Any, page: str, template: str, context: dict[str, Any], document: Any
+) -> None:
+    """Let the theme's buttons launch a lesson without stored results, in place of the notebook of the page's name."""
+    name = page.removeprefix("notebooks/")
+    addresses = {"Colab": home().colab(name), "Binder": home().binder(name)}
+    for group in context.get("header_buttons", []):
+        for button in group.get("buttons", []):
+            if button.get("text") in addresses:
+                button["url"] = addresses[button["text"]]
+
+
 def setup(app: Any) -> None:
     """Connect the functions above; Sphinx calls this after loading the extensions."""
     app.add_node(HideCodeCellNode, override=True, html=(_visit_hidden, depart_HideCellInput))
@@ -197,5 +209,8 @@ def setup(app: Any) -> None:
     app.connect("doctree-read", _point)
     app.connect("autodoc-skip-member", _leave_out)
     app.connect("html-page-context", _introduce)
+    app.connect(
+        "html-page-context", _launch_what_learners_open, priority=502
+    )  # the theme adds its buttons at 501
     app.connect("autodoc-process-docstring", _keep_bars)
     app.connect("autodoc-process-docstring", _add_formula)

@@ -1,4 +1,8 @@
-"""Turn a stored notebook into a page: figures become files with alt text and captions."""
+"""Turn a stored notebook into a page: figures become files with alt text and captions.
+
+What answers a prediction is folded: the outputs of the cells from `widgets.predict` to the `widgets.reveal` of the same
+key.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,12 @@ LINK = re.compile(r"https?://[^\s<>\"'`]+")
 _FIGURE = "Figure: "
 _CLAIM = "Claim holds:"
 _COLUMNS = re.compile(r"\S {2,}\S")  # columns of text, whose alignment must be kept
+_PREDICTED, _REVEALED = (re.compile(rf'widgets\.{name}\(\s*"([\w-]+)"') for name in ("predict", "reveal"))
+# Outputs of such cells that answer nothing: questions, checks of blank exercises, what only a kernel shows. The widget
+# that reveals the truth is stored as a card without it.
+_HARMLESS = re.compile(
+    r"(Prediction|Quiz|Truth) \d\d|Not attempted yet|.*shown when you run this cell", re.DOTALL
+)
 _TIME = re.compile(
     r"\*\*Time:\*\* (\d+) minutes? to read, (\d+) minutes? for the exercises; the machine works\s+for\s+([^.;]+)\."
 )
@@ -81,10 +91,11 @@ def page(notebook: Notebook, name: str) -> Page:
         {**notebook, "cells": []},
     )  # fmt: skip
     cells = made.notebook["cells"]
+    folded = revealing(notebook)
     for position, cell in enumerate(notebook["cells"]):
         if cell["cell_type"] == "code":
             if cell.get("id") != CELL:  # the set-up for Colab doesn't interest readers of the page
-                cells.append(_code(made, cell, position))
+                cells.append(_code(made, cell, position, fold=position in folded))
         else:
             cells.append({**cell, "source": _linked(_text(cell["source"]))})
         if position == 0:
@@ -103,19 +114,57 @@ def _run_it(name: str) -> dict[str, Any]:
     return {"cell_type": "markdown", "id": "run-it", "metadata": {}, "source": words}
 
 
-def _code(made: Page, cell: dict[str, Any], position: int) -> dict[str, Any]:
+def revealing(notebook: Notebook) -> set[int]:
+    """Return the positions of the cells whose outputs could answer a prediction before it is made."""
+    sources = [_text(cell["source"]) if cell["cell_type"] == "code" else "" for cell in notebook["cells"]]
+    asked = {key: place for place, source in enumerate(sources) for key in _PREDICTED.findall(source)}
+    found: set[int] = set()
+    for place, source in enumerate(sources):
+        for key in _REVEALED.findall(source):
+            found.update(range(asked.get(key, place), place + 1))
+    return found
+
+
+def _code(made: Page, cell: dict[str, Any], position: int, *, fold: bool = False) -> dict[str, Any]:
     metadata = dict(cell["metadata"])
     if metadata.get("jupyter", {}).get("source_hidden"):
         metadata["tags"] = [*metadata.get("tags", []), "hide-input"]
     outputs = [_output(made, output, f"{made.name}, cell {position + 1}") for output in cell["outputs"]]
     words = {_text(output["data"]["text/plain"]) for output in cell["outputs"] if _has_image(output)}
-    kept = [_without(output, words) for output in outputs]
+    harmless = [_HARMLESS.match(_plain(output)) is not None for output in cell["outputs"]]
+    kept: list[dict[str, Any]] = []
+    hidden: list[dict[str, Any]] = []
+    for output, visible in zip(outputs, harmless, strict=True):
+        shown = _without(output, words)
+        if shown is not None:
+            (kept if visible or not fold else hidden).append(_printed(shown))
     return {
         **cell,
         "source": _text(cell["source"]),
         "metadata": metadata,
-        "outputs": [_printed(output) for output in kept if output is not None],
+        "outputs": [*kept, *([_folded(hidden)] if hidden else [])],
     }
+
+
+def _folded(outputs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return outputs as one that a reader has to unfold."""
+    parts = [
+        output["data"].get("text/html") or _as_lines(_text(output["data"]["text/plain"]))
+        for output in outputs
+    ]
+    html = "".join(_text(part) for part in parts)
+    what = "figure" if "<figure" in html else "measured numbers" if f"<b>{_CLAIM}" in html else "result"
+    html = (
+        f'<details class="course-result"><summary>Show the {what} (predict first)</summary>{html}</details>'
+    )
+    return {"output_type": "display_data", "metadata": {}, "data": {"text/html": html}}
+
+
+def _plain(output: dict[str, Any]) -> str:
+    """Return an output as plain text."""
+    return _text(
+        output["text"] if output["output_type"] == "stream" else output["data"].get("text/plain", "")
+    )
 
 
 def _output(made: Page, output: dict[str, Any], where: str) -> dict[str, Any]:
@@ -167,9 +216,13 @@ def _printed(output: dict[str, Any]) -> dict[str, Any]:
     """Format printed text for any width: sentences wrap with an indent, columns scroll."""
     if output["output_type"] != "stream" or output["name"] != "stdout":
         return output
-    lines = "".join(map(_printed_line, _unwrapped(_text(output["text"]).rstrip("\n").split("\n"))))
-    html = f'<div class="course-printed"><pre>{lines}</pre></div>'
+    html = _as_lines(_text(output["text"]))
     return {"output_type": "display_data", "metadata": {}, "data": {"text/html": html}}
+
+
+def _as_lines(text: str) -> str:
+    lines = "".join(map(_printed_line, _unwrapped(text.rstrip("\n").split("\n"))))
+    return f'<div class="course-printed"><pre>{lines}</pre></div>'
 
 
 def _unwrapped(lines: list[str]) -> list[str]:

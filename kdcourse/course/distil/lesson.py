@@ -663,7 +663,7 @@ claim(
 print({name: models.names()[name] for name in ("mlp_25k", "pocket_17k")})
 
 # %% [markdown]
-# ## The repair
+# ## What can be changed?
 #
 # **Predict:** which change repairs it, with the same student and the same two epochs?
 
@@ -781,7 +781,7 @@ claim(
 # had been made.
 
 # %% [markdown]
-# ## The same view as the student
+# ## Which view does the teacher see?
 #
 # Augmentation shifts, mirrors and covers images, so that the student sees a new view of an image each time. Which one
 # should the teacher see: the original image, or the augmented view that the student sees? Here is one image
@@ -808,8 +808,8 @@ show(
 
 # %% [markdown]
 # Beyer and colleagues (2022) give the augmented view to both. The student then copies one function on as many inputs as
-# you like. They call this **function matching**, and the student gets better the longer it trains. A prediction for the
-# original image, paired with its views, describes what the augmentation removed.
+# you like. They call this **function matching**, and the student gets better the longer it trains. The alternative is
+# cheaper: one prediction per image, for the original, which is paired with all its views.
 #
 # **Predict:** five MLPs learn from two strong views of 550 images, with the teacher's predictions for exactly these
 # views. Their five twins get the same views, paired with the predictions for the original images.

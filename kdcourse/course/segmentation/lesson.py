@@ -23,7 +23,7 @@
 #
 # By the end of this lesson you can
 #
-# - say why pixel accuracy flatters a model, and compute intersection over union (IoU), absent classes included;
+# - compute intersection over union (IoU), absent classes included, and say what it tells that pixel accuracy doesn't;
 # - write Hinton's objective for pixels, with the correct average;
 # - read loss and IoU curves, a precision-recall curve, and masks side by side;
 # - say where a small student fails, and how much of the gap to its teachers it recovered.
@@ -91,7 +91,7 @@ widgets.predict(
     unit="%",
 )
 
-# %%
+# %% folded=true
 truth = data.test.masks
 background_only = torch.zeros_like(truth)
 background_accuracy = evaluation.pixel_accuracy(background_only, truth)
@@ -168,7 +168,7 @@ from kdcourse.course.segmentation.exercises import iou_over_classes
 # %%
 check("iou_over_classes", iou_over_classes)
 
-# %%
+# %% folded=true
 background_iou = evaluation.iou_per_class(background_only, truth, len(data.classes))
 claim(
     "Mean IoU gives the background mask a low score: every garment scores 0",
@@ -184,7 +184,7 @@ claim(
 # maps from the way down, which hold the details. The teachers were trained by `kdcourse teachers --task segmentation`,
 # and came with the course.
 
-# %%
+# %% folded=true
 ensemble = recorded.ensemble(data)
 sizes = {name: models.names("segmentation")[name] for name in ("unet", "unet_wide", "pocket_unet")}
 for name, parameters in sizes.items():
@@ -349,7 +349,7 @@ widgets.reveal("07-gain", outcomes[0 if ahead < 0 else 1 if ahead < 2 else 2])
 # Now read the plots. First the dashed and the solid lines on the right: what do they say about each student on its
 # training scenes and on new ones?
 
-# %%
+# %% folded=true
 for name, history in histories.items():
     best = max(history.column("validation_iou"))
     claim(
@@ -364,7 +364,7 @@ for name, history in histories.items():
 # cross-entropy for both, so you can compare it. But one pair may be luck. Five pairs, trained exactly as you trained
 # yours, came with the course, together with their curves. How do these end?
 
-# %%
+# %% folded=true
 record = recorded.summary(data)
 runs = {kind: record["models"][kind]["runs"] for kind in ("plain", "distilled")}
 ends = {kind: [run["history"]["epochs"][-1] for run in runs[kind]] for kind in runs}
@@ -406,7 +406,7 @@ for row in trials:
     )
 
 
-# %%
+# %% folded=true
 def validation_iou(**wanted):
     """Return the validation IoU of the trials with these settings."""
     return [
@@ -468,7 +468,7 @@ show(
 # %% [markdown]
 # Even the students find **where** a garment is. It is harder to say **which** garment it is.
 
-# %%
+# %% folded=true
 garment_right = {name: (masks > 0) == (truth > 0) for name, masks in predicted.items()}
 garment_or_not = {name: right.double().mean().item() for name, right in garment_right.items()}
 which = {name: (masks == truth)[truth > 0].double().mean().item() for name, masks in predicted.items()}
@@ -530,7 +530,7 @@ widgets.predict(
     choices=curve_outcomes,
 )
 
-# %%
+# %% folded=true
 show(
     figures.precision_recall_curves({name: found.precision_recall.micro for name, found in scores.items()}),
     "precision against recall for the ensemble, the plain and the distilled student. The ensemble's curve lies "
@@ -548,7 +548,7 @@ widgets.reveal("07-curve", curve_outcomes[0 if apart > 0.01 else 1 if apart > -0
 # Is that all? Remember the background mask: most of the pooled pixels are background. So take the average precision
 # class by class, and the mean over the classes:
 
-# %%
+# %% folded=true
 by_class = {name: found.precision_recall.mean_average_precision for name, found in scores.items()}
 claim(
     "Pooled, the average precision of every model is higher than class by class",
@@ -561,7 +561,7 @@ claim(
 # five pairs that came with the course, on the test scenes:
 
 
-# %%
+# %% folded=true
 def mean_average_precision(kind, seed):
     """Return the mean over classes of the average precision of one student that came with the course."""
     student, _ = recorded.load(task_of(data).students, f"{kind}_seed{seed}", data)
@@ -584,7 +584,7 @@ claim(
 # Precision and recall depend only on an order: which pixels are more likely? But does the distilled student's
 # confidence match its accuracy?
 
-# %%
+# %% folded=true
 claim(
     "The distilled student's confidence is further from its accuracy than the plain one's",
     scores["distilled"].expected_calibration_error > scores["plain"].expected_calibration_error,
@@ -640,7 +640,7 @@ claim(
 #
 # Here is the IoU class by class:
 
-# %%
+# %% folded=true
 show(
     figures.iou_bars({name: found.iou_per_class for name, found in scores.items()}, data.classes),
     "IoU of every class for the ensemble, the plain and the distilled student. The ensemble leads in every class. "
@@ -657,7 +657,7 @@ claim(
 # %% [markdown]
 # Which classes are predicted for a shirt? The shirt's row of the confusion matrix shows it:
 
-# %%
+# %% folded=true
 alike = [data.classes.index(name) for name in ("T-shirt/top", "Pullover", "Coat")]
 students = {name: scores[name].confusion for name in ("plain", "distilled")}
 taken = {
@@ -673,7 +673,7 @@ claim(
 # Classes that look alike are hard, as in every lesson before. A shirt, a coat and a pullover differ in a collar and a
 # row of buttons, and at this size that is a handful of pixels. But there is a second way to fail:
 
-# %%
+# %% folded=true
 lost = {name: pixels[sandal].clone() for name, pixels in students.items()}
 for pixels in lost.values():
     pixels[sandal] = 0  # what is left is wrong
@@ -688,7 +688,7 @@ claim(
 # And where in the image are the mistakes? **Boundary IoU** (Cheng et al. 2021) is the same measure for the pixels near
 # borders alone.
 
-# %%
+# %% folded=true
 drops = [100 * (found.mean_iou - found.boundary_iou) for found in scores.values()]
 claim(
     "Near borders, all of them have a lower IoU than over whole masks",
@@ -702,7 +702,7 @@ claim(
 # One pair of students proves nothing, as you know. `kdcourse students record --task segmentation` has trained five
 # pairs exactly as you trained one, and used the test scenes once, at the end.
 
-# %%
+# %% folded=true
 iou = {kind: [run["test"]["iou"] for run in runs[kind]] for kind in runs}
 show(
     figures.paired_differences({"distilled - plain": (iou["plain"], iou["distilled"])}, score="mean IoU"),
@@ -717,7 +717,7 @@ claim(
     points=between(100 * gain.mean, 1, 3),
 )
 
-# %%
+# %% folded=true
 gap = evaluation.gap_recovered(iou["plain"], iou["distilled"], record["models"]["ensemble"]["mean"]["iou"])
 claim(
     "Distillation recovered a small share of the gap to the ensemble, and its interval is above 0",

@@ -874,7 +874,7 @@ show(
 )
 
 # %% [markdown]
-# ## Where did it learn that?
+# ## What do the answers say about it?
 #
 # There was no image with this label. So look at what the teachers' answers say about sneakers on the images that the
 # students *did* get.

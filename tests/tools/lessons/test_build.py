@@ -117,6 +117,27 @@ def test_what_is_in_step_is_not_built_again(built: tuple[Path, list[str]]) -> No
     assert room.check(course, notebooks) == []
 
 
+def test_what_learners_open_is_kept_in_step_with_what_is_stored(
+    built: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    course, notebooks = _course(built[0]), tmp_path / "notebooks"
+    shutil.copytree(built[0] / "notebooks", notebooks)
+    form = notebooks / "open" / "00_twice.ipynb"
+    good = form.read_text()
+    assert "six times seven: 42" not in good and "Run this cell to see what it shows." in good
+    assert (form.parent / "glossary.md").read_text().startswith("# Glossary\n")
+    form.write_text(good.replace("Run this cell", "Truth: 42. Run this cell", 1))
+    (form.parent / "42_gone.ipynb").write_text("{}")
+    (form.parent / "glossary.md").unlink()
+    assert room.check(course, notebooks) == [
+        "open/00_twice.ipynb: what learners open is not what is stored",
+        "open/glossary.md: what learners open is not what is stored",
+        "open/42_gone.ipynb: there is no lesson of this name",
+    ]
+    written = room.build(course=course, notebooks=notebooks, say=lambda _: None)
+    assert written == [form, form.parent / "glossary.md"] and form.read_text() == good
+
+
 def test_where_only_prose_changed_outputs_are_kept_and_nothing_is_run(
     built: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,7 +148,8 @@ def test_where_only_prose_changed_outputs_are_kept_and_nothing_is_run(
     monkeypatch.setattr(room, "_run", lambda *given: pytest.fail("the lesson was run"))
     monkeypatch.setattr(room.colab, "set_up", lambda: "import sys  # another release")
     assert room.check(course, notebooks) == ["00_twice: its text is not that of the source"]
-    assert room.build(course=course, notebooks=notebooks, say=said.append) == [notebooks / "00_twice.ipynb"]
+    written = room.build(course=course, notebooks=notebooks, say=said.append)
+    assert written == [notebooks / "00_twice.ipynb", notebooks / "open" / "00_twice.ipynb"]
     assert said == ["00_twice: text replaced, outputs kept"] and room.check(course, notebooks) == []
     before, after = _notebook(built[0]), _notebook(tmp_path)
     before, after = ([cell for cell in one.cells if cell.cell_type == "code"] for one in (before, after))
@@ -176,6 +198,7 @@ def test_out_of_step_is_noticed(built: tuple[Path, list[str]], tmp_path: Path) -
     path.write_text("{")
     assert room.check(course, notebooks) == ["00_twice: there is no notebook, or none that can be read"]
     path.write_text(good)
+    shutil.copytree(built[0] / "notebooks" / "open", notebooks / "open")
     assert room.check(course, notebooks) == []
     path.write_text(good.replace("7 * 6", "7 * 8"))
     assert room.check(course, notebooks) == ["00_twice: its code is not that of the source"]

@@ -133,10 +133,10 @@ def test_the_cell_is_of_the_address_in_pyproject_alone(tmp_path: Path) -> None:
     assert f'"kdcourse @ git+https://github.com/someone/else@v{kdcourse.__version__}"' in cell
     assert home.website == "https://someone.github.io/else/"
     assert home.colab("04_x").endswith(
-        f"/github/someone/else/blob/v{kdcourse.__version__}/notebooks/04_x.ipynb"
+        f"/github/someone/else/blob/v{kdcourse.__version__}/notebooks/open/04_x.ipynb"
     )
     assert home.binder("04_x").endswith(
-        f"/gh/someone/else/v{kdcourse.__version__}?urlpath=lab%2Ftree%2Fnotebooks%2F04_x.ipynb"
+        f"/gh/someone/else/v{kdcourse.__version__}?urlpath=lab%2Ftree%2Fnotebooks%2Fopen%2F04_x.ipynb"
     )
 
 
