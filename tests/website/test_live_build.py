@@ -1,24 +1,27 @@
-"""What the page `live` loads is what the package says: pictures, the teachers' answers, the student's file."""
+"""What the page `live` loads is what the package says: networks, test images, the two students' training."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
-from kdcourse import evaluation
-from kdcourse.data import Dataset, Split
+from kdcourse.data import Dataset, Split, fashion_mnist
 from kdcourse.distillation import Ensemble
-from kdcourse.errors import DataError
-from tools.website.live import build
+from kdcourse.errors import CheckpointError, DataError
+from kdcourse.evaluation import accuracy, predict
+from kdcourse.files import CHECKSUMS
+from kdcourse.runs.few_labels import few_labels
+from kdcourse.runs.study import half
+from tools.website.live import build, students
 
 CLASSES = ("cat", "dog")
 
@@ -41,16 +44,31 @@ def data() -> Dataset:
     )
 
 
-def test_first_pictures_are_the_first_of_each_class_and_hard_ones_the_next_mistakes(data: Dataset) -> None:
+@pytest.fixture
+def models(tmp_path: Path) -> dict[str, build.Shown]:
+    shown = {}
+    for name, files, accuracy_ in (
+        ("plain", ["a"], 0.7),
+        ("distilled", ["b"], 0.8),
+        ("teachers", ["c", "d"], 0.9),
+    ):
+        for file in files:
+            (tmp_path / file).write_bytes(file.encode() * 10)
+        shown[name] = build.Shown([tmp_path / file for file in files], f"{name}'s", accuracy_)
+    return shown
+
+
+def test_images_are_the_first_of_each_class_and_the_next_about_which_students_disagree(data: Dataset) -> None:
     labels = data.test.labels
-    answers = labels.clone()
-    answers[[0, 8, 9]] = 1 - answers[[0, 8, 9]]  # the first dog is shown in any case, so it is no hard one
-    garments = build.choose(data, answers)
-    assert garments.index.tolist() == [1, 0, 2, 3, 5, 4, 9, 8]  # a row: a cat, a dog
-    assert garments.easy == 6
-    assert build.choose(data, labels).index.tolist() == [1, 0, 2, 3, 5, 4]  # no mistake, no hard picture
-    with pytest.raises(DataError, match="3 test images per class; cat has 2 among the first 4"):
-        build.choose(data, labels[:4])
+    plain, distilled = labels.clone(), labels.clone()
+    plain[[0, 1, 4, 6, 8]] = 1 - plain[[0, 1, 4, 6, 8]]  # the first of each class are shown in any case
+    distilled[[3, 5, 6]] = 1 - distilled[[3, 5, 6]]  # both are wrong about 6
+    chosen = {name: places.tolist() for name, places in build.choose(data, plain, distilled).items()}
+    assert chosen == {"first": [1, 0], "distilled": [4], "plain": [5, 3]}  # no such cat
+    agreed = build.choose(data, labels, labels)
+    assert (len(agreed["distilled"]), len(agreed["plain"])) == (0, 0)
+    with pytest.raises(DataError, match="the first 1 are of 1 of the 2 classes"):
+        build.choose(data, labels[:1], labels[:1])
 
 
 def test_sprite_holds_every_picture_in_its_place() -> None:
@@ -63,86 +81,113 @@ def test_sprite_holds_every_picture_in_its_place() -> None:
     assert (sheet[12:, 4:] == 0).all()
 
 
-def test_files_tell_the_teachers_answers_about_the_pictures_shown(data: Dataset, tmp_path: Path) -> None:
-    teacher = Ensemble([network(1), network(2)])
-    results: Any = {
-        "models": {
-            "distilled": {"runs": [{"seed": s, "test": {"accuracy": a}} for s, a in ((1, 0.1), (build.SEED, 0.7))]},
-            "ensemble": {"runs": [{"seed": None, "test": {"accuracy": 0.9}}]},
-        }
-    }  # fmt: skip
-    build.make(tmp_path, data, network(3), teacher, results)
-    assert {path.name for path in tmp_path.iterdir()} == {"student.onnx", "garments.png", "garments.json"}
-    told = json.loads((tmp_path / "garments.json").read_text())
+def test_files_are_those_of_the_repository_and_the_list_tells_their_sizes(
+    data: Dataset, models: dict[str, build.Shown], tmp_path: Path
+) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    networks = {"plain": network(1), "distilled": network(2)}
+    build.make(folder, data, networks, Ensemble([network(3)]), models)
+    assert {path.name for path in folder.iterdir()} == {"a", "b", "c", "d", "garments.png", "live.json"}
+    assert all((folder / name).read_bytes() == (tmp_path / name).read_bytes() for name in "abcd")
+    told = json.loads((folder / "live.json").read_text())
+    assert {name: model["files"] for name, model in told["models"].items()} == {
+        "plain": [{"name": "a", "bytes": 10}],
+        "distilled": [{"name": "b", "bytes": 10}],
+        "teachers": [{"name": "c", "bytes": 10}, {"name": "d", "bytes": 10}],
+    }
+    assert [model["accuracy"] for model in told["models"].values()] == [0.7, 0.8, 0.9]
     index = torch.tensor([each["index"] for each in told["images"]])
     assert [each["label"] for each in told["images"]] == data.test.labels[index].tolist()
-    logits = evaluation.predict(teacher, data.test, data)[index]
-    assert Tensor(  # float32 from the numbers as written
-        [each["teacher"] for each in told["images"]]
-    ).allclose(logits, rtol=1e-6, atol=1e-6)
-    student = evaluation.predict(network(3), data.test, data).argmax(1)
-    hard = torch.tensor([each["hard"] for each in told["images"]])
-    assert (student[index][hard] != data.test.labels[index][hard]).all()
+    right = {
+        name: predict(networks[name], data.test, data).argmax(1) == data.test.labels for name in networks
+    }
+    for each in told["images"][2:]:
+        other = {"plain": "distilled", "distilled": "plain"}[each["group"]]
+        assert right[each["group"]][each["index"]] and not right[other][each["index"]]
     pixels = np.frombuffer(base64.b64decode(told["pixels"]), np.uint8).reshape(-1, 1, 6, 6)
     assert (torch.from_numpy(pixels.copy()) == data.test.images[index]).all()
-    assert told["student"] == {"parameters": 74, "bytes": 296, "accuracy": 0.7}
-    assert told["teacher"] == {"parameters": 148, "bytes": 592, "accuracy": 0.9, "members": 2}
-    first = evaluation.predict(network(3), data.test, data)[index[0]]
-    assert Tensor(told["first"]).allclose(first, rtol=1e-6, atol=1e-6)
-    assert (told["classes"], told["size"], told["testImages"]) == (["cat", "dog"], [6, 6], 10)
+    assert (told["classes"], told["side"]) == (["cat", "dog"], 6)
+    assert (told["mean"], told["std"]) == (data.mean[0], data.std[0])
 
 
-def test_student_that_is_too_large_is_refused(
-    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_large_models_and_other_ensembles_are_refused(
+    data: Dataset, models: dict[str, build.Shown], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "MOST_BYTES", 300)
-    with pytest.raises(DataError, match=r"bytes; at most 300 are allowed"):
-        build.make(tmp_path, data, network(3), Ensemble([network(1)]), None)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_export_is_kept_until_something_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KDCOURSE_SITE_ASSETS", str(tmp_path / "kept"))
-    source = tmp_path / "source.py"
-    source.write_text("1")
-    engine = tmp_path / "site" / build.ENGINE
-    engine.mkdir(parents=True)
-    (engine / "a.wasm").write_bytes(b"12345")
-    (engine / "a.js").write_bytes(b"67")
-    monkeypatch.setattr(build, "_ingredients", lambda: [source])
-    made: list[str] = []
-
-    def make(folder: Path, *given: Any) -> None:
-        made.append(source.read_text())
-        folder.mkdir(parents=True)
-        for name in build.MADE:
-            (folder / name).write_text(f'{{"made": {source.read_text()}}}')
-
-    monkeypatch.setattr(build, "make", make)
-    for text in ("1", "1", "2", "2"):
-        source.write_text(text)
-        folder = build.write(tmp_path / "site")
-        assert {path.name for path in folder.iterdir()} == {*build.MADE, "live.js", "live.css"}
-        assert (folder / "student.onnx").read_text() == f'{{"made": {text}}}'
-        told = json.loads((folder / "garments.json").read_text())
-        # What the page says that it will load.
-        assert told == {"made": int(text), "engineBytes": 7, "fileBytes": len('{"made": 1}')}
-    assert made == ["1", "2"]
-    assert len(list((tmp_path / "kept").iterdir())) == 1
-
-
-def test_every_source_and_weight_counts_as_an_ingredient() -> None:
-    names = {path.name for path in build._ingredients()}
-    assert {"distilled_seed0.safetensors", "recorded.json", "teacher_1.safetensors"} <= names
-    assert {"onnx_export.py", "convolutional.py", "splits.py", "build.py"} <= names
+    networks, folder = {"plain": network(1), "distilled": network(2)}, tmp_path / "site"
+    averaged = Ensemble([network(3), network(4)], average="probabilities")
+    with pytest.raises(DataError, match="these teachers average probabilities"):
+        build.make(folder, data, networks, averaged, models)
+    monkeypatch.setitem(build.MOST_BYTES, "teachers", 19)
+    with pytest.raises(DataError, match="teachers have 20 bytes; at most 19 are allowed"):
+        build.make(folder, data, networks, Ensemble([network(3)]), models)
+    assert not folder.exists()
 
 
 def test_page_holds_its_controls_as_html() -> None:
     text = build.fragment()
     head, _, rest = text.partition("```{raw} html\n")
     controls, _, tail = rest.partition("\n```\n")
-    assert "\n# The student, live\n" in head and "## What you see" in tail
+    assert "\n# Teachers against student, live\n" in head and "## What you see" in tail
     assert 'id="live-canvas"' in controls and "<!-- controls" not in text
-    program = (build.HERE / "live.js").read_text(encoding="utf-8")
-    for name in ("http:", "https:", "cdn"):  # nothing comes from elsewhere
-        assert name not in program.replace("http://localhost:8000", "")
+    for name in build.CODE:  # nothing comes from elsewhere
+        program = (build.HERE / name).read_text(encoding="utf-8")
+        elsewhere = program.replace("http://localhost:8000", "").replace("https://github.com/huggingface", "")
+        assert not any(word in elsewhere for word in ("http:", "https:", "cdn"))
+
+
+# -- the students ------------------------------------------------------------------------------------
+
+
+def test_stored_students_are_those_of_the_command() -> None:
+    data = fashion_mnist()
+    found = students.load(data)
+    assert list(found) == ["plain", "distilled"]
+    few = data.test.subset(torch.arange(1000))
+    scores = {}
+    for name, (model, notes) in found.items():
+        wanted = students.expected(name, data)
+        assert {key: notes[key] for key in wanted} == wanted
+        scores[name] = accuracy(predict(model, few, data), few.labels)
+        assert notes["test_accuracy"] == pytest.approx(scores[name], abs=0.04)
+    assert scores["distilled"] > scores["plain"] + 0.05
+    plain, distilled = (notes["recipe"] for _, notes in found.values())
+    assert (plain["alpha"], distilled["alpha"], plain["model"]) == (0.0, 1.0, distilled["model"])
+    assert plain["epochs"] * (550 // 64) == pytest.approx(distilled["epochs"] * (27_500 // 64), rel=0.01)
+
+
+def test_damaged_student_is_refused(tmp_path: Path) -> None:
+    for path in students.FOLDER.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "distilled.safetensors").write_bytes(b"damaged")
+    with pytest.raises(
+        CheckpointError, match=r"distilled\.safetensors is not the file .* tools\.website\.live"
+    ):
+        students.load(fashion_mnist(), tmp_path)
+
+
+def test_command_trains_and_stores_both(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = half.Answers(
+        torch.randn(8, 2).half(), {"ensemble": {"digest": "teachers", "validation_accuracy": 1.0}}
+    )
+    monkeypatch.setattr(half, "load_answers", lambda data: answers)  # to the other half of 16 images
+    monkeypatch.setattr(students, "few_labels", lambda data, labels: few_labels(data, labels, unlabelled=4))
+    recipe = replace(students.RECIPE.changed(epochs=2, batch_size=4), model="pocket_17k")
+    threads = torch.get_num_threads()
+    students.train(data, tmp_path, recipe, labels=4)
+    assert torch.get_num_threads() == threads
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "plain.safetensors",
+        "distilled.safetensors",
+        CHECKSUMS,
+    }
+    for name, (model, notes) in students.load(data, tmp_path).items():
+        wanted = students.expected(name, data, recipe, 4)
+        assert {key: notes[key] for key in wanted} == wanted
+        # Of the weights as they are stored.
+        assert notes["test_accuracy"] == accuracy(predict(model, data.test, data), data.test.labels)
+        assert all(
+            torch.equal(weight, weight.half().float()) for weight in model.parameters() if weight.ndim > 1
+        )

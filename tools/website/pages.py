@@ -340,9 +340,9 @@ def repository_text(path: Path, on_site: Mapping[str, str], root: Path = ROOT) -
     return "".join(part if place % 2 else links.sub(mended, part) for place, part in enumerate(parts))
 
 
-# -- the student in the reader's browser ------------------------------------------------------------
+# -- the networks in the reader's browser -----------------------------------------------------------
 
-TRY_IT = '<a class="course-button" href="live.html">Try the student in this browser</a>'
+TRY_IT = '<a class="course-button" href="live.html">Race student against teachers in this browser</a>'
 
 
 def live_fragment() -> str:
@@ -352,7 +352,7 @@ def live_fragment() -> str:
 
 
 def write_live(site: Path) -> None:
-    """Write the files of the page `live`: student, images, scripts."""
+    """Write the files of the page `live`: networks, images, scripts."""
     made = _live()
     if made is not None:
         made.write(site)

@@ -1,54 +1,47 @@
-"""Make the files of the page `live`: the student as ONNX, some test images, the teachers' logits for them.
+"""Make the files of the page `live`: two students, five teachers, and test images to choose from.
 
-    data/students, data/teachers, Fashion-MNIST  ->  student.onnx, garments.json, garments.png
+    students/, data/teachers, Fashion-MNIST  ->  *.safetensors (as they are stored), live.json, garments.png
 
-The page's script is live.js, its style sheet live.css, its text page.md, its controls controls.html.
+The page's scripts are live.js, worker.js and network.js, its style sheet live.css, its text page.md, its controls
+controls.html.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
-import hashlib
-import importlib.metadata
 import io
 import json
 import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-import kdcourse
-from kdcourse.data import Dataset, Split, fashion_mnist
-from kdcourse.deploy import export_onnx
+from kdcourse.data import Dataset, fashion_mnist
 from kdcourse.distillation import Ensemble
 from kdcourse.errors import DataError
-from kdcourse.evaluation import predict, weight_bytes
-from kdcourse.files import shipped, write_atomically
-from kdcourse.runs import recorded
-from tools.website import assets
+from kdcourse.evaluation import predict
+from kdcourse.files import write_atomically
+from kdcourse.runs import recorded, teachers
+from tools.website.live import students
 
 HERE = Path(__file__).resolve().parent
 FOLDER = Path("_static", "live")  # in the site
-ENGINE = Path("_static", "assets", "onnxruntime")  # in the site too; `tools.website.build` unpacks it there
-SEED = 0  # of the recorded students
-EASY = 3  # per class: the first of the test set, right or wrong
-MADE = ("student.onnx", "garments.png", "garments.json")
-SEARCHED = 2000  # the hard images are chosen among this many first test images
-MOST_BYTES = 200_000  # limit for the student's file
+CODE = ("live.js", "worker.js", "network.js", "live.css")
+SEARCHED = 2000  # images about which students disagree are chosen among this many first test images
+COLUMNS = 10  # of the image that holds all test images
+MOST_BYTES = {"plain": 200_000, "distilled": 200_000, "teachers": 17_700_000}  # of the files of one row
 
 
 @dataclass(frozen=True)
-class Garments:
-    """Hold the test images that the page offers: their positions in the test set, and how many are easy."""
+class Shown:
+    """Hold one model of the page: its files, what it learned from in a few words, its test accuracy (0 to 1)."""
 
-    index: Tensor  # int64 [N], easy ones first
-    easy: int  # how many of them
+    files: Sequence[Path]
+    learned: str
+    accuracy: float
 
 
 def fragment() -> str:
@@ -61,102 +54,131 @@ def fragment() -> str:
 def write(site: Path) -> Path:
     """Write all files that the page loads below ``site`` and return their folder.
 
-    onnxruntime-web must be there already. The export takes long, so its files are cached beside the npm packages until
-    an input of theirs changes.
-
     Raises:
-        DataError: the student's file is larger than the page states.
+        CheckpointError: a student or a teacher is missing or damaged.
+        DataError: a model is larger than the page states, or the teachers' test accuracy isn't recorded.
     """
-    kept = assets.cache_folder() / f"live-{_key(_ingredients())}"
-    if not all((kept / name).is_file() for name in MADE):
-        for old in kept.parent.glob("live-*"):
-            shutil.rmtree(old, ignore_errors=True)
-        data = fashion_mnist()
-        student, _ = recorded.load(recorded.shipped_folder(), f"distilled_seed{SEED}", data)
-        make(kept, data, student, recorded.ensemble(data), recorded.summary(data))
+    data = fashion_mnist()
+    found = students.load(data)
+    ensemble, results = recorded.ensemble(data), recorded.summary(data)
+    if results is None:
+        raise DataError(
+            "The teachers' test accuracy isn't recorded for these images. Run: kdcourse students record"
+        )
+    members = [teachers.shipped_folder() / f"{recipe.name}.safetensors" for recipe in teachers.RECIPES]
+    learned = {"plain": "550 labels", "distilled": "0 labels"}
+    models = {
+        name: Shown([students.FOLDER / f"{name}.safetensors"], learned[name], notes["test_accuracy"])
+        for name, (_, notes) in found.items()
+    }
+    models["teachers"] = Shown(
+        members, f"{len(data.train):,} labels", results["models"]["ensemble"]["runs"][0]["test"]["accuracy"]
+    )
     folder = site / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    for path in (*(kept / name for name in MADE), HERE / "live.js", HERE / "live.css"):
-        shutil.copyfile(path, folder / path.name)
-    told = json.loads((folder / "garments.json").read_text(encoding="utf-8"))
-    told["fileBytes"] = (folder / "student.onnx").stat().st_size
-    told["engineBytes"] = sum(path.stat().st_size for path in (site / ENGINE).glob("*"))
-    (folder / "garments.json").write_text(json.dumps(told, separators=(",", ":")), encoding="utf-8")
+    make(folder, data, {name: model for name, (model, _) in found.items()}, ensemble, models)
+    for name in CODE:
+        shutil.copyfile(HERE / name, folder / name)
     return folder
 
 
-def _ingredients() -> list[Path]:
-    """Return every file that `make` depends on, except the images, which never change."""
-    stored = [path for name in ("students", "teachers") for path in shipped(name).iterdir() if path.is_file()]
-    return sorted([*stored, *Path(kdcourse.__file__).parent.rglob("*.py"), Path(__file__)])
-
-
-def _key(files: Sequence[Path]) -> str:
-    digest = hashlib.sha256(torch.__version__.encode())
-    for name in ("onnx", "onnxscript"):
-        with contextlib.suppress(
-            importlib.metadata.PackageNotFoundError
-        ):  # export_onnx says how to install it
-            digest.update(importlib.metadata.version(name).encode())
-    for path in files:
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def make(
-    folder: Path, data: Dataset, student: nn.Module, teacher: Ensemble, results: dict[str, Any] | None
+    folder: Path,
+    data: Dataset,
+    networks: Mapping[str, nn.Module],
+    ensemble: Ensemble,
+    models: Mapping[str, Shown],
 ) -> None:
-    """Write student.onnx, garments.png and garments.json.
+    """Write the models' files, live.json and garments.png.
 
     Args:
         folder: where they go.
         data: the task; readers choose from its test split.
-        student: the network that runs in the page.
-        teacher: makes its predictions for these images here, once.
-        results: ``recorded.json``, for the accuracy on the whole test set; None omits it.
+        networks: the students ``plain`` and ``distilled``, which determine the images that are offered.
+        ensemble: of the teachers. The page computes the mean of their logits.
+        models: rows of the page, by name: ``plain``, ``distilled``, ``teachers``.
     """
-    with tempfile.TemporaryDirectory(prefix="kdcourse-live-") as temporary:
-        path = Path(temporary, "student.onnx")
-        exported = export_onnx(
-            student, path, image_shape=data.image_shape, classes=data.classes, mean=data.mean, std=data.std
-        )
-        content = path.read_bytes()
-    if exported.bytes > MOST_BYTES:
+    if ensemble.average != "logits":
         raise DataError(
-            f"The student's file has {exported.bytes:,} bytes; at most {MOST_BYTES:,} are allowed. "
-            "Choose a smaller student in tools/website/live/build.py."
+            f"The page averages the teachers' logits; these teachers average {ensemble.average}. Change `answer` in "
+            "tools/website/live/worker.js."
         )
+    sizes = {name: sum(path.stat().st_size for path in model.files) for name, model in models.items()}
+    for name, size in sizes.items():
+        if size > MOST_BYTES[name]:
+            raise DataError(
+                f"The page's {name} have {size:,} bytes; at most {MOST_BYTES[name]:,} are allowed. Choose a smaller "
+                "network in tools/website/live/students.py."
+            )
     searched = data.test.images[:SEARCHED]
-    garments = choose(data, predict(student, searched, data).argmax(1))
-    shown = data.test.subset(garments.index)
-    write_atomically(folder / "student.onnx", content)
-    write_atomically(folder / "garments.png", sprite(shown.images, len(data.classes)))
-    described = describe(garments, shown, data, student, teacher, results)
-    write_atomically(folder / "garments.json", json.dumps(described, separators=(",", ":")) + "\n")
+    groups = choose(data, *(predict(networks[name], searched, data).argmax(1) for name in students.NAMES))
+    images = data.test.images[torch.cat(list(groups.values()))]
+    described = {
+        "classes": list(data.classes),
+        "side": data.image_shape[1],
+        "mean": data.mean[0],
+        "std": data.std[0],
+        "columns": COLUMNS,
+        "models": {
+            name: {
+                "files": [{"name": path.name, "bytes": path.stat().st_size} for path in model.files],
+                "learned": model.learned,
+                "accuracy": model.accuracy,
+            }
+            for name, model in models.items()
+        },
+        "images": [
+            {"index": place, "label": int(data.test.labels[place]), "group": group}
+            for group, places in groups.items()
+            for place in places.tolist()
+        ],
+        # Some browsers change the pixels that a page reads back from an image, to prevent fingerprinting.
+        "pixels": base64.b64encode(images.contiguous().numpy().tobytes()).decode("ascii"),
+    }
+    for model in models.values():
+        for path in model.files:
+            shutil.copyfile(path, folder / path.name)
+    write_atomically(folder / "garments.png", sprite(images, COLUMNS))
+    write_atomically(folder / "live.json", json.dumps(described, separators=(",", ":")) + "\n")
 
 
-def choose(data: Dataset, answers: Tensor) -> Garments:
-    """Choose the first test images of each class, then the first of each that the student gets wrong.
-
-    They come in rows of one image per class, so the sprite and the page have one column per class. A class without a
-    mistake has no hard image.
+def choose(data: Dataset, plain: Tensor, distilled: Tensor) -> dict[str, Tensor]:
+    """Choose the first test image of each class, then the first of each that only one of the students gets right.
 
     Args:
         data: the task.
-        answers: int64 [M], the student's classes for the first M images of the test split.
+        plain, distilled: int64 [M], the students' classes for the first M images of the test split.
+
+    Returns:
+        Positions in the test split, int64 and in the order of the classes, by group: ``first``, ``distilled`` (only
+        this student is right) and ``plain``. A class without such an image is left out of a group.
+
+    Raises:
+        DataError: a class has no image among the first M.
     """
-    labels = data.test.labels[: len(answers)]
-    places = [(labels == k).nonzero().flatten() for k in range(len(data.classes))]
-    counts = [len(place) for place in places]
-    if min(counts) < EASY:
-        rarest = data.classes[counts.index(min(counts))]
+    labels = data.test.labels[: len(plain)]
+    right = {"plain": plain == labels, "distilled": distilled == labels}
+    first = _first_of_each(labels, torch.ones_like(right["plain"]), len(data.classes))
+    if len(first) < len(data.classes):
         raise DataError(
-            f"The page shows {EASY} test images per class; {rarest} has {min(counts)} among the first "
-            f"{len(answers)}. Use more test images."
+            f"The page shows a test image of each class; the first {len(labels)} are of {len(first)} of the "
+            f"{len(data.classes)} classes. Use more test images."
         )
-    easy = torch.stack([place[:EASY] for place in places], 1).flatten()
-    wrong = [place[EASY:][answers[place[EASY:]] != k][:1] for k, place in enumerate(places)]
-    return Garments(torch.cat([easy, *wrong]), len(easy))
+    rest = torch.ones_like(right["plain"])
+    rest[first] = False
+    differ = {
+        "distilled": right["distilled"] & ~right["plain"],
+        "plain": right["plain"] & ~right["distilled"],
+    }
+    return {"first": first} | {
+        name: _first_of_each(labels, only & rest, len(data.classes)) for name, only in differ.items()
+    }
+
+
+def _first_of_each(labels: Tensor, allowed: Tensor, classes: int) -> Tensor:
+    """Return the position of the first allowed image of each class that has one."""
+    found = [((labels == k) & allowed).nonzero().flatten()[:1] for k in range(classes)]
+    return torch.cat(found)
 
 
 def sprite(images: Tensor, columns: int) -> bytes:
@@ -171,50 +193,3 @@ def sprite(images: Tensor, columns: int) -> bytes:
     joined = sheet.permute(0, 2, 1, 3).reshape(rows * height, columns * width)
     Image.fromarray(joined.numpy(), "L").save(stream, "PNG", optimize=True)
     return stream.getvalue()
-
-
-def describe(
-    garments: Garments, shown: Split, data: Dataset, student: nn.Module, teacher: Ensemble,
-    results: dict[str, Any] | None,
-) -> dict[str, Any]:  # fmt: skip
-    """Return the content of garments.json.
-
-    ``pixels`` are the images' bytes in base64, because some browsers change the pixels that a page reads back from an
-    image, to prevent fingerprinting.
-    """
-    logits = predict(teacher, shown, data)
-    first = predict(student, shown.subset(torch.tensor([0])), data)[0]
-    accuracies: dict[str, float | None] = {"student": None, "teacher": None}
-    if results is not None:
-        runs = {run["seed"]: run["test"]["accuracy"] for run in results["models"]["distilled"]["runs"]}
-        accuracies["student"] = runs[SEED]
-        accuracies["teacher"] = results["models"]["ensemble"]["runs"][0]["test"]["accuracy"]
-    return {
-        "classes": list(data.classes),
-        "size": list(data.image_shape[1:]),
-        "student": _size_of(student) | {"accuracy": accuracies["student"]},
-        "teacher": _size_of(teacher) | {"accuracy": accuracies["teacher"], "members": len(teacher.members)},
-        "testImages": len(data.test),
-        "images": [
-            {
-                "index": int(place),
-                "label": int(label),
-                "hard": position >= garments.easy,
-                "teacher": _short(row),
-            }
-            for position, (place, label, row) in enumerate(
-                zip(garments.index, shown.labels, logits, strict=True)
-            )
-        ],
-        "first": _short(first),  # the student's, for the first image: shown before the student is loaded
-        "pixels": base64.b64encode(shown.images.contiguous().numpy().tobytes()).decode("ascii"),
-    }
-
-
-def _short(logits: Tensor) -> list[float]:
-    """Round to the digits of float32."""
-    return [float(f"{number:.7g}") for number in logits.tolist()]
-
-
-def _size_of(model: nn.Module) -> dict[str, int]:
-    return {"parameters": sum(p.numel() for p in model.parameters()), "bytes": weight_bytes(model)}

@@ -1,33 +1,34 @@
-// The page "live": test garments or a drawing, for which the student, run by ONNX Runtime Web in this browser, computes probabilities.
+// The page "live": a test image or a drawing, which two students, and on demand five teachers, classify in this browser.
 //
-// A classic script, not a module: it also runs, and can explain what to do, if the page was opened as a file.
+// A classic script, not a module: it also runs, and can explain what to do, if the page was opened as a file. The
+// networks run in workers (worker.js, network.js), one for the students and one for the teachers.
 "use strict";
 
 (() => {
   const script = document.currentScript;
   const beside = (name) => new URL(name, script.src).href;
-  const engine = new URL(script.dataset.engine, document.baseURI).href;
   const byId = (id) => document.getElementById(`live-${id}`);
 
-  const ROUNDS = 31; // timed rounds; the median of short rounds is least disturbed by other programs
-  const ROUND_MS = 8; // browsers round their clocks, some to a millisecond
-  const WARM_UP = 20;
+  const STUDENTS = ["plain", "distilled"];
+  const MODELS = [...STUDENTS, "teachers"];
+  const CALLED = { plain: "the plain student", distilled: "the distilled student", teachers: "the teachers" };
+  const LEVELS = 16; // shades of a drawing, so that the address that holds it stays short
   const UNDOS = 100;
-  const TILE = 56; // CSS pixels, twice the image's
+  const TIMES = 9; // the median of so many answers is shown, which other programs disturb least
+  const TILE = 44; // CSS pixels
+  const STALLED_MS = 20_000; // a download without a byte for so long is given up
+  const RACE_MS = 2000; // how long the slowest takes in the race, which is shown in slow motion
 
-  let garments; // content of garments.json
-  let pixels; // Uint8Array of all its images
-  let side; // pixels of a image's side; images are square
-  let student = null; // the ONNX session, once loaded
-  let loading = null; // its promise, from the first request on
-  let shown = null; // the current input: {pixels, name, label, teacher, before}; for a drawing the last three are null
-  let logits = null; // the student's logits for the current input
-  let isLive = false; // whether these were computed here, not when the page was built
-  let lastPicked = 0; // number of the garment that a drawing can start from
-  let latest = 0; // number of the latest request; results of earlier ones are not shown
-  let line = Promise.resolve(); // requests are computed one at a time
+  let told; // content of live.json
+  let side; // pixels of an image's side; images are square
+  let pixels; // Uint8Array of all test images
+  let question = null; // what is on the canvas: {pixels, label, name, garment}; null if it is empty
+  let settled = true; // whether the pen is lifted: only then the race is run and the address written
+  let raced = null; // the question that was raced last
+  const results = {}; // by model: {question, logits, ms}, the latest answer
+  const times = Object.fromEntries(MODELS.map((model) => [model, []])); // milliseconds of the latest answers
 
-  // -- helpers ---------------------------------------------------------------------------------------------------
+  // -- helpers -------------------------------------------------------------------------------------------------------
 
   function element(tag, attributes = {}, ...children) {
     const made = document.createElement(tag);
@@ -36,31 +37,28 @@
     return made;
   }
 
-  const pause = () => new Promise((resolve) => setTimeout(resolve));
+  const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
+  const best = (numbers) => numbers.indexOf(Math.max(...numbers));
+  const row = (model) => document.querySelector(`#live tr[data-model="${model}"]`);
+  const within = (model, part) => row(model).querySelector(`.live-${part}`);
+  const temperature = () => Number(byId("t").value);
 
-  function median(numbers) {
-    const sorted = [...numbers].sort((a, b) => a - b);
-    return sorted[Math.floor(sorted.length / 2)];
-  }
-
-  function softened(z, temperature) {
+  function softened(z, t) {
     const most = Math.max(...z);
-    const weights = z.map((value) => Math.exp((value - most) / temperature));
+    const weights = z.map((value) => Math.exp((value - most) / t));
     const total = weights.reduce((a, b) => a + b);
     return weights.map((weight) => weight / total);
   }
 
-  const best = (numbers) => numbers.indexOf(Math.max(...numbers));
-
-  function percent(share) {
-    if (share > 0 && share < 0.0005) return "<\u00a00.1\u00a0%";
-    if (share < 1 && share > 0.9995) return ">\u00a099.9\u00a0%";
-    return `${(100 * share).toFixed(1)}\u00a0%`;
+  function percent(share, digits = 0) {
+    const least = 10 ** -digits;
+    if (share > 0 && 100 * share < least / 2) return `<\u00a0${least}\u00a0%`;
+    if (share < 1 && 100 * share > 100 - least / 2) return `>\u00a0${100 - least}\u00a0%`;
+    return `${(100 * share).toFixed(digits)}\u00a0%`;
   }
 
-  function size(bytes) {
-    return bytes < 1e6 ? `${Math.round(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
-  }
+  const size = (bytes) => (bytes < 1e6 ? `${Math.round(bytes / 1e3)}\u00a0kB` : `${(bytes / 1e6).toFixed(1)}\u00a0MB`);
+  const bytesOf = (model) => told.models[model].files.reduce((sum, file) => sum + file.bytes, 0);
 
   function paint(canvas, values) {
     const context = canvas.getContext("2d");
@@ -70,233 +68,347 @@
   }
 
   function trouble(...content) {
-    byId("trouble").replaceChildren(...content);
-    byId("trouble").hidden = false;
-    byId("status").hidden = true;
+    byId("why").replaceChildren(...content);
+    byId("trouble").hidden = content.length === 0;
   }
 
-  const temperature = () => Number(byId("t").value);
+  // -- fetching ------------------------------------------------------------------------------------------------------
 
-  // -- the student ----------------------------------------------------------------------------------------------------
+  const waiting = new Set(); // what to try again when the network is back
+  addEventListener("online", () => {
+    const works = [...waiting];
+    waiting.clear();
+    for (const work of works) work();
+  });
 
-  function inLine(work) {
-    const turn = line.then(work);
-    line = turn.catch(() => {});
-    return turn;
-  }
-
-  async function run(values) {
-    const input = new ort.Tensor("uint8", values, [1, 1, side, side]);
-    const answers = await student.run({ pixels: input });
-    return Array.from(answers.logits.data);
-  }
-
-  async function ask() {
-    const question = ++latest;
-    isLive = student !== null;
-    logits = isLive ? null : (shown?.before ?? null);
-    if (isLive && shown !== null) {
-      const { pixels: values } = shown;
-      const found = await inLine(() => (question === latest ? run(values) : null));
-      if (question !== latest) return;
-      logits = found;
-    }
-    show();
-  }
-
-  /** Measure the median milliseconds per image, over rounds long enough for a coarse clock. */
-  async function latency(values) {
-    for (let i = 0; i < WARM_UP; i++) await run(values);
-    const time = async (runs) => {
-      const begin = performance.now();
-      for (let i = 0; i < runs; i++) await run(values);
-      return performance.now() - begin;
+  /** Fetch a file as an ArrayBuffer; `heard` is told the number of bytes as they come. */
+  async function fetched(name, heard = () => {}) {
+    const control = new AbortController();
+    let timer;
+    const alive = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => control.abort(new Error("no answer from the network")), STALLED_MS);
     };
-    let runs = 1;
-    while (runs < 4096 && Math.min(await time(runs), await time(runs), await time(runs)) < ROUND_MS) runs *= 2;
-    const times = [];
-    for (let round = 0; round < ROUNDS; round++) {
-      times.push((await time(runs)) / runs);
-      await pause(); // lets the page react
-    }
-    return { median: median(times), runs };
-  }
-
-  async function measure() {
-    byId("again").hidden = false;
-    byId("again").disabled = true;
-    byId("latency").textContent = "measuring";
-    const values = shown === null ? pixels.slice(0, side * side) : shown.pixels;
-    const { median: ms, runs } = await inLine(() => latency(values));
-    byId("latency").dataset.ms = ms;
-    byId("latency").textContent = `${ms.toPrecision(2)} ms (median of ${ROUNDS} rounds of ${runs}, after warming up)`;
-    byId("again").disabled = false;
-  }
-
-  function load(address) {
-    return new Promise((resolve, reject) => {
-      const part = element("script", { src: address });
-      part.addEventListener("load", resolve);
-      part.addEventListener("error", () => reject(new Error(`${address} could not be loaded`)));
-      document.head.append(part);
-    });
-  }
-
-  async function fetched(address) {
-    const answer = await fetch(address);
-    if (!answer.ok) throw new Error(`${address}: ${answer.status} ${answer.statusText}`);
-    return answer;
-  }
-
-  /** Load a file's bytes; `arrived` is called with the number so far. */
-  async function bytesOf(address, arrived) {
-    const reader = (await fetched(address)).body.getReader();
-    const parts = [];
-    for (let sum = 0, part = await reader.read(); !part.done; part = await reader.read()) {
-      parts.push(part.value);
-      arrived((sum += part.value.length));
-    }
-    return new Blob(parts).arrayBuffer();
-  }
-
-  async function start() {
-    const file = await (await fetched(beside("student.onnx"))).arrayBuffer();
-    await load(`${engine}ort.wasm.min.js`);
-    ort.env.wasm.wasmBinary = await bytesOf(`${engine}ort-wasm-simd-threaded.wasm`, (sum) => {
-      byId("progress").value = sum / garments.engineBytes;
-    });
-    // One thread: more would need special headers from the server, and this student is too small to benefit.
-    ort.env.wasm.numThreads = 1;
-    ort.env.wasm.wasmPaths = engine;
-    ort.env.logLevel = "error";
-    student = await ort.InferenceSession.create(file, { executionProviders: ["wasm"] });
-    byId("model").dataset.bytes = file.byteLength;
-    const parts = performance.getEntriesByType("resource").filter((entry) => entry.name.startsWith(engine));
-    const bytes = parts.reduce((sum, entry) => sum + entry.decodedBodySize, 0);
-    byId("engine").textContent = `ONNX Runtime Web${bytes > 0 ? `, ${size(bytes)} unpacked` : ""}, on one thread`;
-  }
-
-  /** Load the student at the first request. */
-  function wake() {
-    if (loading === null && !byId("go").hidden) loading = awaken();
-  }
-
-  async function awaken() {
-    const hadFocus = document.activeElement === byId("go");
-    byId("go").hidden = true;
-    if (hadFocus) (document.querySelector('input[name="live-garment"]:checked') ?? byId("canvas")).focus();
-    byId("progress").hidden = false;
-    byId("status").textContent = `The student is being loaded (${size(garments.engineBytes)}). The teacher's answers are shown already.`;
-    show();
     try {
-      await start();
+      alive();
+      const response = await fetch(beside(name), { signal: control.signal });
+      if (!response.ok) throw new Error(`${name}: ${response.status} ${response.statusText}`);
+      const parts = [];
+      for (const reader = response.body.getReader(); ; ) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        alive();
+        heard(value.length);
+        parts.push(value);
+      }
+      return await new Blob(parts).arrayBuffer();
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  // -- networks ------------------------------------------------------------------------------------------------------
+
+  /** Start a worker. It computes one question at a time; of those that wait, the latest alone. */
+  function startWorker() {
+    const worker = new Worker(beside("worker.js"));
+    const open = new Map(); // token -> functions that settle the promise
+    let tokens = 0;
+    let busy = false;
+    let next = null;
+    const settle = (token, error, answers) => {
+      const [resolve, reject] = open.get(token) ?? [];
+      open.delete(token);
+      if (error) reject?.(new Error(error));
+      else resolve?.(answers);
+    };
+    worker.addEventListener("message", ({ data: { token, answers, error } }) => settle(token, error, answers));
+    worker.addEventListener("error", (event) => {
+      for (const token of open.keys()) settle(token, event.message || "the worker could not be started");
+    });
+    const send = (content, transferred = []) =>
+      new Promise((resolve, reject) => {
+        open.set(++tokens, [resolve, reject]);
+        worker.postMessage({ ...content, token: tokens, input: { side, mean: told.mean, std: told.std } }, transferred);
+      });
+    async function ask(asked) {
+      if (busy) {
+        next = asked;
+        return;
+      }
+      busy = true;
+      try {
+        for (next = asked; next !== null; ) {
+          const current = next;
+          next = null;
+          const answers = await send({ pixels: current.pixels });
+          if (question === null) continue; // cleared in the meantime
+          for (const [model, { logits, ms }] of Object.entries(answers)) {
+            times[model] = [...times[model], ms].slice(-TIMES);
+            results[model] = { question: current, logits, ms: median(times[model]) };
+          }
+          show();
+        }
+      } catch (error) {
+        say(`The networks can't answer (${error.message}). Load the page again.`);
+      } finally {
+        busy = false;
+      }
+    }
+    return { load: (files) => send({ load: files }, Object.values(files).flat()), ask, stop: () => worker.terminate() };
+  }
+
+  const workers = { students: null, teachers: null };
+  const held = new Map(); // file name -> its content, until all files of a group are there
+
+  /** Fetch the files of some models, those that came earlier excepted, and load them into a new worker. */
+  async function load(models, heard) {
+    const files = {};
+    for (const model of models) {
+      files[model] = [];
+      for (const { name } of told.models[model].files) {
+        if (!held.has(name)) held.set(name, await fetched(name, heard));
+        files[model].push(held.get(name));
+      }
+    }
+    const worker = startWorker();
+    try {
+      await worker.load(files);
     } catch (error) {
-      student = null;
-      withoutStudent(`The student could not be started (${error.message}). Another or a newer browser may do.`);
+      worker.stop();
+      throw error;
+    } finally {
+      for (const model of models) for (const { name } of told.models[model].files) held.delete(name);
+    }
+    return worker;
+  }
+
+  function ask() {
+    show();
+    if (question === null) return;
+    workers.students?.ask(question);
+    workers.teachers?.ask(question);
+  }
+
+  let fetching = false;
+  async function fetchTeachers() {
+    if (fetching || workers.teachers !== null) return;
+    fetching = true;
+    waiting.delete(fetchTeachers);
+    const [button, progress] = [byId("fetch"), byId("progress")];
+    const hadFocus = document.activeElement === button;
+    button.hidden = true;
+    progress.hidden = false;
+    if (hadFocus) byId("canvas").focus({ preventScroll: true });
+    const total = bytesOf("teachers");
+    const before = () => told.models.teachers.files.reduce((sum, { name, bytes }) => sum + (held.has(name) ? bytes : 0), 0);
+    let received = before();
+    const heard = (bytes) => {
+      received += bytes;
+      progress.value = received / total;
+      within("teachers", "size").textContent = `${(received / 1e6).toFixed(1)} of ${size(total)}`;
+    };
+    heard(0);
+    say(`The five teachers are being fetched, ${size(total)}.`);
+    try {
+      workers.teachers = await load(["teachers"], heard);
+    } catch (error) {
+      button.hidden = false;
+      button.textContent = "Try again";
+      say(`The teachers could not be fetched (${error.message}). The page tries again when the network is back.`);
+      waiting.add(fetchTeachers);
       return;
     } finally {
-      byId("progress").hidden = true;
+      fetching = false;
+      progress.hidden = true;
+      within("teachers", "size").textContent = size(total);
     }
-    byId("status").textContent = "The student is loaded and runs in this browser.";
-    await ask();
-    await measure();
+    within("teachers", "says").querySelector("span").hidden = false;
+    said = "";
+    ask();
   }
 
-  // -- what is shown --------------------------------------------------------------------------------------------------
+  // -- what is shown -------------------------------------------------------------------------------------------------
 
-  function cell(share, highest) {
-    if (share === null) return element("td", { class: "live-none" }, "–");
-    const number = element("span", { class: "live-number" }, percent(share));
-    const bar = element("span", { class: "live-bar", "aria-hidden": "true" }, element("span"));
-    bar.firstChild.style.width = `${100 * share}%`;
-    const made = element("td", { "data-probability": share }, number, bar);
-    if (highest) number.append(" ", element("span", { class: "live-mark" }, "answer"));
-    return made;
+  let said = ""; // a notice that stands in the verdict's place until the next answer
+  function say(text) {
+    said = text;
+    byId("verdict").textContent = text;
   }
 
   function show() {
     const t = temperature();
-    const columns = [shown?.teacher ?? null, logits].map((z) => (z === null ? null : softened(z, t)));
-    const answers = columns.map((column) => (column === null ? null : best(column)));
     byId("t-shown").textContent = t.toFixed(1);
     byId("t").setAttribute("aria-valuetext", `T = ${t.toFixed(1)}`);
-    byId("caption").textContent =
-      `Probabilities at T = ${t.toFixed(1)}: of the teacher (${garments.teacher.members} networks) and of the student`;
-    byId("rows").replaceChildren(
-      ...garments.classes.map((name, k) => {
-        const head = element("th", { scope: "row" }, name);
-        if (shown?.label === k) head.append(" ", element("span", { class: "live-mark" }, "true"));
-        return element("tr", {}, head, ...columns.map((p, i) => cell(p === null ? null : p[k], answers[i] === k)));
-      }),
-    );
-    byId("verdict").textContent = verdict(columns, answers);
-  }
-
-  function verdict([teacher, own], [teachers, owns]) {
-    if (shown === null) return "Pick a garment or draw one.";
-    const of = (p, k) => `${garments.classes[k]}, ${percent(p[k])}`;
-    const who = isLive ? "The student says" : "The student said when this page was built";
-    const coming = loading !== null && student === null && byId("trouble").hidden ? "The student is being loaded. " : "";
-    const said = coming + (own === null ? "" : `${who}: ${of(own, owns)}. `);
-    if (shown.teacher === null) {
-      return `${said}A drawing has no teacher's answer: the ${garments.teacher.members} teachers are not in this page.`;
+    byId("caption").textContent = `Probabilities at T = ${t.toFixed(1)}, most likely first`;
+    if (question === null) for (const model of MODELS) delete results[model];
+    const shares = {};
+    for (const model of MODELS) {
+      if (results[model]) shares[model] = softened(results[model].logits, t);
+      showAnswer(model);
     }
-    const judged = own === null ? "" : owns === shown.label ? "Right. " : `Wrong: it is ${garments.classes[shown.label]}. `;
-    return `${said}${judged}The teacher says: ${of(teacher, teachers)}.`;
+    showBars(shares);
+    if (said === "") byId("verdict").textContent = verdict();
+    byId("again").disabled = !MODELS.every((model) => results[model]);
+    showRace();
   }
 
-  function choose(chosen) {
-    shown = chosen;
-    const input = byId("input");
-    input.setAttribute("aria-label", chosen === null ? "Nothing chosen yet" : chosen.name);
-    paint(input, chosen === null ? new Uint8Array(side * side) : chosen.pixels);
-    return ask();
+  function showAnswer(model) {
+    const result = results[model];
+    const says = within(model, "says").querySelector("span");
+    if (!result) {
+      says.textContent = "–";
+      within(model, "ms").textContent = "–";
+      return;
+    }
+    const own = softened(result.logits, 1); // at every temperature the answer is the same, and so is this
+    const answer = best(own);
+    const { label } = result.question;
+    says.replaceChildren(element("b", {}, told.classes[answer]), " ", percent(own[answer]));
+    if (label !== null) {
+      const [mark, word] = label === answer ? ["✓", "right"] : ["✗", "wrong"];
+      says.append(" ", element("span", { class: `live-mark live-${word}`, role: "img", "aria-label": word }, mark));
+    }
+    says.dataset.logits = JSON.stringify(result.logits);
+    within(model, "ms").dataset.ms = result.ms;
+    within(model, "ms").textContent = `${result.ms < 10 ? result.ms.toFixed(1) : Math.round(result.ms)}\u00a0ms`;
   }
 
-  // -- garments to pick -----------------------------------------------------------------------------------------------
+  let rows = []; // by class: {tr, cells: by model {number, bar}}
+  function showBars(shares) {
+    const leading = shares.teachers ?? shares.distilled;
+    rows.forEach(({ tr, head, cells }, k) => {
+      for (const model of MODELS) {
+        const p = shares[model]?.[k];
+        const { td, number, bar } = cells[model];
+        number.textContent = p === undefined ? "–" : percent(p, 1);
+        bar.style.width = `${100 * (p ?? 0)}%`;
+        if (p === undefined) delete td.dataset.probability;
+        else td.dataset.probability = p;
+        td.classList.toggle("live-top", p !== undefined && k === best(shares[model]));
+      }
+      head.classList.toggle("live-true", question?.label === k);
+      tr.dataset.share = leading?.[k] ?? 0;
+    });
+    const order = rows.map(({ tr }) => tr).sort((a, b) => b.dataset.share - a.dataset.share);
+    if (order.some((tr, place) => byId("rows").rows[place] !== tr)) byId("rows").append(...order);
+  }
+
+  function verdict() {
+    if (question === null) return "Draw something, or pick a test image.";
+    const current = MODELS.filter((model) => results[model]?.question === question);
+    if (current.length < MODELS.filter((model) => results[model]).length || current.length === 0) return byId("verdict").textContent;
+    const answers = current.map((model) => best(results[model].logits));
+    const comparison = faster();
+    if (question.label === null) {
+      const same = answers.every((answer) => answer === answers[0]);
+      const all = current.length === MODELS.length ? "All three" : "Both students";
+      const words = same ? `${all} say ${told.classes[answers[0]]}.` : current.length === 2 ? "The students disagree."
+        : answers[1] === answers[2] ? "The distilled student sides with the teachers, the plain one doesn't."
+        : answers[0] === answers[2] ? "This time the plain student sides with the teachers."
+        : answers[0] === answers[1] ? "The students agree, the teachers don't." : "Three different answers.";
+      return `${words} ${comparison}`;
+    }
+    const [right, wrong] = [true, false].map((wanted) => current.filter((_, n) => (answers[n] === question.label) === wanted));
+    const only = ([model], word) => `only ${CALLED[model]} ${model === "teachers" ? "are" : "is"} ${word}`;
+    const all = current.length === MODELS.length ? "all three" : "both students";
+    const who = wrong.length === 0 ? `${all} are right` : right.length === 0 ? `${all} are wrong`
+      : right.length === 1 ? only(right, "right") : only(wrong, "wrong");
+    return `${told.classes[question.label]}: ${who}. ${comparison}`;
+  }
+
+  function faster() {
+    const small = bytesOf("teachers") / bytesOf("distilled");
+    if (!results.teachers) return `The teachers are ${Math.round(small)} times as large. Fetch them and see them race.`;
+    const times = results.teachers.ms / results.distilled.ms;
+    return `Distilled: 1/${Math.round(times)} of the teachers' time, 1/${Math.round(small)} of their size.`;
+  }
+
+  // -- the race ------------------------------------------------------------------------------------------------------
+
+  /** Draw the time that each network took, as a length; once for each question as a race in slow motion. */
+  function showRace(again = false) {
+    const ready = MODELS.every((model) => results[model]);
+    const slowest = Math.max(...MODELS.map((model) => results[model]?.ms ?? 0));
+    const complete = ready && MODELS.every((model) => results[model].question === question);
+    const start = again || (complete && settled && raced !== question);
+    if (start) raced = question;
+    for (const model of MODELS) {
+      const lane = within(model, "lane");
+      const share = ready ? results[model].ms / slowest : 0;
+      lane.style.width = `${100 * share}%`;
+      if (!start) continue;
+      for (const running of lane.getAnimations()) running.cancel();
+      if (matchMedia("(prefers-reduced-motion: reduce)").matches) continue;
+      lane.animate([{ width: 0 }, { width: lane.style.width }], { duration: Math.max(1, share * RACE_MS) });
+    }
+  }
+
+  // -- test images ---------------------------------------------------------------------------------------------------
 
   const image = (n) => pixels.slice(n * side * side, (n + 1) * side * side);
 
   function pick(n) {
-    const { index, label, teacher } = garments.images[n];
-    lastPicked = n;
-    return choose({ pixels: image(n), label, teacher, name: nameOf(label, index), before: n === 0 ? garments.first : null });
+    const { index, label } = told.images[n];
+    remember();
+    drawing.values = image(n);
+    settled = true;
+    const name = `${told.classes[label]}, test image ${index}`;
+    put({ pixels: drawing.values.slice(), label, name, garment: index });
   }
-
-  const nameOf = (label, index) => `${garments.classes[label]}, test image ${index}`;
 
   function tile(n) {
-    const { index, label, hard } = garments.images[n];
-    const columns = garments.classes.length;
-    const radio = element("input", { type: "radio", name: "live-garment", value: n, title: garments.classes[label] });
-    radio.setAttribute("aria-label", nameOf(label, index));
+    const { index, label, group } = told.images[n];
+    const radio = element("input", { type: "radio", name: "live-garment", value: index, title: told.classes[label] });
+    radio.setAttribute("aria-label", `${told.classes[label]}, test image ${index}`);
     radio.style.backgroundImage = `url("${beside("garments.png")}")`;
-    radio.style.backgroundSize = `${TILE * columns}px auto`;
-    radio.style.backgroundPosition = `${-TILE * (n % columns)}px ${-TILE * Math.floor(n / columns)}px`;
-    radio.addEventListener("change", () => {
-      wake();
-      pick(n);
-    });
-    byId(hard ? "hard" : "easy").append(radio);
+    radio.style.backgroundSize = `${TILE * told.columns}px auto`;
+    radio.style.backgroundPosition = `${-TILE * (n % told.columns)}px ${-TILE * Math.floor(n / told.columns)}px`;
+    radio.addEventListener("change", () => pick(n));
+    byId(group).append(radio);
   }
 
-  // -- drawing --------------------------------------------------------------------------------------------------------
+  // -- drawing -------------------------------------------------------------------------------------------------------
 
   // The drawing is stored here and only painted on the canvas: some browsers alter pixels that are read from a canvas.
   const drawing = { values: null, before: null, covered: null, done: [], pen: [14, 14], down: false, seen: false };
 
   const shade = () => Number(document.querySelector('input[name="live-shade"]:checked').value);
+  const rounded = (value) => Math.round((value / 255) * (LEVELS - 1)) * (255 / (LEVELS - 1));
+  const drawn = () =>
+    drawing.values.some((value) => value > 0) ? { pixels: drawing.values.slice(), label: null, name: "Your drawing", garment: null } : null;
 
-  function remember() {
-    drawing.done.push(drawing.values.slice());
-    if (drawing.done.length > UNDOS) drawing.done.shift();
+  /** Make this the input: a question, or null for an empty canvas. */
+  function put(asked) {
+    question = asked;
+    said = "";
+    repaint();
+    byId("canvas").setAttribute("aria-label", asked?.name ?? "Nothing drawn yet");
+    byId("undo").disabled = drawing.done.length === 0;
+    for (const radio of document.querySelectorAll('input[name="live-garment"]')) radio.checked = radio.value === String(asked?.garment);
+    ask();
+    if (settled) writeAddress();
   }
 
-  function begin([x, y]) {
+  function remember() {
+    drawing.done.push({ values: drawing.values, question });
+    if (drawing.done.length > UNDOS) drawing.done.shift();
+    drawing.values = drawing.values.slice();
+  }
+
+  function begin(at) {
     remember();
+    drawing.values = drawing.values.map(rounded);
     drawing.before = drawing.values.slice();
     drawing.covered = new Float32Array(side * side); // share of each pixel that this stroke covers
-    stroke([x, y], [x, y]);
+    settled = false;
+    stroke(at, at);
+  }
+
+  function lift() {
+    settled = true;
+    writeAddress();
+    showRace();
   }
 
   /** Draw a line of the pen's width with a soft edge of one pixel, from here to there, in the image's pixels. */
@@ -312,11 +424,11 @@
       const share = Math.min(1, Math.max(0, radius + 0.5 - distance));
       if (share > drawing.covered[at]) {
         drawing.covered[at] = share;
-        drawing.values[at] = Math.round(drawing.before[at] * (1 - share) + colour * share);
+        drawing.values[at] = rounded(drawing.before[at] * (1 - share) + colour * share);
       }
     }
     drawing.pen = [x1, y1];
-    drawn();
+    put(drawn());
   }
 
   function repaint() {
@@ -329,21 +441,11 @@
     context.fillRect(Math.floor(drawing.pen[0]), Math.floor(drawing.pen[1]), 1, 1);
   }
 
-  function drawn() {
-    repaint();
-    byId("undo").disabled = drawing.done.length === 0;
-    for (const radio of document.querySelectorAll('input[name="live-garment"]:checked')) radio.checked = false;
-    const empty = drawing.values.every((value) => value === 0);
-    if (!empty) wake();
-    choose(empty ? null : { pixels: drawing.values.slice(), label: null, teacher: null, name: "Your drawing" });
-  }
-
-  function drawable() {
+  function makeDrawable() {
     const canvas = byId("canvas");
     drawing.values = new Uint8Array(side * side);
     drawing.pen = [side / 2, side / 2];
-    paint(canvas, drawing.values);
-    byId("undo").disabled = true;
+    repaint();
 
     const place = (event) => {
       const box = canvas.getBoundingClientRect();
@@ -364,7 +466,9 @@
     });
     for (const end of ["pointerup", "pointercancel"]) {
       canvas.addEventListener(end, (event) => {
-        if (event.pointerId === pointer) pointer = null;
+        if (event.pointerId !== pointer) return;
+        pointer = null;
+        lift();
       });
     }
 
@@ -375,7 +479,8 @@
         drawing.down = !drawing.down;
         drawing.seen = true;
         if (drawing.down) begin(drawing.pen);
-        else repaint();
+        else lift();
+        repaint();
       } else if (event.key in ways) {
         const inside = (value) => Math.min(side - 0.5, Math.max(0.5, Math.floor(value) + 0.5));
         const there = drawing.pen.map((value, axis) => inside(value + ways[event.key][axis]));
@@ -389,87 +494,168 @@
       event.preventDefault();
     });
     canvas.addEventListener("blur", () => {
+      if (drawing.down) lift();
       drawing.seen = drawing.down = false;
       repaint();
     });
     byId("undo").addEventListener("click", () => {
-      drawing.values = drawing.done.pop();
-      drawn();
+      const { values, question: earlier } = drawing.done.pop();
+      drawing.values = values.slice();
+      put(earlier);
     });
     byId("clear").addEventListener("click", () => {
       remember();
       drawing.values = new Uint8Array(side * side);
-      drawn();
+      put(null);
     });
-    byId("copy").addEventListener("click", () => {
-      remember();
-      drawing.values = image(lastPicked);
-      drawn();
-      canvas.focus();
-    });
-    const width = () => (byId("width-shown").textContent = `${byId("width").value} pixels`);
-    byId("width").addEventListener("input", width);
-    width();
+    byId("width").addEventListener("input", () => (byId("width-shown").textContent = byId("width").value));
   }
 
-  // -- start ------------------------------------------------------------------------------------------------------
+  // -- the address ---------------------------------------------------------------------------------------------------
+  // #garment=7&t=4, or #drawing=...&t=1: runs of one shade, a byte each (4 bits of shade, 4 of length less 1), in base64.
+
+  function encoded(values) {
+    const runs = [];
+    for (let at = 0; at < values.length; ) {
+      let length = 1;
+      while (length < 16 && values[at + length] === values[at]) length++;
+      runs.push((Math.round((values[at] / 255) * (LEVELS - 1)) << 4) | (length - 1));
+      at += length;
+    }
+    return btoa(String.fromCharCode(...runs)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  }
+
+  function decoded(text) {
+    const runs = Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (character) => character.charCodeAt(0));
+    const values = runs.flatMap((run) => Array((run & 15) + 1).fill((run >> 4) * (255 / (LEVELS - 1))));
+    if (values.length !== side * side) throw new Error(`${values.length} pixels`);
+    return Uint8Array.from(values);
+  }
+
+  function address() {
+    const what = question === null ? "" : question.garment === null ? `drawing=${encoded(question.pixels)}&` : `garment=${question.garment}&`;
+    return `#${what}t=${temperature()}`;
+  }
+
+  let writing;
+  function writeAddress() {
+    clearTimeout(writing); // browsers refuse more than some changes a second
+    writing = setTimeout(() => history.replaceState(null, "", address()), 200);
+  }
+
+  /** Show what the address holds; without anything of ours in it, an image about which the students disagree. */
+  function readAddress() {
+    const given = new URLSearchParams(location.hash.slice(1));
+    const t = Number(given.get("t"));
+    if (given.has("t") && t >= 0.5 && t <= 20) byId("t").value = t;
+    let problem = "";
+    let n = Math.max(0, told.images.findIndex(({ group }) => group === "distilled"));
+    settled = true;
+    if (given.has("drawing")) {
+      try {
+        const values = decoded(given.get("drawing"));
+        remember();
+        drawing.values = values;
+        put(drawn());
+        return;
+      } catch {
+        problem = "The drawing in this address is damaged, so a test image is shown.";
+      }
+    } else if (given.has("garment")) {
+      const found = told.images.findIndex(({ index }) => String(index) === given.get("garment"));
+      if (found >= 0) n = found;
+      else problem = "This page doesn't have the test image that the address names, so another one is shown.";
+    } else if (given.has("t") && question !== null) {
+      show();
+      return;
+    }
+    pick(n);
+    if (problem) say(problem);
+  }
+
+  async function share() {
+    const url = new URL(address(), location.href).href;
+    history.replaceState(null, "", url);
+    try {
+      if (navigator.share && matchMedia("(pointer: coarse)").matches) await navigator.share({ url, title: document.title });
+      else {
+        await navigator.clipboard.writeText(url);
+        say("The link is copied. It holds the image and the temperature.");
+      }
+    } catch (error) {
+      if (error.name !== "AbortError") say("Copy the address of this page: it holds the image and the temperature.");
+    }
+  }
+
+  // -- start ---------------------------------------------------------------------------------------------------------
 
   function howToServe() {
     const code = (text) => element("code", {}, text);
     return [
-      "This page was opened as a file, and this browser doesn't allow it to load the student. Start a server in the " +
+      "This page was opened as a file, and this browser doesn't allow it to load the networks. Start a server in the " +
         "folder of this page, ", code("python -m http.server"), ", and open ", code("http://localhost:8000/live.html"), ".",
     ];
   }
 
   function layOut() {
-    garments.images.forEach((_, n) => tile(n));
-    drawable();
-    const { student: own, teacher, testImages } = garments;
-    const words = [["student", own], ["teacher", teacher]]
-      .filter(([, { accuracy }]) => accuracy !== null)
-      .map(([who, { accuracy }]) => `${who} ${percent(accuracy)}`);
-    byId("accuracy").textContent = `${words.join(", ")} of ${testImages.toLocaleString("en")} images`;
-    byId("accuracy").parentElement.hidden = words.length === 0;
-    byId("engine").textContent = `ONNX Runtime Web, ${size(garments.engineBytes)}, loaded at the first request`;
-    byId("model").textContent =
-      `${size(garments.fileBytes)}, ${own.parameters.toLocaleString("en")} weights; the ${teacher.members} teachers: ` +
-      `${size(teacher.bytes)}, ${teacher.parameters.toLocaleString("en")} weights`;
-    byId("go").addEventListener("click", wake);
+    for (const model of MODELS) {
+      const { accuracy, learned } = told.models[model];
+      within(model, "size").textContent = size(bytesOf(model));
+      within(model, "right").textContent = percent(accuracy, 1);
+      byId(`${model}-learned`).textContent = learned;
+    }
+    byId("fetch").textContent = `Fetch ${size(bytesOf("teachers"))}`;
+    rows = told.classes.map((name) => {
+      const head = element("th", { scope: "row" }, name);
+      const cells = Object.fromEntries(
+        MODELS.map((model) => {
+          const number = element("span", { class: "live-number" }, "–");
+          const bar = element("i");
+          const track = element("span", { class: `live-bar live-of-${model}`, "aria-hidden": "true" }, bar);
+          return [model, { td: element("td", {}, number, track), number, bar }];
+        }),
+      );
+      const tr = element("tr", {}, head, ...MODELS.map((model) => cells[model].td));
+      return { tr, head, cells };
+    });
+    byId("rows").append(...rows.map(({ tr }) => tr));
+    told.images.forEach((_, n) => tile(n));
+    for (const group of ["first", "distilled", "plain"]) byId(group).parentElement.hidden = byId(group).children.length === 0;
+    makeDrawable();
+    byId("fetch").addEventListener("click", fetchTeachers);
+    byId("share").addEventListener("click", share);
+    byId("again").addEventListener("click", () => showRace(true));
     byId("t").addEventListener("input", show);
-    byId("again").addEventListener("click", measure);
-    byId("controls").hidden = false;
-    document.querySelector('input[name="live-garment"]').checked = true;
-    pick(0);
+    byId("t").addEventListener("change", writeAddress);
+    addEventListener("hashchange", readAddress);
   }
 
   async function open() {
+    waiting.delete(open);
+    trouble();
     try {
-      garments = await (await fetched(beside("garments.json"))).json();
+      if (!told) {
+        told = JSON.parse(new TextDecoder().decode(await fetched("live.json")));
+        side = told.side;
+        pixels = Uint8Array.from(atob(told.pixels), (character) => character.charCodeAt(0));
+        layOut();
+        readAddress();
+        drawing.done = [];
+        byId("undo").disabled = true;
+      }
+      workers.students ??= await load(STUDENTS);
+      ask();
     } catch (error) {
-      if (location.protocol === "file:") trouble(...howToServe());
-      else trouble(`The test garments could not be loaded (${error.message}). Load the page again.`);
-      return;
+      if (location.protocol === "file:") {
+        trouble(...howToServe());
+        byId("controls").hidden = byId("retry").hidden = true;
+        return;
+      }
+      trouble(`The students could not be loaded (${error.message}). The page tries again when the network is back.`);
+      waiting.add(open);
     }
-    side = garments.size[0];
-    pixels = Uint8Array.from(atob(garments.pixels), (character) => character.charCodeAt(0));
-    layOut();
-    if (typeof WebAssembly !== "object") {
-      withoutStudent("The student needs WebAssembly, which this browser lacks or has disabled (for example in lockdown mode).");
-      return;
-    }
-    byId("go").textContent = `Start the student (${size(garments.engineBytes)})`;
-    byId("go").hidden = false;
-    byId("status").textContent = "Pick or draw something, or press Start. The student and the ONNX runtime are then loaded once. " +
-      "The student's bars for the first garment were computed when this page was built.";
   }
 
-  function withoutStudent(reason) {
-    trouble(`${reason} Below are only the teacher's answers; drawing is not possible.`);
-    byId("draw").hidden = true;
-    byId("facts").hidden = true;
-    show();
-  }
-
+  byId("retry").addEventListener("click", open);
   open();
 })();
