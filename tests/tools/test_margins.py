@@ -23,7 +23,7 @@ LEAST_RUNS_OF = {
     "ensembles": 5,
     "soft_targets": 5,
     "distil": 5,
-    "evaluate": 2,
+    "evaluate": 5,
     "segmentation": 6,
 }
 
