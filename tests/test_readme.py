@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from kdcourse.errors import DataError
 from tools.readme import __main__ as command
-from tools.readme import lessons, pages
+from tools.readme import pages
 from tools.readme.pages import ROOT, derived
 
 README = ROOT / "README.md"
@@ -23,7 +23,7 @@ def test_derived_parts_are_up_to_date() -> None:
 
 @pytest.mark.parametrize("part", ["badges", "lead", "lessons"])
 def test_a_stale_part_is_written_anew(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("README.md", "benchmarks/README.md", "docs/results.md", lessons.IMAGE):
+    for name in ("README.md", "benchmarks/README.md", "docs/results.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / name, tmp_path / name)
     page = tmp_path / "README.md"
@@ -37,11 +37,6 @@ def test_a_stale_part_is_written_anew(part: str, tmp_path: Path, monkeypatch: py
     assert told.exit_code == 0, told.output
     assert "README.md: written" in told.output and "benchmarks/README.md: up to date" in told.output
     assert page.read_text(encoding="utf-8") == text
-
-
-def test_the_readmes_image_has_alt_text() -> None:
-    markdown, png = lessons.image()
-    assert len(markdown) > 100 and png.startswith(b"\x89PNG")
 
 
 def test_a_page_without_marks_is_refused() -> None:

@@ -13,7 +13,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def readme() -> None:
-    """Write the badges, tables and results of README.md and benchmarks/README.md, and the README's image."""
+    """Write the badges, tables and results of README.md, benchmarks/README.md and docs."""
 
     def work() -> None:
         for path, content in derived().items():

@@ -18,19 +18,17 @@ def derived() -> dict[Path, bytes]:
         DataError: a README lacks a pair of marks.
         LessonError: a lesson lacks what its row needs.
     """
-    image, png = lessons.image()
     parts = {
         ROOT / "README.md": {
             "badges": lessons.badges(),
             "lead": results.lead(),
-            "image": image,
             "lessons": lessons.table(),
         },
         ROOT / "docs" / "results.md": {"results": results.results()},
         ROOT / "benchmarks" / "README.md": {"results": benchmarks.results()},
     }
     pages = {path: filled(path.read_text(encoding="utf-8"), its).encode() for path, its in parts.items()}
-    return pages | {ROOT / lessons.IMAGE: png, ROOT / studies.PATH: studies.page().encode()}
+    return pages | {ROOT / studies.PATH: studies.page().encode()}
 
 
 def filled(text: str, parts: Mapping[str, str]) -> str:
