@@ -55,6 +55,12 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Cluste
             yield _joined(stack)
 
 
+@pytest.fixture(autouse=True)
+def _own_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray puts a ``print`` of its own in the place of Python's, for all of the process."""
+    monkeypatch.setattr("builtins.print", print)
+
+
 def _joined(stack: ExitStack) -> cluster.Cluster:
     """Start a cluster; on a machine with much other work, Ray's own limit of 15 s for its processes may pass."""
     for _ in range(2):

@@ -274,7 +274,7 @@ def test_a_new_lesson_is_a_row_of_the_readme_a_page_and_an_assignment(with_lesso
         found |= json.loads(line)
     assert found["lessons"] == [*(f"{number:02d}_{topic}" for number, topic in enumerate(ORDER)), NAME]
     row = str(found["row"])
-    assert f"[{len(ORDER):02d} Pruning](notebooks/{NAME}.ipynb)" in row and "weights was pruned" in row
+    assert f"[{len(ORDER):02d} Pruning](notebooks/open/{NAME}.ipynb)" in row and "weights was pruned" in row
     assert found["title"] == f"Lesson {len(ORDER):02d}: Pruning" and NAME in str(found["cards"])
     assert found["assign"] == 0, found["said"]
     made = with_lesson / "dist" / NAME

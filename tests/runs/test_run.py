@@ -255,11 +255,14 @@ def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
         ("--method channelwise", "--method channelwise is not for classification. Choose one of "),
         (
             "--task segmentation --method kd",
-            "--method kd is not for segmentation. Choose one of channelwise, ",
+            "--method kd is not for segmentation. Choose one of attention, channelwise, ",
         ),
         ("--method kd --method kd", "each once"),
         ("--method dkd --set gamma=8", "its settings are temperature, target_weight, beta"),
-        ("--layer student=stem", "no method here compares any. Leave it out, or choose --method fitnet"),
+        (
+            "--layer student=stem",
+            "no method here compares any. Leave it out, or choose --method attention or fitnet",
+        ),
         (
             "--method fitnet --layer student=nowhere",
             "no layer 'nowhere' that returns a tensor; its layers are ",

@@ -93,7 +93,9 @@ def test_methods_for_masks_are_for_masks_alone(teacher: nn.Module) -> None:
         ArgumentError, match=r"channelwise is for masks, and 'quarters' has one label.*: .*kd"
     ):
         distil(tiny.Teacher(), tiny.quarter_reader(), few, method="channelwise", alpha=0.5, **SETTINGS)
-    with pytest.raises(ArgumentError, match=r"kd is for labels, and 'squares' has one class.*: channelwise"):
+    with pytest.raises(
+        ArgumentError, match=r"kd is for labels, and 'squares' has one class.*: attention, channelwise"
+    ):
         distil(net(3), teacher, data, method="kd", alpha=0.5, **SETTINGS)
 
 
