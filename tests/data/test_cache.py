@@ -278,7 +278,7 @@ def test_waiting_results_are_few() -> None:
 
 
 LIMITED = """
-    import resource, sys, warnings
+    import resource, sys, threading, warnings
     from pathlib import Path
 
     import torch
@@ -308,6 +308,7 @@ LIMITED = """
     # All that this process may have beside what it has now, enforced by the kernel: private memory.
     # Pages of files don't count, as the kernel can drop and read them again.
     allowed = total // 3
+    threading.stack_size(2**20)  # the usual 8 MB of each reading thread count, whether they are used or not
     resource.setrlimit(resource.RLIMIT_DATA, (private() + allowed,) * 2)
     if cache == "none":
         try:
