@@ -1,8 +1,7 @@
-"""The stored margins of the tests' comparisons, and the command that measures them."""
+"""The command that measures the margins of the tests' comparisons."""
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from pathlib import Path
@@ -11,24 +10,6 @@ from typing import Any
 import pytest
 
 from tools import closeness
-
-# -- what is stored --------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def content() -> dict[str, Any]:
-    stored: dict[str, Any] = json.loads(closeness.RUNS.read_text(encoding="utf-8"))
-    return stored
-
-
-def test_no_stored_comparison_is_near_its_bound(content: dict[str, Any]) -> None:
-    assert closeness.faults(content) == []
-    assert len(content["settings"]) >= 5 and content["same"] > 100 and len(content["apart"]) > 20
-
-
-def test_the_table_is_that_of_the_runs(content: dict[str, Any]) -> None:
-    assert closeness.TABLE.read_text(encoding="utf-8") == closeness.table(content)
-
 
 # -- how it is measured ----------------------------------------------------------------------
 
