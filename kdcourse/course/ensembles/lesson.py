@@ -612,7 +612,7 @@ for learns_from in ("labels", "answers"):
         distil(student, noisy.answers, noisy.data, temperature=1, alpha=1, after_step=bar, **settings)
     students.append(100 * evaluation.accuracy(evaluation.predict(student, data.validation, data), labels))
 
-# %%
+# %% folded=true
 of_labels, of_answers = students
 claim(
     "Both students get far more right than 60 of 100, and the student of answers gets the most right",

@@ -116,14 +116,12 @@ for kind in runs:
         step()
 scores = {kind: [evaluation.evaluate(each, labels) for each in logits[kind]] for kind in logits}
 
-# %%
+# %% folded=true
 apart = max(
     abs(score.accuracy - run["test"]["accuracy"])
     for kind in runs
     for score, run in zip(scores[kind], runs[kind], strict=True)
 )
-
-# %%
 claim(
     "The ten students, evaluated again from their weights, have the recorded accuracies",
     apart <= 0.0005,
@@ -185,8 +183,7 @@ widgets.reveal("06-wilson", round(width, 1), unit="points")
 # %% [markdown]
 # Do overlapping intervals mean that neither student is better? No. Both were tested on the **same** images, and most of
 # these are easy for both or hard for both. Only the images on which they disagree can show which one is better.
-
-# %% [markdown]
+#
 # ## Two models on the same images
 #
 # ### Exercise: where two models disagree (easy, 5 minutes)
@@ -253,11 +250,9 @@ widgets.predict(
     unit="of 10",
 )
 
-# %%
+# %% folded=true
 p_of_twins = [evaluation.mcnemar(one, other) for one, other in itertools.combinations(right["plain"], 2)]
 significant = sum(p < 0.05 for p in p_of_twins)
-
-# %%
 claim(
     "Some pairs of plain students differ significantly, by the same test",
     significant >= 2,
@@ -428,14 +423,12 @@ show(
     "overconfident than the plain one.",
 )
 
-# %%
+# %% folded=true
 error = {
     kind: [100 * score.expected_calibration_error for score in scores[kind]] for kind in scores
 }  # in points
 loss = {kind: [score.negative_log_likelihood for score in scores[kind]] for kind in scores}
 worse = evaluation.paired_difference(error["distilled"], error["plain"])
-
-# %%
 claim(
     "The distilled students' calibration error is larger than the plain ones', on every seed",
     all(map(operator.gt, error["distilled"], error["plain"])),
@@ -505,14 +498,12 @@ scaled = {
 for kind in chosen:
     print(f"{kind}: T = {', '.join(f'{temperature:g}' for temperature in chosen[kind])}")
 
-# %%
+# %% folded=true
 error_left = {kind: [100 * score.expected_calibration_error for score in scaled[kind]] for kind in scaled}
 loss_left = {kind: [score.negative_log_likelihood for score in scaled[kind]] for kind in scaled}
 apart = evaluation.paired_difference(error_left["distilled"], error_left["plain"])
 lower = evaluation.paired_difference(loss["distilled"], loss["plain"])
 lower_left = evaluation.paired_difference(loss_left["distilled"], loss_left["plain"])
-
-# %%
 claim(
     "With one temperature each, the calibration errors of both kinds are small and don't differ clearly, and the "
     "distilled students' negative log-likelihood is clearly lower, by more than before",
@@ -554,13 +545,11 @@ from kdcourse.course.evaluate.exercises import agreement_with_teacher
 # %%
 check("agreement_with_teacher", agreement_with_teacher)
 
-# %%
+# %% folded=true
 # With the recorded predictions of the ensemble, for the same reason as its accuracy.
 recorded_agreement = {kind: [run["test"]["agreement"] for run in runs[kind]] for kind in runs}
 closer = evaluation.paired_difference(recorded_agreement["distilled"], recorded_agreement["plain"])
 highest = max(recorded_agreement["distilled"])
-
-# %%
 claim(
     "In every pair the distilled student agrees with the teacher more often, but still far from always",
     closer.low > 0
@@ -621,7 +610,7 @@ show(
 # it did the distilled student of the same seed learn?
 
 
-# %%
+# %% folded=true
 def count(**filters):
     return len(evaluation.find_mistakes(labels[:few], predictions, **filters))
 
@@ -629,8 +618,6 @@ def count(**filters):
 to_learn = count(wrong=["plain"], right=["teacher"])
 learned = count(wrong=["plain"], right=["teacher", "distilled"])
 lost = count(wrong=["distilled"], right=["teacher", "plain"])
-
-# %%
 claim(
     "The distilled student corrects only some of the plain student's mistakes that the teacher doesn't make, and it "
     "makes others on images that teacher and plain student get right",
@@ -726,10 +713,8 @@ for model, epochs, views, alpha, temperature, change in sorted(changes, reverse=
     shown = round(change, 1) + 0  # not -0.0
     print(f"{model:10}  {epochs:6}  {views:5}  {alpha:5g}  {temperature:g}  {shown:+6.1f}")
 
-# %%
+# %% folded=true
 hot = [change for model, *_, temperature, change in changes if model.startswith("mlp") and temperature >= 4]
-
-# %%
 claim(
     "Every small MLP distilled at a temperature of 4 or more did worse than its plain twin",
     max(hot) < 0,
@@ -746,12 +731,10 @@ claim(
 # Look at one more thing. Some of these trials had the network, temperature and alpha of the recorded students, with
 # fewer or more epochs. How large was the gain in those?
 
-# %%
+# %% folded=true
 recipe = record["recipes"]["distilled"]
 chosen = (recipe["model"], recipe["alpha"], recipe["temperature"])
 trial_gains = [change for model, _, _, *rest, change in changes if (model, *rest) == chosen]
-
-# %%
 claim(
     "Each of those trials showed a larger gain than the five seeds did on test images",
     min(trial_gains) > 100 * gain,
