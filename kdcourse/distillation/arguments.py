@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,6 +31,21 @@ def check_alpha(alpha: float) -> None:
             f"alpha, the weight of the distillation term, must lie in [0, 1]; found {alpha}. "
             "The labels get the weight 1 - alpha."
         )
+
+
+def check_weight(weight: float, usual: str) -> None:
+    """Raise ArgumentError unless the weight of a method's only term is a number above 0; ``usual`` is the paper's."""
+    if not 0 < weight < math.inf:
+        raise ArgumentError(f"weight must be a number above 0; found {weight}. The paper has {usual}.")
+
+
+def check_weights(**weights: float) -> None:
+    """Raise ArgumentError unless the weights of a method's terms are numbers of at least 0, one of them above it."""
+    for name, weight in weights.items():
+        if not 0 <= weight < math.inf:
+            raise ArgumentError(f"{name} is the weight of a term, a number of at least 0; found {weight}.")
+    if not any(weights.values()):
+        raise ArgumentError(f"With {' and '.join(weights)} both 0 there is nothing to learn. Raise one.")
 
 
 def check_sides(student: Tensor, teacher: Tensor, what: str) -> None:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdcourse.data import Batch
-from kdcourse.distillation.arguments import check_sides
+from kdcourse.distillation.arguments import check_sides, check_weight
 from kdcourse.distillation.methods.base import Method, Outputs
 from kdcourse.distillation.methods.fitnet import resized
 from kdcourse.distillation.softening import at_least_float32
@@ -85,8 +85,7 @@ class Attention(Method):
 
     def __init__(self, *, weight: float = 1000.0) -> None:
         super().__init__()
-        if not 0 < weight < float("inf"):
-            raise ArgumentError(f"weight must be a number above 0; found {weight}. The paper has 1000.")
+        check_weight(weight, "1000")
         self.weight = weight
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:

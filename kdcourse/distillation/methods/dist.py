@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from kdcourse.data import Batch
-from kdcourse.distillation.arguments import check_logits
+from kdcourse.distillation.arguments import check_logits, check_weights
 from kdcourse.distillation.methods.base import Method, Outputs
 from kdcourse.distillation.softening import at_least_float32, check_temperature
-from kdcourse.errors import ArgumentError
 
 
 def dist_loss(
@@ -49,7 +46,7 @@ def dist_loss(
     factor T^2 is from their program.
     """
     check_temperature(temperature)
-    _check_weights(inter, intra)
+    check_weights(inter=inter, intra=intra)
     check_logits(student_logits, teacher_logits)
     terms = _terms(student_logits, teacher_logits, temperature, inter, intra)
     return torch.stack(list(terms.values())).sum()
@@ -73,7 +70,7 @@ class DIST(Method):
     def __init__(self, *, temperature: float = 4.0, inter: float = 2.0, intra: float = 2.0) -> None:
         super().__init__()
         check_temperature(temperature)
-        _check_weights(inter, intra)
+        check_weights(inter=inter, intra=intra)
         self.temperature, self.inter, self.intra = temperature, inter, intra
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
@@ -98,11 +95,3 @@ def _apart(one: Tensor, other: Tensor) -> Tensor:
     if one.shape[1] < 2:
         return one.sum() * 0
     return (1 - F.cosine_similarity(one, other, dim=1, eps=1e-8)).mean()
-
-
-def _check_weights(inter: float, intra: float) -> None:
-    for name, weight in (("inter", inter), ("intra", intra)):
-        if not 0 <= weight < math.inf:
-            raise ArgumentError(f"{name} is the weight of a term, a number of at least 0; found {weight}.")
-    if inter == intra == 0:
-        raise ArgumentError("With inter and intra both 0 there is nothing to learn. Raise one.")

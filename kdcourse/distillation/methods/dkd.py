@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdcourse.data import Batch
-from kdcourse.distillation.arguments import check_labels, check_logits
+from kdcourse.distillation.arguments import check_labels, check_logits, check_weights
 from kdcourse.distillation.methods.base import Method, Outputs
 from kdcourse.distillation.softening import at_least_float32, check_temperature, divergence
 from kdcourse.errors import ArgumentError
@@ -55,7 +55,7 @@ def dkd_loss(
     class out of NCKD by subtracting 1000 from its logit; here the weights stay, and the class is really left out.
     """
     check_temperature(temperature)
-    _check_weights(target_weight, beta)
+    check_weights(target_weight=target_weight, beta=beta)
     check_logits(student_logits, teacher_logits)
     check_labels(student_logits, labels, values=True)
     target, others = _terms(student_logits, teacher_logits, labels, temperature)
@@ -80,21 +80,13 @@ class DKD(Method):
     def __init__(self, *, temperature: float = 4.0, target_weight: float = 1.0, beta: float = 8.0) -> None:
         super().__init__()
         check_temperature(temperature)
-        _check_weights(target_weight, beta)
+        check_weights(target_weight=target_weight, beta=beta)
         self.temperature, self.target_weight, self.beta = temperature, target_weight, beta
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         check_logits(student.logits, teacher.logits)
         target, others = _terms(student.logits, teacher.logits, batch.labels, self.temperature)
         return {"target": self.target_weight * target, "others": self.beta * others}
-
-
-def _check_weights(target_weight: float, beta: float) -> None:
-    for name, weight in (("target_weight", target_weight), ("beta", beta)):
-        if not 0 <= weight < math.inf:
-            raise ArgumentError(f"{name} is the weight of a term, a number of at least 0; found {weight}.")
-    if target_weight == beta == 0:
-        raise ArgumentError("With target_weight and beta both 0 there is nothing to learn. Raise one.")
 
 
 def _terms(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from kdcourse.data import Batch
-from kdcourse.distillation.arguments import check_sides
+from kdcourse.distillation.arguments import check_sides, check_weights
 from kdcourse.distillation.methods.base import Method, Outputs
 from kdcourse.distillation.softening import at_least_float32
 from kdcourse.errors import ArgumentError
@@ -27,7 +25,7 @@ def relative_distances(vectors: Tensor) -> Tensor:
 
     Source: Park et al. 2019 (https://arxiv.org/abs/1904.05068), section 3.2.1, equations 6 and 7.
     """
-    flat = _flat(vectors)
+    flat = flattened(vectors)
     # Differences, and not squares and products, which cancel between neighbours. The gradient of a root at 0 is
     # infinite, so equal vectors get another number before the root, and 0 after it.
     squares = (flat[:, None] - flat[None]).square().sum(2)
@@ -48,7 +46,7 @@ def angles(vectors: Tensor) -> Tensor:
 
     Source: Park et al. 2019 (https://arxiv.org/abs/1904.05068), section 3.2.2, equation 9.
     """
-    flat = _flat(vectors)
+    flat = flattened(vectors)
     lines = flat[None] - flat[:, None]  # [i, j]: from i to j
     squares = lines.square().sum(2, keepdim=True)
     lines = lines / squares.masked_fill(squares == 0, 1).sqrt()
@@ -74,7 +72,7 @@ def rkd_loss(
 
     Source: Park, Kim, Lu, Cho 2019 (https://arxiv.org/abs/1904.05068), section 3.2, equations 5 to 10.
     """
-    _check_weights(distance, angle)
+    check_weights(distance=distance, angle=angle)
     terms = _terms(student_vectors, teacher_vectors, distance, angle)
     return torch.stack(list(terms.values())).sum()
 
@@ -99,7 +97,7 @@ class RKD(Method):
 
     def __init__(self, *, distance: float = 25.0, angle: float = 50.0) -> None:
         super().__init__()
-        _check_weights(distance, angle)
+        check_weights(distance=distance, angle=angle)
         self.distance, self.angle = distance, angle
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
@@ -127,16 +125,11 @@ def _terms(student: Tensor, teacher: Tensor, distance: float, angle: float) -> d
     return terms
 
 
-def _flat(vectors: Tensor) -> Tensor:
-    """Return [B, D] in float32 or float64, scaled so that squares don't overflow; relations don't depend on it."""
+def flattened(vectors: Tensor) -> Tensor:
+    """Return values [B, ...] as vectors [B, D] in float32 or float64, scaled so that their products don't overflow.
+
+    For relations between images, which don't depend on the scale.
+    """
     flat = vectors.to(at_least_float32(vectors)).flatten(1)
     largest = flat.detach().abs().amax() if flat.numel() else flat.new_zeros(())
     return flat / torch.where(largest > 0, largest, 1)
-
-
-def _check_weights(distance: float, angle: float) -> None:
-    for name, weight in (("distance", distance), ("angle", angle)):
-        if not 0 <= weight < math.inf:
-            raise ArgumentError(f"{name} is the weight of a term, a number of at least 0; found {weight}.")
-    if distance == angle == 0:
-        raise ArgumentError("With distance and angle both 0 there is nothing to learn. Raise one.")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from kdcourse.data import Batch
-from kdcourse.distillation.arguments import check_sides
+from kdcourse.distillation.arguments import check_sides, check_weight
 from kdcourse.distillation.methods.base import Method, Outputs
-from kdcourse.distillation.softening import at_least_float32
+from kdcourse.distillation.methods.rkd import flattened
 from kdcourse.errors import ArgumentError
 
 
@@ -24,9 +23,7 @@ def similarities(maps: Tensor) -> Tensor:
 
     Source: Tung and Mori 2019 (https://arxiv.org/abs/1907.09682), section 3, equations 2 and 3.
     """
-    flat = maps.to(at_least_float32(maps)).flatten(1)
-    largest = flat.detach().abs().amax() if flat.numel() else flat.new_zeros(())
-    flat = flat / torch.where(largest > 0, largest, 1)  # rows have length 1 anyhow, and nothing overflows
+    flat = flattened(maps)
     return F.normalize(flat @ flat.T, dim=1)
 
 
@@ -76,8 +73,7 @@ class Similarity(Method):
 
     def __init__(self, *, weight: float = 3000.0) -> None:
         super().__init__()
-        if not 0 < weight < float("inf"):
-            raise ArgumentError(f"weight must be a number above 0; found {weight}. The paper has 3000.")
+        check_weight(weight, "3000")
         self.weight = weight
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:

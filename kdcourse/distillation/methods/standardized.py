@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from kdcourse.data import Batch
-from kdcourse.distillation.arguments import check_logits
+from kdcourse.distillation.arguments import check_logits, check_weight
 from kdcourse.distillation.methods.base import Method, Outputs
 from kdcourse.distillation.softening import (
     at_least_float32,
@@ -64,7 +62,7 @@ def standardized_loss(
     Source: Sun, Ren, Li, Wang, Cao 2024 (https://arxiv.org/abs/2403.01427), section 4, algorithm 2.
     """
     check_temperature(temperature)
-    _check_weight(weight)
+    check_weight(weight, "9")
     check_logits(student_logits, teacher_logits)
     if student_logits.shape[1] < 2:
         raise ArgumentError(
@@ -99,7 +97,7 @@ class Standardized(Method):
     def __init__(self, *, temperature: float = 2.0, weight: float = 9.0) -> None:
         super().__init__()
         check_temperature(temperature)
-        _check_weight(weight)
+        check_weight(weight, "9")
         self.temperature, self.weight = temperature, weight
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
@@ -107,8 +105,3 @@ class Standardized(Method):
             student.logits, teacher.logits, temperature=self.temperature, weight=self.weight
         )
         return {"standardized": loss}
-
-
-def _check_weight(weight: float) -> None:
-    if not 0 < weight < math.inf:
-        raise ArgumentError(f"weight must be a number above 0; found {weight}. The paper has 9.")

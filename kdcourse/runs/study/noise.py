@@ -135,9 +135,7 @@ class Noise(Unseen):
 
     def transfer_set(self, cell: Cell, seed: int) -> tuple[Dataset, Tensor | None]:
         """Return so many unseen images, drawn with the student's seed, with as many wrong labels as the cell has."""
-        index = stratified_index(self.unseen.train.labels, self.images, seed)
-        noisy = replace(self.unseen, train=with_noise(self.unseen.train, cell.about["noise"]))
-        return some_of(noisy, index), index
+        return _some_noisy(self.unseen, cell.about["noise"], self.images, seed)
 
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Return one entry per share of wrong labels: both kinds, their comparison, and the teachers' accuracy."""
@@ -218,8 +216,7 @@ def noisy_labels(data: Dataset, share: float = 0.4, images: int = 5_000, *, seed
             f"labels; found {share}."
         )
     unseen, stored = study.unseen, study._stored[share]
-    index = stratified_index(unseen.train.labels, images, seed)
-    noisy = some_of(replace(unseen, train=with_noise(unseen.train, share)), index)
+    noisy, index = _some_noisy(unseen, share, images, seed)
     of = stored.notes["ensemble"]
     return NoisyLabels(
         data=replace(noisy, name=f"{images:,} images, {share:.0%} of the labels wrong"),
@@ -229,6 +226,12 @@ def noisy_labels(data: Dataset, share: float = 0.4, images: int = 5_000, *, seed
         single=tuple(of["members_test_accuracy"]),
         together=of["test_accuracy"],
     )
+
+
+def _some_noisy(unseen: Dataset, share: float, images: int, seed: int) -> tuple[Dataset, Tensor]:
+    """Return so many training images with wrong labels among theirs, and which they are (int64 [M])."""
+    index = stratified_index(unseen.train.labels, images, seed)
+    return some_of(replace(unseen, train=with_noise(unseen.train, share)), index), index
 
 
 def with_noise(split: Split, share: float) -> Split:
