@@ -7,7 +7,7 @@ from kdcourse.data.kinds import AnyDataset, LabelledSplit
 from kdcourse.data.multilabel import MultiLabelDataset, MultiLabelSplit
 from kdcourse.data.pets import oxford_pets
 from kdcourse.data.scenes import BACKGROUND, garment_scenes
-from kdcourse.data.segmentation import IGNORE, MaskedSplit, SegmentationDataset
+from kdcourse.data.segmentation import IGNORE, EndlessSplit, MaskedSplit, SegmentationDataset
 from kdcourse.data.segmentation_folder import segmentation_folder
 from kdcourse.data.splits import Dataset, LeftOut, Split, stratified_index
 from kdcourse.data.views import Augmentation, View
@@ -20,6 +20,7 @@ __all__ = [
     "Batch",
     "Batches",
     "Dataset",
+    "EndlessSplit",
     "LabelledSplit",
     "LeftOut",
     "MaskedSplit",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from kdcourse.data.kinds import AnyDataset, LabelledSplit
+from kdcourse.data.segmentation import EndlessSplit
 from kdcourse.data.views import Augmentation, View
 from kdcourse.errors import ArgumentError
 
@@ -100,6 +102,7 @@ class Batches:
         self._device = torch.device(device)
         self.images = _placed(split.images, self._device)
         self.labels = _placed(split.labels, self._device)
+        self._split = split
         self._data, self._seed, self._augmentation, self._views = data, seed, augmentation, views
         self._view_seed = seed if view_seed is None else view_seed
         self._rank, self._world = rank, world
@@ -114,24 +117,52 @@ class Batches:
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch ``number`` from step ``start`` on."""
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + number)
-        order = torch.randperm(len(self.labels), generator=generator)
         view, shape = self.view(number), self.images.shape[1:]
-        ahead = max(1, _DRAWN_TOGETHER // (self.batch_size * self.images[0].numel()))
-        for first in range(start, self.steps, ahead):
-            last = min(first + ahead, self.steps)
-            chosen = order[first * self.batch_size : last * self.batch_size].view(-1, self.batch_size)
-            chosen = chosen[:, self._rank :: self._world]  # [steps, B]
+        for chosen, images, labels in self._spans(number, start):
             index = chosen.to(self._device)
-            drawn = view.apply(self._taken(self.images, chosen.flatten()), index.flatten())
-            drawn = drawn.view(*index.shape, *shape)
-            labels = self._taken(
-                self.labels, chosen
-            )  # [steps, B], [steps, B, classes], or masks [steps, B, H, W]
+            drawn = view.apply(images, index.flatten()).view(*index.shape, *shape)
             if labels.ndim > 3:
                 labels = view.apply_to_masks(labels.flatten(0, 1), index.flatten()).view_as(labels)
             for images, wanted, places in zip(drawn, labels, index, strict=True):
                 yield Batch(self._data.normalise(images), wanted.long(), places, view)
+
+    def _spans(self, number: int, start: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield a few steps' positions at a time: int64 [steps, B]; images [steps * B, ...]; labels [steps, B, ...]."""
+        ahead = max(1, _DRAWN_TOGETHER // (self.batch_size * self.images[0].numel()))
+        spans = [(first, min(first + ahead, self.steps)) for first in range(start, self.steps, ahead)]
+        if isinstance(self._split, EndlessSplit):
+            yield from self._fresh(self._split, number, spans)
+            return
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + number)
+        order = torch.randperm(len(self.labels), generator=generator)
+        for first, last in spans:
+            chosen = self._shared(order[first * self.batch_size : last * self.batch_size])
+            # Labels are [steps, B], [steps, B, classes], or masks [steps, B, H, W].
+            yield chosen, self._taken(self.images, chosen.flatten()), self._taken(self.labels, chosen)
+
+    def _fresh(
+        self, split: EndlessSplit, number: int, spans: list[tuple[int, int]]
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield what `_spans` does from images of this epoch alone, the next span drawn while one is trained on."""
+        # They are in no order, so they aren't shuffled.
+        ends = [(first * self.batch_size, last * self.batch_size) for first, last in spans]
+        begin = number * len(split)
+        with ThreadPoolExecutor(1, "fresh images") as pool:
+            drawn = [pool.submit(split.draw, begin + low, high - low) for low, high in ends[:1]]
+            for place, (low, high) in enumerate(ends):
+                some = drawn.pop().result()
+                for further, end in ends[place + 1 : place + 2]:
+                    drawn.append(pool.submit(split.draw, begin + further, end - further))
+                chosen = self._shared(torch.arange(low, high))
+                yield (
+                    chosen,
+                    self._taken(some.images, chosen.flatten() - low),
+                    self._taken(some.masks, chosen - low),
+                )
+
+    def _shared(self, positions: Tensor) -> Tensor:
+        """Return this process's part of a few steps' positions: int64 [steps, B]."""
+        return positions.view(-1, self.batch_size)[:, self._rank :: self._world]
 
     def _taken(self, values: Tensor, index: Tensor) -> Tensor:
         # values[index] takes nine times as long for rows of bytes.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -60,6 +61,23 @@ class MaskedSplit:
     def digest(self) -> str:
         """Return the SHA-256 of shape, images and masks: it identifies the content, wherever it came from."""
         return content_digest("uint8/masks", self.images, self.masks)
+
+
+@dataclass(frozen=True)
+class EndlessSplit(MaskedSplit):
+    """Hold a split whose images are fresh in every epoch, drawn while the epoch before is trained on.
+
+    ``images`` and ``masks`` are those of the first epoch. ``draw(first, count)`` returns ``count`` images from number
+    ``first`` on, always the same for the same numbers; epoch ``e`` has those from ``e * len(self)`` on. Teachers'
+    outputs can't be stored for such a split.
+    """
+
+    draw: Callable[[int, int], MaskedSplit] = field(kw_only=True, repr=False, compare=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """Return a digest of the first epoch's content that differs from that of a split which stays the same."""
+        return content_digest("uint8/masks/endless", self.images, self.masks)
 
 
 class SegmentationDataset(ThreeSplits[MaskedSplit]):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from kdcourse.data import AnyDataset
+from kdcourse.data import AnyDataset, EndlessSplit
 from kdcourse.distillation.choice import FIT_ARGUMENTS, check_own, check_top_k, chosen_methods
 from kdcourse.distillation.features import Names, Pair, Tap, Trial, pair_layers
 from kdcourse.distillation.gate import check_teacher
@@ -116,7 +116,8 @@ def distil(
         check_own(changes | {"method": method, "alpha": alpha, "weights": weights})
         chosen_loss(objective, settings, data)
     needed = objective is not None or bool(used)
-    live = needed and settings.augmentation is not None and settings.views is None
+    fresh = isinstance(data.train, EndlessSplit)
+    live = needed and (fresh or (settings.augmentation is not None and settings.views is None))
     compared = [one for one in used if one.layers is not None]
     if layers is not None and not compared:
         raise ArgumentError("layers are named, and no method here compares any. Leave them out.")

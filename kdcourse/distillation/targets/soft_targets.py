@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from kdcourse.data import AnyDataset, LabelledSplit, View
+from kdcourse.data import AnyDataset, EndlessSplit, LabelledSplit, View
 from kdcourse.distillation.arguments import check_tensor
 from kdcourse.distillation.inference import TeacherInference, evenly_spaced, teacher_inference
 from kdcourse.distillation.softening import largest
@@ -230,8 +230,14 @@ def soft_targets(
     Raises:
         ArgumentError: no view, one view twice, another dtype or precision, batch size below 1, ``top_k`` or
             ``temperatures`` out of range or for another task than labels, images with another
-            number of channels than the data set's, a teacher whose logits have another shape, are NaN or infinite.
+            number of channels than the data set's, a teacher whose logits have another shape, are NaN or infinite, an
+            `EndlessSplit`.
     """
+    if isinstance(split, EndlessSplit):
+        raise ArgumentError(
+            "This split has fresh images in every epoch, so a teacher's logits for it can't be stored. Pass the teacher "
+            "itself to distil, or make the data without endless=True."
+        )
     views, task = tuple(views), task_of(split.labels)
     if batch_size is None:
         batch_size = 64 if task is MASKS else 512
