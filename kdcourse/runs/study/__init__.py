@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kdcourse.data import fashion_mnist
 from kdcourse.errors import ArgumentError
 from kdcourse.files import shipped
 from kdcourse.runs.study.budgets import Budgets
 from kdcourse.runs.study.engine import Curves, Study
 from kdcourse.runs.study.labels import Labels
+from kdcourse.runs.study.masks import Masks
 from kdcourse.runs.study.members import Members
 from kdcourse.runs.study.missing import Missing
 from kdcourse.runs.study.noise import Noise
@@ -23,20 +23,20 @@ from kdcourse.runs.study.size import Size
 from kdcourse.runs.study.temperature import Temperature
 
 STUDIES: dict[str, type[Study]] = {
-    study.name: study for study in (Labels, Missing, Noise, Budgets, Temperature, Size, Members)
+    study.name: study for study in (Labels, Missing, Noise, Budgets, Temperature, Size, Members, Masks)
 }
 FOLDER = "study"  # of the course's own rows, see `kdcourse.files.shipped`
 
 
 def study_named(name: str, folder: Path) -> Study:
-    """Return a study of Fashion-MNIST whose rows are in ``folder``.
+    """Return a study of the course's own data whose rows are in ``folder``.
 
     Raises:
         ArgumentError: there is no such study (those that exist are listed).
     """
     if name not in STUDIES:
         raise ArgumentError(f"There is no study {name!r}; choose one of {', '.join(STUDIES)}.")
-    return STUDIES[name](fashion_mnist, folder)
+    return STUDIES[name](STUDIES[name].reads, folder)
 
 
 def stored() -> dict[str, Curves]:

@@ -20,7 +20,7 @@ from torch import nn
 
 import kdcourse
 from kdcourse import cluster, evaluation, training
-from kdcourse.data import Dataset
+from kdcourse.data import Dataset, fashion_mnist
 from kdcourse.errors import ArgumentError, DivergedError
 from kdcourse.runs import table
 from kdcourse.runs.machine import machine
@@ -83,6 +83,7 @@ class Study(ABC):
         search_seeds, test_seeds: different ones, so that no student that was chosen by is counted in the result.
         criterion: the column of rows, of the validation split, whose highest mean wins a place.
         files: patterns of the files in the folder that trainings read, which other machines are sent.
+        reads: returns the course's own data for the study.
     """
 
     name: ClassVar[str]
@@ -91,6 +92,7 @@ class Study(ABC):
     test_seeds: Sequence[int] = (10, 11, 12, 13, 14)
     criterion: ClassVar[str] = "validation_accuracy"
     files: ClassVar[Sequence[str]] = ("*.safetensors",)
+    reads: ClassVar[Callable[[], Any]] = staticmethod(fashion_mnist)
 
     def __init__(self, data: Callable[[], Dataset], folder: Path) -> None:
         self.read, self.folder = data, folder
@@ -130,6 +132,12 @@ class Study(ABC):
     def measures(self, model: nn.Module, cell: Cell, phase: str) -> dict[str, float]:
         """Return further columns of a row: in the search about the validation split, then also about the test split."""
         return {}
+
+    def scores(self, model: nn.Module) -> dict[str, float | None]:
+        """Return the columns of a row about the test split: of a classifier accuracy, loss and calibration."""
+        data = self.data
+        found = table.scores(evaluation.predict(model, data.test, data), data.test.labels, None)
+        return {f"test_{name}": found[name] for name in ("accuracy", "nll", "ece")}
 
     @abstractmethod
     def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
@@ -302,7 +310,8 @@ def _here(
 
 
 def _told(row: Row, cell: Cell, done: int, total: int) -> str:
-    figure = row.get("test_accuracy", row["validation_accuracy"])
+    part = "test" if "test_accuracy" in row else "validation"
+    figure = row.get(f"{part}_iou", row[f"{part}_accuracy"])
     return f"{row['phase']} {done}/{total}: {cell.label}, seed {row['seed']}: {figure:.2%} ({row['seconds']:.0f} s)"
 
 
@@ -329,16 +338,17 @@ def trained(study: Study, cell: Cell, known: dict[str, Any], phase: str) -> Row:
             raise
         figures = {"diverged": True, "validation_accuracy": 0.0, study.criterion: 0.0}
         return row | figures | took(training.placement.Placement().device, known["precision"])
-    last, data = history.last, study.data
+    last = history.last
     row |= {
         "parameters": sum(p.numel() for p in model.parameters()),
         "validation_accuracy": last.validation_accuracy,
         "validation_loss": last.validation_loss,
         "train_loss": last.train_loss,
     }
+    if last.validation_iou is not None:
+        row["validation_iou"] = last.validation_iou
     if phase == "test":
-        found = table.scores(evaluation.predict(model, data.test, data), data.test.labels, None)
-        row |= {f"test_{name}": found[name] for name in ("accuracy", "nll", "ece")}
+        row |= study.scores(model)
     device = torch.device(history.settings["device"])
     return row | study.measures(model, cell, phase) | took(device, history.settings["precision"])
 

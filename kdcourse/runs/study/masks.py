@@ -1,0 +1,223 @@
+"""Measure what a few drawn masks, and what a teacher's answers to scenes without masks, teach a small student."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdcourse import evaluation, models, training
+from kdcourse.data import Augmentation, SegmentationDataset
+from kdcourse.distillation import Ensemble, SoftTargets, methods, soft_targets, teacher_digest
+from kdcourse.runs.students import StudentRecipe, train_student
+from kdcourse.runs.study.engine import Cell, Curves, Study, results
+from kdcourse.runs.study.rows import Row
+from kdcourse.runs.study.summary import column, interval, point, table, told, told_points
+from kdcourse.runs.tasks import SEGMENTATION
+
+FLIPS = Augmentation(shift=0, flip=True, erase=0.0)
+MOVED = Augmentation(shift=8, flip=True, erase=0.0)
+
+
+class Masks(Study):
+    """Compare students of N drawn masks, of the teachers' answers to all scenes without a mask, and of both.
+
+    ``masks``: the true masks of N scenes. ``answers``: the teachers' logits for all training scenes, and no mask.
+    ``both``: the masks and the logits of all scenes. Every student takes the same number of steps: where N scenes are
+    fewer than all, an epoch shows them several times. The N scenes are drawn with the seed of the student.
+
+    Attributes:
+        recipe: of every student, on masks alone.
+        numbers: of masks, the most telling ones first.
+        searched: numbers of masks that settings are searched at.
+    """
+
+    name = "masks"
+    question = "With few masks, what are a teacher's answers to unlabelled scenes worth?"
+    criterion = "validation_iou"
+    reads = staticmethod(SEGMENTATION.student_data)
+    files = ()
+    search_seeds: Sequence[int] = (0,)
+    numbers: Sequence[int] = (100, 1000, 30, 300)
+    searched: Sequence[int] = (100, 1000)
+    recipe: StudentRecipe = SEGMENTATION.live.plain()
+
+    data: SegmentationDataset  # type: ignore[assignment]
+
+    @cached_property
+    def _teacher(self) -> Ensemble:
+        return SEGMENTATION.ensemble(self.data)
+
+    @cached_property
+    def _every(self) -> int:
+        return len(self.data.train)
+
+    def candidates(self) -> Sequence[Cell]:
+        """Return three candidates for each kind: augmentations for masks, temperatures or an augmentation for answers."""
+        plain = self.recipe
+        mirrored: dict[str, Any] = {"augmentation": FLIPS, "views": 2}
+        return [
+            *(
+                Cell(self._about("masks", number), plain.changed(**how))
+                for number in self.searched
+                for how in ({}, {"augmentation": FLIPS}, {"augmentation": MOVED})
+            ),
+            *(
+                Cell(self._about(kind, self.searched[-1]), _taught(plain, t, alpha).changed(**how))
+                for kind, alpha in (("answers", 1.0), ("both", 0.5))
+                for t, how in ((1.0, {}), (2.0, {}), (1.0, mirrored))
+            ),
+        ]
+
+    def chosen(self, best: Callable[[dict[str, Any]], StudentRecipe]) -> Sequence[Cell]:
+        """Return masks at every number, with the settings of the nearest searched one; then answers, and both."""
+        few, many = self.searched
+        cells = [Cell(self._about("answers", many), best(self._about("answers", many)))]
+        for number in self.numbers:
+            nearest = many if number > 3 * few else few
+            cells.append(Cell(self._about("masks", number), best(self._about("masks", nearest))))
+        cells.append(Cell(self._about("both", many), best(self._about("both", many))))
+        return cells
+
+    def _about(self, kind: str, number: int) -> dict[str, Any]:
+        return {"kind": kind, "masks" if kind != "answers" else "scenes": number}
+
+    def digests(self, cell: Cell) -> dict[str, str | None]:
+        """Return the digest of the scenes, and of the teachers where the kind learns from them."""
+        teacher = teacher_digest(self._teacher)[:16] if cell.recipe.distilled else None
+        return {"data": self.data.train.digest[:16], "answers": teacher}
+
+    def train(self, cell: Cell, seed: int, precision: str) -> tuple[nn.Module, training.History]:
+        """Train a student of one kind."""
+        how = cell.recipe.changed(seed=seed, precision=precision, validate=False)
+        data, number = self.data, cell.about.get("masks", self._every)
+        if number < self._every:
+            data = replace(data, train=data.train.subset(repeated(number, self._every, seed)))
+        return train_student(how, data, self._targets(how) if how.distilled else None, progress=False)
+
+    def _targets(self, recipe: StudentRecipe) -> SoftTargets:
+        key = tuple(view.key for view in recipe.views)
+        if self._held is None or self._held[0] != key:
+            made = soft_targets(
+                self._teacher, self.data.train, self.data, views=recipe.views, progress=False
+            )
+            self._held = (key, made)
+        return self._held[1]
+
+    _held: tuple[tuple[str, ...], SoftTargets] | None = None
+
+    def scores(self, model: nn.Module) -> dict[str, float | None]:
+        """Return the model's pixel accuracy, mean IoU and boundary IoU on the test split."""
+        found = evaluation.evaluate_segmentation(model, self.data.test, self.data)
+        return {
+            "test_accuracy": found.pixel_accuracy,
+            "test_iou": found.mean_iou,
+            "test_boundary_iou": found.boundary_iou,
+        }
+
+    def current(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows of the test phase that were trained as the search chose, on today's scenes and teachers."""
+        teacher = teacher_digest(self._teacher)[:16]
+        data = self.data.train.digest[:16]
+        rows = [row for row in rows if row["data"] == data and row["answers"] in (None, teacher)]
+        return results(self, rows)
+
+    @cached_property
+    def teacher_iou(self) -> float:
+        """Return the ensemble's mean IoU on the test split."""
+        return evaluation.evaluate_segmentation(self._teacher, self.data.test, self.data).mean_iou
+
+    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Return the mean IoU (as ``accuracy``, see `interval`) of every kind, and what answers add.
+
+        ``masks`` has an entry per number of masks, in increasing order. ``few`` compares the fewest searched masks with
+        answers alone, ``all`` all masks with all masks and answers: difference, and gap recovered.
+        """
+        rows = self.current(rows)
+        every = self.searched[-1]
+        by_number = {number: self._iou(rows, "masks", number) for number in sorted(self.numbers)}
+        answers, both = self._iou(rows, "answers", every), self._iou(rows, "both", every)
+        found: dict[str, Any] = {
+            "student": {"model": self.recipe.model, "parameters": self._parameters},
+            "teachers": self.teacher_iou,
+            "masks": [{"masks": n, **interval(iou)} for n, iou in by_number.items() if len(iou) > 1],
+        }
+        for name, plain, taught in (
+            ("few", by_number[self.searched[0]], answers),
+            ("all", by_number[every], both),
+        ):
+            if len(taught) > 1 and plain.keys() == taught.keys():
+                seeds = sorted(plain)
+                first, second = [plain[s] for s in seeds], [taught[s] for s in seeds]
+                found[name] = interval(taught) | {
+                    "difference": asdict(evaluation.paired_difference(second, first)),
+                    "gap_recovered": asdict(evaluation.gap_recovered(first, second, self.teacher_iou)),
+                }
+        return found
+
+    def _iou(self, rows: Sequence[Row], kind: str, number: int) -> dict[int, float]:
+        return column(rows, "test_iou", self._about(kind, number))
+
+    @property
+    def _parameters(self) -> int:
+        with torch.device("meta"):
+            model = models.build(self.recipe.model, data=self.data)
+        return sum(p.numel() for p in model.parameters())
+
+    def curves(self, rows: Sequence[Row]) -> Curves | None:
+        """Return the mean IoU against the number of masks, beside that of answers alone; ``None`` without both."""
+        found = self.summary(rows)
+        if not found["masks"] or "few" not in found:
+            return None
+        few, every = self.searched[0], self.searched[-1]
+        taught = found["few"]
+        return Curves(
+            title=f"{self.recipe.model} on garment scenes",
+            x="masks",
+            lines={
+                "true masks": [point(entry["masks"], entry) for entry in found["masks"]],
+                f"answers to {every:,} scenes": [point(n, taught) for n in sorted((few, every))],
+            },
+            teacher=found["teachers"],
+            finding=(
+                f"Without a single mask, the answers to {every:,} scenes bring the student "
+                f"{100 * taught['difference']['mean']:+.1f} points of IoU against {few} masks."
+            ),
+            command=f"kdcourse study {self.name}",
+        )
+
+    def text(self, rows: Sequence[Row]) -> str:
+        """Return the summary as a table in plain text."""
+        found = self.summary(rows)
+        every = self.searched[-1]
+        lines = [(f"{entry['masks']:,} masks", told(entry), "") for entry in found["masks"]]
+        for name, title in (("few", f"answers to {every:,} scenes"), ("all", f"{every:,} masks and answers")):
+            if name in found:
+                gap = found[name]["gap_recovered"]
+                share = f"{gap['value']:.0%}" if gap["reported"] else "within noise"
+                lines.append((title, told(found[name]), f"{told_points(found[name]['difference'])}, {share}"))
+        header = ("learned from", "mean IoU, %", "points, and gap recovered")
+        student = found["student"]
+        title = (
+            f"{student['model']} ({student['parameters']:,} parameters); mean over seeds (95 % interval). The "
+            f"teachers: {found['teachers']:.2%}. Answers alone are compared with {self.searched[0]} masks, masks and "
+            "answers with all masks."
+        )
+        return f"{title}\n\n{table(header, lines)}"
+
+
+def repeated(number: int, length: int, seed: int) -> Tensor:
+    """Draw ``number`` of ``length`` scenes with a seed, and repeat them to ``length``: int64 [length].
+
+    An epoch then has as many steps as one of all scenes.
+    """
+    few = torch.randperm(length, generator=torch.Generator().manual_seed(seed))[:number]
+    return few.repeat(-(-length // number))[:length]
+
+
+def _taught(recipe: StudentRecipe, temperature: float, alpha: float) -> StudentRecipe:
+    return recipe.changed(methods=methods.build("pixelwise", temperature=temperature), alpha=alpha)
