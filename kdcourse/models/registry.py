@@ -39,9 +39,9 @@ _ENTRIES: Mapping[str, _Entry] = {
     "mlp_25k": _Entry(partial(MLP, hidden=(32,))),
     "mlp_109k": _Entry(partial(MLP, hidden=(128, 64))),
     "mlp_200k": _Entry(partial(MLP, hidden=(200, 200))),
-    "unet": _Entry(partial(UNet, stride=2), "segmentation"),
-    "unet_wide": _Entry(partial(UNet, widths=(16, 32, 64, 112, 192), stride=2), "segmentation"),
-    "pocket_unet": _Entry(partial(UNet, widths=(12, 16, 20, 24), depth=1, stride=2), "segmentation"),
+    "unet": _Entry(partial(UNet, widths=(24, 48, 96, 192), stride=4), "segmentation"),
+    "unet_wide": _Entry(partial(UNet, widths=(32, 64, 112, 192), stride=4), "segmentation"),
+    "pocket_unet": _Entry(partial(UNet, widths=(12, 16, 20, 24), depth=1, stride=4), "segmentation"),
     "lraspp_mobilenet_v3_large": _Entry(
         partial(build_segmenter, "lraspp_mobilenet_v3_large"), "segmentation"
     ),

@@ -25,7 +25,8 @@ class UNet(nn.Module):
         widths: channels at each level, finest first.
         depth: 3x3 convolutions at each level, on the way down and on the way up.
         stride: of the first convolution. At 2 every level works on half the height and width, for about a third of
-            the time, and the logits are enlarged at the end: what is smaller than two pixels is lost.
+            the time, and the logits are enlarged at the end: what is smaller than two pixels is lost. The first kernel
+            has 2 * stride - 1 pixels a side, at least 3, so that it skips none.
     """
 
     def __init__(
@@ -78,9 +79,10 @@ def _level(inputs: int, outputs: int, depth: int, stride: int = 1) -> nn.Sequent
     """Stack ``depth`` x convolution, norm, ReLU; ``stride`` in the first. [B, inputs, H, W] -> [B, outputs, ...]."""
     layers: list[nn.Module] = []
     for place in range(depth):
+        size = 3 if place else max(3, 2 * stride - 1)
         layers += [
             nn.Conv2d(
-                outputs if place else inputs, outputs, 3, 1 if place else stride, padding=1, bias=False
+                outputs if place else inputs, outputs, size, 1 if place else stride, size // 2, bias=False
             ),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),

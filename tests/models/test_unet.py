@@ -8,7 +8,7 @@ from kdcourse.errors import ArgumentError
 from kdcourse.models import UNet
 
 
-@pytest.mark.parametrize("shape", [(64, 64), (48, 80), (37, 51), (16, 16)])
+@pytest.mark.parametrize("shape", [(64, 64), (48, 80), (37, 51), (32, 32)])
 def test_logits_have_the_size_of_the_picture(shape: tuple[int, int]) -> None:
     model = models.build("pocket_unet", num_classes=11, in_channels=3).eval()
     assert model(torch.randn(2, 3, *shape)).shape == (2, 11, *shape)
@@ -27,6 +27,14 @@ def test_every_level_is_used() -> None:
     model = UNet(3, 1, widths=(4, 6, 8), depth=2)
     model(torch.randn(2, 1, 16, 16)).square().sum().backward()
     assert all(p.grad is not None and float(p.grad.abs().sum()) > 0 for p in model.parameters())
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_no_pixel_is_skipped(stride: int) -> None:
+    torch.manual_seed(0)
+    picture = torch.randn(1, 1, 32, 32, requires_grad=True)
+    UNet(3, 1, widths=(4, 6), depth=1, stride=stride)(picture).square().sum().backward()
+    assert picture.grad is not None and bool((picture.grad != 0).all())
 
 
 def test_a_pixel_sees_its_neighbourhood_and_its_own_place() -> None:
@@ -49,5 +57,5 @@ def test_bad_options_are_told(options: dict[str, object]) -> None:
 
 
 def test_too_small_a_picture_is_told() -> None:
-    with pytest.raises(ArgumentError, match="at least 16x16"):
+    with pytest.raises(ArgumentError, match="at least 32x32"):
         models.build("unet", num_classes=3)(torch.randn(2, 1, 8, 8))

@@ -137,10 +137,9 @@ def test_plain_and_distilled_get_the_same_budget() -> None:
     assert plain.model == distilled.model and plain.training == distilled.training
 
 
-@pytest.mark.parametrize("name", ["classification", "segmentation"])
-def test_recipes_are_written_byte_for_byte_as_they_were_recorded(name: str) -> None:
+def test_recipes_are_written_byte_for_byte_as_they_were_recorded() -> None:
     """Else stored students and trials would no longer be recognised, and be trained again."""
-    task = tasks.task_named(name)
+    task = tasks.task_named("classification")
     known = {json.dumps(trial.recipe.settings) for trial in task.trials}
     rows = json.loads((task.students / recorded.SEARCH).read_text())["rows"]
     assert {json.dumps(row["recipe"]) for row in rows} == known
@@ -191,10 +190,9 @@ def test_the_soft_targets_that_came_along_are_the_shipped_ensembles(tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["classification", "segmentation"])
-def test_the_recorded_results_are_those_of_the_stored_weights(name: str) -> None:
+def test_the_recorded_results_are_those_of_the_stored_weights() -> None:
     """The whole test set, all students again: what ``recorded.json`` says is what the weights do."""
-    task = tasks.task_named(name)
+    task = tasks.task_named("classification")
     data, folder = task.student_data(), task.students
     content = json.loads((folder / "recorded.json").read_text())
     again = recorded.measured(data, folder, recorded.ensemble(data))

@@ -118,19 +118,18 @@ def test_the_shipped_teachers_are_what_the_course_says() -> None:
 def test_the_shipped_segmentation_teachers_are_what_the_course_says() -> None:
     """Three, small on disk, each its recipe's; on 100 test scenes clearly good, together better than most."""
     folder = shipped(tasks.SEGMENTATION.teachers_folder)
-    data = garment_scenes(scenes=(100, 100, 100))
+    data = garment_scenes(scenes=(1, 1, 100))
     found = teachers.load_teachers(folder, data)
     assert [name for name, _, _ in found] == [recipe.name for recipe in teachers.SEGMENTATION_RECIPES]
     assert sum(path.stat().st_size for path in folder.iterdir()) < 8e6
     for recipe, (_, model, notes) in zip(teachers.SEGMENTATION_RECIPES, found, strict=True):
         assert notes["settings"]["seed"] == recipe.training.seed
-        assert notes["settings"]["augmentation"] == recipe.training.augmentation.key
         assert len(notes["history"]["epochs"]) == recipe.training.epochs
         assert 1e6 <= sum(p.numel() for p in model.parameters()) <= 2e6
     models = [model for _, model, _ in found]
     each = [evaluation.evaluate_segmentation(model, data.test, data).mean_iou for model in models]
     together = evaluation.evaluate_segmentation(Ensemble(models), data.test, data).mean_iou
-    assert min(each) > 0.4
+    assert min(each) > 0.75
     assert together > sum(each) / len(each)
 
 
@@ -140,7 +139,6 @@ def test_all_that_was_trained_fits_into_24_megabytes() -> None:
         "students",
         "soft-targets",
         "segmentation-teachers",
-        "segmentation-students",
         "study",
     )
     kept = [path for name in folders for path in shipped(name).rglob("*") if "trials" not in path.parts]

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from kdcourse import evaluation, models
+from kdcourse.data import SegmentationDataset
+from kdcourse.distillation import Ensemble
+from kdcourse.runs.students import StudentRecipe
+from kdcourse.runs.study import engine, masks
+from kdcourse.runs.study import rows as rows_module
+from kdcourse.runs.study.masks import Masks, repeated
+from kdcourse.training import fit
+from tests.runs import tiny
+
+
+class FewMasks(Masks):
+    search_seeds: Sequence[int] = (0,)
+    test_seeds: Sequence[int] = (10, 11)
+    numbers: Sequence[int] = (8, 64)
+    searched: Sequence[int] = (8, 64)
+    recipe = StudentRecipe(model="pocket_unet").changed(epochs=1, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def data() -> SegmentationDataset:
+    return tiny.scenes()
+
+
+@pytest.fixture
+def study(data: SegmentationDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FewMasks:
+    monkeypatch.setattr(rows_module, "cache_folder", lambda: tmp_path / "cache")
+    torch.manual_seed(0)
+    # Three classes by their colour.
+    teacher = nn.Conv2d(3, 3, 1)
+    fit(teacher, data, epochs=3, batch_size=8, learning_rate=0.1, seed=0, progress=False)
+    monkeypatch.setattr(
+        masks, "SEGMENTATION", replace(masks.SEGMENTATION, live=FewMasks.recipe)
+    )
+    made = FewMasks(lambda: data, tmp_path)
+    made.__dict__["_teacher"] = Ensemble([teacher])
+    return made
+
+
+def test_the_study_runs_from_search_to_summary(study: FewMasks, data: SegmentationDataset) -> None:
+    rows = engine.run(study, engine.Options(precision="float32"), lambda _: None)
+    assert sum(row["phase"] == "search" for row in rows) == len(study.candidates())
+    tested = [row for row in rows if row["phase"] == "test"]
+    assert len(tested) == 2 * 4
+    teachers = evaluation.evaluate_segmentation(study._teacher, data.test, data).mean_iou
+    assert {row.get("test_teachers_iou", teachers) for row in tested} == {teachers}
+    found = study.summary(rows)
+    assert [entry["masks"] for entry in found["masks"]] == [8, 64] and found["teachers"] == teachers
+    iou = {
+        kind: [row["test_iou"] for row in tested if row["about"]["kind"] == kind]
+        for kind in ("answers", "both")
+    }
+    plain = [row["test_iou"] for row in tested if row["about"] == {"kind": "masks", "masks": 8}]
+    assert found["few"]["difference"]["mean"] == pytest.approx((sum(iou["answers"]) - sum(plain)) / 2)
+    assert found["all"]["accuracy"] == pytest.approx(sum(iou["both"]) / 2)
+    drawn = study.curves(rows)
+    assert drawn is not None and [len(line) for line in drawn.lines.values()] == [2, 2]
+    assert "answers to 64 scenes" in study.text(rows) and "64 masks and answers" in study.text(rows)
+    # Of other scenes, older: no part of the result.
+    other = [row | {"data": "others", "test_iou": 0.0} for row in rows]
+    assert study.summary([*other, *rows]) == found
+    assert study.curves([]) is None and study.text([])
+
+
+def test_a_student_of_answers_sees_no_mask(study: FewMasks, data: SegmentationDataset) -> None:
+    cell = next(cell for cell in study.candidates() if cell.about["kind"] == "answers")
+    student, _ = study.train(cell, 3, "float32")
+    blank = replace(data, train=replace(data.train, masks=torch.zeros_like(data.train.masks)))
+    other = FewMasks(lambda: blank, study.folder)
+    other.__dict__["_teacher"] = study._teacher
+    again, _ = other.train(cell, 3, "float32")
+    assert all(torch.equal(a, b) for a, b in zip(student.parameters(), again.parameters(), strict=True))
+
+
+def test_few_scenes_are_repeated_to_an_epoch_of_all() -> None:
+    index = repeated(3, 10, seed=1)
+    assert len(index) == 10 and len(index.unique()) == 3 and index.bincount().max() == 4
+    assert not torch.equal(index, repeated(3, 10, seed=2)) and int(index.max()) < 10
+    assert repeated(10, 10, seed=0).unique().tolist() == list(range(10))
+
+
+def test_every_kind_gets_as_many_candidates() -> None:
+    cells = Masks(tiny.scenes, Path()).candidates()
+    counts = {str(cell.about): 0 for cell in cells}
+    for cell in cells:
+        counts[str(cell.about)] += 1
+    assert len(set(counts.values())) == 1
+
+
+def test_the_student_has_at_most_30_thousand_parameters() -> None:
+    model = models.build("pocket_unet", num_classes=6, in_channels=3)
+    assert sum(p.numel() for p in model.parameters()) <= 30_000
