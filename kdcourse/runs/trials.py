@@ -67,7 +67,7 @@ RECORDED: dict[str, StudentRecipe] = {
 }
 
 
-_UNET = StudentRecipe(model="pocket_unet").changed(epochs=10, batch_size=16)
+_UNET = StudentRecipe(model="pocket_unet").changed(epochs=10, batch_size=8)
 
 
 def _taught(temperature: float, alpha: float, *, channelwise: float = 0.0) -> StudentRecipe:

@@ -275,7 +275,7 @@ print(f"{targets}, {targets.nbytes / 1e6:.0f} MB in memory")
 
 # %%
 term = use_answer("pixel_term", pixel_term)
-settings = {"epochs": 10, "batch_size": 16, "learning_rate": 0.05, "optimizer": "muon", "weight_decay": 5e-3}
+settings = {"epochs": 10, "batch_size": 8, "learning_rate": 0.05, "optimizer": "muon", "weight_decay": 5e-3}
 settings |= {"seed": 0, "precision": "float32", "progress": False}
 bar = progress_bar("Two students", 2 * settings["epochs"] * (len(data.train) // settings["batch_size"]))
 

@@ -32,7 +32,7 @@ class Masks(Study):
     Attributes:
         recipe: of every student, on masks alone.
         numbers: of masks, the most telling ones first.
-        searched: numbers of masks that settings are searched at.
+        searched: the number of masks that settings are searched at, and that of all scenes.
         temperature: of the answers.
     """
 
@@ -42,7 +42,7 @@ class Masks(Study):
     reads = staticmethod(SEGMENTATION.student_data)
     files = ()
     search_seeds: Sequence[int] = (0,)
-    numbers: Sequence[int] = (100, 1000, 300)
+    numbers: Sequence[int] = (100, 1000)
     searched: Sequence[int] = (100, 1000)
     temperature = 1.0
     recipe: StudentRecipe = SEGMENTATION.live.plain()
@@ -58,31 +58,27 @@ class Masks(Study):
         return len(self.data.train)
 
     def candidates(self) -> Sequence[Cell]:
-        """Return two candidates for each kind: the scenes as they are, and with half of them mirrored in each epoch."""
-        plain = self.recipe
+        """Return two candidates for few masks and for answers: scenes as they are, or every second epoch mirrored."""
+        few, every = self.searched
         mirrored: dict[str, Any] = {"augmentation": FLIPS, "views": 2}
         return [
-            *(
-                Cell(self._about("masks", number), plain.changed(**how))
-                for number in self.searched
-                for how in ({}, mirrored)
-            ),
-            *(
-                Cell(self._about(kind, self.searched[-1]), _taught(plain, self.temperature, alpha).changed(**how))
-                for kind, alpha in (("answers", 1.0), ("both", 0.5))
-                for how in ({}, mirrored)
-            ),
+            Cell(about, recipe.changed(**how))
+            for about, recipe in (
+                (self._about("masks", few), self.recipe),
+                (self._about("answers", every), _taught(self.recipe, self.temperature, 1.0)),
+            )
+            for how in ({}, mirrored)
         ]
 
     def chosen(self, best: Callable[[dict[str, Any]], StudentRecipe]) -> Sequence[Cell]:
-        """Return masks at every number, with the settings of the nearest searched one; then answers, and both."""
-        few, many = self.searched
-        cells = [Cell(self._about("answers", many), best(self._about("answers", many)))]
-        for number in self.numbers:
-            nearest = many if number > 3 * few else few
-            cells.append(Cell(self._about("masks", number), best(self._about("masks", nearest))))
-        cells.append(Cell(self._about("both", many), best(self._about("both", many))))
-        return cells
+        """Return masks at every number with the settings of few, then answers, and both with the settings of answers."""
+        few, every = self.searched
+        on_masks, on_answers = best(self._about("masks", few)), best(self._about("answers", every))
+        return [
+            *(Cell(self._about("masks", number), on_masks) for number in self.numbers),
+            Cell(self._about("answers", every), on_answers),
+            Cell(self._about("both", every), on_answers.changed(alpha=0.5)),
+        ]
 
     def _about(self, kind: str, number: int) -> dict[str, Any]:
         return {"kind": kind, "masks" if kind != "answers" else "scenes": number}

@@ -89,7 +89,7 @@ def test_few_scenes_are_repeated_to_an_epoch_of_all() -> None:
     assert repeated(10, 10, seed=0).unique().tolist() == list(range(10))
 
 
-def test_every_kind_gets_as_many_candidates() -> None:
+def test_masks_and_answers_get_as_many_candidates() -> None:
     cells = Masks(tiny.scenes, Path()).candidates()
     counts = {str(cell.about): 0 for cell in cells}
     for cell in cells:
