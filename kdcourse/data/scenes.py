@@ -94,7 +94,9 @@ def garment_scenes(
     if not 1 <= garments[0] <= garments[1]:
         raise ArgumentError(f"garments needs 1 <= fewest <= most in a scene; found {garments}.")
     if size < 32:
-        raise ArgumentError(f"size must be at least 32 pixels, or garments can't be recognised; found {size}.")
+        raise ArgumentError(
+            f"size must be at least 32 pixels, or garments can't be recognised; found {size}."
+        )
     if not 0 <= clutter <= 1:
         raise ArgumentError(f"clutter must lie between 0 and 1; found {clutter}.")
     if classes not in get_args(Classes):
@@ -159,7 +161,10 @@ class _Composer:
             kind = torch.randint(len(self._by_class), on.shape, generator=generator).tolist()
             which = torch.randint(2**31, on.shape, generator=generator).tolist()
             chosen = torch.stack(
-                [self._by_class[k][1][w % len(self._by_class[k][1])] for k, w in zip(kind, which, strict=True)]
+                [
+                    self._by_class[k][1][w % len(self._by_class[k][1])]
+                    for k, w in zip(kind, which, strict=True)
+                ]
             )
             labels = self.source.labels[chosen]
             cloth = _dyed(self.source.images[chosen], labels, generator)

@@ -7,8 +7,16 @@ import torch
 
 from kdcourse import models
 from kdcourse.data import (
-    BACKGROUND, Batches, Dataset, EndlessSplit, MaskedSplit, SegmentationDataset, Split, garment_scenes, scenes,
-)  # fmt: skip
+    BACKGROUND,
+    Batches,
+    Dataset,
+    EndlessSplit,
+    MaskedSplit,
+    SegmentationDataset,
+    Split,
+    garment_scenes,
+    scenes,
+)
 from kdcourse.distillation import soft_targets
 from kdcourse.errors import ArgumentError
 
@@ -39,7 +47,9 @@ def test_all_ten_classes_are_those_of_the_same_scenes(few: SegmentationDataset) 
 
 
 def test_nothing_is_flat_and_the_normalisation_fits(few: SegmentationDataset) -> None:
-    assert float(few.train.images.float().std((1, 2, 3)).min()) > 8  # every ground has texture, noise at least
+    assert (
+        float(few.train.images.float().std((1, 2, 3)).min()) > 8
+    )  # every ground has texture, noise at least
     normal = few.normalise(few.train.images)
     assert abs(float(normal.mean())) < 0.2 and 0.8 < float(normal.std()) < 1.2
 

@@ -235,8 +235,8 @@ def soft_targets(
     """
     if isinstance(split, EndlessSplit):
         raise ArgumentError(
-            "This split has fresh images in every epoch, so a teacher's logits for it can't be stored. Pass the teacher "
-            "itself to distil, or make the data without endless=True."
+            "This split has fresh images in every epoch, so a teacher's logits for it can't be stored. Pass the "
+            "teacher itself to distil, or make the data without endless=True."
         )
     views, task = tuple(views), task_of(split.labels)
     if batch_size is None:

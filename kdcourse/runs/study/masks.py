@@ -71,7 +71,7 @@ class Masks(Study):
         ]
 
     def chosen(self, best: Callable[[dict[str, Any]], StudentRecipe]) -> Sequence[Cell]:
-        """Return masks at every number with the settings of few, then answers, and both with the settings of answers."""
+        """Return masks at every number, with the settings of few; answers, and both, with the settings of answers."""
         few, every = self.searched
         on_masks, on_answers = best(self._about("masks", few)), best(self._about("answers", every))
         return [
@@ -99,9 +99,7 @@ class Masks(Study):
     def _targets(self, recipe: StudentRecipe) -> SoftTargets:
         key = tuple(view.key for view in recipe.views)
         if self._held is None or self._held[0] != key:
-            made = soft_targets(
-                self._teacher, self.data.train, self.data, views=recipe.views, progress=False
-            )
+            made = soft_targets(self._teacher, self.data.train, self.data, views=recipe.views, progress=False)
             self._held = (key, made)
         return self._held[1]
 

@@ -39,9 +39,7 @@ def study(data: SegmentationDataset, tmp_path: Path, monkeypatch: pytest.MonkeyP
     # Three classes by their colour.
     teacher = nn.Conv2d(3, 3, 1)
     fit(teacher, data, epochs=3, batch_size=8, learning_rate=0.1, seed=0, progress=False)
-    monkeypatch.setattr(
-        masks, "SEGMENTATION", replace(masks.SEGMENTATION, live=FewMasks.recipe)
-    )
+    monkeypatch.setattr(masks, "SEGMENTATION", replace(masks.SEGMENTATION, live=FewMasks.recipe))
     made = FewMasks(lambda: data, tmp_path)
     made.__dict__["_teacher"] = Ensemble([teacher])
     return made
