@@ -58,7 +58,10 @@ class Masks(Study):
         return len(self.data.train)
 
     def candidates(self) -> Sequence[Cell]:
-        """Return two candidates for few masks and for answers: scenes as they are, or every second epoch mirrored."""
+        """Return two candidates each for few masks and for answers: scenes as they are, or with some mirrored.
+
+        Mirrored scenes are shown in two views, each of which mirrors another half of them.
+        """
         few, every = self.searched
         mirrored: dict[str, Any] = {"augmentation": FLIPS, "views": 2}
         return [
