@@ -313,8 +313,8 @@ widgets.reveal("07-gain", outcomes[0 if ahead < 0 else 1 if ahead < 5 else 2])
 claim(
     "Without a single mask, the distilled student has the higher validation IoU",
     ahead > 0,
-    mean_iou_of_the_distilled_one=at_least(distilled_history.last.validation_iou, 0.4),
-    points_ahead=at_least(ahead, 5),
+    mean_iou_of_the_distilled_one=at_least(distilled_history.last.validation_iou, 0.45),
+    points_ahead=at_least(ahead, 10),
 )
 
 # %% [markdown]
@@ -471,15 +471,15 @@ drops = [100 * (found.mean_iou - found.boundary_iou) for found in scores.values(
 claim(
     "Near borders, all three have a lower IoU than over whole masks",
     min(drops) > 0,
-    points_lost=at_least(min(drops), 3),
+    points_lost=at_least(min(drops), 5),
 )
 
 # %% [markdown]
 # ## Several seeds, and more masks
 #
 # One pair of students proves nothing, as you know. And what if you had more masks? `kdcourse study masks` has trained
-# students of each kind over several seeds, after a search on validation scenes in which each kind had as many
-# candidates. Each was evaluated on the test scenes once.
+# students of each kind over several seeds, after a search on validation scenes with as many candidates for masks as for
+# answers. Each was evaluated on the test scenes once.
 
 # %% folded=true
 curves = study.stored()["masks"]
@@ -506,17 +506,25 @@ gain, gap = results["few"]["difference"], results["few"]["gap_recovered"]
 claim(
     "Over several seeds, answers to 1,000 scenes teach more than 100 masks",
     gain["low"] > 0,
-    points=at_least(100 * gain["mean"], 2),
-    gap_recovered=at_least(gap["value"], 0.1),
+    seeds=gain["n"],
+    points=at_least(100 * gain["mean"], 8),
+    gap_recovered=at_least(gap["value"], 0.2),
 )
 
 # %% [markdown]
 # And if all 1,000 scenes have a mask, do the teachers' answers still add something?
 
 # %% folded=true
+print("learned from                     mean IoU on test scenes (95 % interval over the seeds)")
+kinds = {f"{entry['masks']:,} masks": entry for entry in results["masks"]}
+kinds |= {"answers to 1,000 scenes, no mask": results["few"], "1,000 masks and answers": results["all"]}
+for name, entry in kinds.items():
+    print(
+        f"{name:32} {100 * entry['accuracy']:.1f} % ({100 * entry['low']:.1f} to {100 * entry['high']:.1f})"
+    )
 further = results["all"]["difference"]
 print(
-    f"all masks and answers, minus all masks: {100 * further['mean']:+.1f} points "
+    f"1,000 masks and answers, minus 1,000 masks: {100 * further['mean']:+.1f} points "
     f"({100 * further['low']:+.1f} to {100 * further['high']:+.1f})"
 )
 
