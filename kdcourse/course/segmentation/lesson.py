@@ -617,7 +617,7 @@ widgets.quiz(
 # - A precision-recall curve shows a model at every threshold; a mask shows it at a single one.
 # - Where masks are exact and plentiful, soft targets can add less. Report how much, with an interval.
 #
-# # ## References
+# ## References
 #
 # - Han Xiao, Kashif Rasul, Roland Vollgraf (2017). Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
 #   Learning Algorithms. https://arxiv.org/abs/1708.07747
