@@ -44,6 +44,7 @@ def study_curves(
     title: str,
     teacher: float | None = None,
     beside: Mapping[str, Sequence[StudyPoint]] | None = None,
+    score: str = "accuracy",
 ) -> Figure:
     """Draw accuracy against a number on a logarithmic axis: one line per name, bars for the points' intervals.
 
@@ -54,6 +55,7 @@ def study_curves(
         title: of the figure.
         teacher: the ensemble's accuracy, drawn as a dashed line.
         beside: results of another run, by the name of their line, in its look but larger and hollow.
+        score: what the points' accuracies are, such as "mean IoU".
 
     Raises:
         ArgumentError: no line, a line without points, an ``x`` that isn't above 0, an accuracy outside 0 to 1.
@@ -92,9 +94,9 @@ def study_curves(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axes.set(xlabel=f"{x} (logarithmic)", ylabel="test accuracy (%), axis cut", title=title)
+        axes.set(xlabel=f"{x} (logarithmic)", ylabel=f"test {score} (%), axis cut", title=title)
         figure.legend(loc="outside lower center", ncols=2)
-        set_alt_text(figure, _describe(lines, x, title, teacher, others))
+        set_alt_text(figure, _describe(lines, x, title, teacher, others, score))
         freeze(figure)
     return figure
 
@@ -124,9 +126,10 @@ def _describe(
     title: str,
     teacher: float | None,
     others: Mapping[str, Sequence[StudyPoint]],
+    score: str,
 ) -> str:
     named = [*lines.items(), *((f"{name}, this run", points) for name, points in others.items())]
-    parts = [f"{title}: test accuracy by number of {x}."]
+    parts = [f"{title}: test {score} by number of {x}."]
     for name, points in named:
         parts.append(f"{name}: {', '.join(f'{point.x:,.0f} {_said(point)}' for point in points)}.")
     if teacher is not None:
