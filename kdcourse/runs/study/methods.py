@@ -58,7 +58,7 @@ class Methods(Unseen):
     name = "methods"
     question = "Which distillation methods beat Hinton's?"
     files = ("*.safetensors", f"{half.TEACHERS}/{_TEACHER.name}.safetensors", f"{half.TEACHERS}/SHA256SUMS")
-    model, steps, labels, images, temperature = "pocket_60k", 1_000, 550, IMAGES, 4.0
+    model, steps, labels, images, temperature = "pocket_60k", 1_300, 550, IMAGES, 4.0
 
     def __init__(self, data: Callable[[], Dataset], folder: Path) -> None:
         super().__init__(data, folder)
