@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,6 @@ def added_memory() -> Iterator[Callable[[], int | None]]:
     It returns ``None`` where the system doesn't tell, which only Linux does. What was freed before is given back to the
     system first, so that it isn't used again unnoticed. Other threads count, too.
     """
-    gc.collect()
     before: int | None = None
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)

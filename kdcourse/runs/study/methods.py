@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -26,6 +26,9 @@ from kdcourse.runs.study.rows import Row
 from kdcourse.runs.study.summary import accuracies, column, interval, table, told, told_points
 from kdcourse.runs.study.unseen import BATCH, IMAGES, Unseen, epochs_of, on_labels, some_of
 from kdcourse.runs.trials import GENTLE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PLAIN, HARD, KD = "plain", "hard answers", "kd"
 _CONFIDENCE = 0.95
@@ -207,7 +210,7 @@ class Methods(Unseen):
         rows = self.current(rows)
         found = {name: accuracies(rows, **_about(name)) for name in self._rows()}
         found = {name: values for name, values in found.items() if len(values) > 1}
-        compared = max(1, len(found.keys() - {PLAIN, KD}))
+        compared = max(1, len(found.keys() - {KD}))
         costs = {name: [column(rows, cost, _about(name)) for cost in _COSTS] for name in found}
         entries = []
         for name, values in sorted(found.items(), key=lambda item: -sum(item[1].values()) / len(item[1])):
@@ -220,7 +223,7 @@ class Methods(Unseen):
                 entry["memory"] = median(memory)
             if PLAIN in found and name != PLAIN:
                 entry["against_plain"] = _difference(values, found[PLAIN], _CONFIDENCE)
-            if KD in found and name not in (KD, PLAIN):
+            if KD in found and name != KD:
                 of = _difference(values, found[KD], 1 - (1 - _CONFIDENCE) / compared)
                 if of is not None:
                     verdict = "better" if of["low"] > 0 else "worse" if of["high"] < 0 else "noise"
@@ -236,7 +239,11 @@ class Methods(Unseen):
     def finding(self, found: dict[str, Any]) -> str:
         """Return which methods beat ``kd`` beyond noise, in words, from a `summary`."""
         by = {
-            verdict: [each["row"] for each in found["methods"] if each.get("verdict") == verdict]
+            verdict: [
+                each["row"]
+                for each in found["methods"]
+                if each.get("verdict") == verdict and each["row"] != PLAIN
+            ]
             for verdict in ("better", "worse", "noise")
         }
         if not any(by.values()):
@@ -251,6 +258,28 @@ class Methods(Unseen):
         if by["worse"]:
             said.append(f"Worse: {listed(by['worse'])}.")
         return " ".join(said)
+
+    def figure(self, rows: Sequence[Row]) -> Figure | None:
+        """Return the differences from ``kd``, the best method first; ``None`` without any."""
+        from kdcourse import figures
+
+        found = self.summary(rows)["methods"]
+        if not any("against_kd" in entry for entry in found):
+            return None
+        ranked = [
+            figures.Ranked(
+                entry["row"],
+                entry["accuracy"],
+                evaluation.Interval(**entry["against_kd"]) if "against_kd" in entry else None,
+            )
+            for entry in found
+        ]
+        return figures.leaderboard(
+            ranked,
+            reference=KD,
+            title=f"{self.model}, {self.labels:,} labels, {self.images:,} images: methods against {KD}",
+            intervals="simultaneous 95 %",
+        )
 
     def text(self, rows: Sequence[Row]) -> str:
         """Return the summary as a table in plain text."""

@@ -6,19 +6,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from kdcourse.distillation import methods
+from kdcourse.figures import alt_text
+from kdcourse.files import shipped
 from kdcourse.runs import teachers
-from kdcourse.runs.study import engine, half
+from kdcourse.runs.study import FOLDER, engine, half, study_named
 from kdcourse.runs.study import methods as study_module
 from kdcourse.runs.study import rows as rows_module
 from kdcourse.runs.study.methods import HARD, KD, PLAIN, Methods
-from kdcourse.runs.study.rows import Row
+from kdcourse.runs.study.rows import Row, Rows
 from tests.runs import tiny
 
 
 class Few(Methods):
-    """Three methods, students of 2 k parameters, trained for one step."""
+    """Two methods, students of 2 k parameters, trained for one step."""
 
     search_seeds, test_seeds = (0,), (1, 2)
     model, steps, labels, images = "pocket_2k", 1, 9, 48
@@ -26,7 +29,7 @@ class Few(Methods):
 
 def few(folder: Path, *names: str) -> Few:
     study = Few(tiny.dataset, folder)
-    study.names = names or ("kd", "dkd", "fitnet")
+    study.names = names or ("kd", "fitnet")
     return study
 
 
@@ -54,19 +57,21 @@ def run(study: Few) -> list[Row]:
 def test_the_study_runs_from_nothing_to_its_table_and_a_new_method_adds_its_rows_alone(folder: Path) -> None:
     rows = run(few(folder))
     search = [row for row in rows if row["phase"] == "search"]
-    assert len(search) == 18 and len(rows) == 18 + 6 * 2
+    assert len(search) == 15 and len(rows) == 15 + 5 * 2
     study = few(folder)
     found = study.summary(rows)
     shown = {entry["row"]: entry for entry in found["methods"]}
-    assert shown.keys() == {PLAIN, HARD, KD, "dkd", "fitnet", "kd + fitnet"} and found["compared"] == 4
+    assert shown.keys() == {PLAIN, HARD, KD, "fitnet", "kd + fitnet"} and found["compared"] == 4
     assert [each["accuracy"] for each in found["methods"]] == sorted(
         (each["accuracy"] for each in found["methods"]), reverse=True
     )
     assert shown[KD]["extra"] == shown[PLAIN]["extra"] == 0 < shown["fitnet"]["extra"]
     assert "against_kd" not in shown[KD] and "against_plain" not in shown[PLAIN]
-    assert study.text(rows).count("\n") == 9
+    assert study.text(rows).count("\n") == 8
+    drawn = study.figure(rows)
+    assert drawn is not None and "kd + fitnet: " in alt_text(drawn) and study.figure(search) is None
 
-    more = few(folder, "kd", "dkd", "fitnet", "dist")
+    more = few(folder, "kd", "fitnet", "dist")
     assert more.summary(rows) == found, "a method that isn't trained yet is left out"
     longer = run(more)
     assert {row["about"]["method"] for row in longer[len(rows) :]} == {"dist"}
@@ -95,3 +100,15 @@ def test_only_the_labels_of_few_images_are_true_and_the_teachers_give_the_others
     given[known] = answers[known]
     assert torch.equal(given, answers) and not torch.equal(answers, study.unseen.train.labels)
     assert torch.equal(data.test.labels, study.data.test.labels)
+
+
+STORED = Rows(shipped(FOLDER), "methods")
+
+
+@pytest.mark.skipif(not STORED.path.exists(), reason="no rows are stored")
+def test_the_stored_picture_shows_the_stored_rows() -> None:
+    study = study_named("methods", STORED.path.parent)
+    figure = study.figure(STORED.checked())
+    assert figure is not None
+    stored = Image.open(STORED.path.with_suffix(".png"))
+    assert stored.info["Description"] == alt_text(figure), "run: kdcourse study methods"
