@@ -199,7 +199,11 @@ def _prepared(
             assert method.layers is not None
             pairs[method.name] = pair = pair_layers(method.layers, *tried, layers)
             own, theirs = (
-                Outputs(trial.logits.float(), {name: trial.found[name].float() for name in names})
+                Outputs(
+                    trial.logits.float(),
+                    {name: trial.found[name].float() for name in names},
+                    modules=trial.behind(names),
+                )
                 for trial, names in zip(tried, pair, strict=True)
             )
             method.prepare(own, theirs)

@@ -164,7 +164,9 @@ class Methods(Unseen):
             memory = most()
         self._cost = {
             "training_seconds": round(time.process_time() - began, 1),
-            "extra_parameters": sum(p.numel() for method in used for p in method.parameters()),
+            "extra_parameters": sum(
+                p.numel() for method in used for p in method.parameters() if p.requires_grad
+            ),
         } | ({} if memory is None else {"added_memory": memory})
         return student.cpu(), history
 
