@@ -78,6 +78,8 @@ class CRD(Method):
     title = "Contrastive: whose vector is it?"
     paper = "Tian, Krishnan, Isola 2020, https://arxiv.org/abs/1910.10699"
     layers = "vector"
+    of_student: nn.Linear
+    of_teacher: nn.Linear
     bank_student: Tensor
     bank_teacher: Tensor
     bank_labels: Tensor

@@ -105,7 +105,8 @@ class Methods(Unseen):
         every = StudentRecipe(model=self.model).changed(
             epochs=epochs_of(self.images, self.steps), batch_size=BATCH
         )
-        gentle = {"augmentation": GENTLE}
+        ways: Sequence[dict[str, Any]]
+        gentle: dict[str, Any] = {"augmentation": GENTLE}
         if row == PLAIN:
             few = every.changed(epochs=epochs_of(self.labels, every.training.epochs * (self.images // BATCH)))
             ways = ({}, gentle, {"augmentation": Augmentation()})
