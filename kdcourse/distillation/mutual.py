@@ -44,7 +44,7 @@ def mutual_loss(logits: Tensor, labels: Tensor, temperature: float = 1.0) -> tup
     students = len(logits)
     entropy = torch.stack([F.cross_entropy(each, labels) for each in logits]).sum()
     apart = [
-        kd_divergence(logits[own], logits[other].detach(), temperature)
+        kd_divergence(logits[own], logits[other], temperature)
         for own in range(students)
         for other in range(students)
         if other != own

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
+from kdcourse.cli import app
 from kdcourse.distillation import methods
 from kdcourse.figures import alt_text
 from kdcourse.files import shipped
+from kdcourse.runs import study as package
 from kdcourse.runs import teachers
 from kdcourse.runs.study import FOLDER, engine, half, study_named
 from kdcourse.runs.study import methods as study_module
@@ -18,6 +21,7 @@ from kdcourse.runs.study import rows as rows_module
 from kdcourse.runs.study.methods import HARD, KD, PLAIN, Methods
 from kdcourse.runs.study.rows import Row, Rows
 from tests.runs import tiny
+from tools.readme.studies import _section
 
 
 class Few(Methods):
@@ -54,8 +58,13 @@ def run(study: Few) -> list[Row]:
     return engine.run(study, engine.Options(precision="float32"), quiet)
 
 
-def test_the_study_runs_from_nothing_to_its_table_and_a_new_method_adds_its_rows_alone(folder: Path) -> None:
-    rows = run(few(folder))
+def test_the_study_runs_from_nothing_to_its_table_and_a_new_method_adds_its_rows_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package, "study_named", lambda name, out: few(out))
+    told = CliRunner().invoke(app, ["study", "methods", "--precision", "float32", "--out", str(folder)])
+    assert told.exit_code == 0, told.output
+    rows = Rows(folder, "methods").checked()
     search = [row for row in rows if row["phase"] == "search"]
     assert len(search) == 15 and len(rows) == 15 + 5 * 2
     study = few(folder)
@@ -70,6 +79,8 @@ def test_the_study_runs_from_nothing_to_its_table_and_a_new_method_adds_its_rows
     assert study.text(rows).count("\n") == 8
     drawn = study.figure(rows)
     assert drawn is not None and "kd + fitnet: " in alt_text(drawn) and study.figure(search) is None
+    assert Image.open(folder / "methods.png").info["Description"] == alt_text(drawn)
+    assert f"![{alt_text(drawn)}](../data/study/methods.png)" in _section(study, rows)
 
     more = few(folder, "kd", "fitnet", "dist")
     assert more.summary(rows) == found, "a method that isn't trained yet is left out"
