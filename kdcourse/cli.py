@@ -401,7 +401,7 @@ def study(
 ) -> None:
     """Run a study: each training is one row, stored as soon as it is done; then print the results."""
     from kdcourse.data import fashion_mnist
-    from kdcourse.files import shipped
+    from kdcourse.files import shipped, write_atomically
     from kdcourse.runs.study import FOLDER, STUDIES, engine, half, study_named
     from kdcourse.runs.study.rows import Rows
 
@@ -422,7 +422,13 @@ def study(
         if not table:
             phases = engine.PHASES if phase == "all" else (phase,)
             engine.run(chosen, engine.Options(phases, seeds, precision, jobs, ray=ray), typer.echo)
-        typer.echo(chosen.text(Rows(folder, name).checked()))
+        rows = Rows(folder, name).checked()
+        typer.echo(chosen.text(rows))
+        if not table and (figure := chosen.figure(rows)) is not None:
+            from kdcourse.figures import png
+
+            write_atomically(folder / f"{name}.png", png(figure))
+            typer.echo(f"drawn in {folder / f'{name}.png'}")
 
     guarded(work, "Nothing that was trained is lost; the same command goes on from here.")
 

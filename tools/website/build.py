@@ -105,6 +105,10 @@ def lay_out(sources: Path) -> list[Page]:
 
     texts = {path: name for path, name in TEXTS.items() if (ROOT / path).is_file()}
     on_site = texts | {f"{OPENED}/{lesson.name}.ipynb": f"notebooks/{lesson.name}.ipynb" for lesson in shown}
+    for figure in sorted((ROOT / "data" / "study").glob("*.png")):  # in studies.md
+        on_site[figure.relative_to(ROOT).as_posix()] = f"{FIGURES}/{figure.name}"
+        (sources / FIGURES).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(figure, sources / FIGURES / figure.name)
     for path, name in texts.items():
         _write(sources / name, pages.repository_text(ROOT / path, on_site))
 
