@@ -13,7 +13,7 @@ LARGEST = 127  # of int8's values: -128 is left out, so that the scale is the sa
 def channel_scales(weight: Tensor) -> Tensor:
     """Return the scale of each output channel, largest absolute value / 127: float [O, ...] -> float [O].
 
-    A channel of zeros has scale 1. Symmetric, per channel: Krishnamoorthi 2018, section 2.2 and 3.1,
+    A channel of zeros has scale 1. Symmetric, per channel: Krishnamoorthi 2018, sections 2.2 and 3,
     https://arxiv.org/abs/1806.08342. BatchNorm multiplies a channel's weights and their scale alike, so the rounded
     values are the same before and after it is folded.
     """

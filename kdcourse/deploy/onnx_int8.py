@@ -40,7 +40,7 @@ def export_onnx_int8(
     Static post-training quantization: each activation has one scale, from the smallest and largest value on
     ``images``; weights have a scale per output channel. Both are marked by pairs of QuantizeLinear and
     DequantizeLinear, which runtimes turn into int8 arithmetic. (Jacob et al. 2018, https://arxiv.org/abs/1712.05877,
-    section 2; Krishnamoorthi 2018, https://arxiv.org/abs/1806.08342, section 3.1.)
+    section 2; Krishnamoorthi 2018, https://arxiv.org/abs/1806.08342, section 3.)
 
     Args:
         model: float32 [B, C, H, W] -> logits.

@@ -120,7 +120,7 @@ def load_student(path: Path, *, folder: Path | None = None, size: int | None = N
     """Return the network of a file that `kdcourse run` or ``kdcourse students record`` wrote, and its images.
 
     Args:
-        path: the file.
+        path: the file. Its notes name the model, with ``options`` of `kdcourse.models.build` if it has some.
         folder, size: of the images that it was trained on, if those are the user's own.
 
     Raises:
@@ -131,9 +131,11 @@ def load_student(path: Path, *, folder: Path | None = None, size: int | None = N
     identity = notes.get("identity") or {}
     name = (identity.get("recipe") or {}).get("model") or notes.get("model")
     classes = identity.get("classes") or notes.get("classes")
-    if "position" not in notes and not (
-        isinstance(name, str) and classes
-    ):  # load_weights tells of a checkpoint
+    if "position" in notes:
+        raise CheckpointError(
+            f"{path} is the checkpoint of a training under way, not a finished model. Let the same command complete it."
+        )
+    if not (isinstance(name, str) and classes):
         raise CheckpointError(
             f"{path} doesn't say which network it holds and for which classes. Files in the folder 'students' of "
             "kdcourse run do. For weights of your own call kdcourse.deploy.export_onnx or kdcourse.deploy.c_header in "
@@ -145,15 +147,15 @@ def load_student(path: Path, *, folder: Path | None = None, size: int | None = N
             "kdcourse.deploy.export_onnx writes this network as ONNX."
         )
     data = fashion_mnist() if folder is None else image_folder(folder, size=size or 28)
-    if classes is not None and list(data.classes) != list(classes):
+    if list(data.classes) != list(classes):
         raise ArgumentError(
             f"{path} is for the classes {', '.join(classes[:4])}{', ...' * (len(classes) > 4)} ({len(classes)}), and "
             f"{data.name!r} has {', '.join(data.classes[:4])}{', ...' * (len(data.classes) > 4)} "
             f"({len(data.classes)}). Name the folder of the images that it was trained on: --data FOLDER --size PIXELS."
         )
-    model = models.build(str(name), data=data)
+    model = models.build(name, data=data, **(notes.get("options") or {}))
     training.load_weights(model, path)
-    return Student(model.eval(), str(name), data, notes)
+    return Student(model.eval(), name, data, notes)
 
 
 def compare(logits: Tensor, reference: Tensor, labels: Tensor) -> Comparison:
