@@ -6,6 +6,7 @@ The repair is ordinary training: pass the pruned network to `kdcourse.distillati
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,14 +85,14 @@ def narrowed(model: nn.Module, amount: float) -> nn.Module:
 
 
 def _narrowed_pocket(model: PocketCNN, amount: float) -> PocketCNN:
+    stages: list[Any] = list(model.stages)
     kept = [
-        _largest([stage.expand.weight, *(conv.weight for conv in stage.refine)], amount)
-        for stage in model.stages
+        _largest([stage.expand.weight, *(conv.weight for conv in stage.refine)], amount) for stage in stages
     ]
-    before = [torch.arange(model.stages[0].expand.in_channels), *kept]
+    before = [torch.arange(stages[0].expand.in_channels), *kept]
     twin = PocketCNN(
         model.head.out_features, len(before[0]), widths=[len(one) for one in kept],
-        depths=[len(stage.refine) for stage in model.stages],
+        depths=[len(stage.refine) for stage in stages],
     )  # fmt: skip
     weights = model.state_dict()
     for name, tensor in weights.items():

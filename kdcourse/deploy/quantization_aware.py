@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -70,7 +72,7 @@ class RoundedLinear(nn.Linear):
         return F.linear(self.rounded_input(values), rounded_weight(self.weight), self.bias)
 
 
-_ROUNDED: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: RoundedConv2d, nn.Linear: RoundedLinear}
+_ROUNDED: dict[type[nn.Module], Any] = {nn.Conv2d: RoundedConv2d, nn.Linear: RoundedLinear}
 
 
 def make_quantization_aware(model: nn.Module) -> None:
@@ -108,7 +110,7 @@ def finish_quantization(model: nn.Module) -> None:
     layers = [layer for layer in layers_with_weights(model).values() if type(layer) in _ROUNDED.values()]
     if not layers:
         raise ArgumentError("The model isn't quantization-aware. Call make_quantization_aware first.")
-    usual = {rounded: plain for plain, rounded in _ROUNDED.items()}
+    usual: dict[type[nn.Module], Any] = {rounded: plain for plain, rounded in _ROUNDED.items()}
     for layer in layers:
         layer.weight.copy_(rounded_weight(layer.weight))
         del layer.rounded_input
