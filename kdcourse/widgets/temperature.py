@@ -11,7 +11,17 @@ from torch import Tensor
 
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation import average_members
-from kdcourse.widgets.base import TEMPERATURE, WIDE, CourseWidget, button, image_slider, pixels, rounded, row, slider_layout
+from kdcourse.widgets.base import (
+    TEMPERATURE,
+    WIDE,
+    CourseWidget,
+    button,
+    image_slider,
+    pixels,
+    rounded,
+    row,
+    slider_layout,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -27,7 +27,9 @@ from tools import headline
 from tools.lessons.links import OPENED, home
 from tools.website import assets, links, pages, parts
 from tools.website.card import CARD, card
+from tools.website.columns import fitted
 from tools.website.lessons import FIGURES, PARTS, Notebook, Page, page
+from tools.website.lighten import lighten
 
 HERE = Path(__file__).resolve().parent
 ROOT = pages.ROOT
@@ -81,6 +83,7 @@ def build(out: Path, *, cache: Path | None = None, say: Say = print) -> Path:
                 assets.unpack(archives[package.name], package, beside / "_static" / "assets")
             _lay_beside(beside, shown)
             pages_made.result()
+        lighten(made)
         shutil.copytree(beside, made, dirs_exist_ok=True)
         problems = links.problems(made)
         if problems:
@@ -98,7 +101,7 @@ def lay_out(sources: Path) -> list[Page]:
     """Write Sphinx's sources into a new folder and return the lessons."""
     notebooks = _notebooks()
     shown = [
-        page(notebook, name, parts.states(notebook, name, parts.ASKING))
+        page(fitted(notebook), name, parts.states(notebook, name, parts.ASKING))
         for name, notebook in notebooks.items()
     ]
     for lesson in shown:

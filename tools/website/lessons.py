@@ -7,12 +7,16 @@ key.
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from kdcourse.course.notebook import SET_UP as CELL
 from kdcourse.errors import DataError
@@ -23,6 +27,7 @@ from tools.website import parts
 FIGURES, PARTS = "figures", "parts"  # folders of the site
 WIDGET = "an interactive widget"  # part of the stored text of every widget
 LINK = re.compile(r"https?://[^\s<>\"'`]+")
+_BLOCK, _DARK, _FEW = 8, 60, 0.002  # a side in pixels, the brightness of dark ones, the share of dark blocks
 _FIGURE = "Figure: "
 _CLAIM = "Claim holds:"
 _COLUMNS = re.compile(r"\S {2,}\S")  # columns of text, whose alignment must be kept
@@ -47,12 +52,13 @@ class Figure:
     alt: str
     width: int
     height: int
+    chart: bool = False  # without photographs: it may be inverted where the page is dark
 
     def tag(self, root: str, *, lazy: bool = True) -> str:
         """Return the <img> element; ``root`` leads from the page to the top of the site."""
-        loading = ' loading="lazy"' if lazy else ""
+        loading, look = ' loading="lazy"' if lazy else "", ' class="course-chart"' if self.chart else ""
         return (
-            f'<img src="{root}{FIGURES}/{self.file}" width="{self.width}" height="{self.height}"{loading} '
+            f'<img{look} src="{root}{FIGURES}/{self.file}" width="{self.width}" height="{self.height}"{loading} '
             f'alt="{escape(self.alt)}">'
         )
 
@@ -201,7 +207,9 @@ def _figure(made: Page, output: dict[str, Any], words: str, where: str) -> str:
     if not alt:
         raise DataError(f"{where}: an image has no alt text. Show the figure with kdcourse.course.show.")
     content = base64.b64decode(_text(output["data"]["image/png"]))
-    figure = Figure(f"{made.name}-{len(made.figures) + 1:02}.png", alt, *_size(content, where))
+    figure = Figure(
+        f"{made.name}-{len(made.figures) + 1:02}.png", alt, *_size(content, where), _is_chart(content)
+    )
     made.figures.append(figure)
     made.images[figure.file] = content
     caption = words.removeprefix(_FIGURE)
@@ -232,7 +240,10 @@ def _interactive(made: Page, output: dict[str, Any], words: str, figure: str) ->
         prediction = next((one for one in made.asked.values() if one.get("key") == key), None)
         if prediction is None:
             return figure
-        kind, known = "truth", {"key": key, "unit": prediction["unit"], **output["metadata"].get("kdcourse", {})}
+        kind, known = (
+            "truth",
+            {"key": key, "unit": prediction["unit"], **output["metadata"].get("kdcourse", {})},
+        )
     else:
         return figure
     data = json.dumps(known, ensure_ascii=False).replace("<", "\\u003c")  # no tag may end the script
@@ -310,6 +321,17 @@ def _size(png: bytes, where: str) -> tuple[int, int]:
     if png[:8] != b"\x89PNG\r\n\x1a\n":
         raise DataError(f"{where}: an image is no PNG. Build the notebook again.")
     return png_size(png)
+
+
+def _is_chart(png: bytes) -> bool:
+    """Return whether an image has no dark areas, as photographs of clothes on black have."""
+    with Image.open(io.BytesIO(png)) as image:
+        if image.mode == "P":  # how `kdcourse.course.show` stores photographs
+            return False
+        brightest = np.asarray(image.convert("RGB")).max(axis=2)
+    height, width = (length // _BLOCK * _BLOCK for length in brightest.shape)
+    blocks = brightest[:height, :width].reshape(height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
+    return bool((blocks.max(axis=(1, 3)) < _DARK).sum() <= _FEW * blocks.size / _BLOCK**2)
 
 
 def _text(source: str | list[str]) -> str:

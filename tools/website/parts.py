@@ -1,7 +1,7 @@
 """Find out what a lesson's interactive parts show, without running the lesson.
 
-A part is a call such as ``widgets.quiz(...)``. Its arguments need few of the lesson's statements, and those are run: the
-data are loaded and stored networks queried, but nothing is trained. A call that needs a training run gives no part.
+A part is a call such as ``widgets.quiz(...)``. Its arguments need few of the lesson's statements, and those are run:
+the data are loaded and stored networks queried, but nothing is trained. A call that needs a training run gives no part.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from unittest.mock import patch
 
 from kdcourse.errors import DataError
 
-# Functions of `kdcourse.widgets` -> module of their front end. The tuner and the heat map train.
+# Functions of `kdcourse.widgets` -> module of their front end. The others train, or need a training run.
 ASKING = {"quiz": "quiz", "predict": "prediction"}
 EXPLORERS = {
     "temperature_explorer": "temperature",
     "ensemble_explorer": "ensemble",
+    "mistake_browser": "mistakes",
 }
 _TRAINING = {"fit", "distil", "distil_grid"}
 
@@ -190,14 +191,18 @@ class _Names(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         self.stores.add(node.name)
-        self._inside(node, {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)})
+        self._inside(
+            node, {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)}
+        )
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self.stores.add(node.name)
         self._inside(node, set())
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
-        self._inside(node, {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)})
+        self._inside(
+            node, {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)}
+        )
 
     def visit_GeneratorExp(self, node: ast.GeneratorExp) -> None:
         self._inside(node, set())

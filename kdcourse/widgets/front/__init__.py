@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-MODULES = ("quiz", "prediction", "truth", "temperature", "ensemble")
+MODULES = ("quiz", "prediction", "truth", "temperature", "ensemble", "mistakes")
 
 
 def module(name: str) -> str:

@@ -16,7 +16,7 @@ async function render({ model, el }) {
       const [shares, nats] = softened(rows(place), temperature);
       const said = shares.indexOf(Math.max(...shares));
       const verdict = `${said === labels[at] ? "✓" : "✗"} ${classes[said]}, ${nats.toFixed(2)} nats`;
-      panel.show(`${models[place]}: ${verdict}`, shares, labels[at], `${models[place]}, entropy ${nats.toFixed(2)} nats:`);
+      panel.show(`${models[place]}\n${verdict}`, shares, labels[at], `${models[place]}, entropy ${nats.toFixed(2)} nats:`);
     });
   };
   const show = () => {
