@@ -129,6 +129,13 @@ class Reveal(CourseWidget):
     def state(self) -> dict[str, Any]:
         return self._state
 
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None, **kwargs: object
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the widget; the truth is in its metadata, which nobody sees, for the website's page."""
+        bundle, metadata = super()._repr_mimebundle_(include, exclude, **kwargs)
+        return bundle, {**metadata, "kdcourse": {"unit": self._state["unit"], "truth": self._state["truth"]}}
+
     def figure(self) -> Figure:
         from kdcourse import figures
 

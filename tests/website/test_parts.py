@@ -60,6 +60,7 @@ def test_predictions_and_their_truth_become_parts() -> None:
         picture(PREDICTION),
     )
     truth = picture("Truth 42-far: an interactive widget that shows your guess beside what was found.")
+    truth["metadata"]["kdcourse"] = {"unit": "km", "truth": 3.0}
     lesson = notebook(asking, code('widgets.reveal("42-far", 3)', truth))
     asked = parts.states(lesson, "42_small", parts.ASKING)
     assert list(asked) == [PREDICTION]
@@ -73,6 +74,7 @@ def test_predictions_and_their_truth_become_parts() -> None:
     ]
     found = [html for html in htmls if "data-part" in html]
     assert ['data-part="prediction"' in found[0], 'data-part="truth"' in found[1]] == [True, True]
+    assert '{"key": "42-far", "unit": "km", "truth": 3.0}' in found[1]
     assert all("<figure" in html and html.count("</script>") == 1 for html in found)
 
 
