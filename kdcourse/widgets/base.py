@@ -250,7 +250,7 @@ def pixels(images: Tensor) -> str:
 
 def rounded(logits: Tensor) -> list[Any]:
     """Return logits as nested lists with three decimals: probabilities change by 0.1 % of themselves at most."""
-    return torch.round(logits.detach().cpu().double(), decimals=3).tolist()  # type: ignore[no-any-return]
+    return torch.round(logits.detach().cpu().double(), decimals=3).tolist()
 
 
 def button(text: str, tip: str, **options: Any) -> ipywidgets.Button:
