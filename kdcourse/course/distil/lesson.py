@@ -739,6 +739,72 @@ claim(
 )
 
 # %% [markdown]
+# ### And the student's size?
+#
+# Another study asked which temperature suits which student. Four convolutional students of 2,000 to 61,000 parameters and
+# the MLP learned for 1,000 steps, from the labels or from answers at four temperatures, with five seeds each.
+#
+# **Predict:** which of the convolutional students needs the lowest temperature?
+
+# %% folded=true
+needs_low = ["the smallest one", "the largest one", "the same temperature is best for all of them"]
+widgets.predict("05-size", "The lowest temperature suits best", choices=needs_low)
+
+# %% folded=true
+students = study.study_named("temperature", shipped("study")).summary(
+    Rows(shipped("study"), "temperature").checked()
+)["students"]
+gains = {
+    (entry["model"], entry["steps"], entry["temperature"]): 100 * entry["difference"]["mean"]
+    for entry in students
+}
+lengths = sorted({(models.names()[name], name, steps) for name, steps, _ in gains})
+print("answers minus labels, in points      T = 1  T = 2  T = 4  T = 8")
+for parameters, name, steps in lengths:
+    row = "  ".join(f"{gains[name, steps, temperature]:+5.2f}" for temperature in (1.0, 2.0, 4.0, 8.0))
+    print(f"{name:10}  {parameters:6,} parameters, {steps:,} steps  {row}")
+
+# %% folded=true
+small, large = "pocket_2k", "pocket_60k"
+cost = {name: gains[name, 1_000, 2.0] - gains[name, 1_000, 8.0] for name in (small, large)}
+claim(
+    "T = 8 costs the smallest student a lot against T = 2, and the largest one nothing",
+    cost[small] > 1 and cost[large] < 0.5,
+    cost_for_the_smallest=at_least(cost[small], 1, "points", digits=2),
+    cost_for_the_largest=at_most(cost[large], 0.5, "points", digits=2),
+)
+
+# %%
+best_of_size = [
+    max((1.0, 2.0, 4.0, 8.0), key=lambda temperature: gains[name, 1_000, temperature]) for name in (small, large)
+]
+widgets.reveal(
+    "05-size",
+    needs_low[0 if best_of_size[0] < best_of_size[1] else 1 if best_of_size[0] > best_of_size[1] else 2],
+)
+
+# %% [markdown]
+# So the smaller the student, the lower the temperature. And it isn't only the size: the MLP, with more parameters than
+# `pocket_17k`, needs T = 1.
+#
+# Is it a question of time again? No: six times as many steps make the smallest student better, but T = 8 stays worse than
+# T = 2 (last row). Here is what these students learned, as their distance from the teachers (KL) on images of the transfer
+# set, once at T = 1 and once at T = 4:
+
+# %% folded=true
+for entry in students:
+    if (entry["model"], entry["steps"]) == (small, 6_000):
+        print(
+            f"learned at T = {entry['temperature']:g}: KL {entry['kl_1']:.3f} nats at T = 1, "
+            f"{entry['kl_4']:.3f} nats at T = 4"
+        )
+
+# %% [markdown]
+# A student that learns at a high temperature gets closer to its teachers where probabilities are softened, so it has
+# learned what it was asked. In exchange it moves away from them at T = 1, where it decides on a class. A large student
+# has room for both, a small one has to choose.
+
+# %% [markdown]
 # ## Choosing without fooling yourself
 #
 # Which temperature and which alpha are best depends on student, data and schedule, so you try several. Train a map of

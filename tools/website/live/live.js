@@ -543,9 +543,10 @@
     writing = setTimeout(() => history.replaceState(null, "", address()), 200);
   }
 
-  /** Show what the address holds; without anything of ours in it, an image about which the students disagree. */
-  function readAddress() {
-    const given = new URLSearchParams(location.hash.slice(1));
+  /** Show what an address holds; without anything of ours in it, an image about which the students disagree. */
+  function readAddress(url) {
+    clearTimeout(writing); // what is shown now is on its way out
+    const given = new URLSearchParams(new URL(url).hash.slice(1));
     const t = Number(given.get("t"));
     if (given.has("t") && t >= 0.5 && t <= 20) byId("t").value = t;
     let problem = "";
@@ -627,7 +628,8 @@
     byId("again").addEventListener("click", () => showRace(true));
     byId("t").addEventListener("input", show);
     byId("t").addEventListener("change", writeAddress);
-    addEventListener("hashchange", readAddress);
+    // The event's own address: a delayed writeAddress may already have replaced the one that the visitor went to.
+    addEventListener("hashchange", ({ newURL }) => readAddress(newURL));
   }
 
   async function open() {
@@ -639,7 +641,7 @@
         side = told.side;
         pixels = Uint8Array.from(atob(told.pixels), (character) => character.charCodeAt(0));
         layOut();
-        readAddress();
+        readAddress(location.href);
         drawing.done = [];
         byId("undo").disabled = true;
       }
