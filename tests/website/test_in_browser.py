@@ -166,6 +166,7 @@ def test_explorers_answer_at_once(reader: Reader, axe: str, keep: Callable[[Page
     with reader.page(LESSON, "dark", **PHONE) as page:
         explorer = page.locator("[data-part=temperature]")
         explorer.scroll_into_view_if_needed()
+        explorer.locator(".kd-panels").wait_for()
         ensemble = explorer.get_by_role("img", name="ensemble")
         expect(ensemble).to_have_attribute("aria-label", re.compile("T-shirt/top 97"))
         temperature = explorer.get_by_label("Temperature T")
@@ -185,8 +186,9 @@ def test_explorers_answer_at_once(reader: Reader, axe: str, keep: Callable[[Page
     with reader.page("notebooks/03_ensembles.html") as page:
         explorer = page.locator("[data-part=ensemble]")
         explorer.scroll_into_view_if_needed()
+        explorer.locator(".kd-panels").wait_for()
         expect(explorer.locator(".kd-status")).to_contain_text("5 members: accuracy 9")
-        explorer.get_by_label("teacher 2").press("Space")
+        explorer.get_by_role("checkbox", name="teacher 2").press("Space")
         expect(explorer.locator(".kd-status")).to_contain_text("4 members: accuracy 9")
         keep(page, "ensemble")
         page.evaluate(axe)
@@ -194,6 +196,7 @@ def test_explorers_answer_at_once(reader: Reader, axe: str, keep: Callable[[Page
     with reader.page("notebooks/06_evaluate.html", **PHONE) as page:
         explorer = page.locator("[data-part=mistakes]")
         explorer.scroll_into_view_if_needed()
+        explorer.locator(".kd-panels").wait_for()
         expect(explorer.locator(".kd-status")).to_contain_text("of 1,500 match")
         explorer.get_by_role("group", name="teacher is").get_by_label("right").check()
         explorer.get_by_role("group", name="distilled is").get_by_label("wrong").check()
