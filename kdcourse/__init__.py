@@ -16,7 +16,7 @@ The package is laid out as the course is taught, and data flows one way, left to
 ``evaluation``
     accuracy, calibration, agreement, gap recovered, what a model costs
 ``deploy``
-    a student taken to where it is used: one file that other runtimes read
+    pruning and int8; a student as one file for other runtimes or a microcontroller
 ``figures``
     one function a figure, from results to matplotlib
 ``widgets``

@@ -401,7 +401,7 @@ def study(
 ) -> None:
     """Run a study: each training is one row, stored as soon as it is done; then print the results."""
     from kdcourse.data import fashion_mnist
-    from kdcourse.files import shipped
+    from kdcourse.files import shipped, write_atomically
     from kdcourse.runs.study import FOLDER, STUDIES, engine, half, study_named
     from kdcourse.runs.study.rows import Rows
 
@@ -422,9 +422,58 @@ def study(
         if not table:
             phases = engine.PHASES if phase == "all" else (phase,)
             engine.run(chosen, engine.Options(phases, seeds, precision, jobs, ray=ray), typer.echo)
-        typer.echo(chosen.text(Rows(folder, name).checked()))
+        rows = Rows(folder, name).checked()
+        typer.echo(chosen.text(rows))
+        if not table and (figure := chosen.figure(rows)) is not None:
+            from kdcourse.figures import png
+
+            write_atomically(folder / f"{name}.png", png(figure))
+            typer.echo(f"drawn in {folder / f'{name}.png'}")
 
     guarded(work, "Nothing that was trained is lost; the same command goes on from here.")
+
+
+@app.command()
+def ship(
+    student: Annotated[
+        Path,
+        typer.Argument(
+            help="A trained network: a .safetensors file in the folder 'students' or 'teachers' of a report, or of "
+            "the course's own data."
+        ),
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="'onnx' (float), 'onnx-int8' (weights and activations of one byte, calibrated on training images), or "
+            "'c' (one header for a microcontroller, without dependencies or heap)."
+        ),
+    ] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option(help="The file; by default the student's name with another ending, here.")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="With --to c: 'int8' (the default) or 'float'.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of your own images, if the student was trained on those.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="With --data: pixels that they were resized to; by default 28.")
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Licence of the weights, stored in the file; such as 'MIT, Jane Doe'.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a student as one file for another machine, after comparing the file's answers with PyTorch's.
+
+    The file holds classes, normalisation, licence and how it was made. ONNX needs the extra 'deploy'; for 'c', a C
+    compiler tries the header, if there is one.
+    """
+    from kdcourse.runs.ship import ShipOptions
+    from kdcourse.runs.ship import ship as write
+
+    options = ShipOptions(student, to, out, weights, data, size, licence, overwrite)
+    guarded(lambda: write(options, typer.echo), "Nothing was written.")
 
 
 @students_app.command()

@@ -100,5 +100,6 @@ def test_help_names_every_command() -> None:
         "teachers",
         "students",
         "study",
+        "ship",
     ):
         assert command in told.output

@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +61,7 @@ def export_onnx(
     std: Sequence[float] | None = None,
     opset: int = 18,
     tolerance: float = 1e-4,
+    notes: Mapping[str, Any] | None = None,
 ) -> Exported:
     """Write ``model`` as one ONNX file (https://onnx.ai), after running it and comparing with PyTorch.
 
@@ -92,6 +93,7 @@ def export_onnx(
         mean, std: one number per channel, on the 0..1 scale; `Dataset.mean` and `Dataset.std`.
         opset: version of ONNX's set of operators, 18 to 23; older runtimes want a lower one.
         tolerance: how far the logits may be apart, as in `Exported.difference`.
+        notes: further facts for the file's metadata, such as the licence; JSON-able.
 
     Raises:
         ArgumentError: arguments that don't fit one another or the model; a model that ONNX has no words
@@ -99,9 +101,10 @@ def export_onnx(
         ImportError: onnx or onnxscript is missing; says how to install them.
     """
     path = Path(path)
-    _check_arguments(path, image_shape, classes, mean, std, opset)
-    _check_packages()
-    twin = _Exportable(_copy_of(model), mean, std).eval()
+    _check_file(path, opset)
+    check_arguments(image_shape, classes, mean, std)
+    check_packages("onnx", "onnxscript")
+    twin = _Exportable(copy_of(model), mean, std).eval()
     batches = [_random_images(size, image_shape, seed) for seed, size in enumerate((2, 1, 5))]
     if not twin.takes_pixels:
         batches = [batch / 64 - 2 for batch in batches]  # about what normalised images look like
@@ -116,15 +119,13 @@ def export_onnx(
         ) from error
 
     proto = _translated(twin, batches[0], opset)
-    _remove_traces(proto)
-    _describe(proto, classes, mean, std)
-    content = proto.SerializeToString(deterministic=True)
+    content = described(proto, classes, mean, std, notes or {})
     try:
         run, checked_with = _runner(content, twin.input)
         difference = max(_difference(run, *pair) for pair in zip(batches, answers, strict=True))
     except Exception as error:  # runtimes raise errors of their own kinds
         raise ArgumentError(
-            f"The exported file can't be run: {_brief(error)}. Nothing was written. Try another opset."
+            f"The exported file can't be run: {brief(error)}. Nothing was written. Try another opset."
         ) from error
     if not difference <= tolerance:
         raise ArgumentError(
@@ -161,16 +162,20 @@ class _Exportable(nn.Module):
         return answer
 
 
-def _check_arguments(
-    path: Path,
+def _check_file(path: Path, opset: int) -> None:
+    if path.is_dir():
+        raise ArgumentError(f"{path} is a folder; name the file that is to be written, such as student.onnx.")
+    if opset not in OPSETS:
+        raise ArgumentError(f"opset must be from {OPSETS[0]} to {OPSETS[-1]}; found {opset!r}.")
+
+
+def check_arguments(
     image_shape: tuple[int, int, int],
     classes: Sequence[str],
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
-    opset: int,
 ) -> None:
-    if path.is_dir():
-        raise ArgumentError(f"{path} is a folder; name the file that is to be written, such as student.onnx.")
+    """Raise ArgumentError unless shape, classes and normalisation fit one another."""
     if len(image_shape) != 3 or min(image_shape) < 1:
         raise ArgumentError(
             f"image_shape must be (channels, height, width), each at least 1; found {tuple(image_shape)}. "
@@ -190,13 +195,11 @@ def _check_arguments(
                 f"mean and std need one finite number for each of the {image_shape[0]} channel(s), std above 0; "
                 f"found mean={tuple(mean)}, std={tuple(std)}. Use dataset.mean and dataset.std."
             )
-    if opset not in OPSETS:
-        raise ArgumentError(f"opset must be from {OPSETS[0]} to {OPSETS[-1]}; found {opset!r}.")
 
 
-def _check_packages() -> None:
-    """Raise ImportError with a cure where torch's exporter would lack a package."""
-    for name in ("onnx", "onnxscript"):
+def check_packages(*names: str) -> None:
+    """Raise ImportError with a cure if one of these packages is missing."""
+    for name in names:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -206,8 +209,8 @@ def _check_packages() -> None:
             ) from error
 
 
-def _copy_of(model: nn.Module) -> nn.Module:
-    """Return a private copy in eval mode on the CPU, in float32."""
+def copy_of(model: nn.Module) -> nn.Module:
+    """Return a copy of one's own in eval mode on the CPU, in float32."""
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"model must be a torch.nn.Module; found {type(model).__name__}.")
     tensors = [*model.parameters(), *model.buffers()]
@@ -245,7 +248,7 @@ def _ask(model: nn.Module, images: Tensor, classes: Sequence[str]) -> Tensor:
     except Exception as error:  # whatever a model of someone else's raises
         raise ArgumentError(
             f"The model can't take a batch of {len(images)} images of shape {tuple(images.shape[1:])}: "
-            f"{_brief(error)}. Pass the image_shape that it was built for."
+            f"{brief(error)}. Pass the image_shape that it was built for."
         ) from error
     if not isinstance(answer, Tensor):
         raise ArgumentError(
@@ -282,7 +285,7 @@ def _translated(model: _Exportable, images: Tensor, opset: int) -> ModelProto:
     except Exception as error:  # torch raises errors of many kinds here
         cause = error.__cause__ or error
         raise ArgumentError(
-            f"torch can't express this model in ONNX: {_brief(cause)}. Usual causes: an operator that ONNX lacks, "
+            f"torch can't express this model in ONNX: {brief(cause)}. Usual causes: an operator that ONNX lacks, "
             "branches that depend on the images' values, a batch size written into the model."
         ) from error
     written = next(entry.version for entry in proto.opset_import if entry.domain == "")
@@ -339,8 +342,25 @@ def _remove_traces(proto: ModelProto) -> None:
     del proto.metadata_props[:]
 
 
+def described(
+    proto: ModelProto,
+    classes: Sequence[str],
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    facts: Mapping[str, Any],
+) -> bytes:
+    """Return a file's content: what tells of this machine removed, what a reader must know added."""
+    _remove_traces(proto)
+    _describe(proto, classes, mean, std, facts)
+    return proto.SerializeToString(deterministic=True)
+
+
 def _describe(
-    proto: ModelProto, classes: Sequence[str], mean: Sequence[float] | None, std: Sequence[float] | None
+    proto: ModelProto,
+    classes: Sequence[str],
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    facts: Mapping[str, Any],
 ) -> None:
     proto.producer_name, proto.producer_version = "kdcourse", ""
     proto.graph.name = "model"
@@ -349,7 +369,7 @@ def _describe(
         if mean is not None
         else "images: float32 [batch, channels, height, width], normalised as in training."
     )
-    notes = {"classes": list(classes), "mean": mean and list(mean), "std": std and list(std)}
+    notes = {"classes": list(classes), "mean": mean and list(mean), "std": std and list(std), **facts}
     for key, value in notes.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, json.dumps(value)
@@ -383,7 +403,7 @@ def _difference(run: Callable[[Tensor], Tensor], images: Tensor, wanted: Tensor)
     return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1))
 
 
-def _brief(error: BaseException) -> str:
+def brief(error: BaseException) -> str:
     """Return the first line of a message, shortened, with the kind of the error."""
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {lines[0] if lines else ''}"

@@ -1,5 +1,6 @@
 """Ensembles, soft targets, and the methods by which a student learns from them."""
 
+from kdcourse.distillation.chain import distil_chain
 from kdcourse.distillation.distil import distil
 from kdcourse.distillation.ensemble import (
     Ensemble,
@@ -17,6 +18,7 @@ from kdcourse.distillation.methods.kd import hinton_loss, kd_divergence, top_k_d
 from kdcourse.distillation.methods.mld import mld_loss
 from kdcourse.distillation.methods.pairwise import pairwise_loss
 from kdcourse.distillation.methods.pixelwise import pixelwise_loss
+from kdcourse.distillation.mutual import mutual_learning, mutual_loss
 from kdcourse.distillation.softening import entropy, softened
 from kdcourse.distillation.targets import (
     SoftTargets,
@@ -43,6 +45,7 @@ __all__ = [
     "channelwise_loss",
     "check_teacher",
     "distil",
+    "distil_chain",
     "distil_grid",
     "dkd_loss",
     "entropy",
@@ -52,6 +55,8 @@ __all__ = [
     "kd_divergence",
     "mean_softened",
     "mld_loss",
+    "mutual_learning",
+    "mutual_loss",
     "pairwise_loss",
     "pixelwise_loss",
     "soft_targets",

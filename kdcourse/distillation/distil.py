@@ -17,7 +17,7 @@ from kdcourse.distillation.methods import Method, Outputs
 from kdcourse.distillation.objective import Distillation, Layers, OwnObjective, weights_of
 from kdcourse.distillation.targets import SoftTargets
 from kdcourse.distillation.targets.needed import stored_targets, views_shown
-from kdcourse.distillation.targets.source import OnTheFly, Source, source_of, tapped
+from kdcourse.distillation.targets.source import OnTheFly, Source, WithLayers, source_of, tapped
 from kdcourse.errors import ArgumentError
 from kdcourse.training import History, Objective, Settings, fit
 from kdcourse.training.guards import own_random_numbers
@@ -37,6 +37,7 @@ def distil(
     alpha: float | None = None,
     weights: Mapping[str, float] | None = None,
     layers: Mapping[str, Names] | None = None,
+    layers_of: nn.Module | None = None,
     teacher_precision: str = "float32",
     cache: Path | str | Literal[False] | None = None,
     **changes: Any,
@@ -76,6 +77,8 @@ def distil(
         layers: what a method compares that needs more than logits, such as ``{"student": "stages", "teacher":
             "layer4"}``, a name or a list on each side; found by itself where it is left out. The teacher is then asked
             on the fly, and its layers aren't stored.
+        layers_of: the network whose layers are compared, where it isn't ``teacher``, such as one member of an ensemble
+            whose logits are stored. It runs on the fly.
         teacher_precision: of a teacher whose outputs are stored: ``float32``, ``bfloat16``, which
             rounds them to three digits, or ``auto``, see `kdcourse.training.precision.usual_precision`.
         cache: folder of the stored soft targets, by default the user's cache; ``False`` stores none.
@@ -121,9 +124,17 @@ def distil(
     compared = [one for one in used if one.layers is not None]
     if layers is not None and not compared:
         raise ArgumentError("layers are named, and no method here compares any. Leave them out.")
-    if compared and not isinstance(teacher, nn.Module):
+    if layers_of is not None and (not compared or layers_of is student):
         raise ArgumentError(
-            f"{compared[0].name} compares layers, which soft targets don't hold. Pass the teacher itself."
+            "layers_of is the student itself; pass a trained network, or leave it out."
+            if compared
+            else "layers_of is given, and no method here compares layers. Leave it out."
+        )
+    deep = teacher if layers_of is None else layers_of
+    if compared and not isinstance(deep, nn.Module):
+        raise ArgumentError(
+            f"{compared[0].name} compares layers, which soft targets don't hold. Pass the teacher itself, or beside "
+            "them a network under layers_of."
         )
     if isinstance(teacher, SoftTargets) and teacher.top_k is not None and needed:
         check_top_k(used, objective)
@@ -131,14 +142,10 @@ def distil(
     with ExitStack() as hooks:
         pairs: dict[str, Pair] = {}
         source: Source | None = None
-        if isinstance(teacher, nn.Module) and (live or compared or not needed):
+        asked = live or not needed or (bool(compared) and deep is teacher)
+        if isinstance(teacher, nn.Module) and asked:
             check_teacher(teacher, data.train, data, labels=labelled)
-            pairs = _prepared(compared, student, teacher, data, layers, settings.seed)
-            source = (
-                OnTheFly(teacher, [name for _, theirs in pairs.values() for name in theirs])
-                if needed
-                else None
-            )
+            source = None if not needed or (compared and deep is teacher) else OnTheFly(teacher)
         else:
             shown = views_shown(settings.augmentation, settings.views, view_seed, settings.epochs)
             progress = bool(run.get("progress", True))
@@ -153,6 +160,11 @@ def distil(
                     progress=progress,
                 )
             )
+        if compared:
+            assert isinstance(deep, nn.Module)
+            pairs = _prepared(compared, student, deep, data, layers, settings.seed)
+            running = OnTheFly(deep, [name for _, theirs in pairs.values() for name in theirs])
+            source = running if source is None else WithLayers(source, running)
         tap = hooks.enter_context(Tap(student, [name for own, _ in pairs.values() for name in own]))
         minimised: Objective
         if objective is None:
@@ -180,8 +192,6 @@ def _prepared(
     seed: int,
 ) -> dict[str, Pair]:
     """Find the layers that methods compare, and let each method make its parameters for them, drawn from the seed."""
-    if not compared:
-        return {}
     images = data.normalise(data.train.images[:2])
     tried = Trial(student, images), Trial(tapped(teacher), images)
     pairs: dict[str, Pair] = {}
@@ -190,7 +200,11 @@ def _prepared(
             assert method.layers is not None
             pairs[method.name] = pair = pair_layers(method.layers, *tried, layers)
             own, theirs = (
-                Outputs(trial.logits.float(), {name: trial.found[name].float() for name in names})
+                Outputs(
+                    trial.logits.float(),
+                    {name: trial.found[name].float() for name in names},
+                    modules=trial.behind(names),
+                )
                 for trial, names in zip(tried, pair, strict=True)
             )
             method.prepare(own, theirs)

@@ -148,6 +148,10 @@ class Trial:
                 )
         return wanted
 
+    def behind(self, names: Sequence[str]) -> dict[str, nn.Module]:
+        """Return the modules whose inputs are named, by these names."""
+        return {name: self._modules[name.removesuffix(INPUT)] for name in names if name.endswith(INPUT)}
+
     def layers(self, kind: str) -> list[str]:
         """Return the names of the layers of a kind; see `kdcourse.distillation.methods.Method`.
 

@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from time import perf_counter
 from typing import Any
@@ -29,6 +29,9 @@ class Cost:
     between its quartiles, over blocks of calls; ``throughput`` images per second in batches of
     ``batch_size``. The last three are None where they were not asked for. ``device``, ``precision``
     and ``threads`` (CPU threads of one operation) say under what conditions.
+
+    ``bytes_by_type`` and ``macs_by_type`` split the bytes and the MACs by the type of the numbers, such as
+    ``float32`` and ``int8``. Weights of 0 cost what others cost: they are stored, and multiplied by.
     """
 
     parameters: int
@@ -41,6 +44,8 @@ class Cost:
     device: str
     precision: str
     threads: int
+    bytes_by_type: dict[str, int] = field(default_factory=dict)
+    macs_by_type: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,17 +74,34 @@ def weight_bytes(model: nn.Module, *, as_file: bool = False) -> int:
     Raises:
         ArgumentError: lazy layers that have no weights yet.
     """
-    stored = {
-        key: part
-        for name, tensor in stored_tensors(model).items()
-        for key, part in unpacked(name, tensor).items()
-    }
+    stored = _unpacked(model)
     if as_file:
         from safetensors.torch import save
 
         # A copy each: safetensors refuses tensors that overlap in memory.
         return len(save({name: tensor.cpu().contiguous().clone() for name, tensor in stored.items()}))
     return sum(tensor.numel() * tensor.element_size() for tensor in stored.values())
+
+
+def _unpacked(model: nn.Module) -> dict[str, Tensor]:
+    return {
+        key: part
+        for name, tensor in stored_tensors(model).items()
+        for key, part in unpacked(name, tensor).items()
+    }
+
+
+def _bytes_by_type(model: nn.Module) -> dict[str, int]:
+    """Return the bytes of `weight_bytes` by the name of their type."""
+    found: dict[str, int] = {}
+    for tensor in _unpacked(model).values():
+        name = _type_name(tensor.dtype)
+        found[name] = found.get(name, 0) + tensor.numel() * tensor.element_size()
+    return found
+
+
+def _type_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _parameters(model: nn.Module) -> int:
@@ -110,8 +132,11 @@ def _quantized_flops() -> dict[Any, Callable[..., int]]:
     }
 
 
-def _macs(model: nn.Module, images: Tensor) -> int:
-    """Count multiply-accumulates of the matrix products and convolutions of one forward pass."""
+def _macs(model: nn.Module, images: Tensor, floating: str) -> dict[str, int]:
+    """Count multiply-accumulates of the matrix products and convolutions of one forward pass, by type of number.
+
+    ``floating`` is the type of those that aren't quantized.
+    """
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -129,7 +154,11 @@ def _macs(model: nn.Module, images: Tensor) -> int:
         ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-    return int(counter.get_total_flops()) // 2
+    found: dict[str, int] = {}
+    for operator, flops in counter.get_flop_counts().get("Global", {}).items():
+        name = "int8" if str(operator).startswith("quantized.") else floating
+        found[name] = found.get(name, 0) + int(flops) // 2
+    return found
 
 
 def _time(run: Callable[[], None], threads: int, seconds: float) -> tuple[float, float]:
@@ -199,7 +228,7 @@ def cost(
     # A generator of its own: measuring must not move the seed of a training run.
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(batch_size, *image_shape, generator=generator).to(place, dtype)
-    macs = _macs(twin, images[:1])
+    macs = _macs(twin, images[:1], precision if precision == "bfloat16" else _type_name(dtype))
     threads = torch.get_num_threads()
     timed: tuple[float | None, float | None, float | None] = (None, None, None)
     if latency:
@@ -219,7 +248,7 @@ def cost(
     return Cost(
         parameters=_parameters(twin),
         bytes=weight_bytes(twin),
-        macs=macs,
+        macs=sum(macs.values()),
         latency_ms=timed[0],
         latency_iqr_ms=timed[1],
         throughput=timed[2],
@@ -227,6 +256,8 @@ def cost(
         device=str(place),
         precision=precision,
         threads=threads,
+        bytes_by_type=_bytes_by_type(twin),
+        macs_by_type=macs,
     )
 
 

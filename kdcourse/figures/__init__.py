@@ -12,6 +12,7 @@ from kdcourse.figures.galleries import disagreements, soft_target_gallery
 from kdcourse.figures.heat_map import grid_heat_map, heat_map
 from kdcourse.figures.hundred import right_of_hundred
 from kdcourse.figures.iou_bars import iou_bars
+from kdcourse.figures.leaderboard import Ranked, leaderboard
 from kdcourse.figures.members import ensemble_members
 from kdcourse.figures.output import png, save
 from kdcourse.figures.pairs import paired_differences
@@ -31,6 +32,7 @@ from kdcourse.figures.trade_off import CostPoint, accuracy_against_cost
 __all__ = [
     "MOST_RUNS",
     "CostPoint",
+    "Ranked",
     "RunCurve",
     "StudyPoint",
     "accuracy_against_cost",
@@ -44,6 +46,7 @@ __all__ = [
     "grid_heat_map",
     "heat_map",
     "iou_bars",
+    "leaderboard",
     "paired_differences",
     "png",
     "precision_recall_curves",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from html import escape
 from math import log10
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
+import torch
+from torch import Tensor
 
 from kdcourse.errors import KdcourseError
 from kdcourse.widgets.jobs import Job, Worker, trainings
@@ -84,6 +87,10 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
         _set_empty_tooltips(controls)
         super().__init__([heading, *controls, self.status, self.drawing, self.words])
         self.add_class("kdcourse")
+
+    def state(self) -> dict[str, Any]:
+        """Return what the front end in JavaScript needs to know, as JSON; see `kdcourse.widgets.front`."""
+        raise NotImplementedError
 
     def figure(self) -> Figure:
         """Return the figure for the present state of the controls, with its alt text."""
@@ -234,6 +241,16 @@ def _image(png: bytes, alt: str) -> str:
         f'<img alt="{escape(alt)}" width="{width}" height="{height}" decoding="sync" '
         f'style="max-width: 100%; height: auto" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
     )
+
+
+def pixels(images: Tensor) -> str:
+    """Return uint8 images as text for a front end: one byte after the other, deflated, in base64."""
+    return base64.b64encode(zlib.compress(images.cpu().contiguous().numpy().tobytes(), 9)).decode("ascii")
+
+
+def rounded(logits: Tensor) -> list[Any]:
+    """Return logits as nested lists with three decimals: probabilities change by 0.1 % of themselves at most."""
+    return torch.round(logits.detach().cpu().double(), decimals=3).tolist()
 
 
 def button(text: str, tip: str, **options: Any) -> ipywidgets.Button:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 from torch import Tensor
@@ -65,6 +66,21 @@ class EnsembleExplorer(CourseWidget):
     def chosen(self) -> tuple[int, ...]:
         """Return the positions of the ticked members."""
         return tuple(position for position, box in enumerate(self.boxes) if box.value)
+
+    def state(self) -> dict[str, Any]:
+        members = range(len(self._names))
+        subsets = [chosen for size in members for chosen in itertools.combinations(members, size + 1)]
+        ensembles = {}
+        for average, chosen in itertools.product(("logits", "probabilities"), subsets):
+            scores = member_scores(self._logits, self._labels, chosen, average)
+            ensembles[f"{average} {' '.join(map(str, chosen))}"] = [scores.accuracy, scores.calibration_error]
+        return {
+            "names": self._names,
+            "accuracy": self._scores.member_accuracy,
+            "error": self._scores.member_calibration_error,
+            "disagreement": self._scores.disagreement.tolist(),
+            "ensembles": ensembles,
+        }
 
     def figure(self) -> Figure:
         from kdcourse import figures

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation import confused_pairs, find_mistakes
-from kdcourse.widgets.base import WIDE, CourseWidget, button, row, slider_layout
+from kdcourse.widgets.base import WIDE, CourseWidget, button, pixels, rounded, row, slider_layout
 from kdcourse.widgets.temperature import check_images
 
 if TYPE_CHECKING:
@@ -89,6 +89,18 @@ class MistakeBrowser(CourseWidget):
     def found(self) -> list[int]:
         """Return the positions of the images that match the filters."""
         return self._found
+
+    def state(self) -> dict[str, Any]:
+        shown = find_mistakes(self._labels, self._logits)
+        return {
+            "images": pixels(self._images[shown]),
+            "size": list(self._images.shape[2:]),
+            "count": len(self._labels),
+            "classes": self._classes,
+            "names": list(self._logits),
+            "labels": self._labels[shown].tolist(),
+            "logits": [rounded(logits[shown]) for logits in self._logits.values()],
+        }
 
     def figure(self) -> Figure:
         from kdcourse import figures

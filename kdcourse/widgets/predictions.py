@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
@@ -81,6 +81,10 @@ class Prediction(CourseWidget):
             return
         self.say(f"Your prediction: {_formatted(guess, self._unit)}. It is stored until the result is shown.")
 
+    def state(self) -> dict[str, Any]:
+        answers = {"number": self._number} if self._number is not None else {"choices": self._choices}
+        return {"key": self._key, "question": self._question, "unit": self._unit, **answers}
+
     def figure(self) -> Figure:
         from kdcourse import figures
 
@@ -120,6 +124,17 @@ class Reveal(CourseWidget):
         self.drawing.layout.display = self.words.layout.display = "none"
         if damage:
             self.say(damage, problem=True)
+        self._state = {"key": key, "unit": unit, "truth": truth}
+
+    def state(self) -> dict[str, Any]:
+        return self._state
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None, **kwargs: object
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the widget; the truth is in its metadata, which nobody sees, for the website's page."""
+        bundle, metadata = super()._repr_mimebundle_(include, exclude, **kwargs)
+        return bundle, {**metadata, "kdcourse": {"unit": self._state["unit"], "truth": self._state["truth"]}}
 
     def figure(self) -> Figure:
         from kdcourse import figures

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
@@ -80,6 +80,16 @@ class Quiz(CourseWidget):
             choice.value is not None and question.options[choice.value].right
             for choice, question in zip(self.choices, self._questions, strict=True)
         )
+
+    def state(self) -> dict[str, Any]:
+        questions = [
+            {
+                "text": question.text,
+                "options": [asdict(question.options[place]) for place in _shown_order(question)],
+            }
+            for question in self._questions
+        ]
+        return {"name": self._name, "questions": questions}
 
     def figure(self) -> Figure:
         from kdcourse import figures

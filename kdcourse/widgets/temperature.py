@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 import torch
@@ -11,7 +11,17 @@ from torch import Tensor
 
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation import average_members
-from kdcourse.widgets.base import TEMPERATURE, WIDE, CourseWidget, button, image_slider, row, slider_layout
+from kdcourse.widgets.base import (
+    TEMPERATURE,
+    WIDE,
+    CourseWidget,
+    button,
+    image_slider,
+    pixels,
+    rounded,
+    row,
+    slider_layout,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,6 +67,17 @@ class TemperatureExplorer(CourseWidget):
         self.after.on_click(lambda _: self._step(1))
         self.index.observe(self.redraw, "value")
         self.temperature.observe(self.redraw, "value")
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "images": pixels(self._images),
+            "size": list(self._images.shape[2:]),
+            "names": self._names,
+            "classes": self._classes,
+            "labels": self._labels.tolist(),
+            "logits": rounded(self._logits),
+            "ensemble": rounded(self._ensemble),
+        }
 
     def figure(self) -> Figure:
         from kdcourse import figures

@@ -231,6 +231,8 @@ def test_a_dynamically_quantized_network_counts() -> None:
     assert (
         (found.parameters, found.macs) == (plain.parameters, plain.macs) == (2048 + 32 + 320 + 10, 2048 + 320)
     )
+    assert (plain.macs_by_type, found.macs_by_type) == ({"float32": 2368}, {"int8": 2368})
+    assert plain.bytes_by_type == {"float32": plain.bytes} and found.bytes_by_type["int8"] == 2368
     # A byte per weight, four per bias, and what scales the weights and the outputs.
     assert 2368 + 42 * 4 < found.bytes <= 2368 + 42 * 4 + 2 * 2 * (8 + 8)
     assert compare_cost(plain, found).times_smaller > 3

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ pytest.importorskip(
     "playwright", reason='playwright not installed: pip install -e ".[test,browser,site]" -c constraints.txt'
 )
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import CDPSession, Page, expect
 
 from tests.website.conftest import IN_BROWSER, Reader
 
@@ -42,6 +43,19 @@ _TOO_WIDE = """() => [...document.querySelectorAll('body *')].filter(element => 
     }
     return true;
 }).map(element => element.tagName + '.' + element.className)"""
+# Loads and decodes every picture; an error where one is missing.
+_PICTURES = """() => Promise.all([...document.images].map(image => {
+    image.loading = 'eager';
+    return image.decode();
+}))"""
+# Twenty positions of a slider, one per frame.
+_MOVE = """async slider => {
+    for (let step = 0; step < 20; step++) {
+        slider.value = String(20 + step);
+        slider.dispatchEvent(new Event('input'));
+        await new Promise(requestAnimationFrame);
+    }
+}"""
 # The name of what has the focus, where no line around it says so.
 _UNSEEN_FOCUS = """() => {
     const [element, looks] = [document.activeElement, getComputedStyle(document.activeElement)];
@@ -89,33 +103,115 @@ def test_axe_sees_what_is_wrong(site: Path, reader: Reader, axe: str) -> None:
         assert any(text.startswith("image-alt") for text in page.evaluate(_AXE))
 
 
-def test_formulas_are_drawn_and_come_as_mathml(site: Path, reader: Reader) -> None:
+def test_formulas_and_pictures_are_there_and_nothing_sticks_out_on_a_phone(
+    site: Path, reader: Reader, keep: Callable[[Page, str], None]
+) -> None:
+    too_wide = {}
     for path in pages(site):
-        with reader.page(path) as page:
+        with reader.page(path, **PHONE) as page:
+            keep(page, f"phone_{path.replace('/', '_')}")
             expect(page.locator("mjx-merror")).to_have_count(0)
             drawn, written = page.locator("mjx-container").count(), page.locator(".math").count()
             assert drawn >= written
             assert page.locator("mjx-container math").count() == drawn
             if path in (LESSON, "api/distillation.html"):
                 assert drawn > 5
-
-
-def test_every_picture_is_there(site: Path, reader: Reader) -> None:
-    for path in pages(site):
-        with reader.page(path) as page:
-            for image in page.locator("img").all():
-                image.evaluate("image => { image.loading = 'eager'; return image.decode(); }")
-
-
-def test_nothing_sticks_out_on_a_phone(site: Path, reader: Reader, keep: Callable[[Page, str], None]) -> None:
-    found = {}
-    for path in pages(site):
-        with reader.page(path, **PHONE) as page:
-            keep(page, f"phone_{path.replace('/', '_')}")
+            page.evaluate(_PICTURES)
             scrolled = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
             if scrolled > 0:
-                found[path] = page.evaluate(_TOO_WIDE)
-    assert found == {}
+                too_wide[path] = page.evaluate(_TOO_WIDE)
+    assert too_wide == {}
+
+
+def test_pages_are_light(reader: Reader) -> None:
+    for path, most in (("index.html", 1_000_000), (LESSON, 1_900_000)):
+        with reader.page(path) as page:
+            sizes = page.evaluate(
+                "() => performance.getEntries().map(entry => entry.decodedBodySize ?? 0).reduce((a, b) => a + b)"
+            )
+        assert sizes < most, path
+
+
+def test_questions_are_answered_in_the_page(
+    reader: Reader, axe: str, keep: Callable[[Page, str], None]
+) -> None:
+    with reader.page(LESSON, "dark", **PHONE) as page:
+        quiz = page.locator("[data-part=quiz]")
+        quiz.locator("input").first.focus()
+        page.keyboard.press("Space")
+        expect(quiz.locator(".kd-reason").first).to_contain_text("✗ Not this one. That is the ratio at T = 1")
+        page.keyboard.press("ArrowDown")
+        expect(quiz.locator(".kd-status")).to_contain_text("1 of 6 answered")
+
+        prediction, truth = (
+            page.locator("[data-part=prediction]").first,
+            page.locator("[data-part=truth]").first,
+        )
+        result = page.locator("details.course-result").first
+        expect(result).not_to_have_attribute("open", "")
+        prediction.locator("button").click()
+        expect(prediction.locator(".kd-status")).to_contain_text("Choose an answer first")
+        prediction.get_by_label("Pullover").check()
+        prediction.locator("button").press("Enter")
+        expect(result).to_have_attribute("open", "")
+        expect(truth).to_contain_text("Your prediction: Pullover.")
+        keep(page, "predicted")
+        page.reload()
+        expect(prediction.locator(".kd-status")).to_contain_text("Your prediction so far: Pullover.")
+        expect(quiz.locator(".kd-status")).to_contain_text("1 of 6 answered")
+
+
+def test_explorers_answer_at_once(reader: Reader, axe: str, keep: Callable[[Page, str], None]) -> None:
+    """Choices and sliders are used by keyboard; a redraw takes less than 50 ms of processor time."""
+    with reader.page(LESSON, "dark", **PHONE) as page:
+        explorer = page.locator("[data-part=temperature]")
+        explorer.scroll_into_view_if_needed()
+        explorer.locator(".kd-panels").wait_for()
+        ensemble = explorer.get_by_role("img", name="ensemble")
+        expect(ensemble).to_have_attribute("aria-label", re.compile("T-shirt/top 97"))
+        temperature = explorer.get_by_label("Temperature T")
+        temperature.press("End")
+        expect(temperature).to_have_attribute("aria-valuetext", "19.7")
+        expect(ensemble).not_to_have_attribute("aria-label", re.compile("T-shirt/top 97"))
+        explorer.get_by_role("button", name="Previous").press("Enter")
+        expect(explorer.get_by_role("img", name="An image labelled Ankle boot")).to_be_visible()
+        session = page.context.new_cdp_session(page)
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        before = _task_seconds(session)
+        temperature.evaluate(_MOVE)
+        assert (_task_seconds(session) - before) / 20 < 0.05
+        keep(page, "temperature")
+        page.evaluate(axe)
+        assert page.evaluate(_AXE) == []
+    with reader.page("notebooks/03_ensembles.html") as page:
+        explorer = page.locator("[data-part=ensemble]")
+        explorer.scroll_into_view_if_needed()
+        explorer.locator(".kd-panels").wait_for()
+        expect(explorer.locator(".kd-status")).to_contain_text("5 members: accuracy 9")
+        explorer.get_by_role("checkbox", name="teacher 2").press("Space")
+        expect(explorer.locator(".kd-status")).to_contain_text("4 members: accuracy 9")
+        keep(page, "ensemble")
+        page.evaluate(axe)
+        assert page.evaluate(_AXE) == []
+    with reader.page("notebooks/06_evaluate.html", **PHONE) as page:
+        explorer = page.locator("[data-part=mistakes]")
+        explorer.scroll_into_view_if_needed()
+        explorer.locator(".kd-panels").wait_for()
+        expect(explorer.locator(".kd-status")).to_contain_text("of 1,500 match")
+        explorer.get_by_role("group", name="teacher is").get_by_label("right").check()
+        explorer.get_by_role("group", name="distilled is").get_by_label("wrong").check()
+        expect(explorer.get_by_role("img", name="teacher")).to_be_visible()
+        expect(explorer.locator(".kd-panel-title").first).to_contain_text("✓")
+        expect(explorer.locator(".kd-panel-title").last).to_contain_text("✗")
+        keep(page, "mistakes")
+        page.evaluate(axe)
+        assert page.evaluate(_AXE) == []
+
+
+def _task_seconds(session: CDPSession) -> float:
+    """Return the processor time that the page has used."""
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return next(float(each["value"]) for each in metrics if each["name"] == "TaskDuration")
 
 
 def test_words_are_found(reader: Reader) -> None:
@@ -176,15 +272,6 @@ def test_a_lesson_is_launched_by_keyboard(reader: Reader) -> None:
         links = page.locator(".dropdown-launch-buttons a:visible")
         expect(links.first).to_be_visible()
         assert {link.inner_text().strip() for link in links.all()} == {"Binder", "Colab"}
-
-
-def test_what_answers_a_prediction_unfolds_by_keyboard(reader: Reader) -> None:
-    with reader.page("notebooks/00_start_here.html") as page:
-        folded = page.locator("details.course-result").first
-        expect(folded.locator("figure")).to_be_hidden()
-        folded.locator("summary").focus()
-        page.keyboard.press("Enter")
-        expect(folded.locator("figure img")).to_be_visible()
 
 
 def test_a_solution_unfolds_by_keyboard(reader: Reader) -> None:

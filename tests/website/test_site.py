@@ -45,7 +45,7 @@ def test_every_link_leads_somewhere_and_nothing_comes_from_elsewhere(site: Path)
 
 def test_mathematics_is_drawn_by_files_beside_the_pages(site: Path) -> None:
     html = _html(site / "notebooks" / "04_soft_targets.html")
-    assert re.search(r'<script[^>]+src="\.\./_static/assets/mathjax/tex-chtml\.js', html)
+    assert re.search(r'<script[^>]+src="\.\./_static/assets/mathjax/startup\.js', html)
     for name in ("mathjax/a11y/assistive-mml.js", "mathjax-newcm-font/chtml/woff2/mjx-ncm-mi.woff2"):
         assert (site / "_static" / "assets" / name).stat().st_size > 1000
 
@@ -64,7 +64,9 @@ def test_lessons_are_launched_from_the_address_in_pyproject(site: Path) -> None:
 def test_every_figure_of_a_lesson_is_shown_with_its_words(site: Path) -> None:
     for name in LESSONS:
         html = _html(site / "notebooks" / f"{name}.html")
-        images = re.findall(rf'<img src="\.\./figures/{name}-\d\d\.png"[^>]*>', html)
+        images = re.findall(
+            rf'<img(?: class="course-chart")? src="\.\./figures/{name}-\d\d\.png"[^>]*>', html
+        )
         assert len(images) == len(list((site / "figures").glob(f"{name}-*.png"))) > 0
         assert all(re.search(r'alt="[^"]{20,}"', image) for image in images)
         assert "is interactive in JupyterLab, Colab or Binder" in html

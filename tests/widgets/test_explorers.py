@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
+import zlib
 from typing import Any
 
 import pytest
@@ -215,6 +218,38 @@ def test_browser_refuses_what_does_not_fit() -> None:
     ):
         with pytest.raises(ArgumentError, match=message):
             widgets.mistake_browser(images, labels, CLASS_NAMES, bad)
+
+
+# -- what their front ends get -----------------------------------------------------------------
+
+
+def test_front_ends_get_the_pixels_and_the_numbers() -> None:
+    images, labels, logits = task()
+    state = json.loads(json.dumps(explorer().state()))
+    pixels = zlib.decompress(base64.b64decode(state["images"]))
+    assert pixels == images.numpy().tobytes() and state["size"] == list(images.shape[2:])
+    assert torch.allclose(torch.tensor(state["logits"]), logits, atol=6e-4)
+    assert torch.allclose(torch.tensor(state["ensemble"]), logits.mean(dim=0), atol=6e-4)
+    assert state["labels"] == labels.tolist()
+
+
+def test_the_ensembles_front_end_gets_every_ensemble() -> None:
+    _, labels, logits = task()
+    state = json.loads(json.dumps(widgets.ensemble_explorer(logits, labels, CLASS_NAMES).state()))
+    assert len(state["ensembles"]) == 2 * 7
+    scores = evaluation.member_scores(logits, labels, (0, 2), "probabilities")
+    assert state["ensembles"]["probabilities 0 2"] == [scores.accuracy, scores.calibration_error]
+    assert state["accuracy"] == list(scores.member_accuracy)
+
+
+def test_the_browsers_front_end_gets_the_mistakes_alone() -> None:
+    widget, logits, labels = browser()
+    state = json.loads(json.dumps(widget.state()))
+    mistakes = evaluation.find_mistakes(labels, logits)
+    assert 0 < len(mistakes) < len(labels) == state["count"]
+    assert state["labels"] == labels[mistakes].tolist() and state["names"] == list(logits)
+    said = torch.tensor(state["logits"]).argmax(dim=2)
+    assert torch.equal(said, torch.stack([each[mistakes].argmax(dim=1) for each in logits.values()]))
 
 
 # -- all of them -----------------------------------------------------------------------------

@@ -52,3 +52,12 @@ def test_a_widget_shows_its_figure_with_its_alt_text() -> None:
     assert f"base64,{bundle['image/png']}" in shown
     width, height = re.findall(r'(?:width|height)="(\d+)"', shown)
     assert min(int(width), int(height)) > 100
+
+
+def test_front_ends_are_modules_without_imports() -> None:
+    from kdcourse.widgets import front
+
+    for name in front.MODULES:
+        text = front.module(name)
+        assert text.count("export default { render };") == 1 and "import " not in text
+    assert ".kd-part" in front.style()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,7 @@ def test_a_number_is_remembered_and_shown_beside_the_truth() -> None:
     again = widgets.predict("03-best", "How good is the best?", number=(0, 100, 0.5), unit="%")
     assert again.answer.value == 87.5 and "so far: 87.5 %" in again.status.value
     shown = widgets.reveal("03-best", 94.25)
+    assert json.dumps(bundle_of(shown)[1]["kdcourse"]) == '{"unit": "%", "truth": 94.25}'
     assert shown.lines == [
         "Truth: 94.2 %.",
         "Your prediction: 87.5 %.",

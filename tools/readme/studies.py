@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
+from kdcourse.figures import alt_text
 from kdcourse.files import shipped
 from kdcourse.runs.study import FOLDER, STUDIES, study_named
 from kdcourse.runs.study.engine import Study
@@ -49,10 +50,14 @@ def _section(study: Study, rows: list[Row]) -> str:
     precisions = ", ".join(sorted({row["precision"] for row in rows}))
     hours = sum(row["cpu_seconds"] for row in rows) / 3600
     processors = ", ".join(sorted({row["machine"]["processor"] for row in rows}))
+    picture = study.folder / f"{study.name}.png"
+    figure = study.figure(rows) if picture.exists() else None
+    drawn = [] if figure is None else [f"![{alt_text(figure)}](../data/{FOLDER}/{picture.name})"]
     return "\n\n".join(
         [
             f"## {study.question}",
             about,
+            *drawn,
             "```text\n" + study.text(rows) + "\n```",
             f"`kdcourse study {study.name}`: {len(rows)} runs in {precisions}, {hours:.1f} hours of one core "
             f"({processors}).",

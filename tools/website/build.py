@@ -22,11 +22,14 @@ from pathlib import Path
 from kdcourse.course import COURSE
 from kdcourse.course.notebook import NOTEBOOKS
 from kdcourse.errors import ArgumentError, DataError
+from kdcourse.widgets import front
 from tools import headline
 from tools.lessons.links import OPENED, home
-from tools.website import assets, links, pages
+from tools.website import assets, links, pages, parts
 from tools.website.card import CARD, card
-from tools.website.lessons import FIGURES, Notebook, Page, page
+from tools.website.columns import fitted
+from tools.website.lessons import FIGURES, PARTS, Notebook, Page, page
+from tools.website.lighten import lighten
 
 HERE = Path(__file__).resolve().parent
 ROOT = pages.ROOT
@@ -80,6 +83,7 @@ def build(out: Path, *, cache: Path | None = None, say: Say = print) -> Path:
                 assets.unpack(archives[package.name], package, beside / "_static" / "assets")
             _lay_beside(beside, shown)
             pages_made.result()
+        lighten(made)
         shutil.copytree(beside, made, dirs_exist_ok=True)
         problems = links.problems(made)
         if problems:
@@ -96,7 +100,10 @@ def build(out: Path, *, cache: Path | None = None, say: Say = print) -> Path:
 def lay_out(sources: Path) -> list[Page]:
     """Write Sphinx's sources into a new folder and return the lessons."""
     notebooks = _notebooks()
-    shown = [page(notebook, name) for name, notebook in notebooks.items()]
+    shown = [
+        page(fitted(notebook), name, parts.states(notebook, name, parts.ASKING))
+        for name, notebook in notebooks.items()
+    ]
     for lesson in shown:
         text = json.dumps(lesson.notebook, ensure_ascii=False)
         _write(sources / "notebooks" / f"{lesson.name}.ipynb", text)
@@ -105,6 +112,10 @@ def lay_out(sources: Path) -> list[Page]:
 
     texts = {path: name for path, name in TEXTS.items() if (ROOT / path).is_file()}
     on_site = texts | {f"{OPENED}/{lesson.name}.ipynb": f"notebooks/{lesson.name}.ipynb" for lesson in shown}
+    for figure in sorted((ROOT / "data" / "study").glob("*.png")):  # in studies.md
+        on_site[figure.relative_to(ROOT).as_posix()] = f"{FIGURES}/{figure.name}"
+        (sources / FIGURES).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(figure, sources / FIGURES / figure.name)
     for path, name in texts.items():
         _write(sources / name, pages.repository_text(ROOT / path, on_site))
 
@@ -199,6 +210,22 @@ def _lay_beside(folder: Path, shown: list[Page]) -> None:
     _write(folder / "404.html", lost.replace("<!-- home -->", home().website))
     (folder / ".nojekyll").touch()  # otherwise GitHub Pages ignores folders that begin with _
     pages.write_live(folder)
+    _write_parts(folder, shown)
+
+
+def _write_parts(folder: Path, shown: list[Page]) -> None:
+    """Write the front ends of the interactive parts, and the explorers' numbers."""
+    modules = folder / "_static" / "parts"
+    for name in front.MODULES:
+        _write(modules / f"{name}.js", front.module(name))
+    _write(modules / "front.css", front.style())
+    _write(modules / "host.js", (HERE / "host.js").read_text(encoding="utf-8"))
+    notebooks = _notebooks()
+    for lesson in shown:
+        notebook = notebooks[lesson.name]
+        for sentence, state in parts.states(notebook, lesson.name, parts.offered(notebook)).items():
+            file = lesson.explorers[sentence.partition(":")[0]]
+            _write(folder / PARTS / file, json.dumps(state, ensure_ascii=False, separators=(",", ":")))
 
 
 def _refuse_other_folders(out: Path) -> None:

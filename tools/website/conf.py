@@ -55,21 +55,12 @@ python_maximum_signature_line_length = 78  # longer signatures have one line per
 toc_object_entries = False
 napoleon_numpy_docstring = False
 
-# Formulas: drawn by the site's own files, with MathML for screen readers; no menu, because it would load more.
-mathjax_path = "assets/mathjax/tex-chtml.js"
+# Formulas: drawn by the site's own files, with MathML for screen readers. MathJax's menu and its ways to explore
+# formulas are left out: they would double its size.
+mathjax_path = "assets/mathjax/startup.js"
 mathjax4_config = {
-    "loader": {"load": ["a11y/assistive-mml"]},
+    "loader": {"load": ["input/tex", "output/chtml", "a11y/assistive-mml"]},
     "output": {"fontPath": "[mathjax]/../%%FONT%%-font"},
-    "options": {
-        "enableMenu": False,
-        "enableSpeech": False,
-        "enableBraille": False,
-        "enableEnrichment": False,
-        "enableExplorer": False,
-        "menuOptions": {
-            "settings": {"enrich": False, "speech": False, "braille": False, "assistiveMml": True}
-        },
-    },
 }
 
 html_theme = "sphinx_book_theme"
@@ -78,7 +69,7 @@ html_baseurl = home().website
 templates_path = ["templates"]
 html_sidebars = {"**": ["course-home.html", "search-button-field.html", "sbt-sidebar-nav.html"]}
 html_static_path = ["static"]
-html_css_files = ["course.css"]
+html_css_files = ["course.css", "parts/front.css"]
 html_js_files = ["course.js"]
 html_favicon = "static/mark.svg"
 html_show_sphinx = False

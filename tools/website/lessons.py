@@ -7,19 +7,27 @@ key.
 from __future__ import annotations
 
 import base64
+import io
+import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from kdcourse.course.notebook import SET_UP as CELL
 from kdcourse.errors import DataError
 from kdcourse.figures.output import png_size
 from tools.lessons.links import home
+from tools.website import parts
 
-FIGURES = "figures"  # folder of the site
+FIGURES, PARTS = "figures", "parts"  # folders of the site
 WIDGET = "an interactive widget"  # part of the stored text of every widget
 LINK = re.compile(r"https?://[^\s<>\"'`]+")
+_BLOCK, _DARK, _FEW = 8, 60, 0.002  # a side in pixels, the brightness of dark ones, the share of dark blocks
 _FIGURE = "Figure: "
 _CLAIM = "Claim holds:"
 _COLUMNS = re.compile(r"\S {2,}\S")  # columns of text, whose alignment must be kept
@@ -44,12 +52,13 @@ class Figure:
     alt: str
     width: int
     height: int
+    chart: bool = False  # without photographs: it may be inverted where the page is dark
 
     def tag(self, root: str, *, lazy: bool = True) -> str:
         """Return the <img> element; ``root`` leads from the page to the top of the site."""
-        loading = ' loading="lazy"' if lazy else ""
+        loading, look = ' loading="lazy"' if lazy else "", ' class="course-chart"' if self.chart else ""
         return (
-            f'<img src="{root}{FIGURES}/{self.file}" width="{self.width}" height="{self.height}"{loading} '
+            f'<img{look} src="{root}{FIGURES}/{self.file}" width="{self.width}" height="{self.height}"{loading} '
             f'alt="{escape(self.alt)}">'
         )
 
@@ -71,10 +80,17 @@ class Page:
     figures: list[Figure] = field(default_factory=list)
     images: dict[str, bytes] = field(default_factory=dict)
     widgets: int = 0
+    asked: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    explorers: dict[str, str] = field(default_factory=dict)  # sentence of the widget -> its file in PARTS
 
 
-def page(notebook: Notebook, name: str) -> Page:
+def page(notebook: Notebook, name: str, asked: Mapping[str, dict[str, Any]] | None = None) -> Page:
     """Turn a notebook, as `json.load` gives it, into a page; the notebook isn't modified.
+
+    Args:
+        notebook: a lesson.
+        name: of its file.
+        asked: quizzes and predictions that work in the page, as `parts.states` returns them; others are figures.
 
     Raises:
         DataError: the notebook has no title, no stated time, no outputs, or an image without alt text.
@@ -88,14 +104,16 @@ def page(notebook: Notebook, name: str) -> Page:
         )
     made = Page(
         name, title[1].strip(), _on_one_line(title[2]), int(time[1]), int(time[2]), _on_one_line(time[3]),
-        {**notebook, "cells": []},
+        {**notebook, "cells": []}, asked=asked or {},
     )  # fmt: skip
+    for call in parts.offered(notebook):
+        made.explorers[call.replace("_", " ").capitalize()] = f"{name}-{parts.EXPLORERS[call]}.json"
     cells = made.notebook["cells"]
     folded = revealing(notebook)
     for position, cell in enumerate(notebook["cells"]):
         if cell["cell_type"] == "code":
             if cell.get("id") != CELL:  # the set-up for Colab doesn't interest readers of the page
-                cells.append(_code(made, cell, position, fold=position in folded))
+                cells.append(_code(made, cell, position, folded.get(position, ())))
         else:
             cells.append({**cell, "source": _linked(_text(cell["source"]))})
         if position == 0:
@@ -110,22 +128,25 @@ def _run_it(name: str) -> dict[str, Any]:
         f'<a href="{escape(home().colab(name))}">Colab</a> or '
         f'<a href="{escape(home().binder(name))}">Binder</a>, or '
         f'<a href="../_sources/notebooks/{name}.ipynb" download>download the notebook</a>.</p>'
+        '<script type="module" src="../_static/parts/host.js"></script>'
     )
     return {"cell_type": "markdown", "id": "run-it", "metadata": {}, "source": words}
 
 
-def revealing(notebook: Notebook) -> set[int]:
-    """Return the positions of the cells whose outputs could answer a prediction before it is made."""
+def revealing(notebook: Notebook) -> dict[int, list[str]]:
+    """Return the cells whose outputs could answer predictions before they are made: position -> their keys."""
     sources = [_text(cell["source"]) if cell["cell_type"] == "code" else "" for cell in notebook["cells"]]
     asked = {key: place for place, source in enumerate(sources) for key in _PREDICTED.findall(source)}
-    found: set[int] = set()
+    found: dict[int, list[str]] = {}
     for place, source in enumerate(sources):
         for key in _REVEALED.findall(source):
-            found.update(range(asked.get(key, place), place + 1))
+            for covered in range(asked.get(key, place), place + 1):
+                found.setdefault(covered, []).append(key)
     return found
 
 
-def _code(made: Page, cell: dict[str, Any], position: int, *, fold: bool = False) -> dict[str, Any]:
+def _code(made: Page, cell: dict[str, Any], position: int, answers: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a cell; its outputs are folded where they answer predictions, whose keys are ``answers``."""
     metadata = dict(cell["metadata"])
     if metadata.get("jupyter", {}).get("source_hidden"):
         metadata["tags"] = [*metadata.get("tags", []), "hide-input"]
@@ -137,25 +158,26 @@ def _code(made: Page, cell: dict[str, Any], position: int, *, fold: bool = False
     for output, visible in zip(outputs, harmless, strict=True):
         shown = _without(output, words)
         if shown is not None:
-            (kept if visible or not fold else hidden).append(_printed(shown))
+            (kept if visible or not answers else hidden).append(_printed(shown))
     return {
         **cell,
         "source": _text(cell["source"]),
         "metadata": metadata,
-        "outputs": [*kept, *([_folded(hidden)] if hidden else [])],
+        "outputs": [*kept, *([_folded(hidden, answers)] if hidden else [])],
     }
 
 
-def _folded(outputs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return outputs as one that a reader has to unfold."""
-    parts = [
+def _folded(outputs: list[dict[str, Any]], answers: Sequence[str]) -> dict[str, Any]:
+    """Return outputs as one that a reader has to unfold, or unfolds by predicting."""
+    bodies = [
         output["data"].get("text/html") or _as_lines(_text(output["data"]["text/plain"]))
         for output in outputs
     ]
-    html = "".join(_text(part) for part in parts)
+    html = "".join(map(_text, bodies))
     what = "figure" if "<figure" in html else "measured numbers" if f"<b>{_CLAIM}" in html else "result"
     html = (
-        f'<details class="course-result"><summary>Show the {what} (predict first)</summary>{html}</details>'
+        f'<details class="course-result" data-after="{" ".join(answers)}">'
+        f"<summary>Show the {what} (predict first)</summary>{html}</details>"
     )
     return {"output_type": "display_data", "metadata": {}, "data": {"text/html": html}}
 
@@ -185,7 +207,9 @@ def _figure(made: Page, output: dict[str, Any], words: str, where: str) -> str:
     if not alt:
         raise DataError(f"{where}: an image has no alt text. Show the figure with kdcourse.course.show.")
     content = base64.b64decode(_text(output["data"]["image/png"]))
-    figure = Figure(f"{made.name}-{len(made.figures) + 1:02}.png", alt, *_size(content, where))
+    figure = Figure(
+        f"{made.name}-{len(made.figures) + 1:02}.png", alt, *_size(content, where), _is_chart(content)
+    )
     made.figures.append(figure)
     made.images[figure.file] = content
     caption = words.removeprefix(_FIGURE)
@@ -199,7 +223,31 @@ def _figure(made: Page, output: dict[str, Any], words: str, where: str) -> str:
         )
     caption = caption[:1].upper() + caption[1:]
     image = f'<div class="course-scroll">{figure.tag("../")}</div>'  # wider than the page on a phone
-    return f'<figure class="{kind}">{image}<figcaption>{escape(caption)}</figcaption></figure>'
+    html = f'<figure class="{kind}">{image}<figcaption>{escape(caption)}</figcaption></figure>'
+    return _interactive(made, output, words, html) if WIDGET in words else html
+
+
+def _interactive(made: Page, output: dict[str, Any], words: str, figure: str) -> str:
+    """Put a widget's figure into an element that its front end takes over; see host.js."""
+    title, key = words.partition(":")[0], parts.key_of(words)
+    if title in made.explorers:
+        state = f"../{PARTS}/{made.explorers[title]}"
+        kind = made.explorers[title].removeprefix(f"{made.name}-").removesuffix(".json")
+        return f'<div data-part="{kind}" data-state="{state}">{figure}</div>'
+    if words in made.asked:
+        kind, known = title.split()[0].lower(), made.asked[words]
+    elif key and title.startswith("Truth"):
+        prediction = next((one for one in made.asked.values() if one.get("key") == key), None)
+        if prediction is None:
+            return figure
+        kind, known = (
+            "truth",
+            {"key": key, "unit": prediction["unit"], **output["metadata"].get("kdcourse", {})},
+        )
+    else:
+        return figure
+    data = json.dumps(known, ensure_ascii=False).replace("<", "\\u003c")  # no tag may end the script
+    return f'<div data-part="{kind}"><script type="application/json">{data}</script>{figure}</div>'
 
 
 def _without(output: dict[str, Any], words: set[str]) -> dict[str, Any] | None:
@@ -273,6 +321,17 @@ def _size(png: bytes, where: str) -> tuple[int, int]:
     if png[:8] != b"\x89PNG\r\n\x1a\n":
         raise DataError(f"{where}: an image is no PNG. Build the notebook again.")
     return png_size(png)
+
+
+def _is_chart(png: bytes) -> bool:
+    """Return whether an image has no dark areas, as photographs of clothes on black have."""
+    with Image.open(io.BytesIO(png)) as image:
+        if image.mode == "P":  # how `kdcourse.course.show` stores photographs
+            return False
+        brightest = np.asarray(image.convert("RGB")).max(axis=2)
+    height, width = (length // _BLOCK * _BLOCK for length in brightest.shape)
+    blocks = brightest[:height, :width].reshape(height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
+    return bool((blocks.max(axis=(1, 3)) < _DARK).sum() <= _FEW * blocks.size / _BLOCK**2)
 
 
 def _text(source: str | list[str]) -> str:

@@ -776,7 +776,8 @@ claim(
 
 # %%
 best_of_size = [
-    max((1.0, 2.0, 4.0, 8.0), key=lambda temperature: gains[name, 1_000, temperature]) for name in (small, large)
+    max((1.0, 2.0, 4.0, 8.0), key=lambda temperature: gains[name, 1_000, temperature])
+    for name in (small, large)
 ]
 widgets.reveal(
     "05-size",

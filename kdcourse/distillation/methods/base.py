@@ -22,11 +22,13 @@ class Outputs:
         features: outputs of the layers that the method requested, by name, in the type of the logits.
         top: of a teacher, if only its top k logits are stored: these logits, their classes, and the total weight of the
             other classes. ``logits`` are then [B, k], and only methods with ``top_k`` get them.
+        modules: in `Method.prepare`, the modules that the requested layers are inputs of, by the layers' names.
     """
 
     logits: Tensor
     features: Mapping[str, Tensor] = field(default_factory=dict)
     top: TopLogits | None = None
+    modules: Mapping[str, nn.Module] = field(default_factory=dict)
 
     @property
     def feature(self) -> Tensor:

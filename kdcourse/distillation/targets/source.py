@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from torch import nn
@@ -89,6 +90,17 @@ class OnTheFly:
             logits = self._frozen(batch.images)
             dtype = at_least_float32(logits)
             return Outputs(logits.to(dtype), {name: value.to(dtype) for name, value in tap.features.items()})
+
+
+class WithLayers:
+    """Take the logits from one source, and the layers from a network of its own, such as a member of an ensemble."""
+
+    def __init__(self, logits: Source, layers: OnTheFly) -> None:
+        self._logits, self._layers = logits, layers
+        self.teacher, self.told = logits.teacher, f"{logits.told}, layers of {layers.teacher[:16]}"
+
+    def outputs(self, batch: Batch) -> Outputs:
+        return replace(self._logits.outputs(batch), features=self._layers.outputs(batch).features)
 
 
 def tapped(teacher: nn.Module) -> nn.Module:

@@ -16,6 +16,7 @@ from kdcourse.runs.study.engine import Curves, Study
 from kdcourse.runs.study.labels import Labels
 from kdcourse.runs.study.masks import Masks
 from kdcourse.runs.study.members import Members
+from kdcourse.runs.study.methods import Methods
 from kdcourse.runs.study.missing import Missing
 from kdcourse.runs.study.noise import Noise
 from kdcourse.runs.study.rows import Rows
@@ -23,7 +24,8 @@ from kdcourse.runs.study.size import Size
 from kdcourse.runs.study.temperature import Temperature
 
 STUDIES: dict[str, type[Study]] = {
-    study.name: study for study in (Labels, Missing, Noise, Budgets, Temperature, Size, Members, Masks)
+    study.name: study
+    for study in (Labels, Missing, Noise, Budgets, Temperature, Size, Members, Masks, Methods)
 }
 FOLDER = "study"  # of the course's own rows, see `kdcourse.files.shipped`
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
@@ -26,6 +26,9 @@ from kdcourse.runs import table
 from kdcourse.runs.machine import machine
 from kdcourse.runs.students import StudentRecipe
 from kdcourse.runs.study.rows import Row, Rows, identity
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PHASES = ("search", "test")
 Say = Callable[[str], None]
@@ -146,6 +149,10 @@ class Study(ABC):
     @abstractmethod
     def text(self, rows: Sequence[Row]) -> str:
         """Return the summary as a table in plain text."""
+
+    def figure(self, rows: Sequence[Row]) -> Figure | None:
+        """Return the summary as a figure for the page of the studies, or ``None`` if the rows don't suffice."""
+        return None
 
     def curves(self, rows: Sequence[Row]) -> Curves | None:
         """Return the summary as lines of a figure, or ``None`` if the rows don't suffice or it isn't of that kind."""

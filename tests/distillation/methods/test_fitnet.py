@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kdcourse import evaluation
 from kdcourse.distillation import Method, Outputs, distil, hint_loss, methods, soft_targets
+from kdcourse.distillation.features import Tap
 from kdcourse.distillation.methods.fitnet import resized
 from kdcourse.errors import ArgumentError
 from kdcourse.training import History, fit, save_weights
@@ -169,6 +170,38 @@ def test_stored_targets_hold_no_layers(teacher: nn.Module) -> None:
     targets = soft_targets(teacher, data.train, data, cache=False, progress=False)
     with pytest.raises(ArgumentError, match="compares layers, which soft targets don't hold"):
         run(net(), targets)
+
+
+def test_logits_come_from_stored_targets_and_layers_from_a_network_beside_them(teacher: nn.Module) -> None:
+    data, other = tiny.dataset(), tiny.Teacher(9).eval()
+    targets = soft_targets(other, data.train, data, cache=False, progress=False)
+    seen: list[tuple[Outputs, Tensor]] = []
+
+    class Seen(Method):
+        """Keep what the teacher's side shows."""
+
+        layers = "map"
+
+        def forward(self, student: Outputs, teacher: Outputs, batch: Any) -> dict[str, Tensor]:
+            seen.append((teacher, batch.images))
+            return {"seen": student.feature.square().mean() + student.logits.square().mean()}
+
+    for logits_of in (targets, other):
+        seen.clear()
+        distil(
+            net(), logits_of, data, method=Seen(), alpha=1.0, layers_of=teacher, epochs=1, seed=0, cache=False,
+            progress=False,
+        )  # fmt: skip
+        for outputs, images in seen:
+            torch.testing.assert_close(outputs.logits, other(images), rtol=1e-3, atol=1e-3)
+            with Tap(teacher, list(outputs.features), always=True) as tap:
+                teacher(images)
+                torch.testing.assert_close(outputs.feature, next(iter(tap.features.values())))
+    with pytest.raises(ArgumentError, match="no method here compares layers"):
+        distil(net(), targets, data, method="kd", alpha=1.0, layers_of=teacher, epochs=1, seed=0)
+    student = net()
+    with pytest.raises(ArgumentError, match="the student itself"):
+        distil(student, targets, data, method="fitnet", alpha=1.0, layers_of=student, epochs=1, seed=0)
 
 
 def test_with_weight_zero_nothing_is_asked(teacher: nn.Module) -> None:

@@ -1,0 +1,326 @@
+"""Compare all distillation methods, each searched alike: the leaderboard."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from kdcourse import evaluation, training
+from kdcourse.data import Augmentation, Dataset, stratified_index
+from kdcourse.distillation import distil, methods, teacher_digest
+from kdcourse.figures.style import listed
+from kdcourse.runs import teachers
+from kdcourse.runs.memory import added_memory
+from kdcourse.runs.students import StudentRecipe, build_student
+from kdcourse.runs.study import half
+from kdcourse.runs.study.engine import Cell, Say, results
+from kdcourse.runs.study.rows import Row
+from kdcourse.runs.study.summary import accuracies, column, interval, table, told, told_points
+from kdcourse.runs.study.unseen import BATCH, IMAGES, Unseen, epochs_of, on_labels, some_of
+from kdcourse.runs.trials import GENTLE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PLAIN, HARD, KD = "plain", "hard answers", "kd"
+_CONFIDENCE = 0.95
+_TEACHER = teachers.RECIPES[0]  # its layers are compared; see `Methods`
+_COSTS = ("training_seconds", "added_memory", "extra_parameters")
+
+
+class Methods(Unseen):
+    """Train one student with few labels, many images without any, and each method; settings are searched alike.
+
+    ``plain`` learns from 550 labels alone. All others see all unseen images: the labels of these 550, and for each of
+    the others the class that the teachers find likeliest, as if it were its label. ``hard answers`` learns from these
+    labels, without a method. A method adds its term: one that compares predictions with weight 0.9 beside labels of
+    weight 0.1, as is usual for ``kd``; one that compares hidden layers with a weight of its own beside labels of
+    weight 1, as in its paper, and in a second row beside ``kd``.
+
+    Predictions are those of the five teachers together, stored. Layers are those of the first teacher alone, which
+    runs along. Each row has three candidates: a method's temperature, or the weight of its term where it has none;
+    augmentation for ``plain``; augmentation or label smoothing for ``hard answers``. A method that is added to the
+    course's methods for labels is a row of this study.
+
+    Attributes:
+        names: of the methods.
+        model, steps: of every student.
+        labels: the number of images with a label.
+        images: the number of all unseen images.
+        temperature: of ``kd`` beside another method.
+    """
+
+    name = "methods"
+    question = "Which distillation methods beat Hinton's?"
+    files = ("*.safetensors", f"{half.TEACHERS}/{_TEACHER.name}.safetensors", f"{half.TEACHERS}/SHA256SUMS")
+    model, steps, labels, images, temperature = "pocket_60k", 1_300, 550, IMAGES, 4.0
+
+    def __init__(self, data: Callable[[], Dataset], folder: Path) -> None:
+        super().__init__(data, folder)
+        known = methods.names("labels")
+        self.names: Sequence[str] = sorted(known, key=lambda name: (name != KD, self._deep(name)))
+        self._cost: dict[str, float] = {}
+
+    @staticmethod
+    def _deep(name: str) -> bool:
+        return methods.describe(name).layers is not None
+
+    def prepare(self, say: Say) -> None:
+        """Train the teacher whose layers are compared, where the folder lacks it: 20 minutes on two cores."""
+        mine = half.teachers_data(self.data)
+        notes = teachers.train_teacher(_TEACHER, mine, self.folder / half.TEACHERS, progress=False)
+        accuracy = notes["history"]["epochs"][-1]["validation_accuracy"]
+        say(f"{_TEACHER.name}, whose layers are compared: validation accuracy {accuracy:.2%}")
+
+    @cached_property
+    def teacher(self) -> nn.Module:
+        """Return the teacher whose layers are compared."""
+        mine = half.teachers_data(self.data)
+        return teachers.load_teachers(self.folder / half.TEACHERS, mine, [_TEACHER.name])[0][1]
+
+    @cached_property
+    def _teacher_digest(self) -> str:
+        return teacher_digest(self.teacher)[:16]
+
+    def candidates(self) -> Sequence[Cell]:
+        """Return three candidates for every row, see the class."""
+        return [cell for row in self._rows() for cell in self._tries(row)]
+
+    def chosen(self, best: Callable[[dict[str, Any]], StudentRecipe]) -> Sequence[Cell]:
+        """Return every row with the settings that won."""
+        return [Cell(about, best(about)) for about in map(_about, self._rows())]
+
+    def _rows(self) -> list[str]:
+        return [PLAIN, HARD, *self.names, *(f"{KD} + {name}" for name in self.names if self._deep(name))]
+
+    def _tries(self, row: str) -> list[Cell]:
+        every = StudentRecipe(model=self.model).changed(
+            epochs=epochs_of(self.images, self.steps), batch_size=BATCH
+        )
+        ways: Sequence[dict[str, Any]]
+        gentle: dict[str, Any] = {"augmentation": GENTLE}
+        if row == PLAIN:
+            few = every.changed(epochs=epochs_of(self.labels, every.training.epochs * (self.images // BATCH)))
+            ways = ({}, gentle, {"augmentation": Augmentation()})
+            return [Cell(_about(row), on_labels(few, **way)) for way in ways]
+        if row == HARD:
+            ways = ({}, gentle, {"label_smoothing": 0.1})
+            return [Cell(_about(row), on_labels(every, **way)) for way in ways]
+        *beside, name = row.split(" + ")
+        settings = methods.settings_of(name)
+        if "temperature" in settings and not beside and not self._deep(name):
+            built = (methods.build(name, temperature=settings["temperature"] * f) for f in (0.5, 1.0, 2.0))
+            return [Cell(_about(row), every.changed(methods=each, alpha=0.9)) for each in built]
+        used = (
+            (*methods.build(beside, temperature=self.temperature), *methods.build(name))
+            if beside
+            else methods.build(name)
+        )
+        alpha = 0.9 if beside else 0.0
+        return [
+            Cell(_about(row), every.changed(methods=used, alpha=alpha, weights={name: weight}))
+            for weight in (0.1, 1.0, 10.0)
+        ]
+
+    def digests(self, cell: Cell) -> dict[str, str | None]:
+        """Return the digest of the unseen half, and of the answers; with layers that of their teacher, too."""
+        answers = None if cell.about == _about(PLAIN) else self.shipped.digest[:16]
+        if cell.recipe.compared:
+            answers = f"{answers}-{self._teacher_digest}"
+        return {"data": self.unseen.train.digest[:16], "answers": answers}
+
+    def transfer_set(self, cell: Cell, seed: int) -> tuple[Dataset, Tensor | None]:
+        """Return the images with a label, or all unseen ones, whose labels but for these are the teachers'."""
+        unseen = self.unseen
+        known = stratified_index(unseen.train.labels, self.labels, seed)
+        if cell.about == _about(PLAIN):
+            return some_of(unseen, known), known
+        labels = self.shipped.logits.float().argmax(1)
+        labels[known] = unseen.train.labels[known]
+        return replace(unseen, train=replace(unseen.train, labels=labels)), None
+
+    def train(self, cell: Cell, seed: int, precision: str) -> tuple[nn.Module, training.History]:
+        """Train a student of one row, and measure what the training costs."""
+        how = cell.recipe.changed(seed=seed, precision=precision, validate=False)
+        data, _ = self.transfer_set(cell, seed)
+        student, used = build_student(how, data), copy.deepcopy(how.methods)
+        deep = self.teacher if how.compared else None
+        began = time.process_time()
+        with added_memory() as most:
+            if how.distilled:
+                history = distil(
+                    student, self.shipped.targets(data.train, how.views), data, how.training, method=used,
+                    alpha=how.alpha, weights=how.weights, layers_of=deep, progress=False,
+                )  # fmt: skip
+            else:
+                history = training.fit(student, data, how.training, progress=False)
+            memory = most()
+        self._cost = {
+            "training_seconds": round(time.process_time() - began, 1),
+            "extra_parameters": sum(
+                p.numel() for method in used for p in method.parameters() if p.requires_grad
+            ),
+        } | ({} if memory is None else {"added_memory": memory})
+        return student.cpu(), history
+
+    def measures(self, model: nn.Module, cell: Cell, phase: str) -> dict[str, float]:
+        """Return what the training that has just ended cost.
+
+        ``training_seconds`` of processor time, of all cores; ``added_memory``, the bytes by which the process grew at
+        most; ``extra_parameters``, those that the method trained beside the student's.
+        """
+        return self._cost
+
+    def current(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows of the test phase, of methods whose search is complete, on today's images and answers."""
+        shipped = half.read_answers(self.folder)
+        file = self.folder / half.TEACHERS / f"{_TEACHER.name}.safetensors"
+        mark = f"{shipped.digest[:16]}-" + (self._teacher_digest if file.exists() else "")
+        rows = [
+            row
+            for row in rows
+            if row["data"] == shipped.notes["split"]["unseen"][:16]
+            and (row["answers"] in (None, shipped.digest[:16]) or row["answers"].startswith(mark))
+        ]
+        searched = copy.copy(self)
+        searched._rows = lambda: [row for row in self._rows() if self._is_searched(row, rows)]  # type: ignore[method-assign]
+        return results(searched, rows)
+
+    def _is_searched(self, row: str, rows: Sequence[Row]) -> bool:
+        there = {(str(each["recipe"]), each["seed"]) for each in rows if each["phase"] == "search"}
+        return all(
+            (str(cell.recipe.settings), seed) in there
+            for cell in self._tries(row)
+            for seed in self.search_seeds
+        )
+
+    def summary(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Return one entry per row, the best first: its test accuracy (see `interval`), comparisons and costs.
+
+        ``against_plain`` and ``against_kd`` are paired differences. The intervals of ``against_kd`` hold for all rows
+        at once with 95 % confidence, by Bonferroni's correction: of 20 single intervals, one would exclude 0 by chance.
+        ``verdict`` is "better" or "worse" where that interval excludes 0, else "noise". ``times`` is the processor time
+        of a training over that of a plain one, ``memory`` the bytes that it adds to the process, both medians.
+        """
+        rows = self.current(rows)
+        found = {name: accuracies(rows, **_about(name)) for name in self._rows()}
+        found = {name: values for name, values in found.items() if len(values) > 1}
+        compared = max(1, len(found.keys() - {KD}))
+        costs = {name: [column(rows, cost, _about(name)) for cost in _COSTS] for name in found}
+        entries = []
+        for name, values in sorted(found.items(), key=lambda item: -sum(item[1].values()) / len(item[1])):
+            seconds, memory, extra = (list(each.values()) for each in costs[name])
+            entry: dict[str, Any] = {"row": name, **interval(values), "extra": round(extra[0])}
+            entry["settings"] = next(row["recipe"] for row in rows if row["about"] == _about(name))
+            if PLAIN in found:
+                entry["times"] = median(seconds) / max(0.1, median(costs[PLAIN][0].values()))
+            if memory:
+                entry["memory"] = median(memory)
+            if PLAIN in found and name != PLAIN:
+                entry["against_plain"] = _difference(values, found[PLAIN], _CONFIDENCE)
+            if KD in found and name != KD:
+                of = _difference(values, found[KD], 1 - (1 - _CONFIDENCE) / compared)
+                if of is not None:
+                    verdict = "better" if of["low"] > 0 else "worse" if of["high"] < 0 else "noise"
+                    entry |= {"against_kd": of, "verdict": verdict}
+            entries.append(entry)
+        return {
+            "student": self.model,
+            "teachers": half.read_answers(self.folder).accuracy,
+            "compared": compared,
+            "methods": entries,
+        }
+
+    def finding(self, found: dict[str, Any]) -> str:
+        """Return which methods beat ``kd`` beyond noise, in words, from a `summary`."""
+        by = {
+            verdict: [
+                each["row"]
+                for each in found["methods"]
+                if each.get("verdict") == verdict and each["row"] != PLAIN
+            ]
+            for verdict in ("better", "worse", "noise")
+        }
+        if not any(by.values()):
+            return ""
+        said = [
+            f"Better than kd beyond noise: {listed(by['better'])}."
+            if by["better"]
+            else "No method beats kd beyond noise."
+        ]
+        if by["noise"]:
+            said.append(f"Not told apart from kd: {listed(by['noise'])}.")
+        if by["worse"]:
+            said.append(f"Worse: {listed(by['worse'])}.")
+        return " ".join(said)
+
+    def figure(self, rows: Sequence[Row]) -> Figure | None:
+        """Return the differences from ``kd``, the best method first; ``None`` without any."""
+        from kdcourse import figures
+
+        found = self.summary(rows)["methods"]
+        if not any("against_kd" in entry for entry in found):
+            return None
+        ranked = [
+            figures.Ranked(
+                entry["row"],
+                entry["accuracy"],
+                evaluation.Interval(**entry["against_kd"]) if "against_kd" in entry else None,
+            )
+            for entry in found
+        ]
+        return figures.leaderboard(
+            ranked,
+            reference=KD,
+            title=f"{self.model}, {self.labels:,} labels, {self.images:,} images: methods against {KD}",
+            intervals="simultaneous 95 %",
+        )
+
+    def text(self, rows: Sequence[Row]) -> str:
+        """Return the summary as a table in plain text."""
+        found = self.summary(rows)
+        lines = []
+        for entry in found["methods"]:
+            against = [entry.get("against_plain"), entry.get("against_kd")]
+            lines.append(
+                (
+                    entry["row"], told(entry), *("" if of is None else told_points(of) for of in against),
+                    entry.get("verdict", ""), f"{entry['times']:.1f}" if "times" in entry else "",
+                    f"{entry['memory'] / 1e6:,.0f}" if "memory" in entry else "", f"{entry['extra']:,}",
+                )
+            )  # fmt: skip
+        header = (
+            "learns by", "accuracy, %", "over plain", "over kd", "over kd is", "time, x plain", "memory, MB",
+            "extra parameters",
+        )  # fmt: skip
+        title = (
+            f"{found['student']}, {self.labels:,} labels, {self.images:,} images; test accuracy, mean over seeds (95 % "
+            f"interval). The teachers: {found['teachers']:.2%}. Intervals over kd hold for all {found['compared']} "
+            "rows at once. Time and memory are those of the training."
+        )
+        return f"{title}\n{self.finding(found)}\n\n{table(header, lines)}"
+
+
+def _about(row: str) -> dict[str, Any]:
+    return {"method": row}
+
+
+def _difference(
+    values: dict[int, float], others: dict[int, float], confidence: float
+) -> dict[str, Any] | None:
+    """Return the paired difference over the seeds that both have, or ``None`` for fewer than two."""
+    seeds = sorted(values.keys() & others.keys())
+    if len(seeds) < 2:
+        return None
+    found = evaluation.paired_difference(
+        [values[seed] for seed in seeds], [others[seed] for seed in seeds], confidence
+    )
+    return asdict(found)

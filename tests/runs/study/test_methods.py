@@ -1,0 +1,125 @@
+"""The study of methods, in miniature."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from kdcourse.cli import app
+from kdcourse.distillation import methods
+from kdcourse.figures import alt_text
+from kdcourse.files import shipped
+from kdcourse.runs import study as package
+from kdcourse.runs import teachers
+from kdcourse.runs.study import FOLDER, engine, half, study_named
+from kdcourse.runs.study import methods as study_module
+from kdcourse.runs.study import rows as rows_module
+from kdcourse.runs.study.methods import HARD, KD, PLAIN, Methods
+from kdcourse.runs.study.rows import Row, Rows
+from tests.runs import tiny
+from tools.readme.studies import _section
+
+
+class Few(Methods):
+    """Two methods, students of 2 k parameters, trained for one step."""
+
+    search_seeds, test_seeds = (0,), (1, 2)
+    model, steps, labels, images = "pocket_2k", 1, 9, 48
+
+
+def few(folder: Path, *names: str) -> Few:
+    study = Few(tiny.dataset, folder)
+    study.names = names or ("kd", "fitnet")
+    return study
+
+
+def quiet(_: str) -> None:
+    return None
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the answers of two quick teachers, and their weights."""
+    monkeypatch.setattr(rows_module, "cache_folder", lambda: tmp_path / "cache")
+    quick = tuple(
+        recipe.changed(model="pocket_2k", epochs=1, batch_size=16) for recipe in teachers.RECIPES[:2]
+    )
+    monkeypatch.setattr(teachers, "RECIPES", quick)
+    monkeypatch.setattr(study_module, "_TEACHER", quick[0])
+    half.make_answers(tiny.dataset(), tmp_path, say=quiet, progress=False)
+    return tmp_path
+
+
+def run(study: Few) -> list[Row]:
+    return engine.run(study, engine.Options(precision="float32"), quiet)
+
+
+def test_the_study_runs_from_nothing_to_its_table_and_a_new_method_adds_its_rows_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package, "study_named", lambda name, out: few(out))
+    told = CliRunner().invoke(app, ["study", "methods", "--precision", "float32", "--out", str(folder)])
+    assert told.exit_code == 0, told.output
+    rows = Rows(folder, "methods").checked()
+    search = [row for row in rows if row["phase"] == "search"]
+    assert len(search) == 15 and len(rows) == 15 + 5 * 2
+    study = few(folder)
+    found = study.summary(rows)
+    shown = {entry["row"]: entry for entry in found["methods"]}
+    assert shown.keys() == {PLAIN, HARD, KD, "fitnet", "kd + fitnet"} and found["compared"] == 4
+    assert [each["accuracy"] for each in found["methods"]] == sorted(
+        (each["accuracy"] for each in found["methods"]), reverse=True
+    )
+    assert shown[KD]["extra"] == shown[PLAIN]["extra"] == 0 < shown["fitnet"]["extra"]
+    assert "against_kd" not in shown[KD] and "against_plain" not in shown[PLAIN]
+    assert study.text(rows).count("\n") == 8
+    drawn = study.figure(rows)
+    assert drawn is not None and "kd + fitnet: " in alt_text(drawn) and study.figure(search) is None
+    assert Image.open(folder / "methods.png").info["Description"] == alt_text(drawn)
+    assert f"![{alt_text(drawn)}](../data/study/methods.png)" in _section(study, rows)
+
+    more = few(folder, "kd", "fitnet", "dist")
+    assert more.summary(rows) == found, "a method that isn't trained yet is left out"
+    longer = run(more)
+    assert {row["about"]["method"] for row in longer[len(rows) :]} == {"dist"}
+    assert longer[: len(rows)] == rows and "dist" in more.text(longer)
+    other = [row | {"answers": "others", "test_accuracy": 0.0} for row in longer]
+    assert more.summary([*longer, *other]) == more.summary(longer)
+
+
+def test_every_method_for_labels_is_a_row_with_as_many_candidates_as_plain() -> None:
+    study = Methods(tiny.dataset, Path())
+    count: dict[str, set[str]] = {}
+    for cell in study.candidates():
+        count.setdefault(cell.about["method"], set()).add(str(cell.settings))
+    deep = {name for name in methods.names("labels") if methods.describe(name).layers}
+    assert count.keys() == {PLAIN, HARD, *methods.names("labels"), *(f"kd + {name}" for name in deep)}
+    assert {len(tries) for tries in count.values()} == {3}
+
+
+def test_only_the_labels_of_few_images_are_true_and_the_teachers_give_the_others(folder: Path) -> None:
+    study = few(folder)
+    data, _ = study.transfer_set(next(c for c in study.candidates() if c.about == {"method": KD}), 5)
+    few_data, known = study.transfer_set(study.candidates()[0], 5)
+    assert known is not None and len(few_data.train) == 9
+    given, answers = data.train.labels.clone(), study.shipped.logits.argmax(1)
+    assert torch.equal(given[known], study.unseen.train.labels[known])
+    given[known] = answers[known]
+    assert torch.equal(given, answers) and not torch.equal(answers, study.unseen.train.labels)
+    assert torch.equal(data.test.labels, study.data.test.labels)
+
+
+STORED = Rows(shipped(FOLDER), "methods")
+
+
+@pytest.mark.skipif(not STORED.path.exists(), reason="no rows are stored")
+def test_the_stored_picture_shows_the_stored_rows() -> None:
+    study = study_named("methods", STORED.path.parent)
+    figure = study.figure(STORED.checked())
+    assert figure is not None
+    stored = Image.open(STORED.path.with_suffix(".png"))
+    assert stored.info["Description"] == alt_text(figure), "run: kdcourse study methods"
