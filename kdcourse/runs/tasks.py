@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,8 @@ SEGMENTATION = Task(
     kind="masks",
     metric="iou",
     metric_name="mean IoU",
-    teacher_data=lambda: garment_scenes(scenes=TEACHER_SCENES, endless=True, seed=TEACHER_SEED),
-    student_data=lambda: garment_scenes(scenes=STUDENT_SCENES),
+    teacher_data=partial(garment_scenes, scenes=TEACHER_SCENES, endless=True, seed=TEACHER_SEED),
+    student_data=partial(garment_scenes, scenes=STUDENT_SCENES),
     teacher_recipes=teachers.SEGMENTATION_RECIPES,
     trials=trials.SEGMENTATION_TRIALS,
     recorded=trials.SEGMENTATION_RECORDED,

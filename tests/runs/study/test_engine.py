@@ -25,6 +25,7 @@ class Tiny(Study):
 
     name = "tiny"
     question = "Which?"
+    reads = staticmethod(tiny.dataset)
     search_seeds = (0, 1)
     test_seeds = (5, 6, 7)
     slow = QUICK.changed(learning_rate=1e-6)
@@ -156,7 +157,6 @@ def test_a_study_runs_by_command_and_its_table_needs_no_training(
     study: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(STUDIES, "tiny", Tiny)
-    monkeypatch.setattr("kdcourse.runs.study.fashion_mnist", tiny.dataset)
     command = ["study", "tiny", "--out", str(study.folder)]
     told = CliRunner().invoke(cli.app, [*command, "--table"])
     assert told.exit_code == 2 and "no rows" in told.output

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from kdcourse import evaluation, models
 from kdcourse.data import SegmentationDataset
 from kdcourse.distillation import Ensemble
 from kdcourse.runs.students import StudentRecipe
-from kdcourse.runs.study import engine, masks
+from kdcourse.runs.study import engine, masks, study_named
 from kdcourse.runs.study import rows as rows_module
 from kdcourse.runs.study.masks import Masks, repeated
 from kdcourse.training import fit
@@ -78,6 +79,11 @@ def test_a_student_of_answers_sees_no_mask(study: FewMasks, data: SegmentationDa
     other.__dict__["_teacher"] = study._teacher
     again, _ = other.train(cell, 3, "float32")
     assert all(torch.equal(a, b) for a, b in zip(student.parameters(), again.parameters(), strict=True))
+
+
+def test_the_study_can_be_sent_to_other_processes(tmp_path: Path) -> None:
+    study = study_named("masks", tmp_path)
+    assert pickle.loads(pickle.dumps(study)).question == study.question
 
 
 def test_few_scenes_are_repeated_to_an_epoch_of_all() -> None:
