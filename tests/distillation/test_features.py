@@ -25,7 +25,7 @@ from tests.training.toys import net
         ("pocket_17k", "map", {"stages": [32, 7, 7]}),
         ("depthwise_4k", "map", {"features": [32, 7, 7]}),
         ("mlp_25k", "vector", {"layers.2:input": [32]}),
-        ("unet", "map", {"up.3": [12, 28, 28]}),
+        ("unet", "map", {"up.2": [24, 8, 8]}),
         ("torchvision:resnet18", "map", {"layer4": [512, 4, 4]}),
         ("torchvision:resnet18", "stages", {
             "layer1": [64, 28, 28], "layer2": [128, 14, 14], "layer3": [256, 7, 7], "layer4": [512, 4, 4],
@@ -36,7 +36,8 @@ from tests.training.toys import net
     ],
 )  # fmt: skip
 def test_the_usual_layers_are_found(name: str, kind: str, found: dict[str, list[int]]) -> None:
-    trial = Trial(models.build(name), torch.randn(2, 1, 28, 28))
+    side = 32 if name == "unet" else 28
+    trial = Trial(models.build(name), torch.randn(2, 1, side, side))
     assert {layer: list(trial.found[layer].shape[1:]) for layer in trial.layers(kind)} == found
 
 
