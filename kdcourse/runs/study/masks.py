@@ -28,6 +28,7 @@ class Masks(Study):
     ``masks``: the true masks of N scenes. ``answers``: the teachers' logits for all training scenes, and no mask.
     ``both``: the masks and the logits of all scenes. Every student takes the same number of steps: where N scenes are
     fewer than all, an epoch shows them several times. The N scenes are drawn with the seed of the student.
+    Settings are searched with one seed, for 100 masks and for answers.
 
     Attributes:
         recipe: of every student, on masks alone.
