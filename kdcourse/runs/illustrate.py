@@ -68,6 +68,7 @@ def _segmentation_figures(outcome: Outcome, data: SegmentationDataset) -> dict[s
         "accuracy_against_cost": figures.accuracy_against_cost(
             [_point(row) for row in rows.values()], score="mean IoU"
         ),
+        **_curves(outcome.results),
         "segmentation_curves": figures.segmentation_curves(
             {f"{kind} student": histories for kind, histories in outcome.histories.items()}
         ),
@@ -132,7 +133,7 @@ def _curves(results: dict[str, Any]) -> dict[str, Figure]:
                 point = _study_point(results["labels"][images], row["mean"][metric], interval)
                 beside.setdefault(line, []).append(point)
         drawn[curve_name(name)] = figures.study_curves(
-            lines, x=study["x"], title=study["title"], teacher=study["teacher"], beside=beside
+            lines, x=study["x"], title=study["title"], teacher=study["teacher"], beside=beside, score=study["score"]
         )
     return drawn
 

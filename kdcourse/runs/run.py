@@ -174,12 +174,17 @@ def run(options: RunOptions, say: Say = print) -> Outcome:
         "labels": None if labels is None else {"few": labels, "images": images},
         "comparison": compare(rows, task.metric),
         "recorded": recorded.summary(data) if labels is None else None,
-        "studies": {} if labels is None else study.curves(),
+        "studies": study.curves(task.metric_name) if _like_a_study(options, labels) else {},
     }  # fmt: skip
     if labels is not None:
         outcome.results["settings"]["students of few labels"] = kinds["plain"].recipe.settings
     outcome.results["made"]["seconds"] = round(time.perf_counter() - began, 1)
     return outcome
+
+
+def _like_a_study(options: RunOptions, labels: int | None) -> bool:
+    """Return whether a run asks what a stored study asks: few labels, or masks of the course's own scenes."""
+    return labels is not None or (options.task == "segmentation" and options.folder is None)
 
 
 def command(options: RunOptions) -> str:

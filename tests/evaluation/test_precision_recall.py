@@ -40,7 +40,7 @@ def flat(logits: Tensor, masks: Tensor) -> tuple[np.ndarray, np.ndarray]:
     rows = logits.double().movedim(1, -1).reshape(-1, classes)
     labels = masks.flatten()
     counted = labels != IGNORE
-    return rows[counted].numpy(), np.eye(classes, dtype=int)[labels[counted]]
+    return rows[counted].numpy(), np.eye(classes, dtype=int)[labels[counted].numpy()]
 
 
 def odds_of(rows: np.ndarray) -> np.ndarray:

@@ -186,6 +186,7 @@ def few_example() -> dict[str, Any]:
     results["studies"] = {
         "labels": {
             "title": "pocket_16k on unseen images",
+            "score": "accuracy",
             "x": "images",
             "lines": {
                 "true labels": [

@@ -140,6 +140,7 @@ def test_few_labels_beside_many_images_without(tmp_path: Path, monkeypatch: pyte
     assert difference == pytest.approx(second - first)
     drawn = {path.stem for path in (out / "figures").glob("*.png")}
     assert {"accuracy_against_cost", "reliability_diagram", "soft_target_gallery"} <= drawn
+    assert {"labels_curve", "size_curve"} <= drawn and "masks_curve" not in drawn
 
     stored = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     assert len(stored) == 3 * 2
@@ -199,8 +200,9 @@ def test_the_command_tells_the_story_of_masks_too(tmp_path: Path, monkeypatch: p
     drawn = {path.stem for path in (out / "figures").glob("*.png")}
     assert drawn == {
         "segmentation_curves", "predicted_masks", "precision_recall_curves", "iou_bars", "accuracy_against_cost",
-        "reliability_diagram",
+        "reliability_diagram", "masks_curve",
     }  # fmt: skip
+    assert "on garment scenes: test mean IoU in %" in page
 
     stored = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     assert len(stored) == 2 + 2 * 2
@@ -261,7 +263,7 @@ def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
         ("--method dkd --set gamma=8", "its settings are temperature, target_weight, beta"),
         (
             "--layer student=stem",
-            "no method here compares any. Leave it out, or choose --method attention or fitnet",
+            "no method here compares any. Leave it out, or choose --method attention or crd or fitnet or rkd",
         ),
         (
             "--method fitnet --layer student=nowhere",

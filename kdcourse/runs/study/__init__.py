@@ -56,6 +56,6 @@ def stored() -> dict[str, Curves]:
     return {name: curves for name, curves in found.items() if curves is not None}
 
 
-def curves() -> dict[str, dict[str, Any]]:
-    """Return `stored` as plain data, for the results of a run."""
-    return {name: asdict(each) for name, each in stored().items()}
+def curves(score: str) -> dict[str, dict[str, Any]]:
+    """Return those of `stored` with a score, such as "accuracy", as plain data, for the results of a run."""
+    return {name: asdict(each) for name, each in stored().items() if each.score == score}

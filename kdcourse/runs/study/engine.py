@@ -67,6 +67,7 @@ class Curves:
         teacher: accuracy of the teachers' ensemble.
         finding: what the study found, in one or two sentences.
         command: that trains or continues the study.
+        score: what the accuracies are.
     """
 
     title: str
@@ -75,6 +76,7 @@ class Curves:
     teacher: float
     finding: str
     command: str
+    score: str = "accuracy"
 
 
 class Study(ABC):

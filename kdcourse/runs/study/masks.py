@@ -188,6 +188,7 @@ class Masks(Study):
                 f"{100 * taught['difference']['mean']:+.1f} points of IoU against {few} masks."
             ),
             command=f"kdcourse study {self.name}",
+            score="mean IoU",
         )
 
     def text(self, rows: Sequence[Row]) -> str:
