@@ -86,8 +86,8 @@ def plan_of(model: nn.Module, image_shape: tuple[int, int, int]) -> Plan:
     except Exception as error:  # torch raises errors of many kinds here
         raise ArgumentError(
             f"torch can't export {type(model).__name__} for images of shape {tuple(image_shape)}: "
-            f"{str(error).strip().splitlines()[0][:300].rstrip('.')}. Usual causes: another image_shape, or branches that depend "
-            "on the images' values."
+            f"{str(error).strip().splitlines()[0][:300].rstrip('.')}. Usual causes: another image_shape, or branches "
+            "that depend on the images' values."
         ) from error
     return _Planner(program, image_shape).plan()
 

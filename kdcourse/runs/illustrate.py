@@ -133,7 +133,12 @@ def _curves(results: dict[str, Any]) -> dict[str, Figure]:
                 point = _study_point(results["labels"][images], row["mean"][metric], interval)
                 beside.setdefault(line, []).append(point)
         drawn[curve_name(name)] = figures.study_curves(
-            lines, x=study["x"], title=study["title"], teacher=study["teacher"], beside=beside, score=study["score"]
+            lines,
+            x=study["x"],
+            title=study["title"],
+            teacher=study["teacher"],
+            beside=beside,
+            score=study["score"],
         )
     return drawn
 

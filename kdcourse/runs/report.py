@@ -272,8 +272,8 @@ def _studies(studies: Mapping[str, Any], figures: Sequence[Mapping[str, Any]]) -
                 "figure": by_name.get(curve_name(name)),
                 "finding": study["finding"],
                 "command": study["command"],
-                "caption": f"{study['title']}: test {study['score']} in %, mean of {' or '.join(map(str, seeds))} seeds (95 % "
-                f"interval). Ensemble: {share(study['teacher'])}.",
+                "caption": f"{study['title']}: test {study['score']} in %, mean of {' or '.join(map(str, seeds))} "
+                f"seeds (95 % interval). Ensemble: {share(study['teacher'])}.",
                 "heads": [(study["x"][0].upper() + study["x"][1:], ""), *((name, "") for name in lines)],
                 "rows": [(f"{x:,}", [column.get(x, MISSING) for column in cells]) for x in numbers],
             }
