@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 
@@ -17,6 +18,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
 # matplotlib's list of fonts takes seconds to build: one place for all tests, outside the caches set aside below.
 os.environ.setdefault("MPLCONFIGDIR", str(Path(tempfile.gettempdir()) / "kdcourse-tests-matplotlib"))
+
+# The same examples in every run: a change is judged by what it changes. `--hypothesis-profile=default` draws new ones,
+# as the weekly workflow does.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.load_profile("same")
 
 WORKER_BYTES = 2e9  # what a worker may need, with the kernel of a lesson
 

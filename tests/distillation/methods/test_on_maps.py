@@ -146,7 +146,7 @@ def test_memory_layout_does_not_matter(name: str) -> None:
     assert float(found) == pytest.approx(float(LOSSES[name](z, v, labels)), rel=1e-12)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_holds_for_any_shape_mask_temperature_and_logits(data: st.DataObject) -> None:
     shape = [data.draw(st.integers(1, 3)) for _ in range(4)]
