@@ -36,16 +36,16 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
-    """Return a worker more than there are cores, since tests also wait for processes, if there is memory for them."""
+    """Return one worker per core, and no more than there is memory for."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores + 1, int(psutil.virtual_memory().total / WORKER_BYTES)))
+    return max(1, min(cores, int(psutil.virtual_memory().total / WORKER_BYTES)))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Run single files in this process, all else by several workers, which take seconds to start."""
+    """Run single files in this process, all else by one worker per core: workers take seconds to start."""
     arguments = [str(argument) for argument in config.invocation_params.args]
     if (
         config.args_source is pytest.Config.ArgsSource.ARGS
