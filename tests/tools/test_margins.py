@@ -24,7 +24,7 @@ LEAST_RUNS_OF = {
     "soft_targets": 5,
     "distil": 5,
     "evaluate": 5,
-    "segmentation": 2,
+    "segmentation": 4,
 }
 
 
