@@ -154,7 +154,8 @@ def run(path: Path, setting: str) -> dict[str, Any]:
         try:
             client.execute(env=os.environ | closed | own | SETTINGS[setting])
         except CellExecutionError as stopped:  # a kernel that dies says nothing about the lesson
-            error = re.sub(r"\x1b\[[0-9;]*m", "", str(stopped))[-400:]
+            # The traceback above its last line names paths of this machine.
+            error = re.sub(r"\x1b\[[0-9;]*m", "", str(stopped)).strip().splitlines()[-1][-400:]
         lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
     compared = [
         old.source.strip().splitlines()[0]

@@ -19,7 +19,8 @@ class UNet(nn.Module):
     convolutions, so that the output has the input's size, and bilinear upsampling in place of transposed
     convolutions.
 
-    float32 [B, in_channels, H, W], H and W at least stride * 2 ** (len(widths) - 1) -> logits [B, num_classes, H, W].
+    float32 [B, in_channels, H, W], H and W at least min(stride, 2) * 2 ** (len(widths) - 1) -> logits [B, num_classes,
+    H, W]. At a larger stride, an image that is too small for all levels is enlarged first.
 
     Args:
         widths: channels at each level, finest first.
@@ -56,12 +57,14 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(widths[0], num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        size, smallest = x.shape[2:], self.stride * 2 ** (len(self.down) - 1)
-        if min(x.shape[2:]) < smallest:
+        size, coarsest = x.shape[2:], 2 ** (len(self.down) - 1)
+        smallest = min(self.stride, 2) * coarsest
+        if min(size) < smallest:
             raise ArgumentError(
                 f"This UNet of {len(self.down)} levels needs images of at least {smallest}x{smallest} pixels; found "
                 f"{x.shape[2]}x{x.shape[3]}. Take larger images, or fewer widths."
             )
+        x = _resized(x, torch.Size(max(side, self.stride * coarsest) for side in size))
         seen: list[Tensor] = []
         for level in self.down:
             x = level(F.max_pool2d(x, 2) if seen else x)

@@ -168,7 +168,7 @@ class Branching(nn.Module):
          r"layer 2 \(BatchNorm2d\)"),
         (lambda: layers(nn.Conv2d(2, 3, 3, padding=1), nn.MaxPool2d(3), nn.Flatten(), nn.Linear(12, 3)), {},
          r"layer 1 \(MaxPool2d\): .*2x2"),
-        (lambda: models.build("pocket_unet", num_classes=3, in_channels=2), {"image_shape": (2, 32, 32)}, "for UNet"),
+        (lambda: models.build("pocket_unet", num_classes=3, in_channels=2), {"image_shape": (2, 16, 16)}, "for UNet"),
         (lambda: layers(nn.Conv2d(2, 3, 3)), {}, "one class for every pixel"),
         (lambda: layers(nn.Flatten(), nn.Linear(96, 4)), {}, "returns 4 logits, and 3 classes"),
         (lambda: layers(nn.Flatten(), nn.Linear(95, 3)), {}, "torch can't export Sequential for images of shape"),

@@ -36,8 +36,7 @@ from tests.training.toys import net
     ],
 )  # fmt: skip
 def test_the_usual_layers_are_found(name: str, kind: str, found: dict[str, list[int]]) -> None:
-    side = 32 if name == "unet" else 28
-    trial = Trial(models.build(name), torch.randn(2, 1, side, side))
+    trial = Trial(models.build(name), torch.randn(2, 1, 28, 28))
     assert {layer: list(trial.found[layer].shape[1:]) for layer in trial.layers(kind)} == found
 
 

@@ -8,7 +8,7 @@ from kdcourse.errors import ArgumentError
 from kdcourse.models import UNet
 
 
-@pytest.mark.parametrize("shape", [(64, 64), (48, 80), (37, 51), (32, 32)])
+@pytest.mark.parametrize("shape", [(64, 64), (48, 80), (37, 51), (16, 16), (32, 32)])
 def test_logits_have_the_size_of_the_picture(shape: tuple[int, int]) -> None:
     model = models.build("pocket_unet", num_classes=11, in_channels=3).eval()
     assert model(torch.randn(2, 3, *shape)).shape == (2, 11, *shape)
@@ -57,5 +57,5 @@ def test_bad_options_are_told(options: dict[str, object]) -> None:
 
 
 def test_too_small_a_picture_is_told() -> None:
-    with pytest.raises(ArgumentError, match="at least 32x32"):
+    with pytest.raises(ArgumentError, match="at least 16x16"):
         models.build("unet", num_classes=3)(torch.randn(2, 1, 8, 8))

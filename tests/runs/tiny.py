@@ -36,13 +36,13 @@ def dataset(train: int = 96, held_out: int = 30) -> Dataset:
 
 
 def scenes(train: int = 64, held_out: int = 24) -> SegmentationDataset:
-    """32x32 pictures in which quarters are red, green or neither, and their masks."""
+    """16x16 pictures in which quarters are red, green or neither, and their masks."""
 
     def split(count: int, seed: int) -> MaskedSplit:
         generator = torch.Generator().manual_seed(seed)
         masks = torch.randint(3, (count, 2, 2), generator=generator).to(torch.uint8)
-        masks = masks.repeat_interleave(16, 1).repeat_interleave(16, 2)
-        noise = torch.randint(60, (count, 3, 32, 32), generator=generator)
+        masks = masks.repeat_interleave(8, 1).repeat_interleave(8, 2)
+        noise = torch.randint(60, (count, 3, 16, 16), generator=generator)
         colour = torch.stack([masks == 1, masks == 2, masks == 3], 1) * 150
         return MaskedSplit((noise + colour).to(torch.uint8), masks)
 
