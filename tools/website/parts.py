@@ -164,15 +164,12 @@ class _Names(ast.NodeVisitor):
         self.changes |= set(_owner(node.target))
         self.loads |= set(_owner(node.target))
 
-    def visit_Attribute(self, node: ast.Attribute) -> None:
+    def visit_Attribute(self, node: ast.Attribute | ast.Subscript) -> None:
         self.generic_visit(node)
         if not isinstance(node.ctx, ast.Load):
             self.changes |= set(_owner(node))
 
-    def visit_Subscript(self, node: ast.Subscript) -> None:
-        self.generic_visit(node)
-        if not isinstance(node.ctx, ast.Load):
-            self.changes |= set(_owner(node))
+    visit_Subscript = visit_Attribute
 
     def visit_Call(self, node: ast.Call) -> None:
         """Take what is passed to a training function as changed by it."""
@@ -191,18 +188,14 @@ class _Names(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         self.stores.add(node.name)
-        self._inside(
-            node, {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)}
-        )
+        self._inside(node, _arguments(node.args))
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self.stores.add(node.name)
         self._inside(node, set())
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
-        self._inside(
-            node, {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)}
-        )
+        self._inside(node, _arguments(node.args))
 
     def visit_GeneratorExp(self, node: ast.GeneratorExp) -> None:
         self._inside(node, set())
@@ -214,6 +207,10 @@ class _Names(ast.NodeVisitor):
         names.generic_visit(node)
         self.loads |= names.loads - names.stores - own
         self.trains |= names.trains
+
+
+def _arguments(given: ast.arguments) -> set[str]:
+    return {argument.arg for argument in ast.walk(given) if isinstance(argument, ast.arg)}
 
 
 def _owner(node: ast.expr) -> Iterator[str]:

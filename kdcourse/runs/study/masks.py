@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ from kdcourse.distillation import Ensemble, SoftTargets, methods, soft_targets, 
 from kdcourse.runs.students import StudentRecipe, train_student
 from kdcourse.runs.study.engine import Cell, Curves, Study, results
 from kdcourse.runs.study.rows import Row
-from kdcourse.runs.study.summary import column, interval, point, table, told, told_points
+from kdcourse.runs.study.summary import against, column, interval, point, table, told, told_difference
 from kdcourse.runs.tasks import SEGMENTATION
 
 FLIPS = Augmentation(shift=0, flip=True, erase=0.0)
@@ -156,13 +156,8 @@ class Masks(Study):
             ("few", by_number[self.searched[0]], answers),
             ("all", by_number[every], both),
         ):
-            seeds = sorted(plain.keys() & taught.keys())
-            if teacher is not None and len(seeds) > 1:
-                first, second = [plain[s] for s in seeds], [taught[s] for s in seeds]
-                found[name] = interval(taught) | {
-                    "difference": asdict(evaluation.paired_difference(second, first)),
-                    "gap_recovered": asdict(evaluation.gap_recovered(first, second, teacher)),
-                }
+            if teacher is not None and (comparison := against(plain, taught, teacher)):
+                found[name] = interval(taught) | comparison
         return found
 
     def _iou(self, rows: Sequence[Row], kind: str, number: int) -> dict[int, float]:
@@ -200,9 +195,7 @@ class Masks(Study):
         lines = [(f"{entry['masks']:,} masks", told(entry), "") for entry in found["masks"]]
         for name, title in (("few", f"answers to {every:,} scenes"), ("all", f"{every:,} masks and answers")):
             if name in found:
-                gap = found[name]["gap_recovered"]
-                share = f"{gap['value']:.0%}" if gap["reported"] else "within noise"
-                lines.append((title, told(found[name]), f"{told_points(found[name]['difference'])}, {share}"))
+                lines.append((title, told(found[name]), ", ".join(told_difference(found[name]))))
         header = ("learned from", "mean IoU, %", "points, and gap recovered")
         student = found["student"]
         title = (

@@ -23,7 +23,7 @@ from kdcourse.runs.students import StudentRecipe, build_student
 from kdcourse.runs.study import half
 from kdcourse.runs.study.engine import Cell, Say, results
 from kdcourse.runs.study.rows import Row
-from kdcourse.runs.study.summary import accuracies, column, interval, table, told, told_points
+from kdcourse.runs.study.summary import accuracies, column, interval, paired, table, told, told_points
 from kdcourse.runs.study.unseen import BATCH, IMAGES, Unseen, epochs_of, on_labels, some_of
 from kdcourse.runs.trials import GENTLE
 
@@ -317,10 +317,5 @@ def _difference(
     values: dict[int, float], others: dict[int, float], confidence: float
 ) -> dict[str, Any] | None:
     """Return the paired difference over the seeds that both have, or ``None`` for fewer than two."""
-    seeds = sorted(values.keys() & others.keys())
-    if len(seeds) < 2:
-        return None
-    found = evaluation.paired_difference(
-        [values[seed] for seed in seeds], [others[seed] for seed in seeds], confidence
-    )
-    return asdict(found)
+    first, second = paired(values, others)
+    return asdict(evaluation.paired_difference(first, second, confidence)) if len(first) > 1 else None

@@ -79,14 +79,19 @@ def point(x: int, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def against(plain: Mapping[int, float], taught: Mapping[int, float], teacher: float) -> dict[str, Any]:
     """Return the difference and the gap recovered over the seeds that both have; nothing for fewer than 2."""
-    seeds = sorted(plain.keys() & taught.keys())
-    if len(seeds) < 2:
+    first, second = paired(plain, taught)
+    if len(first) < 2:
         return {}
-    first, second = [plain[seed] for seed in seeds], [taught[seed] for seed in seeds]
     return {
         "difference": asdict(evaluation.paired_difference(second, first)),
         "gap_recovered": asdict(evaluation.gap_recovered(first, second, teacher)),
     }
+
+
+def paired(first: Mapping[int, float], second: Mapping[int, float]) -> tuple[list[float], list[float]]:
+    """Return the values of the seeds that both have, in the same order."""
+    seeds = sorted(first.keys() & second.keys())
+    return [first[seed] for seed in seeds], [second[seed] for seed in seeds]
 
 
 def told(entry: Mapping[str, Any] | None) -> str:
