@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kdcourse.data.kinds import AnyDataset, LabelledSplit
 from kdcourse.data.segmentation import EndlessSplit
+from kdcourse.data.text import TokenSplit
 from kdcourse.data.views import Augmentation, View
 from kdcourse.errors import ArgumentError
 
@@ -24,6 +25,8 @@ class Batch:
 
     ``images`` float32 [B, C, H, W], normalised; ``labels`` int64 [B], for segmentation [B, H, W] with
     `kdcourse.data.IGNORE` where a pixel doesn't count, with any number of labels per image 0 or 1 [B, classes];
+    of a text ``images`` are its tokens, int64 [B, T], and ``labels`` the next ones, int64 [B, T] with
+    `kdcourse.data.IGNORE_TOKEN` where there is none;
     ``index`` int64 [B], the images' positions in their split; ``view``, the view that they were taken from. Stored
     soft targets are looked up by index and view, which together identify an image exactly.
     """
@@ -93,6 +96,10 @@ class Batches:
                 f"A batch of {batch_size} can't be shared evenly by {world} processes; "
                 f"take a multiple of {world} as batch_size."
             )
+        if augmentation is not None and isinstance(split, TokenSplit):
+            raise ArgumentError(
+                f"Text has no augmented views; found augmentation={augmentation}. Leave it out."
+            )
         self.batch_size = min(batch_size, len(split) - len(split) % world)
         if self.batch_size < 1:
             raise ArgumentError(
@@ -120,7 +127,8 @@ class Batches:
         view, shape = self.view(number), self.images.shape[1:]
         for chosen, images, labels in self._spans(number, start):
             index = chosen.to(self._device)
-            drawn = view.apply(images, index.flatten()).view(*index.shape, *shape)
+            changed = images if view.augmentation is None else view.apply(images, index.flatten())
+            drawn = changed.view(*index.shape, *shape)
             if labels.ndim > 3:
                 labels = view.apply_to_masks(labels.flatten(0, 1), index.flatten()).view_as(labels)
             for images, wanted, places in zip(drawn, labels, index, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kdcourse.data.multilabel import MultiLabelDataset, MultiLabelSplit
 from kdcourse.data.segmentation import MaskedSplit, SegmentationDataset
 from kdcourse.data.splits import Dataset, Split
+from kdcourse.data.text import TextDataset, TokenSplit
 
-AnyDataset = Dataset | SegmentationDataset | MultiLabelDataset
-LabelledSplit = Split | MaskedSplit | MultiLabelSplit
+AnyDataset = Dataset | SegmentationDataset | MultiLabelDataset | TextDataset
+LabelledSplit = Split | MaskedSplit | MultiLabelSplit | TokenSplit

@@ -18,7 +18,11 @@ from kdcourse.distillation.methods.kd import hinton_loss, kd_divergence, top_k_d
 from kdcourse.distillation.methods.mld import mld_loss
 from kdcourse.distillation.methods.pairwise import pairwise_loss
 from kdcourse.distillation.methods.pixelwise import pixelwise_loss
+from kdcourse.distillation.methods.token_kl import forward_kl
+from kdcourse.distillation.methods.token_reverse_kl import reverse_kl
+from kdcourse.distillation.methods.token_top_k import token_top_k_loss
 from kdcourse.distillation.mutual import mutual_learning, mutual_loss
+from kdcourse.distillation.sampling import continued, teacher_text
 from kdcourse.distillation.softening import entropy, softened
 from kdcourse.distillation.targets import (
     SoftTargets,
@@ -29,6 +33,7 @@ from kdcourse.distillation.targets import (
     views_cost,
 )
 from kdcourse.distillation.targets.needed import views_shown
+from kdcourse.distillation.tokens import token_divergence
 from kdcourse.distillation.top import TopLogits
 
 __all__ = [
@@ -44,11 +49,13 @@ __all__ = [
     "cache_folder",
     "channelwise_loss",
     "check_teacher",
+    "continued",
     "distil",
     "distil_chain",
     "distil_grid",
     "dkd_loss",
     "entropy",
+    "forward_kl",
     "freeze",
     "hint_loss",
     "hinton_loss",
@@ -59,10 +66,14 @@ __all__ = [
     "mutual_loss",
     "pairwise_loss",
     "pixelwise_loss",
+    "reverse_kl",
     "soft_targets",
     "softened",
     "softened_mean",
     "teacher_digest",
+    "teacher_text",
+    "token_divergence",
+    "token_top_k_loss",
     "top_k_divergence",
     "views_cost",
     "views_shown",

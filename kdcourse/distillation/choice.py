@@ -22,6 +22,7 @@ USUAL = {
     "labels": "kd",
     "masks": "pixelwise",
     "multilabel": "mld",
+    "tokens": "token_kl",
 }  # the method of each task where none is named
 
 

@@ -19,7 +19,7 @@ from kdcourse.distillation.targets import SoftTargets
 from kdcourse.distillation.targets.needed import stored_targets, views_shown
 from kdcourse.distillation.targets.source import OnTheFly, Source, WithLayers, source_of, tapped
 from kdcourse.errors import ArgumentError
-from kdcourse.training import History, Objective, Settings, fit
+from kdcourse.training import TOKENS, History, Objective, Settings, fit, task_of
 from kdcourse.training.guards import own_random_numbers
 from kdcourse.training.labels import chosen_loss, labels_loss
 
@@ -62,14 +62,16 @@ def distil(
     students, make `soft_targets` once and pass them as the teacher.
 
     Args:
-        student: a fresh network, float32 [B, C, H, W] -> logits [B, classes], or [B, classes, H, W].
+        student: a fresh network, float32 [B, C, H, W] -> logits [B, classes], or [B, classes, H, W]; for a text tokens
+            int64 [B, T] -> logits [B, T, V].
         teacher: a trained network or `Ensemble`, or the targets already computed; of those with ``top_k``, only
             methods such as ``kd`` can learn.
-        data: images and labels, masks, or any number of labels per image.
+        data: images and labels, masks, or any number of labels per image, or a text, of which the teacher is asked
+            about every batch.
         settings: how to train, see `kdcourse.training.Settings`; or pass each by name. Without them
             ``learning_rate`` is 0.1 unless given.
         method: one of `kdcourse.distillation.methods.names`, a list of them, or built ones; ``kd`` for labels,
-            ``pixelwise`` for masks and ``mld`` for several labels per image unless told.
+            ``pixelwise`` for masks, ``mld`` for several labels per image and ``token_kl`` for a text unless told.
         objective: minimised in place of a method: ``(logits, batch) -> scalar``, with the teacher's logits in
             ``batch.teacher_logits``.
         alpha: weight of the method's term, 0 (labels alone) to 1 (teacher alone).
@@ -119,8 +121,8 @@ def distil(
         check_own(changes | {"method": method, "alpha": alpha, "weights": weights})
         chosen_loss(objective, settings, data)
     needed = objective is not None or bool(used)
-    fresh = isinstance(data.train, EndlessSplit)
-    live = needed and (fresh or (settings.augmentation is not None and settings.views is None))
+    unstorable = isinstance(data.train, EndlessSplit) or task_of(data) is TOKENS
+    live = needed and (unstorable or (settings.augmentation is not None and settings.views is None))
     compared = [one for one in used if one.layers is not None]
     if layers is not None and not compared:
         raise ArgumentError("layers are named, and no method here compares any. Leave them out.")

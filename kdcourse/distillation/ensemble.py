@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from kdcourse.distillation.arguments import check_tensor
 from kdcourse.distillation.softening import at_least_float32, softened
 from kdcourse.errors import ArgumentError
-from kdcourse.models.inputs import call_keeping_input
+from kdcourse.models.inputs import as_input, call_keeping_input
 from kdcourse.models.layout import arrange_kernels
 from kdcourse.models.mode import to_eval_mode
 from kdcourse.models.stacked import can_stack
@@ -60,7 +60,8 @@ class Ensemble(nn.Module):
     faster than any way of batching them (``python -m benchmarks ensemble_forward`` compares the ways).
 
     Args:
-        members: networks that return logits [B, C], or all of them [B, C, H, W], for the same classes; at least one.
+        members: networks that return logits [B, C], or all of them [B, C, H, W] or [B, T, V], for the same
+            classes; at least one.
         average: what is averaged over the M members.
             ``"logits"``: ``mean_m z_m``, whose softmax is the normalised *geometric* mean of the members'
             probabilities. ``"probabilities"``: ``log(mean_m softmax(z_m))``, whose softmax is their
@@ -117,7 +118,7 @@ class Ensemble(nn.Module):
         _stay_in_eval_mode(self)
         self._arranged = self._arranged or _arrange(self.members, images)
         answers = [logits_of(member, images) for member in self.members]
-        classes = [answer.shape[1] for answer in answers]
+        classes = [answer.shape[-1 if answer.ndim == 3 else 1] for answer in answers]
         if len(set(classes)) > 1:
             raise ArgumentError(
                 f"The members of an ensemble must know the same classes; found {classes} classes. "
@@ -132,8 +133,8 @@ class Ensemble(nn.Module):
         return self.combine(self.member_logits(images))
 
     def combine(self, member_logits: Tensor) -> Tensor:
-        """Return the ensemble's logits of members' logits [M, B, classes (, H, W)]: without the first axis."""
-        _check_members(member_logits, (3, 5))
+        """Return the ensemble's logits of members' logits [M, B, classes (, H, W)] or [M, B, T, V], without axis 0."""
+        _check_members(member_logits, (3, 4, 5))
         return member_logits.mean(dim=0) if self.average == "logits" else _log_mean_probability(member_logits)
 
 
@@ -281,13 +282,15 @@ def _arrange(networks: Iterable[nn.Module], images: Tensor) -> bool:
         return False
     with torch.inference_mode(False), torch.no_grad():
         for network in networks:
-            arrange_kernels(network, images.to(_type_of(network) or images.dtype))
+            arrange_kernels(network, as_input(images, _type_of(network) or images.dtype))
     return True
 
 
 def logits_of(network: nn.Module, images: Tensor) -> Tensor:
     """Return a network's logits, checked, for images brought to its type; the images stay as they are."""
-    return checked(call_keeping_input(network, images.to(_type_of(network) or images.dtype)), network, images)
+    return checked(
+        call_keeping_input(network, as_input(images, _type_of(network) or images.dtype)), network, images
+    )
 
 
 def _type_of(module: nn.Module) -> torch.dtype | None:
@@ -302,8 +305,11 @@ def _type_of(module: nn.Module) -> torch.dtype | None:
 
 
 def checked(answer: object, network: nn.Module, images: Tensor) -> Tensor:
-    """Return ``answer`` itself, logits [B, C], or [B, C, H, W] for images of that height and width; or raise."""
-    if (
+    """Return ``answer`` itself, logits [B, C], [B, C, H, W] for images of that size, [B, T, V] for tokens; or raise."""
+    if images.ndim == 2 and not images.is_floating_point():
+        if isinstance(answer, Tensor) and answer.ndim == 3 and answer.shape[:2] == images.shape:
+            return answer
+    elif (
         isinstance(answer, Tensor)
         and answer.ndim in (2, 4)
         and answer.shape[0] == images.shape[0]  # not len: an export would fix the number
@@ -313,14 +319,15 @@ def checked(answer: object, network: nn.Module, images: Tensor) -> Tensor:
     found = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
     raise ArgumentError(
         f"A teacher must return logits [{len(images)}, classes] for {len(images)} images (or one for every pixel, "
-        f"[{len(images)}, classes, H, W]); {type(network).__name__} returned {found}. Wrap it in a module that "
-        "returns its logits alone."
+        f"[{len(images)}, classes, H, W], or for every token, [B, T, classes]); {type(network).__name__} returned "
+        f"{found}. Wrap it in a module that returns its logits alone."
     )
 
 
 def _log_mean_probability(member_logits: Tensor) -> Tensor:
     # In log space: a class that every member thinks impossible keeps its order among the impossible ones.
-    return F.log_softmax(member_logits, dim=2).logsumexp(dim=0) - math.log(len(member_logits))
+    classes = -1 if member_logits.ndim == 4 else 2  # of tokens [M, B, T, V]
+    return F.log_softmax(member_logits, dim=classes).logsumexp(dim=0) - math.log(len(member_logits))
 
 
 def _check_members(member_logits: Tensor, dimensions: tuple[int, ...] = (3,)) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import torch
@@ -12,7 +13,7 @@ from kdcourse.distillation.inference import evenly_spaced, teacher_inference
 from kdcourse.distillation.softening import largest
 from kdcourse.errors import ArgumentError, TeacherWarning
 from kdcourse.models.inputs import explaining_misfits
-from kdcourse.training import MASKS, MULTILABEL, autocast, task_of
+from kdcourse.training import MASKS, MULTILABEL, TOKENS, autocast, task_of
 
 _MARGIN = 0.1  # of the way from chance to perfect
 _LEAST = 5  # images or pixels of a class from which its prediction is judged
@@ -42,18 +43,21 @@ def check_teacher(
     the label gets a higher logit than one without, whatever the threshold; mean over the classes that some of the
     images have and some lack. Chance is 0.5, and a mean AUC below 0.55 gives the warning.
 
+    A language model is judged by its cross-entropy in nats per token; one that doesn't beat a uniform guess over the
+    vocabulary by a tenth gives the warning.
+
     Args:
-        teacher: returns logits [B, C], for segmentation [B, C, H, W].
+        teacher: returns logits [B, C], for segmentation [B, C, H, W], for a text [B, T, V].
         split: images with labels, or with masks, of which every pixel counts on its own.
         dataset: says how to normalise, and which classes there are.
         labels: False reads no labels, for data that have none: nothing is judged then but the logits themselves.
-        images: how many, evenly spread, are used: by default 1000, 100 with masks.
+        images: how many, evenly spread, are used: by default 1000, 100 with masks, 32 rows of tokens.
         batch_size: images per forward pass.
         precision: ``float32`` or ``bfloat16``, in which the teacher computes.
 
     Returns:
-        The mean recall or AUC; ``None`` without labels, where fewer than two classes occur, or where no class is both
-        there and missing.
+        The mean recall or AUC, of a language model the share of tokens that it finds likeliest; ``None`` without
+        labels, where fewer than two classes occur, or where no class is both there and missing.
 
     Warns:
         TeacherWarning: classes in another order, or a mean recall or AUC that is hardly above chance.
@@ -64,6 +68,8 @@ def check_teacher(
             different images; ``images`` or ``batch_size`` below 1.
     """
     task = task_of(dataset)
+    if task is TOKENS:
+        return _check_language_model(teacher, split, dataset, rows=min(images or 32, batch_size))
     if images is None:
         images = 100 if task is MASKS else 1000
     if images < 1 or batch_size < 1:
@@ -133,6 +139,23 @@ def check_teacher(
             f"{chance:.1%}."
         )
     return recall
+
+
+def _check_language_model(teacher: nn.Module, split: LabelledSplit, dataset: AnyDataset, rows: int) -> float:
+    """Do what `check_teacher` does, for a text."""
+    index, name = evenly_spaced(len(split), rows), type(teacher).__name__
+    tokens, labels = split.images[index], split.labels[index]
+    with teacher_inference(teacher) as forward, explaining_misfits(f"The teacher ({name})", tokens):
+        logits = forward(tokens).float().cpu()
+    kept = logits[TOKENS.scored(labels)]
+    _check_logits(kept, len(dataset.classes), name, several=False)
+    loss, uniform = float(TOKENS.cross_entropy(logits, labels)), math.log(len(dataset.classes))
+    if loss > (1 - _MARGIN) * uniform:
+        _warn(
+            f"The teacher ({name}) has a cross-entropy of {loss:.2f} nats per token on {len(index)} rows of "
+            f"{dataset.name!r}; a uniform guess over its {len(dataset.classes)} tokens has {uniform:.2f}."
+        )
+    return TOKENS.rates(TOKENS.count(logits, labels, len(dataset.classes))).accuracy
 
 
 def _warn(found: str) -> None:

@@ -12,6 +12,7 @@ from torch.func import functional_call
 from kdcourse.distillation.ensemble import Ensemble, Frozen, checked, logits_of
 from kdcourse.errors import ArgumentError
 from kdcourse.models.folded import folded
+from kdcourse.models.inputs import as_input
 from kdcourse.models.layout import arranged, suits_channels_last
 from kdcourse.models.mode import evaluating
 from kdcourse.models.stored import check_not_lazy
@@ -33,7 +34,7 @@ class TeacherInference:
         self._dtype = torch.float32 if parameter is None else parameter.dtype
 
     def __call__(self, images: Tensor) -> Tensor:
-        images = images.to(self.device, self._dtype)
+        images = as_input(images.to(self.device), self._dtype)
         if self._kernels is None:
             self._teacher = folded(self._teacher, images)
             self._kernels = self._kernels_for(images)

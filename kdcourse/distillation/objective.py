@@ -115,12 +115,24 @@ class Distillation(nn.Module):
         self.methods = nn.ModuleList(used)
         self.alpha, self.weights = alpha, {method.name: every[method.name] for method in used}
         self._source = source
+        if any(method.rewrites for method in used) and (alpha < 1 or len(used) > 1):
+            raise ArgumentError(
+                f"{next(method.name for method in used if method.rewrites)} learns from the student's own samples, "
+                f"which have no labels. Take it alone and with alpha=1; found alpha={alpha:g} and "
+                f"{', '.join(self.weights)}."
+            )
         taught = [f"{method!r}{self._layers.told(method.name)}{self._weight(method.name)}" for method in used]
         whose = f", teacher={source.teacher[:16]}{source.told}" if source is not None and used else ""
         self.name = f"{' + '.join(taught) or 'labels'}, alpha={alpha:g}{whose}"
 
+    def rewrite(self, student: nn.Module, batch: Batch) -> Batch:
+        """Return the batch that is trained on in place of ``batch``: itself, unless a method rewrites it."""
+        for method in self.methods:
+            batch = method.rewrite(student, batch)
+        return batch
+
     def forward(self, logits: Tensor, batch: Batch) -> Tensor | dict[str, Tensor]:
-        """Return the loss of the student's logits [B, C] or [B, C, H, W], alone or with its parts."""
+        """Return the loss of the student's logits [B, C], [B, C, H, W] or [B, T, V], alone or with its parts."""
         if not self.weights:
             return (
                 (1 - self.alpha) * self._labels(logits, batch) if self.alpha else self._labels(logits, batch)
@@ -145,7 +157,7 @@ class Distillation(nn.Module):
         return "" if self.weights[name] == self.alpha else f" * {self.weights[name]:g}"
 
     def _labels(self, logits: Tensor, batch: Batch) -> Tensor:
-        if task_of(batch.labels) is MASKS:  # not even a NaN gets through from pixels that are left out
+        if task_of(batch) is MASKS:  # not even a NaN gets through from pixels that are left out
             logits = scored(logits, valid_pixels(batch.labels, IGNORE))
         return self.labels_loss(logits, batch)
 

@@ -59,8 +59,18 @@ def explaining_misfits(who: str, images: Tensor) -> Iterator[None]:
         ) from error
 
 
+def as_input(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return images in a network's floating type; tokens, which are whole numbers, as they are."""
+    return images.to(dtype) if images.is_floating_point() else images
+
+
 def images_at_once(batch_size: int, images: Tensor, side: int = 28) -> int:
-    """Return how many images to take at a time: ``batch_size`` of ``side`` x ``side`` pixels, fewer of larger ones."""
+    """Return how many images to take at a time: ``batch_size`` of ``side`` x ``side`` pixels, fewer of larger ones.
+
+    Rows of tokens are taken 16 * ``batch_size`` tokens at a time.
+    """
+    if images.ndim == 2:
+        return max(1, 16 * batch_size // images.shape[1])
     height, width = images.shape[2:]
     return max(1, min(batch_size, batch_size * side**2 // (height * width)))
 

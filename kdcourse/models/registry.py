@@ -10,14 +10,15 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import nn
 
-from kdcourse.data import AnyDataset
+from kdcourse.data import AnyDataset, TextDataset
 from kdcourse.errors import ArgumentError
 from kdcourse.models.convolutional import DepthwiseCNN, PocketCNN, ResidualTeacher
+from kdcourse.models.gpt import GPT
 from kdcourse.models.mlp import MLP
 from kdcourse.models.torchvision_zoo import build_segmenter
 from kdcourse.models.unet import UNet
 
-Task = Literal["classification", "segmentation"]
+Task = Literal["classification", "segmentation", "language"]
 
 
 class _Entry(NamedTuple):
@@ -48,6 +49,10 @@ _ENTRIES: Mapping[str, _Entry] = {
     "deeplabv3_mobilenet_v3_large": _Entry(
         partial(build_segmenter, "deeplabv3_mobilenet_v3_large"), "segmentation"
     ),
+    "gpt": _Entry(partial(GPT, width=160, depth=4, heads=5), "language"),
+    "gpt_300k": _Entry(partial(GPT, width=96, depth=2, heads=3), "language"),
+    "gpt_140k": _Entry(partial(GPT, width=64, depth=2, heads=2), "language"),
+    "gpt_50k": _Entry(partial(GPT, width=32, depth=2, heads=1), "language"),
 }
 
 
@@ -59,11 +64,12 @@ def names(task: Task | None = None) -> dict[str, int]:
 
     Args:
         task: ``classification`` for those that return logits [B, C], ``segmentation`` for those that
-            return [B, C, H, W]; ``None`` for all.
+            return [B, C, H, W], ``language`` for those that return [B, T, V]; ``None`` for all.
 
     Returns:
         Name -> parameters: of a classifier for 10 classes, one channel, 28x28; of a segmenter for 11
-        classes (background and ten garments) and three channels.
+        classes (background and ten garments) and three channels; of a language model for 512 tokens and a context of
+        128.
 
     Raises:
         ArgumentError: another task.
@@ -111,8 +117,8 @@ def build(
     Args:
         name: one of `names`, ``torchvision:NAME`` (such as ``torchvision:resnet18``), or, where timm is installed,
             ``timm:NAME``.
-        num_classes: length of the logits; by default as many as ``data`` has classes, else as many as the weights
-            are for, else 10.
+        num_classes: length of the logits; by default as many as ``data`` has classes or tokens, else as many as the
+            weights are for, else 10, or 512 of a language model.
         in_channels: channels of the images; by default those of ``data``, else 1.
         size: their height and width in pixels, by default those of ``data``, else 28. Only MLPs and vision
             transformers depend on it.
@@ -126,7 +132,8 @@ def build(
 
     Returns:
         A module in training mode, float32 [B, in_channels, H, W] -> logits [B, num_classes], or
-        [B, num_classes, H, W] from a model for segmentation.
+        [B, num_classes, H, W] from a model for segmentation; tokens int64 [B, T] -> [B, T, num_classes] from a
+        language model.
 
     Raises:
         ArgumentError: a name, weights or an option that doesn't exist, or fewer than 2 classes.
@@ -135,11 +142,20 @@ def build(
     Warns:
         UserWarning: weights for another number of classes; the last layer is then new.
     """
+    if isinstance(data, TextDataset):
+        options = {"context": data.context} | options
     if data is not None:
         num_classes = len(data.classes) if num_classes is None else num_classes
         in_channels = data.image_shape[0] if in_channels is None else in_channels
-        size = data.image_shape[1:] if size is None else size
-    if weights is None:
+        size = data.image_shape[1:] if size is None and not isinstance(data, TextDataset) else size
+    language = name in _ENTRIES and _ENTRIES[name].task == "language"
+    if data is not None and language != isinstance(data, TextDataset):
+        raise ArgumentError(
+            f"Model {name!r} is for {'text' if language else 'images'}, and {data.name!r} is of "
+            f"{'images' if language else 'text'}. Choose one of "
+            f"{', '.join(k for k, entry in _ENTRIES.items() if (entry.task == 'language') != language)}."
+        )
+    if weights is None and not language:
         num_classes = 10 if num_classes is None else num_classes
     in_channels, size = in_channels if in_channels is not None else 1, 28 if size is None else size
     if (num_classes is not None and num_classes < 2) or in_channels < 1:
@@ -181,6 +197,8 @@ def build(
         if option not in known:
             accepted = ", ".join(k for k in known if k not in ("num_classes", "in_channels"))
             raise ArgumentError(f"Model {name!r} has no option {option!r}; it takes {accepted}.")
+    if language:
+        return builder(512 if num_classes is None else num_classes, **options)
     if "size" in known:
         options["size"] = size
     return builder(num_classes, in_channels, **options)

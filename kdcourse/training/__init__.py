@@ -8,7 +8,7 @@ from kdcourse.training.objective import Objective, cross_entropy
 from kdcourse.training.optimizers import OPTIMIZERS, Muon, make_optimizer, one_cycle
 from kdcourse.training.precision import autocast, measure, usual_precision
 from kdcourse.training.settings import Settings
-from kdcourse.training.task import LABELS, MASKS, MULTILABEL, Task, task_of
+from kdcourse.training.task import LABELS, MASKS, MULTILABEL, TOKENS, Task, task_of
 from kdcourse.training.weights import load_weights, save_weights
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "MASKS",
     "MULTILABEL",
     "OPTIMIZERS",
+    "TOKENS",
     "CrossEntropy",
     "EpochRecord",
     "History",

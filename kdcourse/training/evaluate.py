@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from kdcourse.data import AnyDataset, LabelledSplit
-from kdcourse.models.inputs import call_keeping_input, images_at_once, placement
+from kdcourse.models.inputs import as_input, call_keeping_input, images_at_once, placement
 from kdcourse.models.mode import evaluating
 from kdcourse.training.precision import autocast
 from kdcourse.training.task import Rates, task_of
@@ -21,7 +21,8 @@ def evaluate_split(
 ) -> tuple[float, float]:
     """Compute cross-entropy (nats, mean) and accuracy of ``model`` on ``split``.
 
-    Accuracy is from 0 to 1; for masks it is the mean IoU, for several labels per image the mean F1.
+    Accuracy is from 0 to 1; for masks it is the mean IoU, for several labels per image the mean F1, for a text the
+    share of tokens that the model finds likeliest.
 
     The model's mode is kept. ``batch_size`` is meant for 28x28 images; of larger ones fewer are taken at a time.
     """
@@ -48,7 +49,7 @@ def evaluate(
         ):
             images, labels = images.to(device), labels.to(device).long()
             with autocast(device, precision):
-                logits = call_keeping_input(model, data.normalise(images).to(dtype))
+                logits = call_keeping_input(model, as_input(data.normalise(images), dtype))
             loss += task.cross_entropy(
                 logits.to(torch.promote_types(dtype, torch.float32)), labels, "sum"
             ).item()

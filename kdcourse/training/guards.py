@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kdcourse.data import AnyDataset
 from kdcourse.errors import ArgumentError, DivergedError
-from kdcourse.models.inputs import call_keeping_input
+from kdcourse.models.inputs import as_input, call_keeping_input
 from kdcourse.models.mode import evaluating
 from kdcourse.training.task import task_of
 
@@ -29,11 +29,11 @@ def check_model(model: nn.Module, data: AnyDataset, device: torch.device) -> Non
 
     Raises:
         ArgumentError: images that it can't take, or answers other than logits for all classes, [B, C] or, where every
-            pixel has one, [B, C, H, W].
+            pixel has one, [B, C, H, W], for a text [B, T, V].
     """
     weight = next(model.parameters(), None)
     images = data.normalise(data.train.images[:2].to(device))
-    images = images if weight is None else images.to(weight.dtype)
+    images = images if weight is None else as_input(images, weight.dtype)
     try:
         with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
             logits = call_keeping_input(model, images)
@@ -41,8 +41,8 @@ def check_model(model: nn.Module, data: AnyDataset, device: torch.device) -> Non
         raise
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise ArgumentError(
-            f"{type(model).__name__} can't take the images of {data.name!r}, float32 {list(images.shape)}: {error}. "
-            "Build it for their size and channels, or resize them."
+            f"{type(model).__name__} can't take the images of {data.name!r}, {str(images.dtype)[6:]} "
+            f"{list(images.shape)}: {error}. Build it for their size and channels, or resize them."
         ) from error
     wanted = task_of(data).logits_shape(len(images), len(data.classes), data.image_shape[1:])
     if not isinstance(logits, Tensor):

@@ -59,7 +59,7 @@ class CrossEntropy:
 
     def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return the loss of the student's logits [B, C] or [B, C, H, W], a scalar."""
-        task, labels = task_of(batch.labels), batch.labels
+        task, labels = task_of(batch), batch.labels
         weights, smoothing = self._weights_for(logits), self.label_smoothing
         if not (distributed.is_available() and distributed.is_initialized()):
             return task.cross_entropy(logits, labels, label_smoothing=smoothing, weights=weights)
@@ -74,10 +74,10 @@ class CrossEntropy:
         """Return the weights on the device and in the type of ``logits``, where they stay."""
         if self.class_weights is None:
             return None
-        if len(self.class_weights) != logits.shape[1]:
+        if len(self.class_weights) != logits.shape[-1 if logits.ndim == 3 else 1]:
             raise ArgumentError(
                 f"class_weights must be one number per class; found {len(self.class_weights)} for "
-                f"{logits.shape[1]} logits. Give them in the order of the classes."
+                f"{logits.shape[-1 if logits.ndim == 3 else 1]} logits. Give them in the order of the classes."
             )
         held = self._weights
         if held is None or held.device != logits.device or held.dtype != logits.dtype:

@@ -25,9 +25,10 @@ def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
 
     For segmentation of ``logits`` [B, C, H, W] with the masks, mean over the pixels that aren't
     `kdcourse.data.IGNORE`; 0 where there is none. With any number of labels per image it is the binary
-    cross-entropy of ``logits`` [B, C], mean over images and classes.
+    cross-entropy of ``logits`` [B, C], mean over images and classes. For a text of ``logits`` [B, T, V] with the next
+    tokens, mean over the positions that aren't `kdcourse.data.IGNORE_TOKEN`.
     """
-    return task_of(batch.labels).cross_entropy(logits, batch.labels)
+    return task_of(batch).cross_entropy(logits, batch.labels)
 
 
 def check_loss(found: object) -> tuple[Tensor, dict[str, Tensor]]:

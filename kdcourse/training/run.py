@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from kdcourse.data import AnyDataset, Batch, Batches
 from kdcourse.errors import ArgumentError, CheckpointError
-from kdcourse.models.inputs import call_keeping_input
+from kdcourse.models.inputs import as_input, call_keeping_input
 from kdcourse.models.layout import arrange_kernels
 from kdcourse.training.checkpoint import Position, State, load_checkpoint, save_checkpoint
 from kdcourse.training.evaluate import evaluate
@@ -25,7 +25,7 @@ from kdcourse.training.optimizers import make_optimizer, one_cycle
 from kdcourse.training.placement import Placement
 from kdcourse.training.precision import autocast, usual_precision
 from kdcourse.training.settings import Settings
-from kdcourse.training.task import MULTILABEL, Rates, task_of
+from kdcourse.training.task import MULTILABEL, TOKENS, Rates, task_of
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Run:
         check_model(model, data, place.device)
         if not model.training:
             model.train()  # a network left in eval mode; parts in eval mode of one that trains are frozen on purpose
-        arrange_kernels(model, data.normalise(data.train.images[:2].to(place.device)).to(self.dtype))
+        arrange_kernels(model, as_input(data.normalise(data.train.images[:2].to(place.device)), self.dtype))
         self._modes = [(module, module.training) for module in model.modules()]
         self._own = own_parameters(objective, model)
         self.optimizer: Optimizer = make_optimizer(
@@ -148,8 +148,17 @@ class Run:
             for module, mode in self._modes:
                 module.training = mode
             self._began = time.perf_counter() - self.at.seconds
-            yield self.batches.epoch(self.at.epoch, start=self.at.step)
+            yield map(self._rewritten, self.batches.epoch(self.at.epoch, start=self.at.step))
             self._end_epoch()
+
+    def _rewritten(self, batch: Batch) -> Batch:
+        """Return the batch, or what an objective with ``rewrite(model, batch)`` puts in its place."""
+        rewrite = getattr(self._state.objective, "rewrite", None)
+        if rewrite is None:
+            return batch
+        with autocast(self.place.device, self.precision):
+            found: Batch = rewrite(self.model, batch)
+        return found
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the model's logits for a batch, whose images stay as they are.
@@ -160,7 +169,7 @@ class Run:
         """
         try:
             with autocast(self.place.device, self.precision):
-                logits = call_keeping_input(self.model, batch.images.to(self.dtype), self._wrapped)
+                logits = call_keeping_input(self.model, as_input(batch.images, self.dtype), self._wrapped)
         except (RuntimeError, ValueError) as error:
             if "more than 1 value per channel" in str(error):
                 raise ArgumentError(
@@ -201,7 +210,9 @@ class Run:
         at.step += 1
         value = finite(loss.item(), "loss", at.epoch, at.step, self._rate)
         counts = self._task.count(logits.detach(), batch.labels, len(self._data.classes)).tolist()
-        at.add(len(batch), value, {name: part.item() for name, part in parts.items()}, counts)
+        # Means over tokens are weighed by their number, so that an epoch's is the mean over all its tokens.
+        weight = counts[1] if self._task is TOKENS else len(batch)
+        at.add(weight, value, {name: part.item() for name, part in parts.items()}, counts)
         self.bar.update()
         if options.checkpoint_every and at.step % options.checkpoint_every == 0:
             at.seconds = time.perf_counter() - self._began

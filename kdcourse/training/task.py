@@ -1,4 +1,4 @@
-"""Tasks: what differs between one label per image, one per pixel, and any number per image."""
+"""Tasks: what differs between one label per image, one per pixel, any number per image, and the tokens of a text."""
 
 from __future__ import annotations
 
@@ -11,12 +11,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdcourse.data import IGNORE, AnyDataset, MultiLabelDataset, SegmentationDataset
+from kdcourse.data import (
+    IGNORE,
+    IGNORE_TOKEN,
+    AnyDataset,
+    Batch,
+    LabelledSplit,
+    MaskedSplit,
+    MultiLabelDataset,
+    MultiLabelSplit,
+    SegmentationDataset,
+    Split,
+    TextDataset,
+    TokenSplit,
+)
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Rates from 0 to 1: share of images (scored pixels, labels) that are right; for masks mean IoU, else mean F1."""
+    """Rates from 0 to 1: share of right images (scored pixels, labels, tokens); for masks mean IoU, else mean F1."""
 
     accuracy: float
     iou: float | None = None
@@ -32,7 +45,7 @@ class Task(Protocol):
     """Score predictions of one kind. Counts of batches, and of processes, are added up.
 
     Attributes:
-        name: ``labels``, ``masks`` or ``multilabel``, what methods name in their ``tasks``.
+        name: ``labels``, ``masks``, ``multilabel`` or ``tokens``, what methods name in their ``tasks``.
         has: in words, what a data set of this task has.
         metric: in words, the figure that models are compared by.
         unit: in words, what is right or wrong.
@@ -43,8 +56,8 @@ class Task(Protocol):
     metric: str
     unit: str
 
-    def logits_shape(self, images: int, classes: int, size: tuple[int, int]) -> list[int]:
-        """Return the shape of logits for so many images of ``size`` (height, width)."""
+    def logits_shape(self, images: int, classes: int, size: tuple[int, ...]) -> list[int]:
+        """Return the shape of logits for so many images of ``size`` (height, width), or rows of (T,) tokens."""
 
     def cross_entropy(
         self,
@@ -80,7 +93,7 @@ class Labels:
 
     name, has, metric, unit = "labels", "one label per image", "accuracy", "images"
 
-    def logits_shape(self, images: int, classes: int, size: tuple[int, int]) -> list[int]:
+    def logits_shape(self, images: int, classes: int, size: tuple[int, ...]) -> list[int]:
         return [images, classes]
 
     def cross_entropy(
@@ -117,7 +130,7 @@ class Masks:
 
     name, has, metric, unit = "masks", "one class per pixel", "mean IoU", "pixels"
 
-    def logits_shape(self, images: int, classes: int, size: tuple[int, int]) -> list[int]:
+    def logits_shape(self, images: int, classes: int, size: tuple[int, ...]) -> list[int]:
         return [images, classes, *size]
 
     def cross_entropy(
@@ -171,7 +184,7 @@ class MultiLabel:
 
     name, has, metric, unit = "multilabel", "any number of labels per image", "mean F1", "labels"
 
-    def logits_shape(self, images: int, classes: int, size: tuple[int, int]) -> list[int]:
+    def logits_shape(self, images: int, classes: int, size: tuple[int, ...]) -> list[int]:
         return [images, classes]
 
     def cross_entropy(
@@ -209,13 +222,71 @@ class MultiLabel:
         return Rates(1 - wrong / (int(counts[-1]) * len(right)), f1=mean_f1(right, named, true))
 
 
+class Tokens:
+    """Score the next token at every position: logits [B, T, V], labels int64 [B, T] with `kdcourse.data.IGNORE_TOKEN`.
+
+    Every position that counts weighs alike, in whichever row it stands. Counts right tokens, and tokens.
+    """
+
+    name, has, metric, unit = "tokens", "a text's next tokens", "accuracy", "tokens"
+
+    def logits_shape(self, images: int, classes: int, size: tuple[int, ...]) -> list[int]:
+        return [images, *size, classes]
+
+    def cross_entropy(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        kept = self.scored(labels)
+        # Chosen before the softmax, so that not even a NaN gets through from positions that are left out.
+        total = F.cross_entropy(
+            logits[kept], labels[kept], weight=weights, reduction="sum", label_smoothing=label_smoothing
+        )
+        if reduction == "sum":
+            return total
+        divisor = self.weigh(labels, weights).sum()
+        return total / divisor.clamp(min=1 if weights is None else torch.finfo(divisor.dtype).tiny)
+
+    def weigh(self, labels: Tensor, weights: Tensor | None) -> Tensor:
+        kept = self.scored(labels)
+        return kept.long() if weights is None else weights[labels.masked_fill(~kept, 0)] * kept
+
+    def scored(self, labels: Tensor) -> Tensor:
+        return labels != IGNORE_TOKEN
+
+    def size(self, classes: int) -> int:
+        return 2
+
+    def count(self, logits: Tensor, labels: Tensor, classes: int) -> Tensor:
+        kept = self.scored(labels)
+        return torch.stack([((logits.argmax(-1) == labels) & kept).sum(), kept.sum()]).cpu()
+
+    def rates(self, counts: Tensor) -> Rates:
+        return Rates(int(counts[0]) / int(counts[1]))
+
+
 LABELS: Task = Labels()
 MASKS: Task = Masks()
 MULTILABEL: Task = MultiLabel()
+TOKENS: Task = Tokens()
 
 
-def task_of(data: AnyDataset | Tensor) -> Task:
-    """Return the task of a data set, or that of labels [B], masks [B, H, W] or several labels per image [B, C]."""
+def task_of(data: AnyDataset | LabelledSplit | Batch | Tensor) -> Task:
+    """Return the task of a data set, a split or a batch.
+
+    Also that of labels [B], masks [B, H, W] or several labels per image [B, C]; those of tokens can't be told apart
+    from these.
+    """
+    if isinstance(data, TextDataset | TokenSplit):
+        return TOKENS
+    if isinstance(data, Batch):
+        return task_of(data.labels) if data.images.is_floating_point() else TOKENS
+    if isinstance(data, Split | MaskedSplit | MultiLabelSplit):
+        return task_of(data.labels)
     if isinstance(data, Tensor):
         return {1: LABELS, 2: MULTILABEL}.get(data.ndim, MASKS)
     if isinstance(data, MultiLabelDataset):

@@ -44,7 +44,7 @@ def _classes() -> dict[str, type[Method]]:
 
 
 def names(task: str | None = None) -> tuple[str, ...]:
-    """Return the names of all methods, or of those for one task (``labels``, ``masks`` or ``multilabel``)."""
+    """Return the names of all methods, or of those for one task (``labels``, ``masks``, ``multilabel``, ``tokens``)."""
     return tuple(name for name, method in _classes().items() if task is None or task in method.tasks)
 
 

@@ -18,7 +18,7 @@ class Outputs:
     """Hold what one network returned for a batch.
 
     Attributes:
-        logits: [B, C], or [B, C, H, W]; float32, or float64 if the student is trained in it.
+        logits: [B, C], [B, C, H, W], or of tokens [B, T, V]; float32, or float64 if the student is trained in it.
         features: outputs of the layers that the method requested, by name, in the type of the logits.
         top: of a teacher, if only its top k logits are stored: these logits, their classes, and the total weight of the
             other classes. ``logits`` are then [B, k], and only methods with ``top_k`` get them.
@@ -47,10 +47,11 @@ class Method(nn.Module):
     Attributes:
         title: its name in a few words, for lists and menus.
         paper: authors, year and URL.
-        tasks: the tasks that it supports: ``labels``, ``masks``, ``multilabel`` or several of them.
+        tasks: the tasks that it supports: ``labels``, ``masks``, ``multilabel``, ``tokens`` or several of them.
         layers: what it compares besides logits: ``None`` nothing, ``map`` the last feature map, ``vector`` the input of
             the last linear layer, ``stages`` the last feature map of each size that both networks have.
         top_k: True if it also works with only the top k logits of a teacher, in ``Outputs.top``.
+        rewrites: True if the student learns from other batches than those of the data, see `rewrite`.
         closed_form: True if its gradient is written out for `distil_grid`, which then trains many students at once.
     """
 
@@ -59,6 +60,7 @@ class Method(nn.Module):
     tasks: ClassVar[tuple[str, ...]] = ("labels",)
     layers: ClassVar[str | None] = None
     top_k: ClassVar[bool] = False
+    rewrites: ClassVar[bool] = False
     closed_form: ClassVar[bool] = False
 
     def prepare(self, student: Outputs, teacher: Outputs) -> None:
@@ -67,6 +69,10 @@ class Method(nn.Module):
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the method's loss terms by name, each a scalar; the caller weights their sum."""
         raise NotImplementedError
+
+    def rewrite(self, student: nn.Module, batch: Batch) -> Batch:
+        """Return the batch that is trained on in place of ``batch``, before the student's forward pass."""
+        return batch
 
     @classmethod
     def settings(cls) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from kdcourse.distillation.targets.files import (
 from kdcourse.distillation.top import TopLogits, TopRows
 from kdcourse.errors import ArgumentError
 from kdcourse.files import shipped
-from kdcourse.training import LABELS, MASKS, Task, autocast, task_of
+from kdcourse.training import LABELS, MASKS, TOKENS, Task, autocast, task_of
 
 _DEVICE_COPY_BYTES = 1 << 30
 
@@ -238,7 +238,12 @@ def soft_targets(
             "This split has fresh images in every epoch, so a teacher's logits for it can't be stored. Pass the "
             "teacher itself to distil, or make the data without endless=True."
         )
-    views, task = tuple(views), task_of(split.labels)
+    views, task = tuple(views), task_of(split)
+    if task is TOKENS:
+        raise ArgumentError(
+            "A teacher's logits for every token of a text take too much room to be stored. Pass the teacher itself to "
+            "distil, which runs it on each batch."
+        )
     if batch_size is None:
         batch_size = 64 if task is MASKS else 512
     _check(views, split, dataset, dtype, batch_size)
