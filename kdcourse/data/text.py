@@ -42,7 +42,7 @@ class TokenSplit:
         tokens: int64 [N, T].
         labels: int64 [N, T], the next tokens, or `IGNORE_TOKEN`.
         document: int64 [N], the document of each row, counted from 0.
-        sizes: int64 [documents], their bytes in UTF-8.
+        sizes: int64 [documents], their bytes in UTF-8; 0 if the rows are only some of those of the documents.
 
     Raises:
         DataError: no tensors, wrong types or shapes, nothing to predict.
@@ -79,9 +79,10 @@ class TokenSplit:
     def subset(self, index: Tensor) -> TokenSplit:
         """Return the rows at ``index`` (int64 [M] or bool [N]).
 
-        ``sizes`` stay: bits per byte aren't defined for parts of documents.
+        ``sizes`` are 0: bits per byte aren't defined for parts of documents.
         """
-        return TokenSplit(self.tokens[index], self.labels[index], self.document[index], self.sizes)
+        nothing = torch.zeros_like(self.sizes)
+        return TokenSplit(self.tokens[index], self.labels[index], self.document[index], nothing)
 
     @cached_property
     def digest(self) -> str:
@@ -136,6 +137,16 @@ class TextDataset:
     def classes(self) -> tuple[str, ...]:
         """Return the text of every token: what a model chooses from at each position."""
         return self.vocabulary.tokens
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Return no mean: tokens aren't normalised."""
+        return ()
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Return no standard deviation, as for `mean`."""
+        return ()
 
     @property
     def image_shape(self) -> tuple[int, ...]:

@@ -128,6 +128,7 @@ class Distillation(nn.Module):
     def rewrite(self, student: nn.Module, batch: Batch) -> Batch:
         """Return the batch that is trained on in place of ``batch``: itself, unless a method rewrites it."""
         for method in self.methods:
+            assert isinstance(method, Method)
             batch = method.rewrite(student, batch)
         return batch
 

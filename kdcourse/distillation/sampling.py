@@ -106,5 +106,7 @@ def teacher_text(
     ])  # fmt: skip
     labels = written[:, 1:].clone()
     labels[:, : prompt - 1] = IGNORE_TOKEN
-    written_split = TokenSplit(written[:, :-1].contiguous(), labels, train.document[begun], train.sizes)
+    written_split = TokenSplit(
+        written[:, :-1].contiguous(), labels, train.document[begun], torch.zeros_like(train.sizes)
+    )
     return replace(data, name=f"{data.name}, written by a teacher", train=written_split)

@@ -40,8 +40,8 @@ def fit(
     Args:
         model: float32 [B, C, H, W] -> logits [B, num_classes], for segmentation [B, num_classes, H, W]; for a text
             tokens int64 [B, T] -> logits [B, T, V].
-        data: images and labels, masks, any number of labels per image, or a text; ``data.validation`` is evaluated after
-            every epoch.
+        data: images and labels, masks, any number of labels per image, or a text; ``data.validation`` is evaluated
+            after every epoch.
         settings: how to train; or pass each of the `Settings` by name, such as ``epochs=3``.
         objective: ``(logits float32, batch) -> scalar`` to minimise, or ``-> {"loss": scalar, ...}`` whose further
             scalars are recorded by name. The parameters of an ``nn.Module`` are trained, stored in checkpoints and

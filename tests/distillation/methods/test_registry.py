@@ -18,7 +18,9 @@ FOLDER = Path(methods.__file__).parent
 def test_every_file_is_a_method() -> None:
     files = {file.stem for file in FOLDER.glob("*.py")} - {"__init__", "base"}
     assert set(methods.names()) == files >= {"kd", "dkd", "fitnet", "pixelwise", "pairwise", "channelwise"}
-    assert {name for task in ("labels", "masks", "multilabel") for name in methods.names(task)} == files
+    assert {
+        name for task in ("labels", "masks", "multilabel", "tokens") for name in methods.names(task)
+    } == files
     assert "kd" not in methods.names("masks") and "fitnet" in methods.names("masks")
 
 
@@ -26,7 +28,7 @@ def test_every_file_is_a_method() -> None:
 def test_each_says_what_it_is(name: str) -> None:
     told = methods.describe(name)
     assert told.name == name and told.title and "https://" in told.paper and told.summary.endswith(".")
-    assert set(told.tasks) <= {"labels", "masks", "multilabel"} and told.layers in (
+    assert set(told.tasks) <= {"labels", "masks", "multilabel", "tokens"} and told.layers in (
         None,
         "map",
         "vector",
