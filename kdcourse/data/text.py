@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -204,7 +205,8 @@ def _rows(texts: Sequence[str], vocabulary: Vocabulary, context: int) -> TokenSp
     """Cut the tokens of each text into rows; they overlap by nothing, and no row holds parts of two texts."""
     tokens, labels, document = [], [], []
     for number, text in enumerate(texts):
-        ids = torch.tensor([vocabulary.end, *vocabulary.encode(text), vocabulary.end])
+        ends = [vocabulary.end]
+        ids = torch.from_numpy(np.array(ends + vocabulary.encode(text) + ends))  # int64
         before, after = ids[:-1], ids[1:]
         count = -(-len(before) // context)
         padding = count * context - len(before)

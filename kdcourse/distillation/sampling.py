@@ -106,7 +106,6 @@ def teacher_text(
     ])  # fmt: skip
     labels = written[:, 1:].clone()
     labels[:, : prompt - 1] = IGNORE_TOKEN
-    written_split = TokenSplit(
-        written[:, :-1].contiguous(), labels, train.document[begun], torch.zeros_like(train.sizes)
-    )
+    nothing = torch.zeros_like(train.sizes)  # it's no longer the documents' text
+    written_split = TokenSplit(written[:, :-1].contiguous(), labels, train.document[begun], nothing)
     return replace(data, name=f"{data.name}, written by a teacher", train=written_split)

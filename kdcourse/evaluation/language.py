@@ -28,8 +28,8 @@ class LanguageScores:
     """Hold what `evaluate_language` measures.
 
     ``bits_per_byte`` with its interval over documents; ``accuracy``, the share of tokens that the model finds
-    likeliest; ``calibration_error``, `expected_calibration_error` of the likeliest token; ``agreement`` with the teacher
-    on it, and ``kl_to_teacher`` in nats per token, ``None`` without a teacher.
+    likeliest; ``calibration_error``, `expected_calibration_error` of the likeliest token; ``agreement`` with the
+    teacher on it, and ``kl_to_teacher`` in nats per token, ``None`` without a teacher.
     """
 
     bits_per_byte: Interval
@@ -148,8 +148,8 @@ def perplexities(
     known = {data.vocabulary.digest: f"{name} has {data.vocabulary!r}" for name, (_, data) in models.items()}
     if len(known) > 1:
         raise ArgumentError(
-            f"Perplexity per token can't be compared between vocabularies: {'; '.join(known.values())}. A longer token is "
-            "harder to guess. Compare bits_per_byte."
+            f"Perplexity per token can't be compared between vocabularies: {'; '.join(known.values())}. A longer "
+            "token is harder to guess. Compare bits_per_byte."
         )
     if len({getattr(data, part).digest for _, data in models.values()}) > 1:
         raise ArgumentError(

@@ -1,0 +1,80 @@
+"""The GPT: it sees only what came before, with and without stored keys, and writes as it predicts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kdcourse import models
+from kdcourse.data import text_dataset
+from kdcourse.errors import ArgumentError
+from kdcourse.models import GPT
+
+
+def _tiny(**options: int) -> GPT:
+    torch.manual_seed(0)
+    settings = {"context": 12, "width": 16, "depth": 2, "heads": 2} | options
+    model = GPT(30, **settings).eval()  # type: ignore[arg-type]
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(8 if weight.ndim == 2 else 1)  # far from uniform predictions
+    return model
+
+
+@torch.no_grad()
+def test_a_prediction_depends_on_no_later_token() -> None:
+    model, tokens = _tiny(), torch.randint(30, (3, 12))
+    logits = model(tokens)
+    assert logits.shape == (3, 12, 30)
+    for place in (0, 5, 10):
+        changed = tokens.clone()
+        changed[:, place + 1 :] = (changed[:, place + 1 :] + 7) % 30
+        assert torch.equal(model(changed)[:, : place + 1], logits[:, : place + 1])
+        assert (model(changed)[:, place + 1 :] - logits[:, place + 1 :]).abs().amax() > 0.1
+
+
+@torch.no_grad()
+def test_stored_keys_change_nothing() -> None:
+    model, tokens = _tiny(), torch.randint(30, (3, 12))
+    cache: list[tuple[torch.Tensor, torch.Tensor]] = []
+    parts = torch.cat([model(part, cache) for part in tokens.split([4, 1, 6, 1], 1)], 1)
+    torch.testing.assert_close(parts, model(tokens), rtol=0, atol=1e-5)
+
+
+def test_greedy_text_is_the_likeliest_token_again_and_again() -> None:
+    model, tokens = _tiny(), torch.randint(30, (2, 3))
+    expected = tokens
+    for _ in range(9):
+        expected = torch.cat([expected, model(expected)[:, -1:].argmax(-1)], 1)
+    assert torch.equal(model.generate(tokens, 9, temperature=0), expected)
+    assert model.generate(tokens, 40).shape == (2, 43)  # beyond the context
+
+
+def test_samples_follow_the_predicted_probabilities() -> None:
+    model, tokens = _tiny(), torch.full((20_000, 1), 4)
+    p = (model(tokens[:1]).detach()[0, -1] / 2).softmax(-1)
+    drawn = model.generate(tokens, 1, temperature=2, generator=torch.Generator().manual_seed(0))[:, 1]
+    q = drawn.bincount(minlength=30) / len(drawn)
+    assert float(((p - q).abs() / (p * (1 - p) / len(drawn)).sqrt()).max()) < 4
+
+
+def test_names_sizes_and_refusals() -> None:
+    sizes = models.names("language")
+    assert 1e6 < sizes["gpt"] < 3e6 and all(45e3 < n < 300e3 for k, n in sizes.items() if k != "gpt")
+    model = models.build("gpt_50k")
+    assert (
+        model.token.weight.shape[0] == 512 and sum(p.numel() for p in model.parameters()) == sizes["gpt_50k"]
+    )
+    data = text_dataset("own", ["one", "two", "three"], context=5)
+    own = models.build("gpt_50k", data=data)
+    assert own(data.train.tokens).shape == (*data.train.tokens.shape, 257)
+    with pytest.raises(ArgumentError, match="sees at most 5 tokens; found 6"):
+        own(torch.zeros(1, 6, dtype=torch.int64))
+    with pytest.raises(
+        ArgumentError, match="'mlp_25k' is for images, and 'own' is of text. Choose one of gpt"
+    ):
+        models.build("mlp_25k", data=data)
+    with pytest.raises(ArgumentError, match="a width that is a multiple of heads"):
+        GPT(width=10, heads=3)
+    with pytest.raises(ArgumentError, match="tokens .B, T. with T of at least 1"):
+        own.generate(torch.zeros(1, 0, dtype=torch.int64), 3)
