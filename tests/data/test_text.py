@@ -106,7 +106,7 @@ def test_bad_texts_are_refused(tmp_path: Path) -> None:
         text_dataset("own", DOCUMENTS, context=1)
     with pytest.raises(ArgumentError, match="at least 258 tokens: .* found 100"):
         text_dataset("own", DOCUMENTS, vocabulary=100)
-    with pytest.raises(DataError, match="There is no folder"):
+    with pytest.raises(DataError, match=r"There is no folder"):
         text_folder(tmp_path / "none")
     (tmp_path / "latin.txt").write_bytes("gr\xfc\xdf".encode("latin1"))
     with pytest.raises(DataError, match="isn't UTF-8 .byte 2 is 0xfc"):

@@ -68,7 +68,7 @@ def test_names_sizes_and_refusals() -> None:
     data = text_dataset("own", ["one", "two", "three"], context=5)
     own = models.build("gpt_50k", data=data)
     assert own(data.train.tokens).shape == (*data.train.tokens.shape, 257)
-    with pytest.raises(ArgumentError, match="sees at most 5 tokens; found 6"):
+    with pytest.raises(ArgumentError, match=r"sees at most 5 tokens; found 6"):
         own(torch.zeros(1, 6, dtype=torch.int64))
     with pytest.raises(
         ArgumentError, match="'mlp_25k' is for images, and 'own' is of text. Choose one of gpt"
