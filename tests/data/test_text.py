@@ -100,16 +100,16 @@ def test_a_folder_and_a_file_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_bad_texts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="at least three different documents, .* found 1"):
+    with pytest.raises(DataError, match=r"at least three different documents, .* found 1"):
         text_dataset("own", ["same", "same", "  "])
     with pytest.raises(ArgumentError, match="context, the tokens of a row, must be at least 2; found 1"):
         text_dataset("own", DOCUMENTS, context=1)
-    with pytest.raises(ArgumentError, match="at least 258 tokens: .* found 100"):
+    with pytest.raises(ArgumentError, match=r"at least 258 tokens: .* found 100"):
         text_dataset("own", DOCUMENTS, vocabulary=100)
     with pytest.raises(DataError, match=r"There is no folder"):
         text_folder(tmp_path / "none")
     (tmp_path / "latin.txt").write_bytes("gr\xfc\xdf".encode("latin1"))
-    with pytest.raises(DataError, match="isn't UTF-8 .byte 2 is 0xfc"):
+    with pytest.raises(DataError, match=r"isn't UTF-8 .byte 2 is 0xfc"):
         text_file(tmp_path / "latin.txt")
     with pytest.raises(DataError, match="no vocabulary of Hugging Face"):
         BytePairVocabulary("{}")
@@ -119,7 +119,7 @@ def test_bad_texts_are_refused(tmp_path: Path) -> None:
     none, rows = torch.full_like(tokens, IGNORE_TOKEN), torch.zeros(2, dtype=torch.int64)
     with pytest.raises(DataError, match="No position of this split is to be predicted"):
         TokenSplit(tokens, none, rows, rows)
-    with pytest.raises(DataError, match="must be int64; found torch.float32"):
+    with pytest.raises(DataError, match=r"must be int64; found torch.float32"):
         TokenSplit(tokens.float(), tokens, rows, rows)
     with pytest.raises(DataError, match=r"of one shape.*\[2, 4\], \[2, 3\]"):
         TokenSplit(tokens, tokens[:, :3], rows, rows)

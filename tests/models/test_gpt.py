@@ -71,10 +71,10 @@ def test_names_sizes_and_refusals() -> None:
     with pytest.raises(ArgumentError, match=r"sees at most 5 tokens; found 6"):
         own(torch.zeros(1, 6, dtype=torch.int64))
     with pytest.raises(
-        ArgumentError, match="'mlp_25k' is for images, and 'own' is of text. Choose one of gpt"
+        ArgumentError, match=r"'mlp_25k' is for images, and 'own' is of text. Choose one of gpt"
     ):
         models.build("mlp_25k", data=data)
     with pytest.raises(ArgumentError, match="a width that is a multiple of heads"):
         GPT(width=10, heads=3)
-    with pytest.raises(ArgumentError, match="tokens .B, T. with T of at least 1"):
+    with pytest.raises(ArgumentError, match=r"tokens .B, T. with T of at least 1"):
         own.generate(torch.zeros(1, 0, dtype=torch.int64), 3)

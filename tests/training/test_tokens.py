@@ -58,7 +58,9 @@ def test_an_epochs_loss_is_the_mean_over_all_its_tokens() -> None:
     start = evaluate_split(model, data.train, data)
     lengths = {int(n) for n in (data.train.labels != IGNORE_TOKEN).sum(1)}
     assert len(lengths) > 2  # rows of different lengths in a batch
-    history = fit(model, data, epochs=1, batch_size=4, learning_rate=1e-12, seed=0, progress=False)
+    history = fit(
+        model, data, epochs=1, batch_size=4, precision="float32", learning_rate=1e-12, seed=0, progress=False
+    )
     assert history.last.train_loss == pytest.approx(start[0], abs=1e-5)
     assert history.last.train_accuracy == pytest.approx(start[1], abs=1e-9)
 

@@ -63,7 +63,7 @@ def test_what_does_not_count_never_does(beta: float) -> None:
     student.grad = None
     nothing = token_divergence(student, teacher, torch.full_like(labels, IGNORE_TOKEN), beta=beta)
     nothing.backward()
-    assert float(nothing) == 0 and not student.grad.any()
+    assert nothing.item() == 0 and not student.grad.any()
 
 
 @pytest.mark.parametrize("beta", BETAS)
