@@ -209,7 +209,7 @@ def methods_() -> None:
         found = registry.describe(name)
         settings = ", ".join(f"{key}={value}" for key, value in found.settings.items()) or "no settings"
         typer.echo(
-            f"{name:<14}{found.title} ({' and '.join(found.tasks)}; {settings})\n{'':<14}{found.paper}"
+            f"{name:<18}{found.title} ({' and '.join(found.tasks)}; {settings})\n{'':<18}{found.paper}"
         )
 
 

@@ -143,9 +143,10 @@ SEGMENTERS = ["lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large"]
 def test_names_by_task() -> None:
     classifiers, segmenters = models.names("classification"), models.names("segmentation")
     assert set(SEGMENTERS) <= set(segmenters) and "pocket_2k" in classifiers
-    assert models.names() == classifiers | segmenters and not set(classifiers) & set(segmenters)
+    assert models.names() == classifiers | segmenters | models.names("language")
+    assert not set(classifiers) & set(segmenters)
     with pytest.raises(
-        ArgumentError, match=r"classification, segmentation, or None for all; found 'detection'"
+        ArgumentError, match=r"classification, segmentation, language, or None for all; found 'detection'"
     ):
         models.names("detection")  # type: ignore[arg-type]
 

@@ -38,6 +38,7 @@ MARK = "kdcourse-site.json"  # marks a folder as a site, which may be replaced
 # Texts of the repository that the site shows if they exist: path -> page.
 TEXTS = {
     "docs/your_own_model.md": "your_own_model.md",
+    "docs/language.md": "language.md",
     "docs/library.md": "library.md",
     "docs/studies.md": "studies.md",
     "docs/results.md": "results.md",
@@ -48,7 +49,7 @@ TEXTS = {
     "CHANGELOG.md": "changelog.md",
 }
 # Of these texts, where pages/index.md has them in the navigation; the rest are listed.
-PLACED = ("your_own_model.md", "library.md", "studies.md", "results.md")
+PLACED = ("your_own_model.md", "language.md", "library.md", "studies.md", "results.md")
 COVER = "soft_targets"  # topic of the lesson whose first figure is on the landing page
 
 Say = Callable[[str], object]
