@@ -215,13 +215,13 @@ def _ship_onnx(
     options: ShipOptions, student: Student, facts: dict[str, Any], logits: Tensor, out: Path, say: Say
 ) -> Shipped:
     data = student.data
-    plain = _onnx(student, facts)
+    plain = onnx_content(student, facts)
     content = plain
     if options.to == "onnx-int8":
-        step = max(1, len(data.train) // deploy.CALIBRATION)
-        calibration = data.train.images[::step][: deploy.CALIBRATION]
-        content = deploy.export_onnx_int8(student.model, images=calibration, notes=facts, **student.arguments)
-        say(f"Calibrated on {len(calibration)} training images; weights per channel, activations per tensor.")
+        content = onnx_int8_content(student, facts)
+        say(
+            f"Calibrated on {len(_calibration(data))} training images; weights per channel, activations per tensor."
+        )
     file = deploy.OnnxFile(content)
     found = compare(file.logits(data.test.images), logits, data.test.labels)
     _tell(found, f"onnxruntime {file.version}", say)
@@ -234,14 +234,26 @@ def _ship_onnx(
     return _written(Shipped(out, len(content), found), content, say)
 
 
-def _onnx(student: Student, facts: dict[str, Any]) -> bytes:
-    """Return the content of the float file."""
+def onnx_content(student: Student, facts: Mapping[str, Any]) -> bytes:
+    """Return the content of an ONNX file in float; ``facts`` go into its metadata."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
         deploy.export_onnx(
             student.model, path, image_shape=student.data.image_shape, notes=facts, **student.arguments
         )
         return path.read_bytes()
+
+
+def onnx_int8_content(student: Student, facts: Mapping[str, Any]) -> bytes:
+    """Return the content of an ONNX file in int8, calibrated on training images."""
+    return deploy.export_onnx_int8(
+        student.model, images=_calibration(student.data), notes=facts, **student.arguments
+    )
+
+
+def _calibration(data: Dataset) -> Tensor:
+    step = max(1, len(data.train) // deploy.CALIBRATION)
+    return data.train.images[::step][: deploy.CALIBRATION]
 
 
 def _ship_c(
