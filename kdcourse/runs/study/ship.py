@@ -54,6 +54,7 @@ class Ship(Study):
     Attributes:
         stored: the student whose weights come with the course.
         names: of all students.
+        few: number of seeds of students that don't come with the course.
         amounts: shares of the teacher's weights that are set to 0.
         student_recipe: of the other students.
         repair: recipe of repairs and of quantization-aware training.
@@ -66,6 +67,7 @@ class Ship(Study):
     test_seeds: Sequence[int] = (0, 1, 2, 3, 4)
     stored = "pocket_17k"
     names: Sequence[str] = ("pocket_17k", "pocket_2k", "pocket_60k")
+    few = 3
     amounts: Sequence[float] = (0.5, 0.75, 0.9)
     student_recipe = StudentRecipe(
         model="pocket_2k", methods=methods.build("kd", temperature=2.0), alpha=0.9
@@ -104,8 +106,10 @@ class Ship(Study):
         return recipe.plain() if kind == PLAIN else recipe
 
     def seeds(self, cell: Cell, seeds: Sequence[int]) -> Sequence[int]:
-        """Return one seed for the ensemble, all for the others: the n-th is that of the n-th teacher."""
-        return seeds[:1] if cell.about["network"] == ENSEMBLE else seeds
+        """Return one seed for the ensemble, and fewer for students that don't come with the course."""
+        if cell.about["network"] == ENSEMBLE:
+            return seeds[:1]
+        return seeds if cell.about["network"] in (TEACHER, self.stored) else seeds[: self.few]
 
     def digests(self, cell: Cell) -> dict[str, str | None]:
         """Return the digest of the training images, and of the teachers where the network is or had one."""
