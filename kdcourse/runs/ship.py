@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import kdcourse
 from kdcourse import deploy, evaluation, models, training
-from kdcourse.data import AnyDataset, Dataset, fashion_mnist, image_folder
+from kdcourse.data import Dataset, SegmentationDataset, fashion_mnist, image_folder
 from kdcourse.deploy.c_header import CODE, STACK
 from kdcourse.errors import ArgumentError, CheckpointError
 from kdcourse.files import read_checksums, sha256, shipped, write_atomically
@@ -85,7 +85,7 @@ class Student:
 
     model: nn.Module
     name: str
-    data: AnyDataset
+    data: Dataset | SegmentationDataset
     notes: Mapping[str, Any]
 
     @property
@@ -152,7 +152,7 @@ def load_student(path: Path, *, folder: Path | None = None, size: int | None = N
             "kdcourse run do. For weights of your own call kdcourse.deploy.export_onnx or kdcourse.deploy.c_header in "
             "Python."
         )
-    data: AnyDataset
+    data: Dataset | SegmentationDataset
     if name in models.names("segmentation"):
         if folder is not None:
             raise ArgumentError(
@@ -176,18 +176,20 @@ def load_student(path: Path, *, folder: Path | None = None, size: int | None = N
 def compare(logits: Tensor, reference: Tensor, labels: Tensor) -> Comparison:
     """Compare logits [N, classes] of a file with PyTorch's; or, if ``labels`` are masks, [N, classes, H, W]."""
     difference = float((logits - reference).abs().max())
-    masks = labels.ndim == 3
     classes, expected = logits.argmax(1), reference.argmax(1)
+    masks = labels.ndim == 3
+
+    def score(of: Tensor) -> float:
+        if masks:
+            return evaluation.mean_iou(of.argmax(1), labels, of.shape[1])
+        return evaluation.accuracy(of, labels)
+
     return Comparison(
         len(labels),
         int((classes != expected).sum()),
         difference,
-        *(
-            evaluation.mean_iou(found.argmax(1), labels, found.shape[1])
-            if masks
-            else evaluation.accuracy(found, labels)
-            for found in (logits, reference)
-        ),
+        score(logits),
+        score(reference),
         difference <= _TOLERANCE * max(1.0, float(reference.abs().max())),
         labels.numel() if masks else None,
     )
@@ -242,7 +244,7 @@ def _ship_onnx(
     if options.to == "onnx-int8":
         content = onnx_int8_content(student, facts)
         say(
-            f"Calibrated on {len(_calibration(data))} training images; weights per channel, activations per tensor."
+            f"Calibrated on {len(_calibration(student))} training images; weights per channel, activations per tensor."
         )
     file = deploy.OnnxFile(content)
     truth = data.test.labels if isinstance(data, Dataset) else data.test.masks
@@ -270,11 +272,13 @@ def onnx_content(student: Student, facts: Mapping[str, Any]) -> bytes:
 def onnx_int8_content(student: Student, facts: Mapping[str, Any]) -> bytes:
     """Return the content of an ONNX file in int8, calibrated on training images."""
     return deploy.export_onnx_int8(
-        student.model, images=_calibration(student.data), notes=facts, **student.arguments
+        student.model, images=_calibration(student), notes=facts, **student.arguments
     )
 
 
-def _calibration(data: Dataset) -> Tensor:
+def _calibration(student: Student) -> Tensor:
+    data = student.data
+    assert isinstance(data, Dataset)  # `ship` has refused others
     step = max(1, len(data.train) // deploy.CALIBRATION)
     return data.train.images[::step][: deploy.CALIBRATION]
 
@@ -283,6 +287,7 @@ def _ship_c(
     options: ShipOptions, student: Student, facts: dict[str, Any], logits: Tensor, out: Path, say: Say
 ) -> Shipped:
     data, weights = student.data, options.weights or "int8"
+    assert isinstance(data, Dataset)  # `ship` has refused others
     header = deploy.c_header(
         student.model, image_shape=data.image_shape, weights=weights, notes=facts, **student.arguments  # type: ignore[arg-type]
     )  # fmt: skip

@@ -56,7 +56,9 @@ from kdcourse.course import (
 )
 from kdcourse.data import View, fashion_mnist, stratified_index
 from kdcourse.distillation import SoftTargets, distil, soft_targets
-from kdcourse.runs import recorded
+from kdcourse.files import shipped
+from kdcourse.runs import recorded, study
+from kdcourse.runs.study.rows import Rows
 from kdcourse.runs.study.unseen import some_of
 
 import torch
@@ -495,20 +497,15 @@ show(
 )
 
 # %% folded=true
-gap = evaluation.paired_difference(found[orders[2]], found[orders[0]])
-other = evaluation.paired_difference(found[orders[2]], found[orders[1]])
+ahead = [[a - b for a, b in zip(found[orders[2]], found[order], strict=True)] for order in orders[:2]]
 claim(
     "Prune first, then distil, then round: distillation can repair only what is broken before it",
-    gap.low > 0 and other.low > 0,
+    min(ahead[0]) > 0 and min(ahead[1]) > 0,
     prune_distil_round=at_least(found[orders[2]], 75, "%", digits=1),
-    ahead_of_distil_prune_round=at_least(
-        [a - b for a, b in zip(found[orders[2]], found[orders[0]], strict=True)], 5, "points", digits=1
-    ),
-    ahead_of_distil_round_prune=at_least(
-        [a - b for a, b in zip(found[orders[2]], found[orders[1]], strict=True)], 5, "points", digits=1
-    ),
+    ahead_of_distil_prune_round=at_least(ahead[0], 5, "points", digits=1),
+    ahead_of_distil_round_prune=at_least(ahead[1], 5, "points", digits=1),
 )
-widgets.reveal("09-order", orders[2] if gap.low > 0 and other.low > 0 else "there is no clear difference")
+widgets.reveal("09-order", orders[2] if min(ahead[0] + ahead[1]) > 0 else "there is no clear difference")
 
 # %% [markdown]
 # If rounding costs too much, distillation can take it into account as well: **quantisation-aware training** rounds in
@@ -607,10 +604,6 @@ if files:
     )
 
 # %% [markdown]
-# Is int8 faster? Look at the times of your machine. A small network spends much of its time turning numbers into bytes
-# and back between layers, so int8 can be slower than float. In large networks, or on processors with instructions for
-# bytes, it is usually faster. Measure on the machine that you ship to.
-#
 # ### For a microcontroller: C
 #
 # A microcontroller has no room for a runtime. `c_header` writes your student as one C file: int8 weights as tables, and
@@ -683,13 +676,90 @@ claim(
     header.fits(board),
     same_class=at_least(100 * evaluation.agreement(by_c, by_pytorch), 97, "%", digits=2),
     test_accuracy_in_pytorch=at_least(test_accuracy["pytorch"], 75, "%", digits=1),
-    change_in_c=between(test_accuracy["c"] - test_accuracy["pytorch"], -1, 1, "points", digits=2),
+    change_in_c=between(test_accuracy["c"] - test_accuracy["pytorch"], -2, 2, "points", digits=2),
 )
 
 # %% [markdown]
 # `kdcourse ship STUDENT --to onnx`, `--to onnx-int8` and `--to c` do all this with any student file of the course, and
 # with one of yours: they compare the answers to all test images, and write nothing if they differ by more than
 # rounding.
+
+# %% [markdown]
+# ## Bytes, milliseconds, accuracy
+#
+# The study `ship` of the course measures such files: for each network an ONNX file, run by onnxruntime on one processor,
+# with five seeds where there are several networks of a kind. Accuracy is that on the test images. Here are the teachers
+# and students that came with the course. (The study isn't complete: pruned teachers and students of other sizes are still
+# missing.)
+#
+# **Predict:** the file of all five teachers has about 18 MB. How many points of test accuracy separate it from the
+# distilled student in int8, whose file is more than 500 times smaller?
+
+# %%
+widgets.predict("09-gap", "Points of accuracy:", number=(0, 20, 0.5), unit="points")
+
+# %% folded=true
+stored = Rows(shipped("study"), "ship").checked()
+networks = study.study_named("ship", shipped("study")).summary(stored)["networks"]
+measured = {(entry["network"], entry["made"]): entry for entry in networks}
+reference = measured["pocket_17k", "plain"]["latency_ms"]
+names = {
+    ("ensemble", "float"): ("five teachers", "ensemble"),
+    ("teacher", "float"): ("one teacher", "teacher"),
+    ("teacher", "int8"): ("one teacher, int8", "in int8"),
+    ("pocket_17k", "plain"): ("plain student", "plain"),
+    ("pocket_17k", "distilled"): ("distilled student", "distilled"),
+    ("pocket_17k", "distilled, int8"): ("distilled, int8", "student in int8"),
+}
+
+# %%
+show(
+    figures.accuracy_against_cost(
+        [
+            figures.CostPoint(
+                label,
+                measured[key]["accuracy"],
+                measured[key]["bytes"],
+                measured[key]["times"] * reference,
+                (measured[key]["low"], measured[key]["high"]) if "low" in measured[key] else None,
+                role,
+            )
+            for key, (label, role) in names.items()
+        ]
+    ),
+    "test accuracy against the size of the file, and against the time per image. In int8 a teacher and the distilled "
+    "student are as accurate as in float. Their files are smaller, and they aren't faster.",
+)
+
+# %% folded=true
+print(f"{'file':18} {'bytes':>10}  accuracy  time, over the plain student's")
+for key, (label, _) in names.items():
+    entry = measured[key]
+    print(f"{label:18} {entry['bytes']:>10,.0f}  {entry['accuracy']:8.2%}  {entry['times']:.1f}")
+whole, small = measured["ensemble", "float"], measured["pocket_17k", "distilled, int8"]
+separated = 100 * (whole["accuracy"] - small["accuracy"])
+slower = {
+    name: measured[name, made]["times"] / measured[name, base]["times"]
+    for name, made, base in (("teacher", "int8", "float"), ("pocket_17k", "distilled, int8", "distilled"))
+}
+changed = {entry["network"]: 100 * entry["against"]["mean"] for entry in (measured["teacher", "int8"], small)}
+claim(
+    "In int8, files are smaller and as accurate, and on the study's processor none of them is faster",
+    min(slower.values()) > 0.95 and max(abs(change) for change in changed.values()) < 0.3,
+    teacher_in_int8=f"{changed['teacher']:+.2f} points",
+    distilled_student_in_int8=f"{changed['pocket_17k']:+.2f} points",
+    time_of_the_teacher_in_int8=f"{slower['teacher']:.2f} times that in float",
+    time_of_the_student_in_int8=f"{slower['pocket_17k']:.2f} times that in float",
+)
+widgets.reveal("09-gap", round(2 * separated) / 2, unit="points")
+
+# %% [markdown]
+# Why isn't int8 faster there, on a processor that has instructions for bytes? For one small image there is little to
+# multiply. What takes time is turning numbers into bytes and back between layers, and starting each layer at all. The
+# smaller the network, the more this counts. Large networks and large batches can gain. So measure on the machine that
+# you ship to, as the cell above did on yours.
+#
+# Look at what distillation bought, too: it costs not a single byte, and no time once training is over.
 
 # %% [markdown]
 # ## Quiz

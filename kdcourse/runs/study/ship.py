@@ -139,6 +139,7 @@ class Ship(Study):
     def train(self, cell: Cell, seed: int, precision: str) -> tuple[nn.Module, training.History]:
         """Make one network ready, and keep its file for `scores` and `measures`."""
         network, made = cell.about["network"], cell.about["made"]
+        model: nn.Module
         if network == ENSEMBLE:
             model, history = self._ensemble, self._members[0][1]
         elif network == TEACHER:
@@ -246,12 +247,14 @@ class Ship(Study):
 
         Each has ``network``, ``made``, ``values`` (test accuracy by seed), with at least two seeds their `interval`,
         medians of what `measures` returns, and ``against``: the paired difference to the network that it was made of.
+        ``missing`` names the networks without a row.
         """
         rows = self.current(rows)
-        entries = []
+        entries, missing = [], []
         for cell in self.chosen(lambda _: self.repair):
             values = column(rows, "test_accuracy", cell.about)
             if not values:
+                missing.append(" ".join(cell.about.values()))
                 continue
             entry: dict[str, Any] = {
                 **cell.about,
@@ -269,6 +272,7 @@ class Ship(Study):
             entries.append(entry)
         return {
             "networks": entries,
+            "missing": missing,
             "processors": sorted({row["machine"]["processor"] for row in rows}),
             "seeds": max((len(entry["values"]) for entry in entries), default=0),
         }
@@ -307,7 +311,8 @@ class Ship(Study):
             "the network that it was made of. Bytes: the ONNX file, and packed by zlib. Times: one image, one thread, "
             f"against the plain {self.stored} (quartiles), on {' and '.join(found['processors'])}."
         )
-        return f"{title}\n{self.finding(found)}\n\n{as_table(header, lines)}"
+        missing = f"\n\nNot measured yet: {'; '.join(found['missing'])}." if found["missing"] else ""
+        return f"{title}\n{self.finding(found)}\n\n{as_table(header, lines)}{missing}"
 
     def finding(self, found: dict[str, Any]) -> str:
         """Return what int8 costs and saves, in words, from a `summary`; nothing without a pair of float and int8."""

@@ -113,6 +113,7 @@ def test_the_summary_compares_each_network_with_what_it_was_made_of(tmp_path: Pa
     assert (
         "int8 makes pocket_2k 4.0 times smaller, changes its accuracy by -0.75 points, and takes 4.00" in text
     )
-    assert "a processor" in text and "95.00" in text
+    assert "a processor" in text and "95.00" in text and "Not measured yet: pocket_2k plain; " not in text
+    assert "Not measured yet: teacher int8; pocket_2k plain; " in text
     older = [row | {"answers": "other teachers"} for row in rows if row["answers"]]
     assert study.summary([*older, *rows]) == study.summary(rows)
