@@ -42,14 +42,14 @@ class Ship(Study):
     without distillation as repair; and students of three sizes, plain, distilled, and distilled in int8. Nothing is
     chosen.
 
-    Teachers and the students of ``stored`` are those that come with the course, one per seed; students of other sizes
-    have another recipe, so only students of one size are compared with each other. A repair trains the pruned network
-    for one epoch of ``repaired`` images on the ensemble's answers. ``quantization-aware`` trains the distilled student
-    for one more epoch with rounded numbers, and ``distilled longer`` for the same epoch without rounding. Columns about
-    training and validation are those of the last training, before int8.
+    The teachers and the students of 17,000 parameters are those that come with the course, one per seed. Students of
+    other sizes have another recipe, so only students of one size are compared with each other. A repair trains the
+    pruned network for one epoch of 11,000 images on the ensemble's answers. "Quantization-aware" trains the distilled
+    student for one more epoch with rounded numbers, and "distilled longer" for the same epoch without rounding. Columns
+    of a row about training and validation are those of the last training, before int8.
 
-    Times are those of one image in onnxruntime with one thread, each taken in turn with the same small network, the
-    plain student of ``stored``: ``times`` is the ratio, which other programs change less than milliseconds.
+    Times are those of one image in onnxruntime with one thread, each taken in turn with that of the plain student of
+    17,000 parameters: "times" is the ratio, which other programs change less than milliseconds.
 
     Attributes:
         stored: the student whose weights come with the course.
@@ -325,8 +325,8 @@ class Ship(Study):
                 continue
             speed = entry["times"] / base["times"]
             said.append(
-                f"int8 makes {network} {base['bytes'] / entry['bytes']:.1f} times smaller, changes its accuracy by "
-                f"{100 * entry['against']['mean']:+.2f} points, and takes {speed:.2f} times float's time."
+                f"int8 makes the file of {network} {base['bytes'] / entry['bytes']:.1f} times smaller, changes its "
+                f"accuracy by {100 * entry['against']['mean']:+.2f} points, and takes {speed:.2f} times float's time."
             )
         return " ".join(said)
 

@@ -111,7 +111,8 @@ def test_the_summary_compares_each_network_with_what_it_was_made_of(tmp_path: Pa
     assert "low" not in found["ensemble", "float"] and "against" not in found[TEACHER, "float"]
     text = study.text(rows)
     assert (
-        "int8 makes pocket_2k 4.0 times smaller, changes its accuracy by -0.75 points, and takes 4.00" in text
+        "int8 makes the file of pocket_2k 4.0 times smaller, changes its accuracy by -0.75 points, and takes 4.00"
+        in text
     )
     assert "a processor" in text and "95.00" in text and "Not measured yet: pocket_2k plain; " not in text
     assert "Not measured yet: teacher int8; pocket_2k plain; " in text
