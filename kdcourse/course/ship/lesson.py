@@ -758,10 +758,10 @@ claim(
 widgets.reveal("09-gap", round(2 * separated) / 2, unit="points")
 
 # %% [markdown]
-# Why isn't int8 faster there, on a processor that has instructions for bytes? For one small image there is little to
-# multiply. What takes time is turning numbers into bytes and back between layers, and starting each layer at all. The
-# smaller the network, the more this counts. Large networks and large batches can gain. So measure on the machine that
-# you ship to, as the cell above did on yours.
+# Why isn't int8 faster there, although the processor of the study has instructions for bytes? A likely reason: for one
+# small image there is little to multiply. Turning numbers into bytes and back between layers takes time, too, and so
+# does starting each layer. The smaller the network, the more this counts. Large networks and large batches can gain. So
+# measure on the machine that you ship to, as the cell for ONNX did on yours.
 #
 # Distillation is different: it made the small student more accurate, without a further byte, and without a further
 # microsecond per image.
