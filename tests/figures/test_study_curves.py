@@ -46,3 +46,9 @@ def test_what_cannot_be_drawn_is_refused(lines: dict[str, list[StudyPoint]], say
 def test_results_of_a_run_belong_to_a_line() -> None:
     with pytest.raises(ArgumentError, match="beside must name lines, true labels"):
         study_curves(LINES, x="images", title="A student", beside={"labels": [StudyPoint(550, 0.82)]})
+
+
+def test_the_axis_and_the_alt_text_name_the_split() -> None:
+    figure = study_curves(LINES, x="bits", title="A student", split="validation")
+    assert figure.axes[0].get_ylabel() == "validation accuracy (%), axis cut"
+    assert "validation accuracy by number of bits" in alt_text(figure) and "test" not in alt_text(figure)
