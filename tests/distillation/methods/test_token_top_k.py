@@ -29,7 +29,7 @@ def test_equals_numpy_and_gradient() -> None:
     assert torch.autograd.gradcheck(lambda z: token_top_k_loss(z, teacher, labels, k=k), student)
     # With all tokens but one, the rest is that one.
     whole = forward_kl(student, teacher, labels)
-    assert token_top_k_loss(student, teacher, labels, k=5).item() == pytest.approx(float(whole), rel=1e-10)
+    assert token_top_k_loss(student, teacher, labels, k=5).item() == pytest.approx(whole.item(), rel=1e-10)
     nothing = token_top_k_loss(student, teacher, torch.full_like(labels, IGNORE_TOKEN), k=k)
     nothing.backward()
     assert nothing.item() == 0 and not student.grad.any()
