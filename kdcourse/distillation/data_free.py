@@ -161,7 +161,9 @@ def _descend(
                     total = total + F.cross_entropy(network(images), classes) / len(networks)
             if losses:
                 total = total + statistics * torch.stack(losses).sum() / len(networks)
-            (images.grad,) = torch.autograd.grad(total, images)  # the teacher's own gradients stay as they are
+            (images.grad,) = torch.autograd.grad(
+                total, images
+            )  # the teacher's own gradients stay as they are
             optimizer.step()
             with torch.no_grad():
                 images.clamp_(low, high)
@@ -176,7 +178,10 @@ def _found(teacher: nn.Module, pixels: Tensor, data: Dataset, batch_size: int) -
     """Return the classes that the teacher finds likeliest, int64 [N]."""
     with teacher_inference(teacher) as forward:
         return torch.cat(
-            [forward(data.normalise(part).to(forward.device)).argmax(1).cpu() for part in pixels.split(batch_size)]
+            [
+                forward(data.normalise(part).to(forward.device)).argmax(1).cpu()
+                for part in pixels.split(batch_size)
+            ]
         )
 
 

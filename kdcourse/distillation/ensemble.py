@@ -144,7 +144,9 @@ class Ensemble(nn.Module):
         _check_members(member_logits, (3, 5))
         if self.weights is None:
             return (
-                member_logits.mean(dim=0) if self.average == "logits" else _log_mean_probability(member_logits)
+                member_logits.mean(dim=0)
+                if self.average == "logits"
+                else _log_mean_probability(member_logits)
             )
         if len(member_logits) != len(self.weights):
             raise ArgumentError(

@@ -35,7 +35,11 @@ def simkd_loss(student_vectors: Tensor, teacher_vectors: Tensor) -> Tensor:
     Source: Chen et al. 2022 (https://arxiv.org/abs/2203.14001), section 3.2, equation 3, as a mean over the values.
     """
     check_sides(student_vectors, teacher_vectors, "vectors")
-    if student_vectors.ndim != 2 or student_vectors.shape != teacher_vectors.shape or not student_vectors.numel():
+    if (
+        student_vectors.ndim != 2
+        or student_vectors.shape != teacher_vectors.shape
+        or not student_vectors.numel()
+    ):
         raise ArgumentError(
             "student_vectors and teacher_vectors must be [batch, values] of one shape and not empty; found "
             f"{list(student_vectors.shape)} and {list(teacher_vectors.shape)}."
@@ -65,7 +69,9 @@ class TeachersHead(nn.Module):
 
     def __init__(self, values: int, head: nn.Linear, *, positive: bool) -> None:
         super().__init__()
-        self.projector = nn.Sequential(nn.Linear(values, head.in_features), nn.ReLU() if positive else nn.Identity())
+        self.projector = nn.Sequential(
+            nn.Linear(values, head.in_features), nn.ReLU() if positive else nn.Identity()
+        )
         self.head = copy.deepcopy(head).float().requires_grad_(False)
 
     def forward(self, vectors: Tensor) -> Tensor:
