@@ -24,6 +24,7 @@ HOW: dict[str, Any] = {"seed": 4, "batch_size": 12, "steps": 30}
 def teacher() -> Net:
     model = net(1, width=6)
     fit(model, tiny.dataset(), **(FIT | {"epochs": 8}))
+    model.zero_grad(set_to_none=True)
     return model
 
 
@@ -34,7 +35,7 @@ def test_statistics_agree_with_float64_reference(shape: tuple[int, ...]) -> None
     mean, variance = torch.randn(2, 3, generator=random, dtype=torch.float64)
     rows = np.moveaxis(given.detach().numpy(), 1, 0).reshape(3, -1)
     expected = np.linalg.norm(rows.mean(1) - mean.numpy()) + np.linalg.norm(rows.var(1) - variance.numpy())
-    assert float(statistics_loss(given, mean, variance)) == pytest.approx(expected, rel=1e-12)
+    assert statistics_loss(given, mean, variance).item() == pytest.approx(expected, rel=1e-12)
     assert torch.autograd.gradcheck(lambda x: statistics_loss(x, mean, variance), given)
     own = torch.from_numpy(rows.mean(1)), torch.from_numpy(rows.var(1))
     statistics_loss(given, *own).backward()
@@ -74,7 +75,7 @@ def test_generated_images_have_the_teachers_statistics_and_teach_without_the_rea
     assert made.name.endswith("generated") and made.test is data.test
     student = net(5)
     history = distil(student, teacher, made, alpha=1.0, temperature=2.0, cache=False, **(FIT | {"epochs": 6}))
-    assert history.last.train_loss < history.epochs[0].train_loss / 2
+    assert history.last.train_accuracy > 0.7 > 2 * history.epochs[0].train_accuracy
 
 
 def test_the_same_seed_gives_the_same_images_and_every_kind_of_teacher_will_do(teacher: Net) -> None:
