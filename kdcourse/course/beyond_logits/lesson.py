@@ -38,6 +38,7 @@
 # %%
 import statistics
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -616,7 +617,7 @@ show(
 )
 [taught] = [line for name, line in curves.lines.items() if name != "true labels"]
 largest_step = 100 * max(
-    after["accuracy"] - before["accuracy"] for before, after in zip(taught, taught[1:], strict=False)
+    after["accuracy"] - before["accuracy"] for before, after in pairwise(taught)
 )
 print(
     f"the largest step between neighbouring sizes: {largest_step:+.1f} points; the leaderboard's first over kd: {lead:+.1f}"
@@ -659,8 +660,8 @@ for base, found in helped.items():
 #   only the same batch.
 # - **Was it tuned?** A weight that suits another data set can do harm. Search it, and give the baseline the same search.
 #
-# **Try it:** write a method of your own, as `Hint` above, and pass it to `distil`. To add it to the leaderboard, save it as
-# a file: [CONTRIBUTING](https://github.com/kdcourse/kdcourse/blob/main/CONTRIBUTING.md) says how.
+# **Try it:** write a method of your own, as `Hint` above, and pass it to `distil`. Saved as a file, it becomes a row of the
+# leaderboard: `CONTRIBUTING.md` in the course's repository says how.
 
 # %% [markdown]
 # ## Quiz
