@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kdcourse.data import Batch, Dataset
 from kdcourse.distillation.arguments import check_sides
 from kdcourse.distillation.distil import distil
-from kdcourse.distillation.features import Trial
+from kdcourse.distillation.features import INPUT, Trial
 from kdcourse.distillation.methods import Method, Outputs
 from kdcourse.distillation.softening import at_least_float32
 from kdcourse.errors import ArgumentError
@@ -63,15 +63,12 @@ class SimKD(Method):
 class TeachersHead(nn.Module):
     """Bring a student's vectors [B, K] to the teacher's size by a trained projector, and apply the teacher's head.
 
-    The head is a frozen copy. The projector is a linear layer and, if the teacher's vectors have no negative values,
-    as after a ReLU, a ReLU.
+    The head is a frozen copy. The projector is a linear layer.
     """
 
-    def __init__(self, values: int, head: nn.Linear, *, positive: bool) -> None:
+    def __init__(self, values: int, head: nn.Linear) -> None:
         super().__init__()
-        self.projector = nn.Sequential(
-            nn.Linear(values, head.in_features), nn.ReLU() if positive else nn.Identity()
-        )
+        self.projector = nn.Linear(values, head.in_features)
         self.head = copy.deepcopy(head).float().requires_grad_(False)
 
     def forward(self, vectors: Tensor) -> Tensor:
@@ -93,8 +90,8 @@ def simkd(
     network of its architecture therefore can't load its weights.
 
     A method of `kdcourse.distillation.methods` leaves the student's architecture as it is; its nearest relative there
-    is ``srrl``. Departures: the paper's projector are three convolutions before the last pooling; here it is a linear
-    layer behind it, which fits any student that ends in a linear layer.
+    is ``srrl``. Departure: the paper's projector is three convolutions before the last pooling; here it is a linear
+    layer behind it, which fits any student that ends in one.
 
     Args:
         student: a fresh network whose last layer is linear; changed in place.
@@ -117,23 +114,24 @@ def simkd(
         raise ArgumentError(f"simkd sets {', '.join(given)} itself. Leave it out, or use distil.")
     if student is teacher:
         raise ArgumentError("student and teacher are one and the same object. Build a fresh student.")
-    images = data.normalise(data.train.images[:64])
+    images = data.normalise(data.train.images[:2])
     own, theirs = _head(student, images, "student"), _head(teacher, images, "teacher")
     with own_random_numbers(changes.get("seed", 0 if settings is None else settings.seed)):
-        replaced = TeachersHead(own[1].in_features, theirs[1], positive=bool((theirs[2] >= 0).all()))
+        replaced = TeachersHead(own[1].in_features, theirs[1])
     place, _, name = own[0].rpartition(".")
     replaced.to(own[1].weight.device).train(student.training)
     setattr(student.get_submodule(place), name, replaced)
     return distil(student, teacher, data, settings, method=SimKD(), alpha=1.0, **changes)
 
 
-def _head(network: nn.Module, images: Tensor, role: str) -> tuple[str, nn.Linear, Tensor]:
-    """Return a network's last linear layer with its name and what it is given, [B, values]."""
+def _head(network: nn.Module, images: Tensor, role: str) -> tuple[str, nn.Linear]:
+    """Return a network's last linear layer with its name."""
     trial = Trial(network, images)
     (name,) = trial.layers("vector")
     head = trial.behind([name])[name]
     if not isinstance(head, nn.Linear):
         raise ArgumentError(
-            f"simkd needs a {role} whose last layer is linear; found {type(head).__name__} at {name.partition(':')[0]}."
+            f"simkd needs a {role} whose last layer is linear; found {type(head).__name__} at "
+            f"{name.removesuffix(INPUT)}."
         )
-    return name.partition(":")[0], head, trial.found[name]
+    return name.removesuffix(INPUT), head

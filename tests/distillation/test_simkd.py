@@ -38,11 +38,10 @@ def test_the_trained_student_ends_in_the_teachers_head_and_needs_no_label() -> N
     assert isinstance(student.head, TeachersHead) and tiny.same_state(teacher, before)
     assert torch.equal(student.head.head.weight, teacher.head.weight)
     assert student.head.head.weight is not teacher.head.weight
-    assert isinstance(student.head.projector[1], nn.ReLU), "the teacher's vectors come from a ReLU"
     assert not torch.equal(student.first.weight, body["first.weight"])
     assert history.part("simkd")[-1] < history.part("simkd")[0] / 2
-    logits = evaluation.predict(student, data.test, data)
-    assert evaluation.accuracy(logits, data.test.labels) > 0.6
+    logits, wanted = (evaluation.predict(each, data.train, data) for each in (student, teacher))
+    assert evaluation.agreement(logits, wanted) > 0.7
 
 
 def test_bad_arguments() -> None:
