@@ -147,7 +147,8 @@ def _descend(
     losses: list[Tensor] = []
 
     def compare(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-        losses.append(statistics_loss(given[0], layer.running_mean, layer.running_var))
+        mean, variance = (layer.get_buffer(name) for name in ("running_mean", "running_var"))
+        losses.append(statistics_loss(given[0], mean, variance))
 
     images = images.requires_grad_()
     optimizer = torch.optim.Adam([images], lr=learning_rate)

@@ -59,7 +59,9 @@ def test_generated_images_have_the_teachers_statistics_and_teach_without_the_rea
         found: list[torch.Tensor] = []
         norm = teacher.second_norm
         hook = norm.register_forward_pre_hook(
-            lambda _, x: found.append(statistics_loss(x[0], norm.running_mean, norm.running_var))
+            lambda _, x: found.append(
+                statistics_loss(x[0], norm.get_buffer("running_mean"), norm.get_buffer("running_var"))
+            )
         )
         with torch.no_grad():
             which.eval()(data.normalise(images))

@@ -40,10 +40,6 @@ import statistics
 from dataclasses import replace
 from itertools import pairwise
 
-import torch
-import torch.nn.functional as F
-from torch import nn
-
 from kdcourse import evaluation, figures, models, widgets
 from kdcourse.course import at_least, check, claim, progress_bar, show, use_answer
 from kdcourse.data import fashion_mnist, stratified_index
@@ -54,6 +50,10 @@ from kdcourse.runs import study, teachers
 from kdcourse.runs.study.methods import HARD, KD, PLAIN
 from kdcourse.runs.study.rows import Rows
 from kdcourse.training import fit
+
+import torch
+import torch.nn.functional as F
+from torch import nn
 
 # %% [markdown]
 # ## A map of the methods
@@ -150,7 +150,7 @@ known |= {name: nearest_mean(maps.mean((2, 3)), seen.labels) for name, maps in k
 claim(
     "From stage to stage, the teacher's vectors tell the classes apart better, in the end far better than the pixels",
     known["stages.0"] < known["stages.1"] < known["stages.2"] and known["pixels"] < known["stages.2"],
-    pixels=f"{100 * known['pixels']:.0f} %",
+    pixels=at_least(100 * known["pixels"], 55, "%", digits=0),
     first_stage=at_least(100 * known["stages.0"], 35, "%", digits=0),
     last_stage=at_least(100 * known["stages.2"], 80, "%", digits=0),
 )
@@ -616,9 +616,7 @@ show(
     "are better.",
 )
 [taught] = [line for name, line in curves.lines.items() if name != "true labels"]
-largest_step = 100 * max(
-    after["accuracy"] - before["accuracy"] for before, after in pairwise(taught)
-)
+largest_step = 100 * max(after["accuracy"] - before["accuracy"] for before, after in pairwise(taught))
 print(
     f"the largest step between neighbouring sizes: {largest_step:+.1f} points; the leaderboard's first over kd: {lead:+.1f}"
 )
