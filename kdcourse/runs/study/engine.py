@@ -303,9 +303,13 @@ def _of_cells(rows: Sequence[Row], phase: str, cells: Sequence[Cell]) -> list[Ro
 def _best(study: Study, search: Sequence[Row]) -> Callable[[dict[str, Any]], StudentRecipe]:
     """Return what gives the recipe that won an ``about``, by the rows of a complete search."""
 
+    found: dict[str, list[float]] = {}
+    for row in search:
+        found.setdefault(_key(row), []).append(row[study.criterion])
+
     def best(about: dict[str, Any]) -> StudentRecipe:
         def validation(cell: Cell) -> float:
-            values = [row[study.criterion] for row in search if _key(row) == _key(cell.settings)]
+            values = found[_key(cell.settings)]
             return sum(values) / len(values)
 
         return max((cell for cell in study.candidates() if cell.about == about), key=validation).recipe
