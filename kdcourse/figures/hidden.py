@@ -95,7 +95,7 @@ def distance_tables(images: Tensor, tables: Mapping[str, Tensor]) -> Figure:
                     axes.set(xticks=[], yticks=[])
                     axes.text(
                         0, 0, f"{value:.1f}", ha="center", va="center", fontsize=9,
-                        color="white" if value < 0.6 * highest else "black",
+                        color="white" if value < 0.45 * highest else "black",
                     )  # fmt: skip
             apart = table + torch.diag(torch.full((count,), torch.inf)).to(table)
             near, far = (divmod(int(place), count) for place in (apart.argmin(), table.argmax()))

@@ -302,7 +302,6 @@ def _of_cells(rows: Sequence[Row], phase: str, cells: Sequence[Cell]) -> list[Ro
 
 def _best(study: Study, search: Sequence[Row]) -> Callable[[dict[str, Any]], StudentRecipe]:
     """Return what gives the recipe that won an ``about``, by the rows of a complete search."""
-
     found: dict[str, list[float]] = {}
     for row in search:
         found.setdefault(_key(row), []).append(row[study.criterion])
