@@ -37,6 +37,7 @@
 
 # %%
 import statistics
+import textwrap
 from dataclasses import replace
 from itertools import pairwise
 
@@ -528,7 +529,7 @@ widgets.reveal("08-winner", kind_of(winner["row"]))
 widgets.reveal("08-beyond-noise", beyond[0 if not better else 1 if len(better) <= 3 else 2])
 
 # %% folded=true
-print(leaderboard.finding(results))
+print(textwrap.fill(leaderboard.finding(results), 78))
 gain = ranked[KD]["against_plain"]
 claim(
     "With few labels and many images, kd is far better than the labels alone",
@@ -544,14 +545,9 @@ claim(
 # would still lead. By how much? Draw such rows, with the noise that `kd` really has from seed to seed.
 
 # %%
-of_seed = {
-    name: {
-        row["seed"]: row["test_accuracy"]
-        for row in leaderboard.current(board)
-        if row["about"] == {"method": name}
-    }
-    for name in ranked
-}
+of_seed = {name: {} for name in ranked}
+for row in leaderboard.current(board):
+    of_seed[row["about"]["method"]][row["seed"]] = row["test_accuracy"]
 noise_of_kd = 100 * statistics.stdev(of_seed[KD].values())
 drawn = noise_of_kd * torch.randn(
     10_000, len(ranked), len(of_seed[KD]), generator=torch.Generator().manual_seed(0)
