@@ -545,9 +545,9 @@ claim(
 # would still lead. By how much? Draw such rows, with the noise that `kd` really has from seed to seed.
 
 # %%
-of_seed = {name: {} for name in ranked}
+of_seed = {}
 for row in leaderboard.current(board):
-    of_seed[row["about"]["method"]][row["seed"]] = row["test_accuracy"]
+    of_seed.setdefault(row["about"]["method"], {})[row["seed"]] = row["test_accuracy"]
 noise_of_kd = 100 * statistics.stdev(of_seed[KD].values())
 drawn = noise_of_kd * torch.randn(
     10_000, len(ranked), len(of_seed[KD]), generator=torch.Generator().manual_seed(0)
