@@ -1,6 +1,7 @@
 """Ensembles, soft targets, and the methods by which a student learns from them."""
 
 from kdcourse.distillation.chain import distil_chain
+from kdcourse.distillation.data_free import generated
 from kdcourse.distillation.distil import distil
 from kdcourse.distillation.ensemble import (
     Ensemble,
@@ -23,6 +24,7 @@ from kdcourse.distillation.methods.token_reverse_kl import reverse_kl
 from kdcourse.distillation.methods.token_top_k import token_top_k_loss
 from kdcourse.distillation.mutual import mutual_learning, mutual_loss
 from kdcourse.distillation.sampling import continued, teacher_text
+from kdcourse.distillation.simkd import simkd, simkd_loss
 from kdcourse.distillation.softening import entropy, softened
 from kdcourse.distillation.targets import (
     SoftTargets,
@@ -57,6 +59,7 @@ __all__ = [
     "entropy",
     "forward_kl",
     "freeze",
+    "generated",
     "hint_loss",
     "hinton_loss",
     "kd_divergence",
@@ -67,6 +70,8 @@ __all__ = [
     "pairwise_loss",
     "pixelwise_loss",
     "reverse_kl",
+    "simkd",
+    "simkd_loss",
     "soft_targets",
     "softened",
     "softened_mean",

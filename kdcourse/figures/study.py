@@ -37,6 +37,22 @@ class StudyPoint:
     interval: tuple[float, float] | None = None
 
 
+def study_points(lines: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[StudyPoint]]:
+    """Return the lines of a study as points for `study_curves`, by the lines' names.
+
+    Args:
+        lines: `kdcourse.runs.study.Curves.lines`: entries with ``x``, ``accuracy``, ``low`` and ``high``, 0 to 1; an
+            interval that reaches beyond 0 or 1 is cut there.
+    """
+    return {
+        name: [
+            StudyPoint(each["x"], each["accuracy"], (max(0.0, each["low"]), min(1.0, each["high"])))
+            for each in entries
+        ]
+        for name, entries in lines.items()
+    }
+
+
 def study_curves(
     lines: Mapping[str, Sequence[StudyPoint]],
     *,

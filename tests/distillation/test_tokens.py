@@ -55,6 +55,8 @@ def test_ensembles_average_at_every_position(data: TextDataset, teacher: GPT) ->
     torch.testing.assert_close(Ensemble([teacher, other])(tokens), z.mean(0))
     mixed = Ensemble([teacher, other], average="probabilities")(tokens).softmax(-1)
     torch.testing.assert_close(mixed, z.softmax(-1).mean(0))
+    weighed = Ensemble([teacher, other], average="probabilities", weights=[3, 1])(tokens).softmax(-1)
+    torch.testing.assert_close(weighed, 0.75 * z[0].softmax(-1) + 0.25 * z[1].softmax(-1))
 
 
 def test_teachers_are_checked(data: TextDataset, teacher: GPT) -> None:
