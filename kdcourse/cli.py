@@ -54,9 +54,10 @@ def run(
     labels: Annotated[
         str | None,
         typer.Option(
-            help="How many images have labels, beside 27,500 for which students have only the teachers' answers; or "
-            "'all': every training image has its label and the teachers' answer. By default 550, or 'all' where "
-            "another option needs it (a method, alpha, teachers or images of your own, masks)."
+            help="How many images have labels, beside 27,500 for which students have only the teachers' answers (for "
+            "segmentation: how many of 1,000 scenes have masks); or 'all': every training image has its label and the "
+            "teachers' answer. By default 550, for segmentation 100, or 'all' where another option needs it (a method, "
+            "alpha, teachers or images of your own)."
         ),
     ] = None,
     teachers: Annotated[
