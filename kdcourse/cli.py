@@ -95,7 +95,8 @@ def run(
     epochs: Annotated[
         int | None,
         typer.Option(
-            help="Passes over the training images (of few labels, as many steps); by default 2, or 10 for segmentation."
+            help="Passes over the training images (of few labels, as many steps); by default 2, for segmentation 8 (10 "
+            "with --labels all)."
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Paired students of each kind; 3 or more for an interval.")] = 3,

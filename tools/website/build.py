@@ -30,6 +30,7 @@ from tools.website.card import CARD, card
 from tools.website.columns import fitted
 from tools.website.lessons import FIGURES, PARTS, Notebook, Page, page
 from tools.website.lighten import lighten
+from tools.website.masks import build as masks
 
 HERE = Path(__file__).resolve().parent
 ROOT = pages.ROOT
@@ -124,6 +125,7 @@ def lay_out(sources: Path) -> list[Page]:
     live = pages.live_fragment()
     if live:
         _write(sources / "live.md", live)
+    _write(sources / "masks.md", masks.fragment())
     prose = {name: _prose(notebook) for name, notebook in notebooks.items()}
     further = (HERE / "further_sources.md").read_text(encoding="utf-8")
     fill = {
@@ -132,7 +134,7 @@ def lay_out(sources: Path) -> list[Page]:
         "results": pages.results(headline.stored()),
         "lessons": "\n".join(f"{_in_navigation(lesson)} <notebooks/{lesson.name}>" for lesson in shown),
         "parts": "\n".join(f"api/{name}" for name in pages.subpackages()),
-        "live": "live" if live else "",
+        "live": "live\nmasks" if live else "masks",
         "texts": "\n".join(name.removesuffix(".md") for name in texts.values() if name not in PLACED),
         "try": pages.TRY_IT if live else "",
         "sources": pages.bibliography(prose, ROOT / "kdcourse", further),
@@ -196,7 +198,7 @@ def _sphinx(sources: Path, made: Path) -> None:
 
 
 def _lay_beside(folder: Path, shown: list[Page]) -> None:
-    """Write the files that Sphinx doesn't make: figures, notebooks to download, the page `live`."""
+    """Write the files that Sphinx doesn't make: figures, notebooks to download, the pages `live` and `masks`."""
     (folder / FIGURES).mkdir(parents=True)
     (folder / "_sources" / "notebooks").mkdir(parents=True)
     for lesson in shown:
@@ -210,6 +212,7 @@ def _lay_beside(folder: Path, shown: list[Page]) -> None:
     _write(folder / "404.html", lost.replace("<!-- home -->", home().website))
     (folder / ".nojekyll").touch()  # otherwise GitHub Pages ignores folders that begin with _
     pages.write_live(folder)
+    masks.write(folder)
     _write_parts(folder, shown)
 
 

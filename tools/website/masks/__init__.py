@@ -1,0 +1,1 @@
+"""The page `masks`: two students label every pixel of scenes and photographs in the reader's browser."""
