@@ -30,7 +30,6 @@ from tools.website.card import CARD, card
 from tools.website.columns import fitted
 from tools.website.lessons import FIGURES, PARTS, Notebook, Page, page
 from tools.website.lighten import lighten
-from tools.website.masks import build as masks
 
 HERE = Path(__file__).resolve().parent
 ROOT = pages.ROOT
@@ -125,7 +124,6 @@ def lay_out(sources: Path) -> list[Page]:
     live = pages.live_fragment()
     if live:
         _write(sources / "live.md", live)
-    _write(sources / "masks.md", masks.fragment())
     prose = {name: _prose(notebook) for name, notebook in notebooks.items()}
     further = (HERE / "further_sources.md").read_text(encoding="utf-8")
     fill = {
@@ -134,7 +132,7 @@ def lay_out(sources: Path) -> list[Page]:
         "results": pages.results(headline.stored()),
         "lessons": "\n".join(f"{_in_navigation(lesson)} <notebooks/{lesson.name}>" for lesson in shown),
         "parts": "\n".join(f"api/{name}" for name in pages.subpackages()),
-        "live": "live\nmasks" if live else "masks",
+        "live": "live" if live else "",
         "texts": "\n".join(name.removesuffix(".md") for name in texts.values() if name not in PLACED),
         "try": pages.TRY_IT if live else "",
         "sources": pages.bibliography(prose, ROOT / "kdcourse", further),
@@ -198,7 +196,7 @@ def _sphinx(sources: Path, made: Path) -> None:
 
 
 def _lay_beside(folder: Path, shown: list[Page]) -> None:
-    """Write the files that Sphinx doesn't make: figures, notebooks to download, the pages `live` and `masks`."""
+    """Write the files that Sphinx doesn't make: figures, notebooks to download, the page `live`."""
     (folder / FIGURES).mkdir(parents=True)
     (folder / "_sources" / "notebooks").mkdir(parents=True)
     for lesson in shown:
@@ -212,7 +210,6 @@ def _lay_beside(folder: Path, shown: list[Page]) -> None:
     _write(folder / "404.html", lost.replace("<!-- home -->", home().website))
     (folder / ".nojekyll").touch()  # otherwise GitHub Pages ignores folders that begin with _
     pages.write_live(folder)
-    masks.write(folder)
     _write_parts(folder, shown)
 
 

@@ -1,1 +1,0 @@
-"""The page `masks`: two students label every pixel of scenes and photographs in the reader's browser."""
