@@ -147,7 +147,7 @@ def _curves(results: dict[str, Any]) -> dict[str, Figure]:
         }
         beside: dict[str, list[figures.StudyPoint]] = {}
         if results["labels"] and study["x"] in ("images", "masks"):
-            true, answers = study["lines"]
+            true, answers, *_ = study["lines"]
             for line, role, images in (
                 (true, "plain", "few"),
                 (true, "labelled", "images"),
