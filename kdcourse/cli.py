@@ -54,9 +54,10 @@ def run(
     labels: Annotated[
         str | None,
         typer.Option(
-            help="How many images have labels, beside 27,500 for which students have only the teachers' answers; or "
-            "'all': every training image has its label and the teachers' answer. By default 550, or 'all' where "
-            "another option needs it (a method, alpha, teachers or images of your own, masks)."
+            help="How many images have labels, beside 27,500 for which students have only the teachers' answers (for "
+            "segmentation: how many of 1,000 scenes have masks); or 'all': every training image has its label and the "
+            "teachers' answer. By default 550, for segmentation 100, or 'all' where another option needs it (a method, "
+            "alpha, teachers or images of your own)."
         ),
     ] = None,
     teachers: Annotated[
@@ -94,7 +95,8 @@ def run(
     epochs: Annotated[
         int | None,
         typer.Option(
-            help="Passes over the training images (of few labels, as many steps); by default 2, or 10 for segmentation."
+            help="Passes over the training images (of few labels, as many steps); by default 2, for segmentation 8 (10 "
+            "with --labels all)."
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Paired students of each kind; 3 or more for an interval.")] = 3,

@@ -71,6 +71,7 @@ class Findings:
         ]
         self.masks = any("iou" in model["mean"] for model in self.models)
         self.metric = "mean IoU" if self.masks else "accuracy"
+        self.label = "mask" if self.masks else "label"  # what a person gives an image
         self.plain, self.distilled = self.of_role("plain")[0], self.of_role("distilled")[0]
         self.teacher = teacher or ("ensemble" if self.of_role("ensemble") else "teacher")
         self.settings: dict[str, Any] = results.get("settings") or {}
@@ -116,12 +117,11 @@ class Findings:
 
     def lead(self, where: str = "On the test images") -> str:
         """Return the outcome in one or two sentences."""
-        labels = "masks" if self.masks else "labels"
         if self.few:
             taught = f"the student that learned from the {self.teacher}'s answers to {self.few['images']:,} images, "
-            taught, alone = taught + "without one label, ", f"on {self.few['few']:,} labels"
+            taught, alone = taught + f"without one {self.label}, ", f"on {self.few['few']:,} {self.label}s"
         else:
-            taught, alone = "the distilled student ", f"on {labels} alone"
+            taught, alone = "the distilled student ", f"on {self.label}s alone"
         start = (
             f"{where}, {taught}reaches {'a' if self.masks else 'an'} {self.metric} of "
             f"{share(score(self.distilled))}, the same student trained {alone} {share(score(self.plain))}"
@@ -147,20 +147,20 @@ class Findings:
         """Return how answers to images compare with the true labels of the same images; empty if not measured."""
         if not self.few or not (labelled := self.of_role("labelled")):
             return ""
-        start = f"On the true labels of the same {self.few['images']:,} images, the student reaches "
+        start = f"On the true {self.label}s of the same {self.few['images']:,} images, the student reaches "
         start += share(score(labelled[0]))
         found = self._comparison.get("against_labels")
         if not found:
             return f"{start}."
         points, within = f"{100 * found['mean']:+.2f} points", f"95 % interval {_range(found)}"
         if found["low"] > 0:
-            return f"{start}: an answer teaches more than a label ({points}, {within})."
+            return f"{start}: an answer teaches more than a {self.label} ({points}, {within})."
         if found["high"] < 0:
-            return f"{start}: a label teaches more than an answer ({points} for answers, {within})."
+            return f"{start}: a {self.label} teaches more than an answer ({points} for answers, {within})."
         return f"{start}. These seeds show no difference ({points}, {within})."
 
     def labels_saved(self) -> tuple[str, str] | None:
-        """Return how many true labels lead to the distilled student's accuracy, as a number and a note, if measured.
+        """Return how many true labels or masks lead to the distilled student's score, and a note, if measured.
 
         It is interpolated between the students of few and of all labels, over the logarithm of their number.
         """
@@ -171,7 +171,7 @@ class Findings:
             {"images": self.few["images"], "accuracy": score(labelled[0])},
         ]
         found = worth(score(self.distilled), curve)
-        note = f"{curve[1]['images']:,} true labels reach {share(curve[1]['accuracy'])}"
+        note = f"{curve[1]['images']:,} true {self.label}s reach {share(curve[1]['accuracy'])}"
         if "more_than" in found:
             return f"over {found['more_than']:,}", note
         return (

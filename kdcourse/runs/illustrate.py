@@ -60,9 +60,16 @@ def report_figures(outcome: Outcome) -> dict[str, Figure]:
 
 def _segmentation_figures(outcome: Outcome, data: SegmentationDataset) -> dict[str, Figure]:
     """Return the figures of a report on segmentation."""
-    rows, recorded = outcome.results["models"], outcome.results["recorded"]
+    rows, recorded, few = (outcome.results[part] for part in ("models", "recorded", "labels"))
+    called = {"plain": "plain student", "distilled": "distilled student"}
+    if few:
+        called = {
+            "plain": f"{few['few']:,} masks",
+            "labelled": f"{few['images']:,} masks",
+            "distilled": "answers",
+        }
     first = {kind: f"{kind}-seed{rows[kind]['runs'][0]['seed']}" for kind in ("plain", "distilled")}
-    names = {"ensemble": "ensemble"} | {f"{kind} student": name for kind, name in first.items()}
+    names = {"ensemble": "ensemble"} | {called[kind]: name for kind, name in first.items()}
     scores = {shown: outcome.test_scores[name] for shown, name in names.items()}
     drawn = {
         "accuracy_against_cost": figures.accuracy_against_cost(
@@ -70,20 +77,24 @@ def _segmentation_figures(outcome: Outcome, data: SegmentationDataset) -> dict[s
         ),
         **_curves(outcome.results),
         "segmentation_curves": figures.segmentation_curves(
-            {f"{kind} student": histories for kind, histories in outcome.histories.items()}
+            {called[kind]: histories for kind, histories in outcome.histories.items()}
         ),
     }
     if recorded:
         drawn["recorded_curves"] = figures.segmentation_curves(
-            {f"{kind} student": _histories(recorded["models"][kind]) for kind in first}
+            {called[kind]: _histories(recorded["models"][kind]) for kind in first}
         )
-    some = slice(0, _MASKS_SHOWN)
-    drawn["predicted_masks"] = figures.predicted_masks(
-        data.test.images[some],
-        data.test.masks[some],
-        {shown: outcome.test_masks[name][some] for shown, name in names.items()},
-        data.classes,
-    )
+    plain, distilled = (outcome.test_masks[name] for name in first.values())
+    for figure, some in (
+        ("predicted_masks", torch.arange(len(data.test))[:_MASKS_SHOWN]),
+        ("differing_masks", _differing(plain, distilled, data)),
+    ):
+        drawn[figure] = figures.predicted_masks(
+            data.test.images[some],
+            data.test.masks[some],
+            {shown: outcome.test_masks[name][some] for shown, name in names.items()},
+            data.classes,
+        )
     drawn["precision_recall_curves"] = figures.precision_recall_curves(
         {shown: found.precision_recall.micro for shown, found in scores.items()}
     )
@@ -91,7 +102,7 @@ def _segmentation_figures(outcome: Outcome, data: SegmentationDataset) -> dict[s
         {
             "ensemble": scores["ensemble"].iou_per_class,
             **{
-                f"{kind} student": torch.stack(
+                called[kind]: torch.stack(
                     [
                         outcome.test_scores[f"{kind}-seed{run['seed']}"].iou_per_class
                         for run in rows[kind]["runs"]
@@ -108,22 +119,36 @@ def _segmentation_figures(outcome: Outcome, data: SegmentationDataset) -> dict[s
     return drawn
 
 
+def _differing(plain: torch.Tensor, distilled: torch.Tensor, data: SegmentationDataset) -> torch.Tensor:
+    """Return the three test images on which the distilled student is furthest ahead, and the one it is worst on."""
+    ahead = torch.tensor(
+        [
+            evaluation.mean_iou(taught[None], truth[None], len(data.classes))
+            - evaluation.mean_iou(own[None], truth[None], len(data.classes))
+            for own, taught, truth in zip(plain, distilled, data.test.masks, strict=True)
+        ]
+    ).nan_to_num(0.0)
+    order = ahead.argsort(descending=True, stable=True)
+    return torch.cat([order[:3], order[3:][-1:]])
+
+
 def _answered(data: Dataset) -> tuple[Split, torch.Tensor]:
     """Return the images that the teachers never saw, and their stored answers [N, C]."""
     return half.unseen_data(data).train, half.load_answers(data).logits.float()
 
 
 def _curves(results: dict[str, Any]) -> dict[str, Figure]:
-    """Return the figures of stored studies, with this run's results beside those that count images."""
+    """Return the figures of stored studies, with this run's results beside those that count images or masks."""
     drawn = {}
     for name, study in results["studies"].items():
         lines = figures.study_points(study["lines"])
         beside: dict[str, list[figures.StudyPoint]] = {}
-        if study["x"] == "images":
+        if results["labels"] and study["x"] in ("images", "masks"):
+            true, answers, *_ = study["lines"]
             for line, role, images in (
-                ("true labels", "plain", "few"),
-                ("true labels", "labelled", "images"),
-                ("teachers' answers", "distilled", "images"),
+                (true, "plain", "few"),
+                (true, "labelled", "images"),
+                (answers, "distilled", "images"),
             ):
                 row = results["models"][role]
                 [(metric, interval)] = row["interval"].items()

@@ -186,6 +186,7 @@ def _values(results: Mapping[str, Any]) -> dict[str, Any]:
         "few": bool(found.few),
         "agreement": any(model["mean"].get("agreement") is not None for model in found.models),
         "masks": found.masks,
+        "label": found.label,
         "times": found.times(),
         "meaning": " ".join(found.meaning()),
         "recorded": _recorded(found, Findings(recorded, found.teacher)) if recorded else None,
@@ -233,14 +234,14 @@ def _tiles(found: Findings) -> list[tuple[str, str, str]]:
         how = "faster" if found.faster >= 1 else "slower"
         times = significant(max(found.faster, 1 / found.faster), 2)
         tiles.append(("Speed", f"{times} times", f"{how} than the {teacher}, one image at a time"))
-    alone = f"{found.few['few']:,} labels" if found.few else "plain student"
+    alone = f"{found.few['few']:,} {found.label}s" if found.few else "plain student"
     by = [
         f"{alone} {share(score(found.plain))}",
         *(f"{teacher} {share(score(of))}" for of in found.of_role("ensemble")),
     ]
     tiles.append((found.metric[0].upper() + found.metric[1:], share(score(found.distilled)), ", ".join(by)))
     if saved := found.labels_saved():
-        tiles.append(("Labels saved", *saved))
+        tiles.append((f"{found.label}s saved".capitalize(), *saved))
     else:
         note = f"95 % interval {found.interval}" if found.interval else "one seed, no interval"
         tiles.append(("Difference", f"{found.signed_difference} points", note))
@@ -295,6 +296,8 @@ def _steps(found: Findings, data: Mapping[str, Any], chosen: str) -> list[tuple[
         who = f"{count_word(len(each)).capitalize()} teacher{'s' * several}"
         spread = " to ".join(dict.fromkeys((share(each[0]), share(each[-1]))))
         half = ", trained on the labels of the other half of the images," if found.few else ""
+        if found.few and found.masks:
+            half = ", trained on other scenes,"
         text = (
             f"{who}{half} reach{'' if several else 'es'} {'a' if found.masks else 'an'} {found.metric} of {spread} "
             "on the test images."
@@ -338,8 +341,9 @@ def _steps(found: Findings, data: Mapping[str, Any], chosen: str) -> list[tuple[
     if found.few:
         many, few = (f"{found.few[name]:,}" for name in ("images", "few"))
         text = (
-            f"{start}, {student} was trained three times, with the same number of steps: on {few} labels, on the true "
-            f"labels of all {many} images, and on {taught} of all {many} images without one label."
+            f"{start}, {student} was trained three times, with the same number of steps: on {few} {found.label}s, on "
+            f"the true {found.label}s of all {many} images, and on {taught} of all {many} images without one "
+            f"{found.label}."
         )
         return [*steps, ("Students", text)]
     steps.append(

@@ -40,7 +40,7 @@ _ALPHA = 0.9  # of a method that is chosen where the recorded student has alpha 
 _BOOLEANS = {"true": True, "false": False}
 # Options that need labels for all images: the stored answers are those of the course's teachers to its own images.
 _ALL_LABELS = {
-    "--task": "task", "--data": "folder", "--teachers": "teachers", "--method": "method", "--alpha": "alpha",
+    "--data": "folder", "--teachers": "teachers", "--method": "method", "--alpha": "alpha",
     "--weight": "weights", "--layer": "layers", "--augmentation": "augmentation", "--average": "average",
     "--teacher-epochs": "teacher_epochs", "--size": "size", "--levels": "levels", "--cache": "cache",
     "--skip-damaged": "skip_damaged",
@@ -51,8 +51,8 @@ _ALL_LABELS = {
 class RunOptions:
     """Hold the options of `kdcourse run`, one per field.
 
-    ``labels`` is how many of the images that the teachers never saw have a label, or ``"all"`` for an experiment in
-    which all training images have one; see `labels_of` for ``None``.
+    ``labels`` is how many of the images that the teachers never saw have a label (or a mask), or ``"all"`` for an
+    experiment in which all training images have one; see `labels_of` for ``None``.
 
     ``teachers`` is ``shipped``, ``train``, or a folder of teachers trained earlier. ``folder`` is one of the user's own
     images (for segmentation, a folder that holds ``images`` and ``masks``); ``None`` is Fashion-MNIST, or scenes of its
@@ -135,8 +135,13 @@ def run(options: RunOptions, say: Say = print) -> Outcome:
         found = _teachers(options, task, data, place.device, precision, say)
         check_teacher(found.ensemble, data.validation, data)
         kinds = _kinds(recipe, data, _targets(recipe, found.ensemble, data, options.progress, say))
+    elif isinstance(data, SegmentationDataset):
+        images = len(data.train)
+        found = _teachers(options, task, data, place.device, precision, say)
+        targets = _targets(recipe, found.ensemble, data, options.progress, say)
+        assert isinstance(targets, SoftTargets)
+        kinds = unlabelled.kinds_of_masks(recipe, data, targets, labels)
     else:
-        assert isinstance(data, Dataset)
         found = _answering(task, data, place.device, say)
         assert found.answers is not None
         images = len(found.answers.logits)
@@ -176,7 +181,7 @@ def run(options: RunOptions, say: Say = print) -> Outcome:
         "recorded": recorded.summary(data) if labels is None else None,
         "studies": study.curves(task.metric_name) if _like_a_study(options, labels) else {},
     }  # fmt: skip
-    if labels is not None:
+    if labels is not None and isinstance(data, Dataset):  # those of few masks have the others' settings
         outcome.results["settings"]["students of few labels"] = kinds["plain"].recipe.settings
     outcome.results["made"]["seconds"] = round(time.perf_counter() - began, 1)
     return outcome
@@ -223,7 +228,8 @@ def command(options: RunOptions) -> str:
 def labels_of(options: RunOptions) -> int | None:
     """Return how many images have labels beside many that have none, or ``None`` for an experiment with all labels.
 
-    Without ``labels``, that is `kdcourse.runs.unlabelled.LABELS`, unless another option needs all labels.
+    Without ``labels``, that is `kdcourse.runs.unlabelled.LABELS`, or ``MASKS`` for segmentation, unless another option
+    needs all labels.
 
     Raises:
         ArgumentError: a number of labels beside such an option.
@@ -235,10 +241,11 @@ def labels_of(options: RunOptions) -> int | None:
         option for option, name in _ALL_LABELS.items() if getattr(options, name) != getattr(default, name)
     ]
     if options.labels is None:
-        return None if others else unlabelled.LABELS
+        usual = unlabelled.MASKS if options.task == "segmentation" else unlabelled.LABELS
+        return None if others else usual
     if others:
         raise ArgumentError(
-            f"--labels {options.labels} trains students on stored answers of the course's teachers to its own images, "
+            f"--labels {options.labels} trains students on answers of the course's teachers to its own images, "
             f"which {others[0]} doesn't fit. Leave it out, or use --labels all."
         )
     return int(options.labels)
@@ -264,7 +271,8 @@ def recipe_for(options: RunOptions, task: Task) -> StudentRecipe:
         ArgumentError: a method, setting, weight or model that doesn't exist (the right ones are listed), isn't for
             this task, or is out of range.
     """
-    chosen = task.live if labels_of(options) is None else unlabelled.RECIPE
+    few = unlabelled.MASKS_RECIPE if task.kind == "masks" else unlabelled.RECIPE
+    chosen = task.live if labels_of(options) is None else few
     changes: dict[str, Any] = {"model": options.student, "epochs": options.epochs, "alpha": options.alpha}
     changes = {name: value for name, value in changes.items() if value is not None}
     if options.method:
@@ -553,7 +561,7 @@ def _students(options: RunOptions, kinds: Mapping[str, Kind], say: Say) -> Train
         )  # fmt: skip
 
     place = training.placement.Placement(options.device)
-    together = place.device.type == "cpu" and isinstance(jobs[0][3], Dataset) and not recipe.compared
+    together = place.device.type == "cpu" and not recipe.compared
     if together and draws_random_numbers(students[0], jobs[0][3].normalise(jobs[0][3].train.images[:2])):
         together = False
     at_a_time = min(torch.get_num_threads(), len(jobs)) if together else 1

@@ -346,6 +346,41 @@ def test_without_a_root_into_the_cache(
     assert levels(load())["test"] == [10, 11, 6], "the named place goes first"
 
 
+def test_the_archives_as_oxford_ships_them(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written by a Mac: folders after their files, AppleDouble files beside them, and more than the lists name."""
+    source, base = root / "oxford-iiit-pet", tmp_path / "shipped" / "oxford-iiit-pet"
+    expected = levels(load(root))
+    # Some of the published files are GIF, PNG or CMYK under the name of a JPEG.
+    for name, kind, mode in (
+        ("Abyssinian_3", "GIF", "P"),
+        ("beagle_3", "PNG", "RGBA"),
+        ("beagle_9", "JPEG", "CMYK"),
+    ):
+        path = source / "images" / f"{name}.jpg"
+        image = Image.open(path).convert("RGB").convert(mode)
+        image.save(path, kind)
+    shutil.copyfile(
+        source / "images" / "beagle_1.jpg", source / "images" / "Abyssinian_104.jpg"
+    )  # in no list
+    (source / "annotations" / "README").write_text("OVERVIEW\n")
+    (source / "annotations" / "xmls").mkdir()
+    (source / "annotations" / "xmls" / "Abyssinian_1.xml").write_text("<annotation/>")
+    (source / "annotations" / "._trimaps").write_bytes(b"\0\5\26\7")
+    base.mkdir(parents=True)
+    for archive, prefix in (("IMAGES", ""), ("ANNOTATIONS", "./")):
+        published: pets.Archive = getattr(pets, archive)
+        with tarfile.open(base / published.name, "w:gz") as tar:
+            for file in sorted((source / published.folder).rglob("*"), reverse=True):
+                tar.add(file, f"{prefix}{file.relative_to(source)}", recursive=False)
+        md5 = hashlib.md5((base / published.name).read_bytes()).hexdigest()
+        monkeypatch.setattr(pets, archive, replace(published, md5=md5))
+    data = load(tmp_path / "shipped", download=False)
+    assert levels(data) == expected
+    assert same(data, load(root))
+
+
 def test_archives_placed_by_hand(
     root: Path, archives: dict[str, bytes], server: Server, tmp_path: Path
 ) -> None:

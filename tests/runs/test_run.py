@@ -157,7 +157,9 @@ def test_few_labels_beside_many_images_without(tmp_path: Path, monkeypatch: pyte
         ({"labels": 100}, 100),
         ({"labels": "all"}, None),
         ({"folder": Path("mine")}, None),
-        ({"task": "segmentation"}, None),
+        ({"task": "segmentation"}, 100),
+        ({"task": "segmentation", "labels": "all"}, None),
+        ({"task": "segmentation", "teachers": "train"}, None),
         ({"method": ("dkd",)}, None),
         ({"alpha": 0.5}, None),
         ({"teachers": "train"}, None),
@@ -200,15 +202,30 @@ def test_the_command_tells_the_story_of_masks_too(tmp_path: Path, monkeypatch: p
     drawn = {path.stem for path in (out / "figures").glob("*.png")}
     assert drawn == {
         "segmentation_curves", "predicted_masks", "precision_recall_curves", "iou_bars", "accuracy_against_cost",
-        "reliability_diagram", "masks_curve",
+        "reliability_diagram", "masks_curve", "differing_masks",
     }  # fmt: skip
     assert "on garment scenes: test mean IoU in %" in page
 
-    stored = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
-    assert len(stored) == 2 + 2 * 2
-    again = CliRunner().invoke(cli.app, arguments)
-    assert again.exit_code == 0, again.output
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == stored
+    # The same teachers, few masks: three kinds of students, for the same number of steps.
+    monkeypatch.setattr(tasks, "SEGMENTATION", replace(course, teachers_folder=str(out / "teachers")))
+    few = tmp_path / "few"
+    told = CliRunner().invoke(
+        cli.app, ["run", *arguments[1:3], "--out", str(few), "--epochs", "1", "--seeds", "2", "--labels", "5"]
+    )
+    assert told.exit_code == 0, told.output
+    results = json.loads((few / "results.json").read_text())
+    assert results["labels"] == {"few": 5, "images": 64} and results["recorded"] is None
+    models = results["models"]
+    assert list(models)[3:] == ["plain", "labelled", "distilled"]
+    settings = {name: models[name]["runs"][1]["history"]["settings"] for name in list(models)[3:]}
+    assert [name for name, how in settings.items() if "pixelwise" in str(how["objective"])] == ["distilled"]
+    assert settings["plain"]["data"] != settings["labelled"]["data"] == settings["distilled"]["data"]
+    assert {how["precision"] for how in settings.values()} == {"float32"}
+    page = (few / "report.html").read_text()
+    assert "without one mask" in page and "Masks saved" in page and "trained on other scenes" in page
+    assert {path.stem for path in (few / "figures").glob("*.png")} == drawn
+    told = CliRunner().invoke(cli.app, ["run", *arguments[1:3], "--out", str(few), "--labels", "65"])
+    assert told.exit_code == 2 and "lie in 1..64, the number of scenes" in " ".join(told.output.split())
 
 
 @pytest.mark.slow
