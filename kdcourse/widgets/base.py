@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from html import escape
 from math import log10
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import ipywidgets
 import torch
 from torch import Tensor
 
 from kdcourse.errors import KdcourseError
+from kdcourse.widgets import front
 from kdcourse.widgets.jobs import Job, Worker, trainings
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
 
     Where widgets can't run (on GitHub, on paper), the figure is shown alone, with its alt text; the plain text is
     ``sentence``, the same on every machine, so that stored outputs compare equal. A subclass sets what `figure`
-    needs, calls ``super().__init__``, then connects its controls to `redraw`.
+    needs, calls ``super().__init__``, then connects its controls to `redraw`. If it names a ``front``, a module of
+    `kdcourse.widgets.front`, and scripts run where it is shown, that module draws in place of these controls.
 
     Args:
         title: a heading.
@@ -69,6 +72,7 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
 
     # ipywidgets 7 displays itself through this method, which would leave the figure out.
     _ipython_display_ = None
+    front = ""
 
     def __init__(
         self, title: str, sentence: str, controls: Sequence[ipywidgets.Widget], *, pause: float = 0.0
@@ -85,12 +89,19 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
         # Sections of a lesson are headings of level 2, and heading levels must not be skipped.
         heading = ipywidgets.HTML(f'{_STYLE}<div role="heading" aria-level="3"><b>{escape(title)}</b></div>')
         _set_empty_tooltips(controls)
-        super().__init__([heading, *controls, self.status, self.drawing, self.words])
+        shown = [heading, *controls, self.status, self.drawing, self.words]
+        super().__init__([self._front()] if self.front and front.runs_here() else shown)
         self.add_class("kdcourse")
 
     def state(self) -> dict[str, Any]:
         """Return what the front end in JavaScript needs to know, as JSON; see `kdcourse.widgets.front`."""
         raise NotImplementedError
+
+    def _front(self) -> ipywidgets.Output:
+        """Return the front end: in a widget, since its numbers would otherwise be stored in the notebook."""
+        html = front.document(self.front, self.state(), uuid4().hex, self.drawing.value)
+        data = {"text/html": html, "text/plain": self.sentence}
+        return ipywidgets.Output(outputs=({"output_type": "display_data", "data": data, "metadata": {}},))
 
     def figure(self) -> Figure:
         """Return the figure for the present state of the controls, with its alt text."""
