@@ -90,7 +90,9 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
         heading = ipywidgets.HTML(f'{_STYLE}<div role="heading" aria-level="3"><b>{escape(title)}</b></div>')
         _set_empty_tooltips(controls)
         shown = [heading, *controls, self.status, self.drawing, self.words]
-        super().__init__([self._front()] if self.front and front.runs_here() else shown)
+        if front.runs_here():
+            shown = [self._front()] if self.front else [*shown, _output(front.KEYS, display="none")]
+        super().__init__(shown)
         self.add_class("kdcourse")
 
     def state(self) -> dict[str, Any]:
@@ -99,9 +101,7 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
 
     def _front(self) -> ipywidgets.Output:
         """Return the front end: in a widget, since its numbers would otherwise be stored in the notebook."""
-        html = front.document(self.front, self.state(), uuid4().hex, self.drawing.value)
-        data = {"text/html": html, "text/plain": self.sentence}
-        return ipywidgets.Output(outputs=({"output_type": "display_data", "data": data, "metadata": {}},))
+        return _output(front.document(self.front, self.state(), uuid4().hex, self.drawing.value))
 
     def figure(self) -> Figure:
         """Return the figure for the present state of the controls, with its alt text."""
@@ -241,6 +241,12 @@ def _set_empty_tooltips(controls: Sequence[ipywidgets.Widget]) -> None:
         if hasattr(control, "description") and getattr(control, "tooltip", "") is None:
             control.tooltip = ""
         _set_empty_tooltips(getattr(control, "children", ()))
+
+
+def _output(html: str, **layout: Any) -> ipywidgets.Output:
+    """Return a widget that shows HTML; unlike one of the type `ipywidgets.HTML`, it runs scripts."""
+    shown = {"output_type": "display_data", "data": {"text/html": html}, "metadata": {}}
+    return ipywidgets.Output(outputs=(shown,), layout=ipywidgets.Layout(**layout))
 
 
 def _image(png: bytes, alt: str) -> str:

@@ -120,7 +120,9 @@ def test_an_explorer_shows_what_its_figure_in_the_notebook_shows() -> None:
 def test_what_a_lesson_trains_is_stored_until_its_code_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = code("from kdcourse import widgets\nfrom tests.widgets.tiny import scenes\nfit = lambda *given: None")
+    start = code(
+        "from kdcourse import widgets\nfrom tests.widgets.tiny import scenes\nfit = lambda *given: None"
+    )
     shown = "fit(parts)\nimages, masks, logits, names = parts\nwidgets.threshold_explorer(images, masks, logits, names)"
     lesson = notebook(start, code("parts = scenes()\nprint('seen')"), code(shown))
     assert trained.missing(lesson, "42_small", tmp_path) == ["threshold_explorer"]

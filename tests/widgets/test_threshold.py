@@ -252,7 +252,9 @@ def test_it_refuses_what_does_not_fit(change: Any, message: str) -> None:
 
 def test_the_front_end_calls_the_same_pixels_at_every_threshold() -> None:
     images, masks, logits, names = scenes()
-    state = json.loads(json.dumps(widgets.threshold_explorer(images, masks, logits, names, start=0.4).state()))
+    state = json.loads(
+        json.dumps(widgets.threshold_explorer(images, masks, logits, names, start=0.4).state())
+    )
     offered = [label for label, _ in state["offered"]]
     assert state["offered"] == [[0, 6], [1, 5], [2, 4]] and state["first"] == [1, 2] and state["start"] == 0.4
     for name, packed in zip(state["names"], state["levels"], strict=True):
@@ -267,9 +269,9 @@ def test_where_scripts_run_the_front_end_draws(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     assert not front.runs_here()
     monkeypatch.setenv("JPY_SESSION_NAME", "lesson.ipynb")
-    monkeypatch.setattr(ipywidgets, "version_info", (7, 7, 1))
+    monkeypatch.setattr(ipywidgets, "__version__", "7.7.1")
     assert not front.runs_here()
-    monkeypatch.setattr(ipywidgets, "version_info", (8, 1, 9))
+    monkeypatch.setattr(ipywidgets, "__version__", "8.1.9")
     monkeypatch.setitem(sys.modules, "google.colab", sys)
     assert not front.runs_here()
     monkeypatch.delitem(sys.modules, "google.colab")

@@ -282,7 +282,7 @@ def _as_lines(text: str) -> str:
     for line in lines:
         claims = line.startswith(_CLAIM) or (inside and line.startswith(" "))  # its numbers are indented
         if claims and line.startswith(_CLAIM):
-            html += f"{'</span>' * inside}<span class=\"course-claim\">"
+            html += f'{"</span>" * inside}<span class="course-claim">'
         elif inside and not claims:
             html += "</span>"
         html += _printed_line(line)

@@ -17,6 +17,12 @@ import ipywidgets
 
 MODULES = ("quiz", "prediction", "truth", "temperature", "ensemble", "mistakes", "threshold")
 _EXPORT = "export default { render };"
+# Notebook 7 and JupyterLab select another cell at arrow keys, unless the control with the focus asks them not to.
+KEYS = """<script>
+window.kdcourseKeys ??= document.addEventListener("focusin", ({ target }) => {
+  if (target.matches(".kdcourse :is(.noUi-handle, select)")) target.dataset.lmSuppressShortcuts = "true";
+}) ?? true;
+</script>"""
 
 
 def module(name: str) -> str:
@@ -38,7 +44,7 @@ def runs_here() -> bool:
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return (
         "JPY_SESSION_NAME" in os.environ
-        and ipywidgets.version_info[0] >= 8
+        and not ipywidgets.__version__.startswith("7.")
         and "google.colab" not in sys.modules
         and "__vsc_ipynb_file__" not in getattr(shell, "user_ns", {})
     )
