@@ -25,7 +25,7 @@ from kdcourse.errors import ArgumentError, DataError
 from kdcourse.widgets import front
 from tools import headline
 from tools.lessons.links import OPENED, home
-from tools.website import assets, links, pages, parts, trained
+from tools.website import assets, film, links, pages, parts, trained
 from tools.website.card import CARD, card
 from tools.website.columns import fitted
 from tools.website.drawn import draw_formulas
@@ -51,6 +51,7 @@ TEXTS = {
 # Of these texts, where pages/index.md has them in the navigation; the rest are listed.
 PLACED = ("your_own_model.md", "library.md", "studies.md", "results.md")
 COVER = "soft_targets"  # topic of the lesson whose first figure is on the landing page
+LIVE = ROOT / "docs" / "live.gif"  # see `tools.website.picture`
 
 Say = Callable[[str], object]
 
@@ -132,7 +133,8 @@ def lay_out(sources: Path, say: Say = print) -> list[Page]:
     further = (HERE / "further_sources.md").read_text(encoding="utf-8")
     fill = {
         "cards": pages.lesson_cards(shown),
-        "image": _cover(shown).figures[0].tag("", lazy=False),
+        "film": film.tag(LIVE),
+        "image": _cover(shown).figures[0].tag(""),
         "results": pages.results(headline.stored()),
         "lessons": "\n".join(f"{_in_navigation(lesson)} <notebooks/{lesson.name}>" for lesson in shown),
         "parts": "\n".join(f"api/{name}" for name in pages.subpackages()),
@@ -208,6 +210,8 @@ def _lay_beside(folder: Path, shown: list[Page]) -> None:
             (folder / FIGURES / name).write_bytes(content)
         notebook = f"{lesson.name}.ipynb"  # what learners open; Sphinx would offer the page's version
         shutil.copyfile(ROOT / OPENED / notebook, folder / "_sources" / "notebooks" / notebook)
+    for name, content in film.film(LIVE).items():
+        (folder / FIGURES / name).write_bytes(content)
     cover = _cover(shown)
     (folder / CARD).write_bytes(card(cover.images[cover.figures[0].file]))
     lost = (HERE / "templates" / "404.html").read_text(encoding="utf-8")
