@@ -277,7 +277,7 @@ def _checked_curves(
 
 
 def _levels(logits: Tensor, labels: Sequence[int]) -> Tensor:
-    """Return the highest threshold (in hundredths) at which pixels are predicted: [K, C, H, W] -> uint8 [K, L, H, W]."""
+    """Return the highest threshold, in hundredths, that pixels reach: logits [K, C, H, W] -> uint8 [K, L, H, W]."""
     thresholds = torch.arange(101, dtype=torch.float64) / 100
     probabilities = logits.double().softmax(1)[:, labels]  # in float32 those near 1 would round to 1
     return (torch.bucketize(probabilities, thresholds, right=True) - 1).to(torch.uint8)

@@ -100,7 +100,7 @@ def test_a_twin_that_is_stopped_leaves_the_finished_run() -> None:
 
     widget._train_one = stop_second  # type: ignore[method-assign]
     trained(widget)
-    assert [run.state for run in widget.runs][0] == "finished"
+    assert widget.runs[0].state == "finished"
     assert all(run.state == "stopped" for run in widget.runs[1:])
 
 
