@@ -30,11 +30,9 @@ The package is laid out as the course is taught, and data flows one way, left to
 ``coursework``
     assignments made from lessons, and whole classes graded in a sandbox
 
-``lab`` opens the lessons in JupyterLab, ``doctor`` tells whether this machine is ready, ``errors`` holds what the
-others raise. A room is opened when it is first asked for, so that ``import kdcourse`` itself costs next to nothing.
-``pages`` renders HTML with the templates that the report and coursework share, ``doctor`` checks whether
-this machine is ready, ``errors`` holds what the others raise. A room is opened when it is first asked
-for, so that ``import kdcourse`` itself costs next to nothing.
+``lab`` opens the lessons in JupyterLab, ``doctor`` tells whether this machine is ready, ``pages`` renders HTML with
+the templates that the report and coursework share, ``errors`` holds what the others raise. A module is imported when
+it is first asked for, so that ``import kdcourse`` itself costs next to nothing.
 """
 
 from __future__ import annotations
@@ -98,7 +96,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Open a room the first time it is named (PEP 562)."""
+    """Import a module the first time it is named (PEP 562)."""
     if name in __all__:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}.")

@@ -86,12 +86,12 @@ def test_threads_wait_without_spinning_unless_told(
 
 
 @pytest.mark.slow
-def test_rooms_open_on_demand_and_stay_light() -> None:
-    """Every room opens after a bare import; what only some functions need is not imported with it."""
+def test_modules_are_imported_on_demand_and_stay_light() -> None:
+    """Every module is there after a bare import; what only some functions need is not imported with it."""
     code = (
         "import json, sys, kdcourse\n"
-        "rooms = [name for name in kdcourse.__all__ if name not in ('figures', 'runs')]\n"
-        "opened = [getattr(kdcourse, name).__name__ for name in rooms]\n"
+        "modules = [name for name in kdcourse.__all__ if name not in ('figures', 'runs')]\n"
+        "opened = [getattr(kdcourse, name).__name__ for name in modules]\n"
         "from kdcourse import data\n"
         "assert data is kdcourse.data and callable(kdcourse.data.fashion_mnist)\n"
         "heavy = ['matplotlib', 'torchvision', 'accelerate', 'torchmetrics', 'sklearn', 'scipy', 'torchdistill']\n"

@@ -97,6 +97,14 @@ def test_code_cells_are_counted_from_one_and_none_is_null(path: Path) -> None:
 
 
 @every_notebook
+def test_kdcourse_is_imported_before_torch(path: Path) -> None:
+    # It limits how long OpenMP's threads spin, which counts only if it is set before torch is loaded.
+    lines = [line.split() for cell in _code(path) for line in cell.source.splitlines()]
+    imported = [words[1].partition(".")[0] for words in lines if words[:1] in (["import"], ["from"])]
+    assert imported.index("kdcourse") < imported.index("torch")
+
+
+@every_notebook
 def test_nothing_of_one_machine_is_stored(path: Path) -> None:
     for cell in _code(path):
         # These tags would make errors pass, or cells go uncompared.

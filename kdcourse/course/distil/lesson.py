@@ -38,9 +38,6 @@
 # %%
 from dataclasses import replace
 
-import torch
-import torch.nn.functional as F
-
 from kdcourse import evaluation, figures, models, widgets
 from kdcourse.course import at_least, at_most, between, check, claim, progress_bar, show, use_answer
 from kdcourse.data import Augmentation, View, fashion_mnist
@@ -51,6 +48,9 @@ from kdcourse.runs import recorded, study
 from kdcourse.runs.few_labels import few_labels
 from kdcourse.runs.study.rows import Rows
 from kdcourse.training import fit
+
+import torch
+import torch.nn.functional as F
 
 # %% [markdown]
 # ## Teachers, images, student

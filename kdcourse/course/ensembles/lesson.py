@@ -38,9 +38,6 @@
 # %%
 import itertools
 
-import torch
-import torch.nn.functional as F
-
 from kdcourse import evaluation, figures, models, training, widgets
 from kdcourse.course import at_least, at_most, between, check, claim, progress_bar, show, use_answer
 from kdcourse.data import fashion_mnist
@@ -50,6 +47,9 @@ from kdcourse.runs import recorded, teachers
 from kdcourse.runs.study import study_named
 from kdcourse.runs.study.noise import noisy_labels
 from kdcourse.runs.study.rows import Rows
+
+import torch
+import torch.nn.functional as F
 
 # %% [markdown]
 # ## Five teachers

@@ -44,9 +44,6 @@ import operator
 from dataclasses import replace
 from statistics import fmean, stdev
 
-import torch
-import torch.nn.functional as F
-
 from kdcourse import evaluation, figures, models, widgets
 from kdcourse.course import (
     at_least,
@@ -66,6 +63,9 @@ from kdcourse.runs import recorded, study
 from kdcourse.runs.few_labels import few_labels
 from kdcourse.runs.study.rows import Rows
 from kdcourse.training import fit
+
+import torch
+import torch.nn.functional as F
 
 # %% [markdown]
 # ## What was trained

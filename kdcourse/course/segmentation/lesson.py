@@ -40,9 +40,6 @@
 # %%
 from dataclasses import replace
 
-import torch
-import torch.nn.functional as F
-
 from kdcourse import evaluation, figures, models, widgets
 from kdcourse.course import at_least, at_most, between, check, claim, progress_bar, show, use_answer
 from kdcourse.data import IGNORE, Augmentation, garment_scenes
@@ -52,6 +49,9 @@ from kdcourse.runs import recorded, study
 from kdcourse.runs.study.masks import repeated
 from kdcourse.runs.study.rows import Rows
 from kdcourse.training import fit
+
+import torch
+import torch.nn.functional as F
 
 # %% [markdown]
 # ## Scenes of garments

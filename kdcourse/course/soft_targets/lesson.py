@@ -40,9 +40,6 @@ import itertools
 import math
 from dataclasses import replace
 
-import torch
-import torch.nn.functional as F
-
 from kdcourse import evaluation, figures, models, training, widgets
 from kdcourse.course import at_least, at_most, between, check, claim, progress_bar, show, use_answer
 from kdcourse.data import fashion_mnist
@@ -59,6 +56,9 @@ from kdcourse.runs import recorded
 from kdcourse.runs.study import FOLDER, half, study_named
 from kdcourse.runs.study.missing import shift_for_share
 from kdcourse.runs.study.rows import Rows
+
+import torch
+import torch.nn.functional as F
 
 # %% [markdown]
 # ## The teachers' logits

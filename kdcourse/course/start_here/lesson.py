@@ -34,8 +34,6 @@
 # now; they need to be run, too. The [glossary](glossary.md) explains words that are new to you.
 
 # %%
-import torch
-
 from kdcourse import doctor, evaluation, figures, models, training, widgets
 from kdcourse.course import (
     at_least,
@@ -52,6 +50,8 @@ from kdcourse.data import fashion_mnist
 from kdcourse.distillation import distil
 from kdcourse.runs import recorded
 from kdcourse.runs.few_labels import few_labels, studied_pairs
+
+import torch
 
 # %% [markdown]
 # ## The images

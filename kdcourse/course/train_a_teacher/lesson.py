@@ -41,9 +41,6 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
-import torch.nn.functional as F
-
 from kdcourse import figures, models, training, widgets
 from kdcourse.course import (
     at_least,
@@ -58,6 +55,9 @@ from kdcourse.course import (
 )
 from kdcourse.data import Augmentation, Batches, fashion_mnist
 from kdcourse.runs import teachers
+
+import torch
+import torch.nn.functional as F
 
 # %%
 data = fashion_mnist()

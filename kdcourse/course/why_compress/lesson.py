@@ -39,8 +39,6 @@ import statistics
 from dataclasses import replace
 from time import perf_counter
 
-import torch
-
 from kdcourse import evaluation, figures, models, training, widgets
 from kdcourse.course import (
     at_least,
@@ -56,6 +54,8 @@ from kdcourse.course import (
 from kdcourse.data import Split, fashion_mnist
 from kdcourse.distillation import distil, soft_targets
 from kdcourse.runs import recorded
+
+import torch
 
 # %% [markdown]
 # ## Who pays
