@@ -213,6 +213,7 @@ def _lay_beside(folder: Path, shown: list[Page]) -> None:
     for name, content in film.film(LIVE).items():
         (folder / FIGURES / name).write_bytes(content)
     cover = _cover(shown)
+    (folder / CARD).parent.mkdir()
     (folder / CARD).write_bytes(card(cover.images[cover.figures[0].file]))
     lost = (HERE / "templates" / "404.html").read_text(encoding="utf-8")
     _write(folder / "404.html", lost.replace("<!-- home -->", home().website))
