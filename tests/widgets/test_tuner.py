@@ -69,7 +69,6 @@ def test_a_plain_twin_is_trained_along_once() -> None:
     assert widget._stored.layout.display == "none"  # there is no run to choose
     shares: list[float] = []
     widget.progress.observe(lambda change: shares.append(change.new), "value")
-    widget._PROGRESS_EVERY = 0.0
     trained(widget)
     distilled, plain = widget.runs
     assert plain.settings == replace(distilled.settings, learns_from="labels")

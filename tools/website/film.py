@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageSequence
 
@@ -18,7 +19,7 @@ def film(gif: Path) -> dict[str, bytes]:
         for frame in ImageSequence.Iterator(moving):
             frames.append(frame.convert("RGB"))
             durations.append(frame.info.get("duration", 100))
-    options = {"format": "WEBP", "quality": QUALITY, "method": 4}
+    options: dict[str, Any] = {"format": "WEBP", "quality": QUALITY, "method": 4}
     animation, still = io.BytesIO(), io.BytesIO()
     frames[0].save(animation, save_all=True, append_images=frames[1:], duration=durations, loop=0, **options)
     frames[-1].save(still, **options)
