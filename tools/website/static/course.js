@@ -8,15 +8,16 @@ function reach() {
 window.addEventListener("load", reach);
 
 // The moving picture stands still for those who prefer that, and for everybody at the press of a button.
-for (const film of document.querySelectorAll(".course-film")) {
-  const [image, button] = ["img", "button"].map((name) => film.querySelector(name));
-  const [still, moving] = [image.getAttribute("src"), image.dataset.film];
-  const play = (on) => {
-    image.src = on ? moving : still;
-    button.textContent = on ? "Pause" : "Play";
-  };
-  button.addEventListener("click", () => play(image.getAttribute("src") === still));
-  button.hidden = false;
-  play(!matchMedia("(prefers-reduced-motion: reduce)").matches);
-}
-window.addEventListener("resize", reach);
+document.addEventListener("DOMContentLoaded", () => {
+  for (const film of document.querySelectorAll(".course-film")) {
+    const [image, button] = ["img", "button"].map((name) => film.querySelector(name));
+    const [still, moving] = [image.getAttribute("src"), image.dataset.film];
+    const play = (on) => {
+      image.src = on ? moving : still;
+      button.textContent = on ? "Pause" : "Play";
+    };
+    button.addEventListener("click", () => play(image.getAttribute("src") === still));
+    button.hidden = false;
+    play(!matchMedia("(prefers-reduced-motion: reduce)").matches);
+  }
+});
