@@ -384,7 +384,11 @@ def study(
         ),
     ] = None,
     phase: Annotated[
-        str, typer.Option(help="'search' (on the validation split), 'test' (once it is complete), or 'all'.")
+        str,
+        typer.Option(
+            help="'search' (on the validation split), 'test' (once that is complete), 'further' (what some studies "
+            "add to their best), or 'all'."
+        ),
     ] = "all",
     seeds: Annotated[
         int | None, typer.Option(help="Fresh seeds of the test phase; by default all of the study's.")

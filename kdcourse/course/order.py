@@ -12,4 +12,5 @@ ORDER = (
     "distil",
     "evaluate",
     "segmentation",
+    "ship",
 )

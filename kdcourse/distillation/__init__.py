@@ -1,6 +1,7 @@
 """Ensembles, soft targets, and the methods by which a student learns from them."""
 
 from kdcourse.distillation.chain import distil_chain
+from kdcourse.distillation.data_free import generated
 from kdcourse.distillation.distil import distil
 from kdcourse.distillation.ensemble import (
     Ensemble,
@@ -19,6 +20,7 @@ from kdcourse.distillation.methods.mld import mld_loss
 from kdcourse.distillation.methods.pairwise import pairwise_loss
 from kdcourse.distillation.methods.pixelwise import pixelwise_loss
 from kdcourse.distillation.mutual import mutual_learning, mutual_loss
+from kdcourse.distillation.simkd import simkd, simkd_loss
 from kdcourse.distillation.softening import entropy, softened
 from kdcourse.distillation.targets import (
     SoftTargets,
@@ -50,6 +52,7 @@ __all__ = [
     "dkd_loss",
     "entropy",
     "freeze",
+    "generated",
     "hint_loss",
     "hinton_loss",
     "kd_divergence",
@@ -59,6 +62,8 @@ __all__ = [
     "mutual_loss",
     "pairwise_loss",
     "pixelwise_loss",
+    "simkd",
+    "simkd_loss",
     "soft_targets",
     "softened",
     "softened_mean",

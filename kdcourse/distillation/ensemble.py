@@ -66,17 +66,22 @@ class Ensemble(nn.Module):
             probabilities. ``"probabilities"``: ``log(mean_m softmax(z_m))``, whose softmax is their
             *arithmetic* mean. These are different predictions; Hinton, Vinyals, Dean 2015 (section 1) allow
             either as soft targets.
+        weights: one per member, 0 or more, such as their validation accuracies; divided by their sum, they weigh the
+            mean. Without them all members count the same.
 
     Either one yields logits, to be softened like any teacher's: `softened_mean`. Softening each member
     first, `mean_softened`, is a third prediction again.
 
     Raises:
         ArgumentError: no member, one object twice, a member that isn't a network, another word for
-            ``average``; when called, members that disagree on the number of classes.
+            ``average``, weights that don't fit; when called, members that disagree on the number of classes.
     """
 
     def __init__(
-        self, members: Sequence[nn.Module], average: Literal["logits", "probabilities"] = "logits"
+        self,
+        members: Sequence[nn.Module],
+        average: Literal["logits", "probabilities"] = "logits",
+        weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         members = list(members)
@@ -90,13 +95,16 @@ class Ensemble(nn.Module):
                 "its vote more than once. Pass each network once; a list like [network] * 5 repeats one."
             )
         self.average = average
+        # Plain numbers, so that the digest of a teacher tells its weights; `None` leaves older digests as they are.
+        self.weights = None if weights is None else _shares(weights, len(members))
         self.members = nn.ModuleList([_private_copy(member) for member in members])
         self._together: _Together | None = None
         self._arranged = False
         self.eval()
 
     def extra_repr(self) -> str:
-        return f"average={self.average!r}"
+        weights = "" if self.weights is None else f", weights={[round(share, 4) for share in self.weights]}"
+        return f"average={self.average!r}{weights}"
 
     def train(self, mode: bool = True) -> Ensemble:
         """Stay in eval mode, whatever ``mode`` says."""
@@ -134,7 +142,22 @@ class Ensemble(nn.Module):
     def combine(self, member_logits: Tensor) -> Tensor:
         """Return the ensemble's logits of members' logits [M, B, classes (, H, W)]: without the first axis."""
         _check_members(member_logits, (3, 5))
-        return member_logits.mean(dim=0) if self.average == "logits" else _log_mean_probability(member_logits)
+        if self.weights is None:
+            return (
+                member_logits.mean(dim=0)
+                if self.average == "logits"
+                else _log_mean_probability(member_logits)
+            )
+        if len(member_logits) != len(self.weights):
+            raise ArgumentError(
+                f"This ensemble weighs {len(self.weights)} members; found the logits of {len(member_logits)}."
+            )
+        counted = [m for m, share in enumerate(self.weights) if share]  # 0 * -inf would be NaN
+        shares = member_logits.new_tensor([self.weights[m] for m in counted])
+        shares = shares.view(-1, *[1] * (member_logits.ndim - 1))
+        if self.average == "logits":
+            return (shares * member_logits[counted]).sum(0)
+        return (F.log_softmax(member_logits[counted], dim=2) + shares.log()).logsumexp(dim=0)
 
 
 class _Together:
@@ -321,6 +344,17 @@ def checked(answer: object, network: nn.Module, images: Tensor) -> Tensor:
 def _log_mean_probability(member_logits: Tensor) -> Tensor:
     # In log space: a class that every member thinks impossible keeps its order among the impossible ones.
     return F.log_softmax(member_logits, dim=2).logsumexp(dim=0) - math.log(len(member_logits))
+
+
+def _shares(weights: Sequence[float], members: int) -> tuple[float, ...]:
+    """Return weights of members as shares of their sum."""
+    given = [float(weight) for weight in weights]
+    if len(given) != members or not all(0 <= weight < math.inf for weight in given) or not any(given):
+        raise ArgumentError(
+            f"weights must be one number of at least 0 per member, {members} of them and not all 0; found {given}. "
+            "Leave them out to weigh all members the same."
+        )
+    return tuple(weight / sum(given) for weight in given)
 
 
 def _check_members(member_logits: Tensor, dimensions: tuple[int, ...] = (3,)) -> None:

@@ -10,6 +10,7 @@ from kdcourse.figures.curves import training_curves
 from kdcourse.figures.ensemble_sizes import ensemble_sizes
 from kdcourse.figures.galleries import disagreements, soft_target_gallery
 from kdcourse.figures.heat_map import grid_heat_map, heat_map
+from kdcourse.figures.hidden import attention_maps, distance_tables
 from kdcourse.figures.hundred import right_of_hundred
 from kdcourse.figures.iou_bars import iou_bars
 from kdcourse.figures.leaderboard import Ranked, leaderboard
@@ -23,7 +24,7 @@ from kdcourse.figures.scenes import scene_examples
 from kdcourse.figures.segmentation_curves import segmentation_curves
 from kdcourse.figures.softening import softened_bars
 from kdcourse.figures.steps import step_curves
-from kdcourse.figures.study import StudyPoint, study_curves
+from kdcourse.figures.study import StudyPoint, study_curves, study_points
 from kdcourse.figures.style import alt_text, set_alt_text
 from kdcourse.figures.temperature import against_temperature
 from kdcourse.figures.threshold import threshold_view
@@ -38,9 +39,11 @@ __all__ = [
     "accuracy_against_cost",
     "against_temperature",
     "alt_text",
+    "attention_maps",
     "card",
     "class_gains",
     "disagreements",
+    "distance_tables",
     "ensemble_members",
     "ensemble_sizes",
     "grid_heat_map",
@@ -62,6 +65,7 @@ __all__ = [
     "softened_bars",
     "step_curves",
     "study_curves",
+    "study_points",
     "threshold_view",
     "training_curves",
 ]

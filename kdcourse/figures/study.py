@@ -37,6 +37,22 @@ class StudyPoint:
     interval: tuple[float, float] | None = None
 
 
+def study_points(lines: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[StudyPoint]]:
+    """Return the lines of a study as points for `study_curves`, by the lines' names.
+
+    Args:
+        lines: `kdcourse.runs.study.Curves.lines`: entries with ``x``, ``accuracy``, ``low`` and ``high``, 0 to 1; an
+            interval that reaches beyond 0 or 1 is cut there.
+    """
+    return {
+        name: [
+            StudyPoint(each["x"], each["accuracy"], (max(0.0, each["low"]), min(1.0, each["high"])))
+            for each in entries
+        ]
+        for name, entries in lines.items()
+    }
+
+
 def study_curves(
     lines: Mapping[str, Sequence[StudyPoint]],
     *,
@@ -45,6 +61,7 @@ def study_curves(
     teacher: float | None = None,
     beside: Mapping[str, Sequence[StudyPoint]] | None = None,
     score: str = "accuracy",
+    split: str = "test",
 ) -> Figure:
     """Draw accuracy against a number on a logarithmic axis: one line per name, bars for the points' intervals.
 
@@ -56,6 +73,7 @@ def study_curves(
         teacher: the ensemble's accuracy, drawn as a dashed line.
         beside: results of another run, by the name of their line, in its look but larger and hollow.
         score: what the points' accuracies are, such as "mean IoU".
+        split: on which they were measured.
 
     Raises:
         ArgumentError: no line, a line without points, an ``x`` that isn't above 0, an accuracy outside 0 to 1.
@@ -94,9 +112,9 @@ def study_curves(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axes.set(xlabel=f"{x} (logarithmic)", ylabel=f"test {score} (%), axis cut", title=title)
+        axes.set(xlabel=f"{x} (logarithmic)", ylabel=f"{split} {score} (%), axis cut", title=title)
         figure.legend(loc="outside lower center", ncols=2)
-        set_alt_text(figure, _describe(lines, x, title, teacher, others, score))
+        set_alt_text(figure, _describe(lines, x, title, teacher, others, f"{split} {score}"))
         freeze(figure)
     return figure
 
@@ -129,7 +147,7 @@ def _describe(
     score: str,
 ) -> str:
     named = [*lines.items(), *((f"{name}, this run", points) for name, points in others.items())]
-    parts = [f"{title}: test {score} by number of {x}."]
+    parts = [f"{title}: {score} by number of {x}."]
     for name, points in named:
         parts.append(f"{name}: {', '.join(f'{point.x:,.0f} {_said(point)}' for point in points)}.")
     if teacher is not None:

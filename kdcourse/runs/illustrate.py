@@ -117,10 +117,7 @@ def _curves(results: dict[str, Any]) -> dict[str, Figure]:
     """Return the figures of stored studies, with this run's results beside those that count images."""
     drawn = {}
     for name, study in results["studies"].items():
-        lines = {
-            line: [_study_point(each["x"], each["accuracy"], (each["low"], each["high"])) for each in entries]
-            for line, entries in study["lines"].items()
-        }
+        lines = figures.study_points(study["lines"])
         beside: dict[str, list[figures.StudyPoint]] = {}
         if study["x"] == "images":
             for line, role, images in (
@@ -130,7 +127,7 @@ def _curves(results: dict[str, Any]) -> dict[str, Figure]:
             ):
                 row = results["models"][role]
                 [(metric, interval)] = row["interval"].items()
-                point = _study_point(results["labels"][images], row["mean"][metric], interval)
+                point = figures.StudyPoint(results["labels"][images], row["mean"][metric], _inside(interval))
                 beside.setdefault(line, []).append(point)
         drawn[curve_name(name)] = figures.study_curves(
             lines,
@@ -141,10 +138,6 @@ def _curves(results: dict[str, Any]) -> dict[str, Figure]:
             score=study["score"],
         )
     return drawn
-
-
-def _study_point(x: float, accuracy: float, interval: Sequence[float] | None) -> figures.StudyPoint:
-    return figures.StudyPoint(x, accuracy, _inside(interval))
 
 
 def _inside(interval: Sequence[float] | None) -> tuple[float, float] | None:

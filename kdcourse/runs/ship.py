@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 import kdcourse
 from kdcourse import deploy, evaluation, models, training
-from kdcourse.data import Dataset, fashion_mnist, image_folder
+from kdcourse.data import Dataset, SegmentationDataset, fashion_mnist, image_folder
 from kdcourse.deploy.c_header import CODE, STACK
 from kdcourse.errors import ArgumentError, CheckpointError
 from kdcourse.files import read_checksums, sha256, shipped, write_atomically
+from kdcourse.runs.tasks import SEGMENTATION
 from kdcourse.training.weights import read_tensors
 
 Say = Callable[[str], None]
@@ -25,7 +26,7 @@ _ENDINGS = {"onnx": ".onnx", "onnx-int8": ".int8.onnx", "c": ".h"}
 # Largest difference of logits that rounding explains, as a share of the largest logit, or of 1 where that is less.
 _TOLERANCE = 1e-4
 _LICENCE = "MIT, the kdcourse authors"  # of the weights in the course's own folders
-_OWN = ("students", "teachers")
+_OWN = ("students", "teachers", "segmentation-teachers", "segmentation-students")
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,11 @@ class Comparison:
     """Hold how the answers of a file to ``images`` test images differ from PyTorch's.
 
     Attributes:
-        different: images for which it names another class.
+        different: images, or for masks pixels, for which it names another class.
         difference: the largest between two logits.
-        accuracy, reference: of the file, and of PyTorch.
+        accuracy, reference: of the file, and of PyTorch; for masks mean IoU.
         close: whether no logits differ by more than rounding explains.
+        pixels: of all images together, for masks.
     """
 
     images: int
@@ -63,6 +65,7 @@ class Comparison:
     accuracy: float
     reference: float
     close: bool
+    pixels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Student:
 
     model: nn.Module
     name: str
-    data: Dataset
+    data: Dataset | SegmentationDataset
     notes: Mapping[str, Any]
 
     @property
@@ -107,7 +110,15 @@ def ship(options: ShipOptions, say: Say = print) -> Shipped:
     facts = _facts(options, student)
     say(f"{options.student.name}: {student.name}, {sum(p.numel() for p in student.model.parameters()):,} parameters, "
         f"{options.student.stat().st_size:,} bytes.")  # fmt: skip
-    logits = evaluation.predict(student.model, student.data.test, student.data)
+    if isinstance(student.data, Dataset):
+        logits = evaluation.predict(student.model, student.data.test, student.data)
+    elif options.to == "onnx":
+        logits = evaluation.predict_logits(student.model, student.data.test, student.data)
+    else:
+        raise ArgumentError(
+            f"{options.student} holds {student.name}, which finds a class for every pixel; --to {options.to} writes "
+            "classifiers. Use --to onnx."
+        )
     try:
         if options.to == "c":
             return _ship_c(options, student, facts, logits, out, say)
@@ -125,7 +136,7 @@ def load_student(path: Path, *, folder: Path | None = None, size: int | None = N
 
     Raises:
         CheckpointError: no such file, or one that holds something else.
-        ArgumentError: a network for masks, or images of other classes.
+        ArgumentError: a network for masks of the user's own, or images of other classes.
     """
     notes = read_tensors(path)[1]
     identity = notes.get("identity") or {}
@@ -141,12 +152,16 @@ def load_student(path: Path, *, folder: Path | None = None, size: int | None = N
             "kdcourse run do. For weights of your own call kdcourse.deploy.export_onnx or kdcourse.deploy.c_header in "
             "Python."
         )
+    data: Dataset | SegmentationDataset
     if name in models.names("segmentation"):
-        raise ArgumentError(
-            f"{path} holds {name}, which finds a class for every pixel; kdcourse ship writes classifiers. In Python, "
-            "kdcourse.deploy.export_onnx writes this network as ONNX."
-        )
-    data = fashion_mnist() if folder is None else image_folder(folder, size=size or 28)
+        if folder is not None:
+            raise ArgumentError(
+                f"{path} holds {name}, which finds a class for every pixel, and --data is for classifiers. In Python, "
+                "kdcourse.deploy.export_onnx writes a network for your own masks."
+            )
+        data = SEGMENTATION.student_data()
+    else:
+        data = fashion_mnist() if folder is None else image_folder(folder, size=size or 28)
     if list(data.classes) != list(classes):
         raise ArgumentError(
             f"{path} is for the classes {', '.join(classes[:4])}{', ...' * (len(classes) > 4)} ({len(classes)}), and "
@@ -159,15 +174,24 @@ def load_student(path: Path, *, folder: Path | None = None, size: int | None = N
 
 
 def compare(logits: Tensor, reference: Tensor, labels: Tensor) -> Comparison:
-    """Compare logits [N, classes] of a file with PyTorch's."""
+    """Compare logits [N, classes] of a file with PyTorch's; or, if ``labels`` are masks, [N, classes, H, W]."""
     difference = float((logits - reference).abs().max())
+    classes, expected = logits.argmax(1), reference.argmax(1)
+    masks = labels.ndim == 3
+
+    def score(of: Tensor) -> float:
+        if masks:
+            return evaluation.mean_iou(of.argmax(1), labels, of.shape[1])
+        return evaluation.accuracy(of, labels)
+
     return Comparison(
         len(labels),
-        int((logits.argmax(1) != reference.argmax(1)).sum()),
+        int((classes != expected).sum()),
         difference,
-        evaluation.accuracy(logits, labels),
-        evaluation.accuracy(reference, labels),
+        score(logits),
+        score(reference),
         difference <= _TOLERANCE * max(1.0, float(reference.abs().max())),
+        labels.numel() if masks else None,
     )
 
 
@@ -215,15 +239,16 @@ def _ship_onnx(
     options: ShipOptions, student: Student, facts: dict[str, Any], logits: Tensor, out: Path, say: Say
 ) -> Shipped:
     data = student.data
-    plain = _onnx(student, facts)
+    plain = onnx_content(student, facts)
     content = plain
     if options.to == "onnx-int8":
-        step = max(1, len(data.train) // deploy.CALIBRATION)
-        calibration = data.train.images[::step][: deploy.CALIBRATION]
-        content = deploy.export_onnx_int8(student.model, images=calibration, notes=facts, **student.arguments)
-        say(f"Calibrated on {len(calibration)} training images; weights per channel, activations per tensor.")
+        content = onnx_int8_content(student, facts)
+        say(
+            f"Calibrated on {len(_calibration(student))} training images; weights per channel, activations per tensor."
+        )
     file = deploy.OnnxFile(content)
-    found = compare(file.logits(data.test.images), logits, data.test.labels)
+    truth = data.test.labels if isinstance(data, Dataset) else data.test.masks
+    found = compare(file.logits(data.test.images), logits, truth)
     _tell(found, f"onnxruntime {file.version}", say)
     if options.to == "onnx-int8":
         say(f"Bytes: {len(content):,}; in float {len(plain):,}.")
@@ -234,8 +259,8 @@ def _ship_onnx(
     return _written(Shipped(out, len(content), found), content, say)
 
 
-def _onnx(student: Student, facts: dict[str, Any]) -> bytes:
-    """Return the content of the float file."""
+def onnx_content(student: Student, facts: Mapping[str, Any]) -> bytes:
+    """Return the content of an ONNX file in float; ``facts`` go into its metadata."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
         deploy.export_onnx(
@@ -244,10 +269,25 @@ def _onnx(student: Student, facts: dict[str, Any]) -> bytes:
         return path.read_bytes()
 
 
+def onnx_int8_content(student: Student, facts: Mapping[str, Any]) -> bytes:
+    """Return the content of an ONNX file in int8, calibrated on training images."""
+    return deploy.export_onnx_int8(
+        student.model, images=_calibration(student), notes=facts, **student.arguments
+    )
+
+
+def _calibration(student: Student) -> Tensor:
+    data = student.data
+    assert isinstance(data, Dataset)  # `ship` has refused others
+    step = max(1, len(data.train) // deploy.CALIBRATION)
+    return data.train.images[::step][: deploy.CALIBRATION]
+
+
 def _ship_c(
     options: ShipOptions, student: Student, facts: dict[str, Any], logits: Tensor, out: Path, say: Say
 ) -> Shipped:
     data, weights = student.data, options.weights or "int8"
+    assert isinstance(data, Dataset)  # `ship` has refused others
     header = deploy.c_header(
         student.model, image_shape=data.image_shape, weights=weights, notes=facts, **student.arguments  # type: ignore[arg-type]
     )  # fmt: skip
@@ -282,9 +322,13 @@ def _ship_c(
 
 
 def _tell(found: Comparison, who: str, say: Say) -> None:
+    score = "Accuracy" if found.pixels is None else "Mean IoU"
+    different = (
+        f"{found.different:,}" if found.pixels is None else f"{found.different:,} of {found.pixels:,} pixels"
+    )
     say(
-        f"Answers of {who} to {found.images:,} test images: {found.different:,} differ from PyTorch's, logits by at "
-        f"most {found.difference:.2g}. Accuracy: {found.accuracy:.2%}; in PyTorch {found.reference:.2%}."
+        f"Answers of {who} to {found.images:,} test images: {different} differ from PyTorch's, logits by at "
+        f"most {found.difference:.2g}. {score}: {found.accuracy:.2%}; in PyTorch {found.reference:.2%}."
     )
 
 

@@ -20,6 +20,7 @@ from kdcourse.distillation import (
     mean_softened,
     softened,
     softened_mean,
+    teacher_digest,
 )
 from kdcourse.distillation.inference import teacher_inference
 from kdcourse.errors import ArgumentError
@@ -335,3 +336,32 @@ def test_the_courses_own_teachers_answer_as_before() -> None:
         torch.testing.assert_close(teacher(images).double(), plain, rtol=1e-4, atol=1e-4)
     with teacher_inference(network) as ask:
         torch.testing.assert_close(ask(images).double(), plain, rtol=1e-4, atol=1e-4)
+
+
+def test_weighted_members_count_by_their_share() -> None:
+    logits = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    members = [tiny.Teacher(seed) for seed in range(3)]
+    weighted = {
+        average: Ensemble(members, average, weights=[1, 3, 0])  # type: ignore[arg-type]
+        for average in ("logits", "probabilities")
+    }
+    one, other, _ = logits.numpy()
+    of_logits, of_probabilities = (each.combine(logits).numpy() for each in weighted.values())
+    np.testing.assert_allclose(of_logits, 0.25 * one + 0.75 * other, rtol=1e-12)
+    mixed = 0.25 * special.softmax(one, axis=1) + 0.75 * special.softmax(other, axis=1)
+    np.testing.assert_allclose(special.softmax(of_probabilities, axis=1), mixed, rtol=1e-12)
+    ruled_out = logits.clone()
+    ruled_out[2, :, 0] = -torch.inf  # by the member that doesn't count
+    for average, each in weighted.items():
+        assert bool(each.combine(ruled_out).isfinite().all())
+        even = Ensemble(members, average, weights=[2, 2, 2])  # type: ignore[arg-type]
+        plain = Ensemble(members, average)  # type: ignore[arg-type]
+        torch.testing.assert_close(even.combine(logits), plain.combine(logits))
+        assert "weights=[0.25, 0.75, 0.0]" in repr(each) and "weights" not in repr(plain)
+        assert len({teacher_digest(teacher) for teacher in (each, even, plain)}) == 3
+        assert teacher_digest(plain) != teacher_digest(each)
+    for wrong in ([1.0, 2.0], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0], [1.0, float("nan"), 1.0]):
+        with pytest.raises(ArgumentError, match="one number of at least 0 per member, 3 of them"):
+            Ensemble(members, weights=wrong)
+    with pytest.raises(ArgumentError, match="weighs 3 members; found the logits of 2"):
+        weighted["logits"].combine(logits[:2])

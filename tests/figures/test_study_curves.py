@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kdcourse.errors import ArgumentError
-from kdcourse.figures import StudyPoint, alt_text, study_curves
+from kdcourse.figures import StudyPoint, alt_text, study_curves, study_points
 
 LINES = {
     "true labels": [StudyPoint(100, 0.71, (0.69, 0.73)), StudyPoint(5_000, 0.89, (0.885, 0.895))],
@@ -46,3 +46,14 @@ def test_what_cannot_be_drawn_is_refused(lines: dict[str, list[StudyPoint]], say
 def test_results_of_a_run_belong_to_a_line() -> None:
     with pytest.raises(ArgumentError, match="beside must name lines, true labels"):
         study_curves(LINES, x="images", title="A student", beside={"labels": [StudyPoint(550, 0.82)]})
+
+
+def test_the_axis_and_the_alt_text_name_the_split() -> None:
+    figure = study_curves(LINES, x="bits", title="A student", split="validation")
+    assert figure.axes[0].get_ylabel() == "validation accuracy (%), axis cut"
+    assert "validation accuracy by number of bits" in alt_text(figure) and "test" not in alt_text(figure)
+
+
+def test_points_of_stored_lines_have_intervals_cut_to_shares() -> None:
+    entry = {"x": 550, "accuracy": 0.98, "low": 0.95, "high": 1.01, "seeds": 5}
+    assert study_points({"true labels": [entry]}) == {"true labels": [StudyPoint(550, 0.98, (0.95, 1.0))]}

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from kdcourse import cli, deploy, models, training
+from kdcourse import cli, deploy, evaluation, models, training
 from kdcourse.data import Dataset
 from kdcourse.errors import ArgumentError, CheckpointError, DataError
 from kdcourse.runs import ship as room
@@ -164,10 +164,32 @@ def test_other_files_are_refused_with_the_reason(student: Path, trained: nn.Modu
     )
     refused(notes(recipe={"model": "pocket_17k"}), "another architecture than PocketCNN")
     refused(notes(recipe={"model": "no_such"}), "There is no model 'no_such'", ArgumentError)
-    refused(notes(recipe={"model": "pocket_unet"}), "a class for every pixel", ArgumentError)
     for path, message in ((Path("missing"), "There is no file missing"), (student.parent, "is a folder")):
         with pytest.raises(CheckpointError, match=message):
             ship(ShipOptions(path, "onnx"), print)
+
+
+def test_a_student_for_masks_is_written_as_onnx_alone(
+    student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tiny.scenes(8, 4)
+    monkeypatch.setattr(room, "SEGMENTATION", replace(room.SEGMENTATION, student_data=lambda: data))
+    torch.manual_seed(0)
+    options = {"widths": [4, 6], "depth": 1}
+    unet = models.build("pocket_unet", data=data, **options)
+    told = {"model": "pocket_unet", "options": options, "classes": list(data.classes)}
+    training.save_weights(unet, student, told)
+    said: list[str] = []
+    found = ship(ShipOptions(student, "onnx"), said.append).comparison
+    assert (found.images, found.pixels, found.different) == (4, 4 * 16 * 16, 0) and found.close
+    expected = evaluation.evaluate_segmentation(unet, data.test, data).mean_iou
+    assert found.accuracy == pytest.approx(expected) and any(
+        "0 of 1,024 pixels differ" in line for line in said
+    )
+    with pytest.raises(ArgumentError, match="--to c writes classifiers"):
+        ship(ShipOptions(student, "c"), print)
+    with pytest.raises(ArgumentError, match="--data is for classifiers"):
+        ship(ShipOptions(student, "onnx", out=Path("other.onnx"), folder=tmp_path), print)
 
 
 def test_a_student_of_own_images_needs_their_folder(

@@ -20,12 +20,13 @@ from kdcourse.runs.study.methods import Methods
 from kdcourse.runs.study.missing import Missing
 from kdcourse.runs.study.noise import Noise
 from kdcourse.runs.study.rows import Rows
+from kdcourse.runs.study.ship import Ship
 from kdcourse.runs.study.size import Size
 from kdcourse.runs.study.temperature import Temperature
 
 STUDIES: dict[str, type[Study]] = {
     study.name: study
-    for study in (Labels, Missing, Noise, Budgets, Temperature, Size, Members, Masks, Methods)
+    for study in (Labels, Missing, Noise, Budgets, Temperature, Size, Members, Masks, Methods, Ship)
 }
 FOLDER = "study"  # of the course's own rows, see `kdcourse.files.shipped`
 

@@ -30,7 +30,7 @@ from kdcourse.runs.study.rows import Row, Rows, identity
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PHASES = ("search", "test")
+PHASES = ("search", "test", "further")
 Say = Callable[[str], None]
 _WAIT = 2.0  # seconds until rows that other processes train are looked for again
 
@@ -122,6 +122,14 @@ class Study(ABC):
     def chosen(self, best: Callable[[dict[str, Any]], StudentRecipe]) -> Sequence[Cell]:
         """Return the cells to evaluate on the test split; ``best`` gives the recipe that won an ``about``."""
 
+    def further(self, best: Callable[[dict[str, Any]], StudentRecipe], rows: Sequence[Row]) -> Sequence[Cell]:
+        """Return cells to evaluate on the test split as well, given the rows of the test phase; by default none.
+
+        For questions that depend on what the test phase found, such as whether its best hold for another student. Such
+        rows have a phase of their own, and change nothing in the results of the test phase.
+        """
+        return []
+
     @abstractmethod
     def digests(self, cell: Cell) -> dict[str, str | None]:
         """Return the digests of the images (``data``) and of the teacher's answers (``answers``), if any are used."""
@@ -166,7 +174,7 @@ class Options:
     """Hold how a study is run.
 
     Args:
-        phases: ``("search",)``, ``("test",)`` or both.
+        phases: some of `PHASES`.
         seeds: how many of the study's test seeds; all of them unless told.
         precision: for every student; by default that of the rows there are, or the usual one of this machine.
         jobs: processes that train side by side, each with its share of the cores.
@@ -212,6 +220,8 @@ def run(study: Study, options: Options, say: Say = print) -> list[Row]:
             _work(study, rows, searched(study, precision), "search", say, train)
         if "test" in options.phases:
             _work(study, rows, tested(study, rows.read(), precision, seeds), "test", say, train)
+        if "further" in options.phases:
+            _work(study, rows, extended(study, rows.read(), precision, seeds), "further", say, train)
     return rows.read()
 
 
@@ -230,18 +240,37 @@ def tested(study: Study, rows: Sequence[Row], precision: str, seeds: Sequence[in
     Raises:
         ArgumentError: rows of the search are missing.
     """
-    search = searched(study, precision)
+    search = _complete(study, rows, searched(study, precision), "search", "test")
+    return _jobs(study, study.chosen(_best(study, search)), seeds, precision)
+
+
+def extended(study: Study, rows: Sequence[Row], precision: str, seeds: Sequence[int]) -> list[Job]:
+    """Return the trainings that follow from the test phase.
+
+    Raises:
+        ArgumentError: rows of the search or of the test phase are missing.
+    """
+    search = _complete(study, rows, searched(study, precision), "search", "test")
+    tests = _complete(study, rows, tested(study, rows, precision, seeds), "test", "further")
+    return _jobs(study, study.further(_best(study, search), tests), seeds, precision)
+
+
+def _complete(
+    study: Study, rows: Sequence[Row], jobs: Sequence[Job], phase: str, following: str
+) -> list[Row]:
+    """Return the rows of all ``jobs``, which are those of a phase that the following one needs."""
     found = {identity(row): row for row in rows}
-    there = [found[key] for _, known in search if (key := identity(known)) in found]
-    if len(there) < len(search):
+    there = [found[key] for _, known in jobs if (key := identity(known)) in found]
+    if len(there) < len(jobs):
         raise ArgumentError(
-            f"The test phase of {study.name} begins when the search is complete; {len(search) - len(there)} of "
-            f"{len(search)} trainings are missing. Run them first: kdcourse study {study.name} --phase search"
+            f"The {following} phase of {study.name} begins when the {phase} phase is complete; "
+            f"{len(jobs) - len(there)} of {len(jobs)} trainings are missing. Run them first: kdcourse study "
+            f"{study.name} --phase {phase}"
         )
-    return _jobs(study, _winners(study, there), seeds, precision)
+    return there
 
 
-def results(study: Study, rows: Sequence[Row]) -> list[Row]:
+def results(study: Study, rows: Sequence[Row], phase: str = "test") -> list[Row]:
     """Return the rows of the test phase that were trained with what the search chose; none while it is incomplete.
 
     Rows of earlier recipes stay in the file and are left out here.
@@ -249,6 +278,7 @@ def results(study: Study, rows: Sequence[Row]) -> list[Row]:
     Args:
         study: the study.
         rows: of one state of the data and of the teachers' answers.
+        phase: "further" for the rows that follow from those.
     """
     wanted = {
         (_key(cell.settings), seed)
@@ -260,21 +290,30 @@ def results(study: Study, rows: Sequence[Row]) -> list[Row]:
     }
     if len(search) < len(wanted):
         return []
-    chosen = {_key(cell.settings) for cell in _winners(study, list(search.values()))}
-    return [row for row in rows if row["phase"] == "test" and _key(row) in chosen]
+    best = _best(study, list(search.values()))
+    found = _of_cells(rows, "test", study.chosen(best))
+    return found if phase == "test" else _of_cells(rows, phase, study.further(best, found))
 
 
-def _winners(study: Study, search: Sequence[Row]) -> Sequence[Cell]:
-    """Return the cells of the test phase, given the rows of a complete search."""
+def _of_cells(rows: Sequence[Row], phase: str, cells: Sequence[Cell]) -> list[Row]:
+    wanted = {_key(cell.settings) for cell in cells}
+    return [row for row in rows if row["phase"] == phase and _key(row) in wanted]
+
+
+def _best(study: Study, search: Sequence[Row]) -> Callable[[dict[str, Any]], StudentRecipe]:
+    """Return what gives the recipe that won an ``about``, by the rows of a complete search."""
+    found: dict[str, list[float]] = {}
+    for row in search:
+        found.setdefault(_key(row), []).append(row[study.criterion])
 
     def best(about: dict[str, Any]) -> StudentRecipe:
         def validation(cell: Cell) -> float:
-            values = [row[study.criterion] for row in search if _key(row) == _key(cell.settings)]
+            values = found[_key(cell.settings)]
             return sum(values) / len(values)
 
         return max((cell for cell in study.candidates() if cell.about == about), key=validation).recipe
 
-    return study.chosen(best)
+    return best
 
 
 def _key(settings: Mapping[str, Any]) -> str:
@@ -356,7 +395,7 @@ def trained(study: Study, cell: Cell, known: dict[str, Any], phase: str) -> Row:
     }
     if last.validation_iou is not None:
         row["validation_iou"] = last.validation_iou
-    if phase == "test":
+    if phase != "search":
         row |= study.scores(model)
     device = torch.device(history.settings["device"])
     return row | study.measures(model, cell, phase) | took(device, history.settings["precision"])

@@ -23,7 +23,7 @@ from kdcourse.runs.students import StudentRecipe, build_student
 from kdcourse.runs.study import half
 from kdcourse.runs.study.engine import Cell, Say, results
 from kdcourse.runs.study.rows import Row
-from kdcourse.runs.study.summary import accuracies, column, interval, paired, table, told, told_points
+from kdcourse.runs.study.summary import column, interval, mean, paired, table, told, told_points
 from kdcourse.runs.study.unseen import BATCH, IMAGES, Unseen, epochs_of, on_labels, some_of
 from kdcourse.runs.trials import GENTLE
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 PLAIN, HARD, KD = "plain", "hard answers", "kd"
 _CONFIDENCE = 0.95
 _TEACHER = teachers.RECIPES[0]  # its layers are compared; see `Methods`
+_BEST = 4  # methods that are trained elsewhere, too
 _COSTS = ("training_seconds", "added_memory", "extra_parameters")
 
 
@@ -50,8 +51,13 @@ class Methods(Unseen):
     augmentation for ``plain``; augmentation or label smoothing for ``hard answers``. A method that is added to the
     course's methods for labels is a row of this study.
 
+    Then the four methods with the best validation accuracy, ``kd`` and ``plain`` are trained ``elsewhere``, with the
+    settings that won here: with a smaller and a residual student, and with all labels.
+
     Attributes:
         names: of the methods.
+        elsewhere: students and numbers of labels of the further phase.
+        few: students that take too long for all seeds, and how many seeds they get.
         model, steps: of every student.
         labels: the number of images with a label.
         images: the number of all unseen images.
@@ -62,6 +68,12 @@ class Methods(Unseen):
     question = "Which distillation methods beat Hinton's?"
     files = ("*.safetensors", f"{half.TEACHERS}/{_TEACHER.name}.safetensors", f"{half.TEACHERS}/SHA256SUMS")
     model, steps, labels, images, temperature = "pocket_60k", 1_300, 550, IMAGES, 4.0
+    elsewhere: Sequence[tuple[str, int]] = (
+        ("pocket_17k", 550),
+        ("residual_104k", 550),
+        ("pocket_60k", IMAGES),
+    )
+    few: tuple[Sequence[str], int] = (("residual_104k",), 3)
 
     def __init__(self, data: Callable[[], Dataset], folder: Path) -> None:
         super().__init__(data, folder)
@@ -98,17 +110,44 @@ class Methods(Unseen):
         """Return every row with the settings that won."""
         return [Cell(about, best(about)) for about in map(_about, self._rows())]
 
+    def further(self, best: Callable[[dict[str, Any]], StudentRecipe], rows: Sequence[Row]) -> Sequence[Cell]:
+        """Return ``plain``, ``kd`` the four best others by validation accuracy, for each of ``elsewhere``."""
+        found = {name: column(rows, "validation_accuracy", _about(name)) for name in self._rows()}
+        others = [name for name, values in found.items() if values and name not in (PLAIN, HARD, KD)]
+        four = sorted(others, key=lambda name: -mean(found[name]))[:_BEST]
+        return [
+            Cell(
+                _about(name, model, labels),
+                best(_about(name)).changed(
+                    model=model, epochs=self._few_epochs(labels) if name == PLAIN else self._epochs
+                ),
+            )
+            for model, labels in self.elsewhere
+            for name in (PLAIN, KD, *four)
+        ]
+
+    def seeds(self, cell: Cell, seeds: Sequence[int]) -> Sequence[int]:
+        """Return fewer seeds for the students that take long."""
+        names, count = self.few
+        return seeds[:count] if cell.about.get("model") in names else seeds
+
+    @property
+    def _epochs(self) -> int:
+        return epochs_of(self.images, self.steps)
+
+    def _few_epochs(self, labels: int) -> int:
+        """Return the epochs of a student that sees images with a label alone: as many steps as the others."""
+        return epochs_of(labels, self._epochs * (self.images // BATCH))
+
     def _rows(self) -> list[str]:
         return [PLAIN, HARD, *self.names, *(f"{KD} + {name}" for name in self.names if self._deep(name))]
 
     def _tries(self, row: str) -> list[Cell]:
-        every = StudentRecipe(model=self.model).changed(
-            epochs=epochs_of(self.images, self.steps), batch_size=BATCH
-        )
+        every = StudentRecipe(model=self.model).changed(epochs=self._epochs, batch_size=BATCH)
         ways: Sequence[dict[str, Any]]
         gentle: dict[str, Any] = {"augmentation": GENTLE}
         if row == PLAIN:
-            few = every.changed(epochs=epochs_of(self.labels, every.training.epochs * (self.images // BATCH)))
+            few = every.changed(epochs=self._few_epochs(self.labels))
             ways = ({}, gentle, {"augmentation": Augmentation()})
             return [Cell(_about(row), on_labels(few, **way)) for way in ways]
         if row == HARD:
@@ -132,7 +171,7 @@ class Methods(Unseen):
 
     def digests(self, cell: Cell) -> dict[str, str | None]:
         """Return the digest of the unseen half, and of the answers; with layers that of their teacher, too."""
-        answers = None if cell.about == _about(PLAIN) else self.shipped.digest[:16]
+        answers = None if cell.about["method"] == PLAIN else self.shipped.digest[:16]
         if cell.recipe.compared:
             answers = f"{answers}-{self._teacher_digest}"
         return {"data": self.unseen.train.digest[:16], "answers": answers}
@@ -140,8 +179,8 @@ class Methods(Unseen):
     def transfer_set(self, cell: Cell, seed: int) -> tuple[Dataset, Tensor | None]:
         """Return the images with a label, or all unseen ones, whose labels but for these are the teachers'."""
         unseen = self.unseen
-        known = stratified_index(unseen.train.labels, self.labels, seed)
-        if cell.about == _about(PLAIN):
+        known = stratified_index(unseen.train.labels, cell.about.get("labels", self.labels), seed)
+        if cell.about["method"] == PLAIN:
             return some_of(unseen, known), known
         labels = self.shipped.logits.float().argmax(1)
         labels[known] = unseen.train.labels[known]
@@ -179,8 +218,8 @@ class Methods(Unseen):
         """
         return self._cost
 
-    def current(self, rows: Sequence[Row]) -> list[Row]:
-        """Return the rows of the test phase, of methods whose search is complete, on today's images and answers."""
+    def current(self, rows: Sequence[Row], phase: str = "test") -> list[Row]:
+        """Return a phase's rows of methods whose search is complete, on today's images and answers."""
         shipped = half.read_answers(self.folder)
         file = self.folder / half.TEACHERS / f"{_TEACHER.name}.safetensors"
         mark = f"{shipped.digest[:16]}-" + (self._teacher_digest if file.exists() else "")
@@ -192,7 +231,7 @@ class Methods(Unseen):
         ]
         searched = copy.copy(self)
         searched._rows = lambda: [row for row in self._rows() if self._is_searched(row, rows)]  # type: ignore[method-assign]
-        return results(searched, rows)
+        return results(searched, rows, phase)
 
     def _is_searched(self, row: str, rows: Sequence[Row]) -> bool:
         there = {(str(each["recipe"]), each["seed"]) for each in rows if each["phase"] == "search"}
@@ -209,34 +248,37 @@ class Methods(Unseen):
         at once with 95 % confidence, by Bonferroni's correction: of 20 single intervals, one would exclude 0 by chance.
         ``verdict`` is "better" or "worse" where that interval excludes 0, else "noise". ``times`` is the processor time
         of a training over that of a plain one, ``memory`` the bytes that it adds to the process, both medians.
+        ``elsewhere`` has the same comparisons for each student and number of labels of the further phase.
         """
+        further = self.current(rows, "further")
         rows = self.current(rows)
-        found = {name: accuracies(rows, **_about(name)) for name in self._rows()}
-        found = {name: values for name, values in found.items() if len(values) > 1}
-        compared = max(1, len(found.keys() - {KD}))
-        costs = {name: [column(rows, cost, _about(name)) for cost in _COSTS] for name in found}
-        entries = []
-        for name, values in sorted(found.items(), key=lambda item: -sum(item[1].values()) / len(item[1])):
-            seconds, memory, extra = (list(each.values()) for each in costs[name])
-            entry: dict[str, Any] = {"row": name, **interval(values), "extra": round(extra[0])}
-            entry["settings"] = next(row["recipe"] for row in rows if row["about"] == _about(name))
-            if PLAIN in found:
-                entry["times"] = median(seconds) / max(0.1, median(costs[PLAIN][0].values()))
+        entries = _compared({name: column(rows, "test_accuracy", _about(name)) for name in self._rows()})
+        costs = {
+            entry["row"]: [list(column(rows, cost, _about(entry["row"])).values()) for cost in _COSTS]
+            for entry in entries
+        }
+        for entry in entries:
+            seconds, memory, extra = costs[entry["row"]]
+            entry["extra"] = round(extra[0])
+            entry["settings"] = next(row["recipe"] for row in rows if row["about"] == _about(entry["row"]))
+            if PLAIN in costs:
+                entry["times"] = median(seconds) / max(0.1, median(costs[PLAIN][0]))
             if memory:
                 entry["memory"] = median(memory)
-            if PLAIN in found and name != PLAIN:
-                entry["against_plain"] = _difference(values, found[PLAIN], _CONFIDENCE)
-            if KD in found and name != KD:
-                of = _difference(values, found[KD], 1 - (1 - _CONFIDENCE) / compared)
-                if of is not None:
-                    verdict = "better" if of["low"] > 0 else "worse" if of["high"] < 0 else "noise"
-                    entry |= {"against_kd": of, "verdict": verdict}
-            entries.append(entry)
+        elsewhere = []
+        for model, labels in self.elsewhere:
+            abouts = {name: _about(name, model, labels) for name in self._rows()}
+            found = _compared(
+                {name: column(further, "test_accuracy", about, "further") for name, about in abouts.items()}
+            )
+            if found:
+                elsewhere.append({"student": model, "labels": labels, "methods": found})
         return {
             "student": self.model,
             "teachers": half.read_answers(self.folder).accuracy,
-            "compared": compared,
+            "compared": max(1, len(costs.keys() - {KD})),
             "methods": entries,
+            "elsewhere": elsewhere,
         }
 
     def finding(self, found: dict[str, Any]) -> str:
@@ -306,11 +348,41 @@ class Methods(Unseen):
             f"interval). The teachers: {found['teachers']:.2%}. Intervals over kd hold for all {found['compared']} "
             "rows at once. Time and memory are those of the training."
         )
-        return f"{title}\n{self.finding(found)}\n\n{table(header, lines)}"
+        parts = [f"{title}\n{self.finding(found)}", table(header, lines)]
+        for place in found["elsewhere"]:
+            best = [
+                (
+                    entry["row"], told(entry),
+                    *("" if of is None else told_points(of) for of in map(entry.get, ("against_plain", "against_kd"))),
+                    entry.get("verdict", ""),
+                )
+                for entry in place["methods"]
+            ]  # fmt: skip
+            parts += [f"{place['student']}, {place['labels']:,} labels:", table(header[:5], best)]
+        return "\n\n".join(parts)
 
 
-def _about(row: str) -> dict[str, Any]:
-    return {"method": row}
+def _about(row: str, model: str | None = None, labels: int = 0) -> dict[str, Any]:
+    """Return what a cell of the search and the test phase is about, or with a student, of the further phase."""
+    return {"method": row} if model is None else {"method": row, "model": model, "labels": labels}
+
+
+def _compared(found: dict[str, dict[int, float]]) -> list[dict[str, Any]]:
+    """Return entries of test accuracies by row and seed, the best first; rows with a single seed are left out."""
+    found = {name: values for name, values in found.items() if len(values) > 1}
+    compared = max(1, len(found.keys() - {KD}))
+    entries = []
+    for name, values in sorted(found.items(), key=lambda item: -mean(item[1])):
+        entry: dict[str, Any] = {"row": name, **interval(values)}
+        if PLAIN in found and name != PLAIN:
+            entry["against_plain"] = _difference(values, found[PLAIN], _CONFIDENCE)
+        if KD in found and name != KD:
+            of = _difference(values, found[KD], 1 - (1 - _CONFIDENCE) / compared)
+            if of is not None:
+                verdict = "better" if of["low"] > 0 else "worse" if of["high"] < 0 else "noise"
+                entry |= {"against_kd": of, "verdict": verdict}
+        entries.append(entry)
+    return entries
 
 
 def _difference(

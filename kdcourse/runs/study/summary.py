@@ -16,9 +16,9 @@ HEADER = (
 )
 
 
-def column(rows: Sequence[Row], name: str, about: Mapping[str, Any]) -> dict[int, float]:
-    """Return a column by seed of the rows of the test phase that are about exactly this."""
-    return {row["seed"]: row[name] for row in rows if row["phase"] == "test" and row["about"] == about}
+def column(rows: Sequence[Row], name: str, about: Mapping[str, Any], phase: str = "test") -> dict[int, float]:
+    """Return a column by seed of the rows of the test phase, or another one, that are about exactly this."""
+    return {row["seed"]: row[name] for row in rows if row["phase"] == phase and row["about"] == about}
 
 
 def accuracies(rows: Sequence[Row], **about: Any) -> dict[int, float]:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from kdcourse.cli import app
 from kdcourse.distillation import methods
+from kdcourse.errors import ArgumentError
 from kdcourse.figures import alt_text
 from kdcourse.files import shipped
 from kdcourse.runs import study as package
@@ -29,6 +30,7 @@ class Few(Methods):
 
     search_seeds, test_seeds = (0,), (1, 2)
     model, steps, labels, images = "pocket_2k", 1, 9, 48
+    elsewhere = (("pocket_2k", 48),)
 
 
 def few(folder: Path, *names: str) -> Few:
@@ -54,8 +56,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(study: Few) -> list[Row]:
-    return engine.run(study, engine.Options(precision="float32"), quiet)
+def run(study: Few, *phases: str) -> list[Row]:
+    return engine.run(study, engine.Options(phases or engine.PHASES, precision="float32"), quiet)
 
 
 def test_the_study_runs_from_nothing_to_its_table_and_a_new_method_adds_its_rows_alone(
@@ -66,7 +68,9 @@ def test_the_study_runs_from_nothing_to_its_table_and_a_new_method_adds_its_rows
     assert told.exit_code == 0, told.output
     rows = Rows(folder, "methods").checked()
     search = [row for row in rows if row["phase"] == "search"]
-    assert len(search) == 15 and len(rows) == 15 + 5 * 2
+    further = [row for row in rows if row["phase"] == "further"]
+    assert len(search) == 15 and len(rows) == 15 + 5 * 2 + 4 * 2
+    assert {row["about"]["method"] for row in further} == {PLAIN, KD, "fitnet", "kd + fitnet"}
     study = few(folder)
     found = study.summary(rows)
     shown = {entry["row"]: entry for entry in found["methods"]}
@@ -76,7 +80,13 @@ def test_the_study_runs_from_nothing_to_its_table_and_a_new_method_adds_its_rows
     )
     assert shown[KD]["extra"] == shown[PLAIN]["extra"] == 0 < shown["fitnet"]["extra"]
     assert "against_kd" not in shown[KD] and "against_plain" not in shown[PLAIN]
-    assert study.text(rows).count("\n") == 8
+    (place,) = found["elsewhere"]
+    assert (place["student"], place["labels"]) == ("pocket_2k", 48) and len(place["methods"]) == 4
+    assert study.text(rows).count("\n") == 8 + 2 + 2 + 4
+    without = study.summary([row for row in rows if row["phase"] != "further"])
+    assert without == found | {"elsewhere": []}, (
+        "the further phase changes nothing in the results of the test phase"
+    )
     drawn = study.figure(rows)
     assert drawn is not None and "kd + fitnet: " in alt_text(drawn) and study.figure(search) is None
     assert Image.open(folder / "methods.png").info["Description"] == alt_text(drawn)
@@ -84,6 +94,8 @@ def test_the_study_runs_from_nothing_to_its_table_and_a_new_method_adds_its_rows
 
     more = few(folder, "kd", "fitnet", "dist")
     assert more.summary(rows) == found, "a method that isn't trained yet is left out"
+    with pytest.raises(ArgumentError, match=r"test phase is complete; 2 of 12 .* --phase test"):
+        run(more, "search", "further")
     longer = run(more)
     assert {row["about"]["method"] for row in longer[len(rows) :]} == {"dist"}
     assert longer[: len(rows)] == rows and "dist" in more.text(longer)
@@ -99,6 +111,33 @@ def test_every_method_for_labels_is_a_row_with_as_many_candidates_as_plain() -> 
     deep = {name for name in methods.names("labels") if methods.describe(name).layers}
     assert count.keys() == {PLAIN, HARD, *methods.names("labels"), *(f"kd + {name}" for name in deep)}
     assert {len(tries) for tries in count.values()} == {3}
+
+
+def test_the_further_phase_takes_the_best_by_validation_with_the_settings_that_won() -> None:
+    study = Methods(tiny.dataset, Path())
+    study.names = ("kd", "dist", "dkd", "tfkd", "fitnet")
+    rows = [
+        {
+            "phase": "test",
+            "about": {"method": name},
+            "seed": seed,
+            "validation_accuracy": 0.8 + 0.01 * place + 0.001 * seed,
+        }
+        for place, name in enumerate(study._rows())
+        for seed in (10, 11)
+    ]
+    won = {str(cell.about): cell.recipe for cell in study.candidates()}
+    cells = study.further(lambda about: won[str(about)], rows)
+    best = ["kd + fitnet", "fitnet", "tfkd", "dkd"]  # the rows above are sorted from the worst to the best
+    assert [cell.about["method"] for cell in cells] == [PLAIN, KD, *best] * 3
+    places = [(cell.about["model"], cell.about["labels"]) for cell in cells[::6]]
+    assert places == [("pocket_17k", 550), ("residual_104k", 550), ("pocket_60k", 27_500)]
+    for cell in cells:
+        of = won[str({"method": cell.about["method"]})]
+        assert cell.recipe.model == cell.about["model"] and cell.recipe.methods == of.methods
+        images = cell.about["labels"] if cell.about["method"] == PLAIN else 27_500
+        assert cell.recipe.training.epochs * (images // 64) == pytest.approx(1_300, rel=0.05)
+    assert [len(study.seeds(cell, range(5))) for cell in cells[::6]] == [5, 3, 5]
 
 
 def test_only_the_labels_of_few_images_are_true_and_the_teachers_give_the_others(folder: Path) -> None:
