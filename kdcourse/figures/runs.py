@@ -91,7 +91,9 @@ def run_curves(runs: Mapping[str, RunCurve]) -> Figure:
         loss.set_ylim(0, top)
         accuracy.set(title="Accuracy on the validation images", xlabel="epoch", ylabel="accuracy (%)")
         low, high = accuracy.get_ylim()
-        if high > 100:
+        if not any(run.accuracies for run in runs.values()):
+            accuracy.set(xlim=(0, 1), ylim=(0, 100))  # matplotlib's own would be -0.04 to 0.04
+        elif high > 100:
             accuracy.set_ylim(min(low, 99), 100.3)
         accuracy.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
         figure.legend(handles=handles, loc="lower left", ncols=1, fontsize=9)

@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from html import escape
 from math import log10
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import ipywidgets
 import torch
 from torch import Tensor
 
 from kdcourse.errors import KdcourseError
+from kdcourse.widgets import front
 from kdcourse.widgets.jobs import Job, Worker, trainings
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
 
     Where widgets can't run (on GitHub, on paper), the figure is shown alone, with its alt text; the plain text is
     ``sentence``, the same on every machine, so that stored outputs compare equal. A subclass sets what `figure`
-    needs, calls ``super().__init__``, then connects its controls to `redraw`.
+    needs, calls ``super().__init__``, then connects its controls to `redraw`. If it names a ``front``, a module of
+    `kdcourse.widgets.front`, and scripts run where it is shown, that module draws in place of these controls.
 
     Args:
         title: a heading.
@@ -69,6 +72,7 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
 
     # ipywidgets 7 displays itself through this method, which would leave the figure out.
     _ipython_display_ = None
+    front = ""
 
     def __init__(
         self, title: str, sentence: str, controls: Sequence[ipywidgets.Widget], *, pause: float = 0.0
@@ -85,12 +89,19 @@ class CourseWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets carries
         # Sections of a lesson are headings of level 2, and heading levels must not be skipped.
         heading = ipywidgets.HTML(f'{_STYLE}<div role="heading" aria-level="3"><b>{escape(title)}</b></div>')
         _set_empty_tooltips(controls)
-        super().__init__([heading, *controls, self.status, self.drawing, self.words])
+        shown = [heading, *controls, self.status, self.drawing, self.words]
+        if front.runs_here():
+            shown = [self._front()] if self.front else [*shown, _output(front.KEYS, display="none")]
+        super().__init__(shown)
         self.add_class("kdcourse")
 
     def state(self) -> dict[str, Any]:
         """Return what the front end in JavaScript needs to know, as JSON; see `kdcourse.widgets.front`."""
         raise NotImplementedError
+
+    def _front(self) -> ipywidgets.Output:
+        """Return the front end: in a widget, since its numbers would otherwise be stored in the notebook."""
+        return _output(front.document(self.front, self.state(), uuid4().hex, self.drawing.value))
 
     def figure(self) -> Figure:
         """Return the figure for the present state of the controls, with its alt text."""
@@ -230,6 +241,12 @@ def _set_empty_tooltips(controls: Sequence[ipywidgets.Widget]) -> None:
         if hasattr(control, "description") and getattr(control, "tooltip", "") is None:
             control.tooltip = ""
         _set_empty_tooltips(getattr(control, "children", ()))
+
+
+def _output(html: str, **layout: Any) -> ipywidgets.Output:
+    """Return a widget that shows HTML; unlike one of the type `ipywidgets.HTML`, it runs scripts."""
+    shown = {"output_type": "display_data", "data": {"text/html": html}, "metadata": {}}
+    return ipywidgets.Output(outputs=(shown,), layout=ipywidgets.Layout(**layout))
 
 
 def _image(png: bytes, alt: str) -> str:

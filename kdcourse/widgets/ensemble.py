@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_MOST_MEMBERS = 6  # of the front end, which is sent the scores of all their ensembles: 2 * 63
+
+
 class EnsembleExplorer(CourseWidget):
     """Show the scores of an ensemble; see `ensemble_explorer`. Controls: ``boxes``, one per member; ``average``."""
 
@@ -36,6 +39,7 @@ class EnsembleExplorer(CourseWidget):
             )
         self._names = check_names(names, len(member_logits))
         self._logits, self._labels = member_logits, labels
+        self.front = "ensemble" if len(member_logits) <= _MOST_MEMBERS else ""
         self.boxes = [
             ipywidgets.Checkbox(
                 value=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from kdcourse.distillation.grid import GridResult
 
 _DRAWN_EVERY = 0.5  # seconds between two drawings of the map
+_COUNTED_EVERY = 0.2  # seconds between two numbers of steps
 
 
 class LiveHeatMap(TrainingWidget):
@@ -27,6 +30,8 @@ class LiveHeatMap(TrainingWidget):
 
     Controls: ``train``, ``stop``, ``progress``. ``result`` is the grid's latest result.
     """
+
+    _counted_at = 0.0
 
     def __init__(
         self,
@@ -89,10 +94,10 @@ class LiveHeatMap(TrainingWidget):
         self.train.on_click(lambda _: self.start())
 
     def start(self) -> Job:
-        """Train the whole grid from the start, in the background."""
-        self.result = None
+        """Train the whole grid from the start, in the background; the map of before stays until an epoch is over."""
         self.say(f"Training {self._about}.")
-        return self.begin(self._train, self._ended)
+        before = self.result
+        return self.begin(self._train, lambda job: self._ended(job, before))
 
     def figure(self) -> Figure:
         """Return the heat map of the latest result, or a card that describes the grid."""
@@ -119,6 +124,16 @@ class LiveHeatMap(TrainingWidget):
 
             grid = distil_grid
 
+        steps = itertools.count(1)
+
+        def should_stop() -> bool:
+            """Count the steps, so that something moves before the first epoch is over."""
+            step, now = next(steps), time.monotonic()
+            if now - self._counted_at >= _COUNTED_EVERY:
+                self._counted_at = now
+                self.progress.description = f"Step {step:,}"
+            return job.stopping
+
         def after_epoch(result: GridResult) -> None:
             if job.stopping:  # the grid calls should_stop itself and returns its result so far
                 return
@@ -126,17 +141,21 @@ class LiveHeatMap(TrainingWidget):
             done = sum(min(row["epochs"], result.epochs) for row in result.table)
             self.advance(job, done / max(1, len(result.rows) * result.epochs))
 
-        self.result = grid(
-            *self._axes, **self._asked, after_epoch=after_epoch, should_stop=lambda: job.stopping
-        )
-        if self.result.cancelled:
+        result = grid(*self._axes, **self._asked, after_epoch=after_epoch, should_stop=should_stop)
+        if any(len(row.history) for row in result.rows):
+            self.result = result
+        if result.cancelled:
             job.check()
 
-    def _ended(self, job: Job) -> None:
+    def _ended(self, job: Job, before: GridResult | None) -> None:
+        self.progress.description = "Progress"
         if job.error is not None:
             self.say_error(job.error, "The grid ended early.")
         elif job.outcome == "stopped":
-            self.say("Stopped. The map shows the results so far.")
+            unchanged = "No epoch was complete, so nothing has changed."
+            self.say(
+                f"Stopped. {unchanged if self.result is before else 'The map shows the results so far.'}"
+            )
         else:
             self.progress.value = 1.0
             self.say("Finished: every cell is the mean over its seeds.")

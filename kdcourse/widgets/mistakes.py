@@ -25,6 +25,8 @@ class MistakeBrowser(CourseWidget):
     Controls: ``filters`` by model, ``pair``, ``index``, ``before``, ``after``, ``temperature``.
     """
 
+    front = "mistakes"
+
     def __init__(
         self, images: Tensor, labels: Tensor, classes: Sequence[str], logits_by_name: Mapping[str, Tensor]
     ) -> None:

@@ -33,6 +33,8 @@ class TemperatureExplorer(CourseWidget):
     Controls: ``index``, ``before``, ``after``, ``temperature``.
     """
 
+    front = "temperature"
+
     def __init__(
         self,
         images: Tensor,

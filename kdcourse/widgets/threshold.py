@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 import torch
@@ -15,7 +15,7 @@ from kdcourse.data import IGNORE
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation import PrecisionRecall, PrecisionRecallCurve, precision_recall
 from kdcourse.training.task import confusion_counts, iou_per_class
-from kdcourse.widgets.base import WIDE, CourseWidget, button, image_slider, row, slider_layout
+from kdcourse.widgets.base import WIDE, CourseWidget, button, image_slider, pixels, row, slider_layout
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,6 +81,8 @@ class ThresholdExplorer(CourseWidget):
     Controls: ``model``, ``label``, ``index``, ``before``, ``after``, ``threshold``.
     """
 
+    front = "threshold"
+
     def __init__(
         self,
         images: Tensor,
@@ -130,6 +132,24 @@ class ThresholdExplorer(CourseWidget):
         for control in (self.model, self.label, self.index, self.threshold):
             control.observe(self.redraw, "value")
 
+    def state(self) -> dict[str, Any]:
+        labels = [label for _, label in self.label.options]
+        return {
+            "images": pixels(self._images),
+            "masks": pixels(self._masks.to(torch.uint8)),
+            "size": list(self._images.shape[2:]),
+            "classes": self._classes,
+            "names": list(self._logits),
+            "offered": [[label, len(self._showing(label))] for label in labels],
+            "first": [self.index.value, self.label.value],
+            "start": self.threshold.value,
+            "areas": [
+                [curves.per_class[label].average_precision for label in labels]
+                for curves in self._curves.values()
+            ],
+            "levels": [pixels(_levels(logits, labels)) for logits in self._logits.values()],
+        }
+
     def figure(self) -> Figure:
         from kdcourse import figures
         from kdcourse.figures.style import shorten
@@ -162,7 +182,7 @@ class ThresholdExplorer(CourseWidget):
 
     def _offered(self) -> list[tuple[str, int]]:
         """Return the classes to offer: those with pixels in some image, since others have no curve."""
-        counts = [int((self._masks == label).flatten(1).any(1).sum()) for label in range(len(self._classes))]
+        counts = [len(self._showing(label)) for label in range(len(self._classes))]
         total = len(self._masks)
         return [
             (f"{name} (in {count} of {total} images)", label)
@@ -172,9 +192,13 @@ class ThresholdExplorer(CourseWidget):
 
     def _find(self, _change: object) -> None:
         """Show the next image that contains the class, unless the current one does."""
-        shown = (self._masks == self.label.value).flatten(1).any(1).nonzero()[:, 0].tolist()
+        shown = self._showing(self.label.value)
         at = self.index.value
         self.index.value = next((position for position in shown if position >= at), shown[0])
+
+    def _showing(self, label: int) -> list[int]:
+        """Return the images with pixels of a class."""
+        return (self._masks == label).flatten(1).any(1).nonzero()[:, 0].tolist()
 
     def _step(self, by: int) -> None:
         self.index.value = (self.index.value + by) % len(self._images)
@@ -250,6 +274,13 @@ def _checked_curves(
         except ArgumentError as error:
             raise ArgumentError(f"The logits of {name!r} can't be used. {error}") from error
     return curves
+
+
+def _levels(logits: Tensor, labels: Sequence[int]) -> Tensor:
+    """Return the highest threshold, in hundredths, that pixels reach: logits [K, C, H, W] -> uint8 [K, L, H, W]."""
+    thresholds = torch.arange(101, dtype=torch.float64) / 100
+    probabilities = logits.double().softmax(1)[:, labels]  # in float32 those near 1 would round to 1
+    return (torch.bucketize(probabilities, thresholds, right=True) - 1).to(torch.uint8)
 
 
 def _percent(share: float) -> str:

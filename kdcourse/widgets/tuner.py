@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -40,8 +41,8 @@ class DistillationTuner(TrainingWidget):
     """Train students with chosen settings; see `distillation_tuner`.
 
     Controls: ``learns_from``, ``method``, ``sliders`` (the methods' settings by name), ``alpha``, ``student``,
-    ``epochs``, ``learning_rate``, ``seed``; ``train``, ``stop``, ``progress``; ``kept`` (the runs to compare),
-    ``delete``, ``confirm``, ``cancel``.
+    ``epochs``, ``learning_rate``, ``seed``, ``twin``; ``train``, ``stop``, ``progress``; ``kept`` (the runs to
+    compare), ``delete``, ``confirm``, ``cancel``.
     """
 
     def __init__(
@@ -75,11 +76,22 @@ class DistillationTuner(TrainingWidget):
         self._folder = RunFolder(runs)
         self._runs, damaged = self._folder.load()
         self._live: Run | None = None
+        self._unsaved: OSError | None = None
         self._lock = threading.Lock()  # `_runs` is replaced by the training thread and by the front end's
         self._make_controls(
             start, [(f"{name} ({parameters(name, data):,} parameters)", name) for name in names]
         )
         self._make_method_controls(start)
+        self._stored = ipywidgets.VBox(
+            [
+                ipywidgets.HTML(
+                    "<b>Your runs</b> with their validation accuracy (choose up to six, with Shift or Ctrl)"
+                ),
+                self.kept,
+                row(self.delete, self.confirm, self.cancel),
+                self.table,
+            ]
+        )
         self._offer(chosen=self._runs[-1:])
         super().__init__(
             "Distillation tuner",
@@ -88,16 +100,10 @@ class DistillationTuner(TrainingWidget):
                 self.learns_from,
                 self.method,
                 self._shown_sliders,
-                row(self.alpha),
-                row(self.student, self.epochs),
-                row(self.learning_rate, self.seed),
+                _columns(self.alpha, self.student, self.epochs, self.learning_rate, self.seed),
+                self.twin,
                 row(self.train, self.stop, self.progress),
-                ipywidgets.HTML(
-                    "<b>Your runs</b> with their validation accuracy (choose up to six, with Shift or Ctrl)"
-                ),
-                self.kept,
-                row(self.delete, self.confirm, self.cancel),
-                self.table,
+                self._stored,
             ],
             pause=_DRAWN_EVERY,
         )
@@ -127,7 +133,7 @@ class DistillationTuner(TrainingWidget):
         )
         self.student = ipywidgets.Dropdown(
             options=students, value=start.student, description="Student", style=WIDE,
-            layout=ipywidgets.Layout(width="26em"),
+            layout=slider_layout(),
         )  # fmt: skip
         self.epochs = ipywidgets.IntSlider(
             value=start.epochs,
@@ -148,6 +154,12 @@ class DistillationTuner(TrainingWidget):
             description="Seed",
             style=WIDE,
             layout=ipywidgets.Layout(width="16em"),
+        )
+        self.twin = ipywidgets.Checkbox(
+            value=True,
+            description="Also train the plain twin: the same student, steps and seed, from the labels alone",
+            indent=False,
+            layout=ipywidgets.Layout(width="auto", max_width="100%"),
         )
         self.make_buttons("a fresh student with these settings")
         self.kept = ipywidgets.SelectMultiple(
@@ -181,7 +193,7 @@ class DistillationTuner(TrainingWidget):
                     and not isinstance(default, bool)
                 ):
                     self.sliders[name] = _slider(name, default, start.method_settings.get(name, default))
-        self._shown_sliders = row()
+        self._shown_sliders = _columns()
 
     def _connect(self) -> None:
         self.learns_from.observe(self._enable, "value")
@@ -199,6 +211,7 @@ class DistillationTuner(TrainingWidget):
         for control in (self.method, *shown.values()):
             control.disabled = self.learns_from.value == "labels"
         self.alpha.disabled = self.learns_from.value != "distilled"
+        self.twin.disabled = self.learns_from.value == "labels"
 
     def _sliders_of(self, method: str) -> dict[str, ipywidgets.Widget]:
         """Return the sliders of a method's settings, by name."""
@@ -226,14 +239,39 @@ class DistillationTuner(TrainingWidget):
     # -- training ----------------------------------------------------------------------------
 
     def start(self) -> Job:
-        """Train with the present settings, in the background."""
+        """Train with the present settings, in the background, and the plain twin unless it was trained before."""
         settings, begun = self.settings, list[Run]()
+        plan = [settings]
+        if self.twin.value and settings.learns_from != "labels":
+            twin = replace(settings, learns_from="labels")
+            earlier = self._finished(twin)
+            if earlier is None:
+                plan.append(twin)
+            elif earlier.identity not in self.kept.value:
+                self.kept.value = (*self.kept.value, earlier.identity)
         self.say(f"Getting ready: {settings.name}.")
         return self.begin(
-            lambda job: self._train(job, settings, begun), lambda job: self._keep_run(job, settings, begun)
+            lambda job: self._train(job, plan, begun), lambda job: self._ended(job, settings, begun)
         )
 
-    def _train(self, job: Job, settings: RunSettings, begun: list[Run]) -> None:
+    def _finished(self, settings: RunSettings) -> Run | None:
+        """Return a finished run of a plain student with these settings; those of its teacher don't matter."""
+
+        def key(given: RunSettings) -> tuple[str, int]:
+            return given.name, given.batch_size
+
+        return next(
+            (r for r in self._runs if r.state == "finished" and key(r.settings) == key(settings)), None
+        )
+
+    def _train(self, job: Job, plan: Sequence[RunSettings], begun: list[Run]) -> None:
+        """Train the students of a plan; each run is stored as soon as it is finished."""
+        for number, settings in enumerate(plan):
+            self._train_one(job, settings, begun, number / len(plan), 1 / len(plan))
+            self._store(begun[-1])
+
+    def _train_one(self, job: Job, settings: RunSettings, begun: list[Run], done: float, part: float) -> None:
+        """Train one student, a ``part`` of the whole plan, of which a share is ``done``."""
         teacher: SoftTargets | nn.Module | None = None
         if settings.learns_from != "labels":
             teacher = self._teacher
@@ -257,32 +295,44 @@ class DistillationTuner(TrainingWidget):
             self._data,
             teacher,
             begun=begin,
-            after_step=lambda share: self.advance(job, share),
+            after_step=lambda share: self.advance(job, done + part * share),
             **self._options,
         )
 
-    def _keep_run(self, job: Job, settings: RunSettings, begun: Sequence[Run]) -> None:
-        """Store the run after training, and report how it ended."""
-        run = begun[0] if begun else None
+    def _ended(self, job: Job, settings: RunSettings, begun: Sequence[Run]) -> None:
+        """Store an unfinished run, and report how training ended."""
+        run = begun[-1] if begun else None
         if run is self._live:
             self._live = None
-        kept = run is not None and bool(run.losses or run.epochs or run.state == "diverged")
+        name = settings.name if run is None else run.settings.name
+        stored = any(run is each for each in self._runs)
+        kept = stored or (run is not None and bool(run.losses or run.epochs or run.state == "diverged"))
         if job.error is not None:
-            what = f"The incomplete run was stored: {settings.name}." if kept else "The training ended early."
+            what = f"The incomplete run was stored: {name}." if kept else "The training ended early."
             self.say_error(job.error, what)
         elif not kept:
-            self.say(f"Stopped before the first step, so there is nothing to store: {settings.name}.")
-        if run is None or not kept:
-            return
-        if run.state != "diverged":
-            run.state = "finished" if job.outcome == "done" else "stopped"
-        if job.error is None:
+            self.say(f"Stopped before the first step, so there is nothing to store: {name}.")
+        if run is not None and kept and not stored:
+            if run.state != "diverged":
+                run.state = "stopped"
+            self._store(run)
+        if kept and job.error is None:
             self.progress.value = 1.0 if job.outcome == "done" else self.progress.value
-            self.say(f"{run.state.capitalize()}: {settings.name}. Validation accuracy: {_result(run)}.")
+            ends = (
+                f"{each.state.capitalize()}: {each.settings.name}. Validation accuracy: {_result(each)}."
+                for each in begun
+            )
+            self.say(" ".join(ends))
+        if self._unsaved is not None:
+            self.say_error(self._unsaved, "The run is shown, but could not be stored on disk.")
+            self._unsaved = None
+
+    def _store(self, run: Run) -> None:
+        """Store a run, and choose it among those that are shown."""
         try:
             self._folder.save(run)
         except OSError as error:
-            self.say_error(error, "The run is shown, but could not be stored on disk.")
+            self._unsaved = error
         with self._lock:
             self._runs = [*self._runs, run]
             chosen = [*self._chosen(), run]
@@ -304,6 +354,7 @@ class DistillationTuner(TrainingWidget):
             for run in reversed(self._runs)
         ]
         self.kept.value = tuple(run.identity for run in chosen)
+        self._stored.layout.display = "" if self._runs else "none"
         self._tabulate()
 
     def _choice_changed(self, _change: object = None) -> None:
@@ -380,7 +431,8 @@ def distillation_tuner(
 ) -> DistillationTuner:
     """Return a widget that trains students with chosen settings, and compares the runs.
 
-    The learner chooses method and its settings, alpha, student, epochs, learning rate and seed. Training happens in
+    The learner chooses method and its settings, alpha, student, epochs, learning rate and seed. Unless this is switched
+    off, a plain student with the same settings is trained, too, so that each run is a comparison. Training happens in
     the background and can be stopped; one student trains at a time, and the latest request wins. Every run, finished,
     stopped or diverged, is stored on disk and shown again when the notebook is reopened.
 
@@ -408,6 +460,13 @@ def distillation_tuner(
         cache=cache,
         **options,
     )
+
+
+def _columns(*children: ipywidgets.Widget) -> ipywidgets.GridBox:
+    """Return controls in as many columns as there is space for, one below the other."""
+    columns = "repeat(auto-fill, minmax(min(100%, 31em), 1fr))"
+    layout = ipywidgets.Layout(width="100%", grid_template_columns=columns, align_items="center")
+    return ipywidgets.GridBox(children, layout=layout)
 
 
 def _slider(name: str, default: float, value: float) -> ipywidgets.Widget:

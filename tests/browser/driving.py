@@ -128,15 +128,6 @@ class Lesson:
                 return
         raise AssertionError(f"{most} times Tab, and no focus on {target}")
 
-    def drag(self, handle: Locator, to: Locator, share: float) -> None:
-        """Drag a handle to a share of the width of ``to``, past several places between."""
-        handle.hover()
-        box = to.bounding_box()
-        assert box is not None
-        self.page.mouse.down()
-        self.page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2, steps=25)
-        self.page.mouse.up()
-
     # -- what is seen ------------------------------------------------------------------------
 
     def keep(self, what: str, around: Locator | None = None) -> None:

@@ -174,7 +174,8 @@ def test_axe_sees_what_is_wrong(gallery: Lesson, axe: str) -> None:
     gallery.theme("Light")
     gallery.page.evaluate(
         """() => {
-            document.querySelector('.kdcourse img').removeAttribute('alt');
+            const seen = [...document.querySelectorAll('.kdcourse img')].filter(image => image.checkVisibility());
+            seen[0].removeAttribute('alt');
             document.querySelector('.kdcourse button').style.color = '#aaa';
         }"""
     )
@@ -188,7 +189,7 @@ def test_every_figure_has_its_alt_text(lesson: Lesson) -> None:
     assert len(texts) >= 5
     assert min(map(len, texts)) > 60, texts
     index, _ = lesson.find(r"widgets\.temperature_explorer\(")
-    expect(output(lesson.select(index)).get_by_role("img", name="probabilities of teach")).to_be_visible()
+    expect(output(lesson.select(index)).get_by_role("img", name="ensemble")).to_be_visible()
 
 
 # -- by keyboard alone ------------------------------------------------------------------------------
@@ -246,7 +247,8 @@ def test_the_tuner_is_used_without_a_mouse(gallery: Lesson, theme: str) -> None:
     _assert_focus_is_seen(train)
     gallery.press("Enter")
     expect(tuner.get_by_role("status")).to_contain_text(re.compile("Finished: "))
-    expect(tuner.get_by_label("Runs").locator("option")).to_have_count(kept + 1)
+    now = tuner.get_by_label("Runs").locator("option").count()
+    assert now == kept + (1 if kept else 2)  # with the plain twin, which is trained once
     gallery.tab_to(tuner.get_by_label("Runs"))
     _assert_focus_is_seen(tuner.get_by_label("Runs"))
     delete = tuner.get_by_role("button", name="Delete the chosen runs…")
@@ -257,7 +259,7 @@ def test_the_tuner_is_used_without_a_mouse(gallery: Lesson, theme: str) -> None:
     gallery.tab_to(sure)
     gallery.press("Space")
     expect(sure).to_be_hidden()
-    expect(tuner.get_by_label("Runs").locator("option")).to_have_count(kept + 1)
+    expect(tuner.get_by_label("Runs").locator("option")).to_have_count(now)
     gallery.keep(f"tuner_by_keyboard_{theme}", tuner)
 
 
@@ -283,35 +285,35 @@ def test_mistakes_are_browsed_without_a_mouse(gallery: Lesson) -> None:
     mistakes = _widget(gallery, "mistake_browser")
     status = mistakes.get_by_role("status")
     said = status.inner_text()
-    wrong = mistakes.get_by_role("button", name="wrong").first
-    gallery.tab_to(wrong)
-    _assert_focus_is_seen(wrong)
-    gallery.press("Enter")
+    either = mistakes.get_by_role("radio", name="either").first
+    gallery.tab_to(either)
+    _assert_focus_is_seen(either)
+    gallery.press("ArrowDown")  # wrong
     expect(status).not_to_have_text(said)
-    handle, _, readout = slider(mistakes, "Image")
-    gallery.tab_to(handle)
+    images = mistakes.get_by_role("slider", name="Image")
+    gallery.tab_to(images)
     gallery.press("ArrowRight")
-    expect(readout).to_have_text("2")
+    expect(images).to_have_attribute("aria-valuetext", re.compile("^2 of"))
     gallery.tab_to(mistakes.get_by_role("button", name="Previous"))
     gallery.press("Enter")
-    expect(readout).to_have_text("1")
+    expect(images).to_have_attribute("aria-valuetext", re.compile("^1 of"))
     _assert_left(gallery, mistakes)
 
 
 def test_a_threshold_is_slid_without_a_mouse(gallery: Lesson) -> None:
     explorer = _widget(gallery, "threshold_explorer")
     status = explorer.get_by_role("status")
-    chosen = explorer.get_by_label("Class")
+    chosen = explorer.get_by_role("combobox", name="Class")
     gallery.tab_to(chosen)
     _assert_focus_is_seen(chosen)
     before = status.inner_text()
     gallery.press("ArrowUp")
     expect(status).not_to_have_text(before)
-    handle, _, readout = slider(explorer, "Threshold")
-    gallery.tab_to(handle)
+    threshold = explorer.get_by_role("slider", name="Threshold")
+    gallery.tab_to(threshold)
     gallery.press("End")
-    expect(readout).to_have_text("1.00")
-    expect(status).to_contain_text("at threshold 1.00")
+    expect(threshold).to_have_attribute("aria-valuetext", "1.00")
+    expect(explorer.get_by_role("img", name="Mask at threshold 1.00")).to_be_visible()
     _assert_left(gallery, explorer)
 
 

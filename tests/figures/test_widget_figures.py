@@ -121,6 +121,8 @@ def test_runs_are_told_whatever_their_state() -> None:
     text = alt_text(run_curves({"a": CURVE, "b": RunCurve([], [], "training")}))
     assert "a: training loss now 1.00, validation accuracy 81.25 % after one epoch." in text
     assert "b: training." in text
+    begun = run_curves({"b": RunCurve([], [], "training")}).axes[1]
+    assert (begun.get_xlim(), begun.get_ylim()) == ((0, 1), (0, 100))
     with pytest.raises(ArgumentError, match="found 0"):
         run_curves({})
     with pytest.raises(ArgumentError, match="found 7"):

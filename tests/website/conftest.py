@@ -75,7 +75,7 @@ class Reader:
 
     @contextmanager
     def page(self, path: str, theme: str = "light", width: int = 1280, height: int = 900) -> Iterator[Page]:
-        """A page, loaded, its formulas drawn, in one of the two themes."""
+        """A page, loaded, in one of the two themes."""
         page = self.context.new_page()
         try:
             page.on("response", lambda answer: answer.status >= 400 and self.wrong.append(answer.url))
@@ -85,7 +85,6 @@ class Reader:
                 f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
             )
             page.goto(self.address + path, wait_until="load")
-            page.evaluate("async () => { await window.MathJax?.startup?.promise; }")
             yield page
         finally:
             page.close()

@@ -32,7 +32,7 @@ _GOOD = _archive(**{"package/dist/a.js": "a", "package/dist/b.css": "b", "packag
 
 def _package(data: bytes = _GOOD, **changes: Any) -> Package:
     integrity = "sha512-" + base64.b64encode(hashlib.sha512(data).digest()).decode()
-    given = {"name": "@x/y", "version": "1.0", "integrity": integrity, "licence": "MIT", "folder": "y"}
+    given = {"name": "@x/y", "version": "1.0", "integrity": integrity, "licence": "MIT"}
     return Package(**{**given, "files": ("dist/*.js",), **changes})
 
 
@@ -94,7 +94,7 @@ def test_only_what_is_listed_is_unpacked_and_never_outside(tmp_path: Path) -> No
     archive = tmp_path / "y.tgz"
     archive.write_bytes(_GOOD)
     target = tmp_path / "site" / "deep"
-    assert assets.unpack(archive, _package(strip="dist/"), target) == [target / "y" / "a.js"]
+    assert assets.unpack(archive, _package(), target) == [target / "@x" / "y" / "dist" / "a.js"]
     with pytest.raises(DataError, match=r"has no file '\*evil\.js'"):
         assets.unpack(archive, _package(files=("*evil.js",)), target)
     assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["a.js", "y.tgz"]

@@ -63,6 +63,23 @@ def test_a_claim_is_one_sentence_again_and_its_evidence_lines_of_their_own() -> 
     html = output["data"]["text/html"]
     assert "<b>Claim holds:</b> One sentence &amp; its end, &lt;here&gt;." in html
     assert '<span style="--indent: 2ch">  points: 3\n</span>' in html
+    assert html.count("course-claim") == 1 and html.endswith("</span></span></pre></div>")
+
+
+def test_predictions_checks_and_claims_are_told_apart() -> None:
+    asked = "Some text about **Predict** first.\n\n**Predict:** how many?\n\n- **Predict** before you look."
+    printed_twice = printed("Claim holds: One.\n  a: 1\nand more\nClaim holds: Two.\n")
+    cells = page(notebook(prose(asked), code('check("task", task)', printed_twice)), "42_small").notebook[
+        "cells"
+    ]
+    assert "first.\n\n{.course-predict}\n**Predict:** how" in cells[-2]["source"]
+    assert cells[-2]["source"].count("course-predict") == 1
+    assert cells[-1]["metadata"]["tags"] == ["course-check"]
+    html = cells[-1]["outputs"][0]["data"]["text/html"]
+    assert (
+        html.count('<span class="course-claim">') == 2 and html.count("<span") == html.count("</span>") == 6
+    )
+    assert "</span></span><span>and more" in html
 
 
 def test_what_stands_in_columns_is_not_wrapped() -> None:

@@ -569,7 +569,6 @@ def test_nothing_moves_when_answers_come(reader: Reader, width: int) -> None:
         page.set_viewport_size({"width": width, "height": 900})
         page.route("**/live.json", lambda route: held.append(route))
         page.goto(reader.address + PATH, wait_until="domcontentloaded")
-        page.evaluate("async () => { await window.MathJax?.startup?.promise; }")
         while not held:
             page.wait_for_timeout(50)
         places |= page.evaluate(_PLACES)

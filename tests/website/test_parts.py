@@ -11,7 +11,7 @@ import pytest
 
 from kdcourse.errors import DataError
 from tests.website.tiny import code, notebook, picture
-from tools.website import parts
+from tools.website import parts, trained
 from tools.website.lessons import page
 
 LESSONS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
@@ -115,3 +115,29 @@ def test_an_explorer_shows_what_its_figure_in_the_notebook_shows() -> None:
     logits = state["logits"][0][0]
     best = state["classes"][logits.index(max(logits))]
     assert f"{state['names'][0]}: {best} " in alt
+
+
+def test_what_a_lesson_trains_is_stored_until_its_code_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = code(
+        "from kdcourse import widgets\nfrom tests.widgets.tiny import scenes\nfit = lambda *given: None"
+    )
+    shown = "fit(parts)\nimages, masks, logits, names = parts\nwidgets.threshold_explorer(images, masks, logits, names)"
+    lesson = notebook(start, code("parts = scenes()\nprint('seen')"), code(shown))
+    assert trained.missing(lesson, "42_small", tmp_path) == ["threshold_explorer"]
+    [path] = trained.store(lesson, "42_small", tmp_path)
+    assert path.name == "42_small-threshold.json"
+    [state] = trained.stored(lesson, "42_small", tmp_path).values()
+    assert state["names"] == ["teachers", "student"]
+    assert trained.store(lesson, "42_small", tmp_path) == []
+
+    monkeypatch.setattr(trained, "FOLDER", tmp_path)
+    words = "Threshold explorer: an interactive widget that shows which pixels."
+    lesson["cells"][-1]["outputs"] = [picture(words)]
+    output = page(lesson, "42_small").notebook["cells"][-1]["outputs"][0]["data"]["text/html"]
+    assert '<div data-part="threshold" data-state="../parts/42_small-threshold.json"><figure' in output
+    lesson["cells"][2]["source"] = ["parts = scenes(7)"]
+    assert trained.stored(lesson, "42_small", tmp_path) == {}
+    output = page(lesson, "42_small").notebook["cells"][-1]["outputs"][0]["data"]["text/html"]
+    assert "data-part" not in output

@@ -126,6 +126,19 @@ def test_stop_keeps_what_was_found(drawn: list[GridResult]) -> None:
     assert "training" not in " ".join(thread.name for thread in threading.enumerate())
 
 
+def test_a_stop_before_the_first_epoch_keeps_the_map_that_was_there(drawn: list[GridResult]) -> None:
+    turn = threading.Semaphore(0)
+    earlier = result(2, ((1, 4), (0.5, 1.0), (0,)))
+    widget = heat_map(Grid(turn.acquire), result=earlier)
+    widget.train.click()
+    assert widget.result is earlier
+    widget.stop.click()
+    turn.release()
+    assert widget.wait(LONG)
+    assert widget.result is earlier and "nothing has changed" in widget.status.value
+    assert widget.progress.description == "Progress"
+
+
 def test_training_again_begins_anew_and_closing_ends_it(drawn: list[GridResult]) -> None:
     grid = Grid(lambda: time.sleep(0.01))
     widget = heat_map(grid, epochs=100_000)

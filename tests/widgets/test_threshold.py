@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import math
+import sys
+import zlib
 from typing import Any
 
 import ipywidgets
@@ -12,6 +16,7 @@ from torch import Tensor
 
 from kdcourse import evaluation, widgets
 from kdcourse.errors import ArgumentError
+from kdcourse.widgets import front
 from kdcourse.widgets.threshold import class_probability, first_foreground, point_at
 from tests.widgets.tiny import LONG, bundle_of, scenes
 
@@ -243,3 +248,38 @@ def test_it_refuses_what_does_not_fit(change: Any, message: str) -> None:
     arguments.pop("logits")
     with pytest.raises(ArgumentError, match=message):
         widgets.threshold_explorer(**arguments)
+
+
+def test_the_front_end_calls_the_same_pixels_at_every_threshold() -> None:
+    images, masks, logits, names = scenes()
+    state = json.loads(
+        json.dumps(widgets.threshold_explorer(images, masks, logits, names, start=0.4).state())
+    )
+    offered = [label for label, _ in state["offered"]]
+    assert state["offered"] == [[0, 6], [1, 5], [2, 4]] and state["first"] == [1, 2] and state["start"] == 0.4
+    for name, packed in zip(state["names"], state["levels"], strict=True):
+        levels = torch.frombuffer(bytearray(zlib.decompress(base64.b64decode(packed))), dtype=torch.uint8)
+        levels = levels.reshape(len(images), len(offered), *images.shape[2:])
+        probabilities = logits[name].double().softmax(1)[:, offered]
+        for step in range(101):
+            assert torch.equal(levels >= step, probabilities >= step / 100)
+
+
+def test_where_scripts_run_the_front_end_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    assert not front.runs_here()
+    monkeypatch.setenv("JPY_SESSION_NAME", "lesson.ipynb")
+    monkeypatch.setattr(ipywidgets, "__version__", "7.7.1")
+    assert not front.runs_here()
+    monkeypatch.setattr(ipywidgets, "__version__", "8.1.9")
+    monkeypatch.setitem(sys.modules, "google.colab", sys)
+    assert not front.runs_here()
+    monkeypatch.delitem(sys.modules, "google.colab")
+
+    widget = widgets.threshold_explorer(*scenes())
+    [output] = widget.children
+    [shown] = output.outputs
+    html = shown["data"]["text/html"]
+    assert html.count("</script>") == 1 and "export" not in html
+    assert "\\u003cdress>" in html and "<img alt=" in html  # the figure, where no script runs
+    assert "html" not in str(bundle_of(widget)[0])  # nothing of this is stored in the notebook

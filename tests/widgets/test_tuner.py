@@ -32,8 +32,12 @@ def targets() -> SoftTargets:
     return soft_targets(quarter_reader(), data.train, data, cache=False, progress=False)
 
 
-def tuner(settings: RunSettings = QUICK, teacher: Any = None, **options: Any) -> DistillationTuner:
-    return widgets.distillation_tuner(dataset(), teacher or targets(), settings=settings, **options)
+def tuner(
+    settings: RunSettings = QUICK, teacher: Any = None, *, twin: bool = False, **options: Any
+) -> DistillationTuner:
+    widget = widgets.distillation_tuner(dataset(), teacher or targets(), settings=settings, **options)
+    widget.twin.value = twin
+    return widget
 
 
 def alt(widget: DistillationTuner) -> str:
@@ -58,6 +62,45 @@ def test_a_run_is_trained_shown_and_kept() -> None:
         accuracy in widget.table.value and accuracy in alt(widget) and accuracy in widget.kept.options[0][0]
     )
     assert RunFolder().load() == ([run], [])
+
+
+def test_a_plain_twin_is_trained_along_once() -> None:
+    widget = tuner(twin=True)
+    assert widget._stored.layout.display == "none"  # there is no run to choose
+    shares: list[float] = []
+    widget.progress.observe(lambda change: shares.append(change.new), "value")
+    trained(widget)
+    distilled, plain = widget.runs
+    assert plain.settings == replace(distilled.settings, learns_from="labels")
+    assert plain.losses == train_run(plain.settings, dataset(), None).losses
+    assert [run.state for run in widget.runs] == ["finished"] * 2 and widget._stored.layout.display == ""
+    assert shares == sorted(shares) and shares[-1] == 1.0
+    assert "1: distilled" in alt(widget) and "2: labels alone" in alt(widget)
+    assert widget.status.value.count("Finished: ") == 2
+
+    widget.kept.value = ()
+    widget.alpha.value = 0.5
+    trained(widget)  # another student of the teacher, the same plain one
+    assert [run.settings.learns_from for run in widget.runs] == ["distilled", "labels", "distilled"]
+    assert [run.settings.learns_from for run in widget._chosen()] == ["labels", "distilled"]
+    widget.learning_rate.value = 0.01
+    trained(widget)
+    assert len(widget.runs) == 5
+
+
+def test_a_twin_that_is_stopped_leaves_the_finished_run() -> None:
+    widget = tuner(replace(QUICK, epochs=1), twin=True)
+    begin = widget._train_one
+
+    def stop_second(job: Any, settings: RunSettings, *rest: Any) -> None:
+        if settings.learns_from == "labels":
+            job.stop()
+        begin(job, settings, *rest)
+
+    widget._train_one = stop_second  # type: ignore[method-assign]
+    trained(widget)
+    assert widget.runs[0].state == "finished"
+    assert all(run.state == "stopped" for run in widget.runs[1:])
 
 
 def test_controls_become_settings() -> None:

@@ -1,7 +1,7 @@
-"""Fetch the npm packages that the website's pages load, such as MathJax, and check them before every use.
+"""Fetch the npm packages that build and test the website, such as MathJax, and check them before every use.
 
 `assets.toml` lists them. Archives are kept in ``tools/website/.assets`` (or ``$KDCOURSE_SITE_ASSETS``) as npm delivers
-them. The files that the pages need are unpacked at every build of the site.
+them. The files that are needed are unpacked at every build of the site.
 """
 
 from __future__ import annotations
@@ -30,16 +30,14 @@ FETCH_SECONDS = 300
 
 @dataclass(frozen=True)
 class Package:
-    """Describe one npm package: its files, where they go, and the digest of its archive."""
+    """Describe one npm package: its files, and the digest of its archive."""
 
     name: str
     version: str
     integrity: str  # "sha512-" and base64, as npm writes it
     licence: str
-    folder: str
     files: tuple[str, ...]
     use: str = "site"  # or "tests"
-    strip: str = ""  # leading part of the files' paths, removed when they are unpacked
 
     @property
     def archive(self) -> str:
@@ -85,7 +83,7 @@ def missing(wanted: Sequence[Package], cache: Path | None = None) -> str:
     ):
         return ""
     return (
-        "npm is not installed, and the packages that the website's pages load are not in "
+        "npm is not installed, and the packages that build the website are not in "
         f"{here.name}: install Node.js, which includes npm"
     )
 
@@ -118,7 +116,7 @@ def fetch(
 
 
 def unpack(archive: Path, package: Package, target: Path) -> list[Path]:
-    """Unpack the files of a package that the site needs below ``target`` and return them.
+    """Unpack the listed files of a package below ``target``, a folder ``node_modules``, and return them.
 
     Raises:
         DataError: a pattern of the list matches no file of the archive.
@@ -133,7 +131,7 @@ def unpack(archive: Path, package: Package, target: Path) -> list[Path]:
             unused -= fitting
             source = content.extractfile(member)
             assert source is not None  # `_members` gives plain files alone
-            place = target / package.folder / name.removeprefix(package.strip)
+            place = target / package.name / name
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(source.read())
             written.append(place)

@@ -25,9 +25,10 @@ from kdcourse.errors import ArgumentError, DataError
 from kdcourse.widgets import front
 from tools import headline
 from tools.lessons.links import OPENED, home
-from tools.website import assets, links, pages, parts
+from tools.website import assets, film, links, pages, parts, trained
 from tools.website.card import CARD, card
 from tools.website.columns import fitted
+from tools.website.drawn import draw_formulas
 from tools.website.lessons import FIGURES, PARTS, Notebook, Page, page
 from tools.website.lighten import lighten
 
@@ -51,6 +52,7 @@ TEXTS = {
 # Of these texts, where pages/index.md has them in the navigation; the rest are listed.
 PLACED = ("your_own_model.md", "language.md", "library.md", "studies.md", "results.md")
 COVER = "soft_targets"  # topic of the lesson whose first figure is on the landing page
+LIVE = ROOT / "docs" / "live.gif"  # see `tools.website.picture`
 
 Say = Callable[[str], object]
 
@@ -76,15 +78,16 @@ def build(out: Path, *, cache: Path | None = None, say: Say = print) -> Path:
     archives = assets.fetch(wanted, cache, say)
     with tempfile.TemporaryDirectory(prefix="kdcourse-site-") as folder:
         sources, made, beside = Path(folder, "sources"), Path(folder, "site"), Path(folder, "beside")
-        shown = lay_out(sources)
+        shown = lay_out(sources, say)
         say(f"{len(shown)} lessons prepared; running Sphinx")
         with ThreadPoolExecutor(1) as another_core:
             pages_made = another_core.submit(_sphinx, sources, made)
             for package in wanted:
-                assets.unpack(archives[package.name], package, beside / "_static" / "assets")
+                assets.unpack(archives[package.name], package, Path(folder, "node_modules"))
             _lay_beside(beside, shown)
             pages_made.result()
         lighten(made)
+        draw_formulas(made, Path(folder, "node_modules"))
         shutil.copytree(beside, made, dirs_exist_ok=True)
         problems = links.problems(made)
         if problems:
@@ -98,14 +101,16 @@ def build(out: Path, *, cache: Path | None = None, say: Say = print) -> Path:
     return out / "index.html"
 
 
-def lay_out(sources: Path) -> list[Page]:
-    """Write Sphinx's sources into a new folder and return the lessons."""
+def lay_out(sources: Path, say: Say = print) -> list[Page]:
+    """Write Sphinx's sources into a new folder and return the lessons; ``say`` is told of figures that could move."""
     notebooks = _notebooks()
     shown = [
         page(fitted(notebook), name, parts.states(notebook, name, parts.ASKING))
         for name, notebook in notebooks.items()
     ]
     for lesson in shown:
+        for call in trained.missing(notebooks[lesson.name], lesson.name):
+            say(f"{lesson.name}: {parts.title(call)} stays a figure until you run: {trained.COMMAND}")
         text = json.dumps(lesson.notebook, ensure_ascii=False)
         _write(sources / "notebooks" / f"{lesson.name}.ipynb", text)
     glossary = COURSE.glossary.read_text(encoding="utf-8")
@@ -129,7 +134,8 @@ def lay_out(sources: Path) -> list[Page]:
     further = (HERE / "further_sources.md").read_text(encoding="utf-8")
     fill = {
         "cards": pages.lesson_cards(shown),
-        "image": _cover(shown).figures[0].tag("", lazy=False),
+        "film": film.tag(LIVE),
+        "image": _cover(shown).figures[0].tag(""),
         "results": pages.results(headline.stored()),
         "lessons": "\n".join(f"{_in_navigation(lesson)} <notebooks/{lesson.name}>" for lesson in shown),
         "parts": "\n".join(f"api/{name}" for name in pages.subpackages()),
@@ -205,7 +211,10 @@ def _lay_beside(folder: Path, shown: list[Page]) -> None:
             (folder / FIGURES / name).write_bytes(content)
         notebook = f"{lesson.name}.ipynb"  # what learners open; Sphinx would offer the page's version
         shutil.copyfile(ROOT / OPENED / notebook, folder / "_sources" / "notebooks" / notebook)
+    for name, content in film.film(LIVE).items():
+        (folder / FIGURES / name).write_bytes(content)
     cover = _cover(shown)
+    (folder / CARD).parent.mkdir()
     (folder / CARD).write_bytes(card(cover.images[cover.figures[0].file]))
     lost = (HERE / "templates" / "404.html").read_text(encoding="utf-8")
     _write(folder / "404.html", lost.replace("<!-- home -->", home().website))
@@ -224,9 +233,14 @@ def _write_parts(folder: Path, shown: list[Page]) -> None:
     notebooks = _notebooks()
     for lesson in shown:
         notebook = notebooks[lesson.name]
-        for sentence, state in parts.states(notebook, lesson.name, parts.offered(notebook)).items():
-            file = lesson.explorers[sentence.partition(":")[0]]
-            _write(folder / PARTS / file, json.dumps(state, ensure_ascii=False, separators=(",", ":")))
+        states = {
+            sentence.partition(":")[0]: state
+            for sentence, state in parts.states(notebook, lesson.name, parts.offered(notebook)).items()
+        }
+        states |= {parts.title(call): state for call, state in trained.stored(notebook, lesson.name).items()}
+        for title, state in states.items():
+            text = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
+            _write(folder / PARTS / lesson.explorers[title], text)
 
 
 def _refuse_other_folders(out: Path) -> None:

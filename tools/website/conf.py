@@ -55,13 +55,8 @@ python_maximum_signature_line_length = 78  # longer signatures have one line per
 toc_object_entries = False
 napoleon_numpy_docstring = False
 
-# Formulas: drawn by the site's own files, with MathML for screen readers. MathJax's menu and its ways to explore
-# formulas are left out: they would double its size.
+# Formulas stay LaTeX here; `tools.website.drawn` draws them and leaves out this script.
 mathjax_path = "assets/mathjax/startup.js"
-mathjax4_config = {
-    "loader": {"load": ["input/tex", "output/chtml", "a11y/assistive-mml"]},
-    "output": {"fontPath": "[mathjax]/../%%FONT%%-font"},
-}
 
 html_theme = "sphinx_book_theme"
 html_title = "kdcourse"

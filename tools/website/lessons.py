@@ -22,13 +22,15 @@ from kdcourse.course.notebook import SET_UP as CELL
 from kdcourse.errors import DataError
 from kdcourse.figures.output import png_size
 from tools.lessons.links import home
-from tools.website import parts
+from tools.website import parts, trained
 
 FIGURES, PARTS = "figures", "parts"  # folders of the site
 WIDGET = "an interactive widget"  # part of the stored text of every widget
 LINK = re.compile(r"https?://[^\s<>\"'`]+")
 _BLOCK, _DARK, _FEW = 8, 60, 0.002  # a side in pixels, the brightness of dark ones, the share of dark blocks
 _FIGURE = "Figure: "
+_PREDICT = re.compile(r"(?:(?<=\n\n)|\A)(?=\*\*Predict\b)")
+_CHECK = re.compile(r"^check\(", re.MULTILINE)
 _CLAIM = "Claim holds:"
 _COLUMNS = re.compile(r"\S {2,}\S")  # columns of text, whose alignment must be kept
 _PREDICTED, _REVEALED = (re.compile(rf'widgets\.{name}\(\s*"([\w-]+)"') for name in ("predict", "reveal"))
@@ -106,8 +108,8 @@ def page(notebook: Notebook, name: str, asked: Mapping[str, dict[str, Any]] | No
         name, title[1].strip(), _on_one_line(title[2]), int(time[1]), int(time[2]), _on_one_line(time[3]),
         {**notebook, "cells": []}, asked=asked or {},
     )  # fmt: skip
-    for call in parts.offered(notebook):
-        made.explorers[call.replace("_", " ").capitalize()] = f"{name}-{parts.EXPLORERS[call]}.json"
+    for call in (*parts.offered(notebook), *trained.stored(notebook, name)):
+        made.explorers[parts.title(call)] = f"{name}-{parts.EXPLORERS[call]}.json"
     cells = made.notebook["cells"]
     folded = revealing(notebook)
     for position, cell in enumerate(notebook["cells"]):
@@ -115,7 +117,8 @@ def page(notebook: Notebook, name: str, asked: Mapping[str, dict[str, Any]] | No
             if cell.get("id") != CELL:  # the set-up for Colab doesn't interest readers of the page
                 cells.append(_code(made, cell, position, folded.get(position, ())))
         else:
-            cells.append({**cell, "source": _linked(_text(cell["source"]))})
+            text = _PREDICT.sub("{.course-predict}\n", _linked(_text(cell["source"])))
+            cells.append({**cell, "source": text})
         if position == 0:
             cells.append(_run_it(name))
     return made
@@ -148,8 +151,13 @@ def revealing(notebook: Notebook) -> dict[int, list[str]]:
 def _code(made: Page, cell: dict[str, Any], position: int, answers: Sequence[str] = ()) -> dict[str, Any]:
     """Return a cell; its outputs are folded where they answer predictions, whose keys are ``answers``."""
     metadata = dict(cell["metadata"])
-    if metadata.get("jupyter", {}).get("source_hidden"):
-        metadata["tags"] = [*metadata.get("tags", []), "hide-input"]
+    marks = {
+        "hide-input": metadata.get("jupyter", {}).get("source_hidden"),
+        "course-check": _CHECK.search(_text(cell["source"])),
+    }
+    tags = [*metadata.get("tags", []), *(tag for tag, given in marks.items() if given)]
+    if tags:
+        metadata["tags"] = tags
     outputs = [_output(made, output, f"{made.name}, cell {position + 1}") for output in cell["outputs"]]
     words = {_text(output["data"]["text/plain"]) for output in cell["outputs"] if _has_image(output)}
     harmless = [_HARMLESS.match(_plain(output)) is not None for output in cell["outputs"]]
@@ -269,8 +277,17 @@ def _printed(output: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_lines(text: str) -> str:
-    lines = "".join(map(_printed_line, _unwrapped(text.rstrip("\n").split("\n"))))
-    return f'<div class="course-printed"><pre>{lines}</pre></div>'
+    lines = _unwrapped(text.rstrip("\n").split("\n"))
+    html, inside = "", False
+    for line in lines:
+        claims = line.startswith(_CLAIM) or (inside and line.startswith(" "))  # its numbers are indented
+        if claims and line.startswith(_CLAIM):
+            html += f'{"</span>" * inside}<span class="course-claim">'
+        elif inside and not claims:
+            html += "</span>"
+        html += _printed_line(line)
+        inside = claims
+    return f'<div class="course-printed"><pre>{html}{"</span>" * inside}</pre></div>'
 
 
 def _unwrapped(lines: list[str]) -> list[str]:

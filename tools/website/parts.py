@@ -1,7 +1,8 @@
 """Find out what a lesson's interactive parts show, without running the lesson.
 
 A part is a call such as ``widgets.quiz(...)``. Its arguments need few of the lesson's statements, and those are run:
-the data are loaded and stored networks queried, but nothing is trained. A call that needs a training run gives no part.
+the data are loaded and stored networks queried, but nothing is trained. For calls that need a training run, see
+`tools.website.trained`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from unittest.mock import patch
 
 from kdcourse.errors import DataError
 
-# Functions of `kdcourse.widgets` -> module of their front end. The others train, or need a training run.
+# Functions of `kdcourse.widgets` -> module of their front end. The others train.
 ASKING = {"quiz": "quiz", "predict": "prediction"}
 EXPLORERS = {
     "temperature_explorer": "temperature",
     "ensemble_explorer": "ensemble",
     "mistake_browser": "mistakes",
+    "threshold_explorer": "threshold",
 }
 _TRAINING = {"fit", "distil", "distil_grid"}
 
@@ -62,20 +64,34 @@ def needed(every: list[Statement], place: int) -> list[Statement]:
 
 def offered(notebook: dict[str, Any]) -> dict[str, int]:
     """Return the calls of explorers that need no training run: function -> position among `statements`."""
+    return _explorers(notebook, trained=False)
+
+
+def trained(notebook: dict[str, Any]) -> dict[str, int]:
+    """Return the calls of explorers that need a training run: function -> position among `statements`."""
+    return _explorers(notebook, trained=True)
+
+
+def _explorers(notebook: dict[str, Any], *, trained: bool) -> dict[str, int]:
     every = statements(notebook)
     places = {each.call: place for place, each in enumerate(every) if each.call in EXPLORERS}
     return {
-        call: place for call, place in places.items() if not any(one.trains for one in needed(every, place))
+        call: place
+        for call, place in places.items()
+        if any(one.trains for one in needed(every, place)) is trained
     }
 
 
-def states(notebook: dict[str, Any], name: str, calls: Collection[str]) -> dict[str, dict[str, Any]]:
+def states(
+    notebook: dict[str, Any], name: str, calls: Collection[str], *, training: bool = False
+) -> dict[str, dict[str, Any]]:
     """Run what these calls need and return what their widgets show: the widget's sentence -> its state.
 
     Args:
         notebook: a lesson as `json.load` gives it.
         name: of the lesson, for messages.
         calls: functions of `kdcourse.widgets`.
+        training: run those that need a training run, too.
 
     Raises:
         DataError: a statement failed.
@@ -87,7 +103,7 @@ def states(notebook: dict[str, Any], name: str, calls: Collection[str]) -> dict[
     for place, statement in enumerate(every):
         if statement.call in calls:
             which = needed(every, place)
-            if not any(one.trains for one in which):
+            if training or not any(one.trains for one in which):
                 wanted |= {id(one) for one in which}
     found: dict[str, dict[str, Any]] = {}
     known: dict[str, Any] = {"__name__": name}
@@ -219,6 +235,11 @@ def _owner(node: ast.expr) -> Iterator[str]:
         node = node.value
     if isinstance(node, ast.Name):
         yield node.id
+
+
+def title(call: str) -> str:
+    """Return what the widget's sentence begins with: 'mistake_browser' -> 'Mistake browser'."""
+    return call.replace("_", " ").capitalize()
 
 
 def key_of(sentence: str) -> str:

@@ -19,10 +19,10 @@ function filled(element, attributes, children) {
   return element;
 }
 
-/** Prepare the element of a part, with its title. Notebook 7 takes arrow keys for its own unless told not to. */
+/** Prepare the element of a part, with its title. Notebooks take arrow keys for their own unless the control says no. */
 function begin(el, title) {
   el.classList.add("kd-part");
-  el.dataset.lmSuppressShortcuts = "true";
+  el.addEventListener("focusin", ({ target }) => { target.dataset.lmSuppressShortcuts = "true"; });
   // Sections of a lesson are headings of level 2, and levels must not be skipped.
   el.replaceChildren(make("div", { class: "kd-title", role: "heading", "aria-level": "3" }, title));
 }
