@@ -157,7 +157,7 @@ class DistillationTuner(TrainingWidget):
         )
         self.twin = ipywidgets.Checkbox(
             value=True,
-            description="Also train the plain twin: the same student, steps and seed, from the labels alone",
+            description="Also train a plain twin",
             indent=False,
             layout=ipywidgets.Layout(width="auto", max_width="100%"),
         )

@@ -249,13 +249,7 @@ results = study.study_named("labels", shipped("study")).summary(rows)
 # %%
 show(
     figures.study_curves(
-        {
-            name: [
-                figures.StudyPoint(point["x"], point["accuracy"], (point["low"], point["high"]))
-                for point in points
-            ]
-            for name, points in curves.lines.items()
-        },
+        figures.study_points(curves.lines),
         x=curves.x,
         title=curves.title,
         teacher=curves.teacher,

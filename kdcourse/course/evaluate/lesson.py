@@ -739,18 +739,13 @@ widgets.predict("06-worth", "The plain student needs", choices=factors)
 size = study.study_named("size", shipped("study"))
 by_size = size.summary(Rows(shipped("study"), "size").checked())
 sizes = [entry for entry in by_size["sizes"] if "difference" in entry]
-lines = {
-    name: [
-        figures.StudyPoint(
-            entry["parameters"], entry[kind]["accuracy"], (entry[kind]["low"], entry[kind]["high"])
-        )
-        for entry in sizes
-    ]
-    for name, kind in (("true labels", "plain"), ("teachers' answers", "taught"))
-}
+curves = study.stored()["size"]
 show(
     figures.study_curves(
-        lines, x="parameters", title="Students of several sizes", teacher=by_size["ensemble"]
+        figures.study_points(curves.lines),
+        x=curves.x,
+        title="Students of several sizes",
+        teacher=curves.teacher,
     ),
     "test accuracy against the number of parameters, for students of true labels and of teachers' answers.",
 )

@@ -486,13 +486,7 @@ curves = study.stored()["masks"]
 results = study.study_named("masks", shipped("study")).summary(Rows(shipped("study"), "masks").checked())
 show(
     figures.study_curves(
-        {
-            name: [
-                figures.StudyPoint(point["x"], point["accuracy"], (point["low"], point["high"]))
-                for point in points
-            ]
-            for name, points in curves.lines.items()
-        },
+        figures.study_points(curves.lines),
         x=curves.x,
         title=curves.title,
         teacher=curves.teacher,

@@ -772,7 +772,7 @@ widgets.reveal("08-gap", round(2 * separated) / 2, unit="points")
 
 # %%
 widgets.quiz(
-    "09",
+    "08",
     [
         widgets.Question(
             "A layer's values lie between 0 and 5.1, in 8 bits. What are scale and zero point?",
