@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image, ImageSequence
 
 FILM, STILL = "live-film.webp", "live-still.webp"  # in the folder of figures
-QUALITY = 35
+QUALITY = 30
 
 
 def film(gif: Path) -> dict[str, bytes]:
@@ -19,7 +19,7 @@ def film(gif: Path) -> dict[str, bytes]:
         for frame in ImageSequence.Iterator(moving):
             frames.append(frame.convert("RGB"))
             durations.append(frame.info.get("duration", 100))
-    options: dict[str, Any] = {"format": "WEBP", "quality": QUALITY, "method": 4}
+    options: dict[str, Any] = {"format": "WEBP", "quality": QUALITY, "method": 4, "minimize_size": True}
     animation, still = io.BytesIO(), io.BytesIO()
     frames[0].save(animation, save_all=True, append_images=frames[1:], duration=durations, loop=0, **options)
     frames[-1].save(still, **options)
