@@ -74,10 +74,11 @@ class CrossEntropy:
         """Return the weights on the device and in the type of ``logits``, where they stay."""
         if self.class_weights is None:
             return None
-        if len(self.class_weights) != logits.shape[-1 if logits.ndim == 3 else 1]:
+        classes = logits.shape[-1 if logits.ndim == 3 else 1]
+        if len(self.class_weights) != classes:
             raise ArgumentError(
                 f"class_weights must be one number per class; found {len(self.class_weights)} for "
-                f"{logits.shape[-1 if logits.ndim == 3 else 1]} logits. Give them in the order of the classes."
+                f"{classes} logits. Give them in the order of the classes."
             )
         held = self._weights
         if held is None or held.device != logits.device or held.dtype != logits.dtype:

@@ -125,10 +125,28 @@ class Labels:
         return Rates(int(counts[0]) / int(counts[1]))
 
 
-class Masks:
+class _SomeLeftOut:
+    """What two tasks share, some of whose labels don't count: the mean is over the others, 0 where there are none."""
+
+    left_out: int
+
+    def scored(self, labels: Tensor) -> Tensor:
+        return labels != self.left_out
+
+    def weigh(self, labels: Tensor, weights: Tensor | None) -> Tensor:
+        kept = self.scored(labels)
+        return kept.long() if weights is None else weights[labels.masked_fill(~kept, 0)] * kept
+
+    def _mean(self, total: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        divisor = self.weigh(labels, weights).sum()
+        return total / divisor.clamp(min=1 if weights is None else torch.finfo(divisor.dtype).tiny)
+
+
+class Masks(_SomeLeftOut):
     """Score one class per pixel: logits [B, C, H, W], masks int64 [B, H, W]. Counts pixels by true and found class."""
 
     name, has, metric, unit = "masks", "one class per pixel", "mean IoU", "pixels"
+    left_out = IGNORE
 
     def logits_shape(self, images: int, classes: int, size: tuple[int, ...]) -> list[int]:
         return [images, classes, *size]
@@ -150,17 +168,7 @@ class Masks:
             reduction="sum",
             label_smoothing=label_smoothing,
         )
-        if reduction == "sum":
-            return total
-        divisor = self.weigh(labels, weights).sum()
-        return total / divisor.clamp(min=1 if weights is None else torch.finfo(divisor.dtype).tiny)
-
-    def weigh(self, labels: Tensor, weights: Tensor | None) -> Tensor:
-        kept = self.scored(labels)
-        return kept.long() if weights is None else weights[labels.masked_fill(~kept, 0)] * kept
-
-    def scored(self, labels: Tensor) -> Tensor:
-        return labels != IGNORE
+        return total if reduction == "sum" else self._mean(total, labels, weights)
 
     def size(self, classes: int) -> int:
         return classes**2
@@ -222,13 +230,14 @@ class MultiLabel:
         return Rates(1 - wrong / (int(counts[-1]) * len(right)), f1=mean_f1(right, named, true))
 
 
-class Tokens:
+class Tokens(_SomeLeftOut):
     """Score the next token at every position: logits [B, T, V], labels int64 [B, T] with `kdcourse.data.IGNORE_TOKEN`.
 
     Every position that counts weighs alike, in whichever row it stands. Counts right tokens, and tokens.
     """
 
     name, has, metric, unit = "tokens", "a text's next tokens", "accuracy", "tokens"
+    left_out = IGNORE_TOKEN
 
     def logits_shape(self, images: int, classes: int, size: tuple[int, ...]) -> list[int]:
         return [images, *size, classes]
@@ -246,17 +255,7 @@ class Tokens:
         total = F.cross_entropy(
             logits[kept], labels[kept], weight=weights, reduction="sum", label_smoothing=label_smoothing
         )
-        if reduction == "sum":
-            return total
-        divisor = self.weigh(labels, weights).sum()
-        return total / divisor.clamp(min=1 if weights is None else torch.finfo(divisor.dtype).tiny)
-
-    def weigh(self, labels: Tensor, weights: Tensor | None) -> Tensor:
-        kept = self.scored(labels)
-        return kept.long() if weights is None else weights[labels.masked_fill(~kept, 0)] * kept
-
-    def scored(self, labels: Tensor) -> Tensor:
-        return labels != IGNORE_TOKEN
+        return total if reduction == "sum" else self._mean(total, labels, weights)
 
     def size(self, classes: int) -> int:
         return 2
