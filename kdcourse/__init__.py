@@ -65,8 +65,10 @@ if TYPE_CHECKING:
 
 # Threads that wait for one another in a parallel loop spin, and take the core from the very thread that they wait for
 # where another program is busy: a step then takes up to 50 times as long. So they spin for a moment only (500
-# turns, about 0.03 ms; Intel's and LLVM's OpenMP count milliseconds), then sleep. OpenMP reads this when torch is
-# loaded; what is set already, by the user or a parent process, stays. `benchmarks/neighbour.py` measures it.
+# turns, about 0.03 ms; Intel's and LLVM's OpenMP count milliseconds), then sleep. More turns cost less alone (500 cost
+# 5 % of a step of pocket_17k, 26 % of a step of pocket_2k with 64 images; 4,000 cost nothing) and more beside a
+# neighbour (500: 2.5 times, 2,000: 2.8, 5,000: 3.0, 10,000: 3.7, 30,000: 6.3). OpenMP reads this when torch is loaded;
+# what is set already, by the user or a parent process, stays. `benchmarks/neighbour.py` measures it.
 if (
     "torch" not in sys.modules
     and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys()

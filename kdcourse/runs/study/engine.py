@@ -321,10 +321,13 @@ def _key(settings: Mapping[str, Any]) -> str:
 
 
 def _jobs(study: Study, cells: Iterable[Cell], seeds: Sequence[int], precision: str) -> list[Job]:
+    """Return trainings in order of their seeds: what is stopped early has compared all cells, with fewer seeds."""
+    cells = list(cells)
     return [
         (cell, {**cell.settings, "seed": seed, "precision": precision, **study.digests(cell)})
+        for seed in seeds
         for cell in cells
-        for seed in study.seeds(cell, seeds)
+        if seed in study.seeds(cell, seeds)
     ]
 
 

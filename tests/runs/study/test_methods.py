@@ -29,7 +29,7 @@ class Few(Methods):
     """Two methods, students of 2 k parameters, trained for one step."""
 
     search_seeds, test_seeds = (0,), (1, 2)
-    model, steps, labels, images = "pocket_2k", 1, 9, 48
+    model, steps, search_steps, labels, images = "pocket_2k", 1, 1, 9, 48
     elsewhere = (("pocket_2k", 48),)
 
 
