@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -27,6 +27,7 @@ class Description:
     layers: str | None
     settings: dict[str, Any]
     top_k: bool
+    tries: tuple[Mapping[str, Any], ...]
 
 
 @cache
@@ -80,6 +81,7 @@ def describe(name: str) -> Description:
         method.layers,
         method.settings(),
         method.top_k,
+        method.tries,
     )
 
 

@@ -52,6 +52,8 @@ class Method(nn.Module):
             the last linear layer, ``stages`` the last feature map of each size that both networks have.
         top_k: True if it also works with only the top k logits of a teacher, in ``Outputs.top``.
         rewrites: True if the student learns from other batches than those of the data, see `rewrite`.
+        tries: the settings among which `kdcourse study methods` searches, three of them; where there are none, its
+            temperature halved, as it is and doubled, or the weight of its term.
         closed_form: True if its gradient is written out for `distil_grid`, which then trains many students at once.
     """
 
@@ -61,6 +63,7 @@ class Method(nn.Module):
     layers: ClassVar[str | None] = None
     top_k: ClassVar[bool] = False
     rewrites: ClassVar[bool] = False
+    tries: ClassVar[tuple[Mapping[str, Any], ...]] = ()
     closed_form: ClassVar[bool] = False
 
     def prepare(self, student: Outputs, teacher: Outputs) -> None:

@@ -66,6 +66,7 @@ class DIST(Method):
 
     title = "DIST: correlated predictions, from a stronger teacher"
     paper = "Huang et al. 2022, https://arxiv.org/abs/2205.10536"
+    tries = ({"temperature": 1.0}, {"temperature": 2.0}, {"temperature": 4.0})  # the paper uses 1 and 4
 
     def __init__(self, *, temperature: float = 4.0, inter: float = 2.0, intra: float = 2.0) -> None:
         super().__init__()

@@ -76,6 +76,7 @@ class DKD(Method):
 
     title = "Decoupled: label's class and other classes"
     paper = "Zhao et al. 2022, https://arxiv.org/abs/2203.08679"
+    tries = ({"beta": 0.5}, {"beta": 2.0}, {"beta": 8.0})  # the paper, too, tunes this weight
 
     def __init__(self, *, temperature: float = 4.0, target_weight: float = 1.0, beta: float = 8.0) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +47,7 @@ class Methods(Unseen):
     weight 1, as in its paper, and in a second row beside ``kd``.
 
     Predictions are those of the five teachers together, stored. Layers are those of the first teacher alone, which
-    runs along. Each row has three candidates: a method's temperature, or the weight of its term where it has none;
+    runs along. Each row has three candidates: a method's own tries, its temperature, or the weight of its term;
     augmentation for ``plain``; augmentation or label smoothing for ``hard answers``. The search trains each for a third
     of the steps that count, which halves the hours of the whole. A method that is added to the course's methods for
     labels is a row of this study.
@@ -154,9 +154,8 @@ class Methods(Unseen):
             ways = ({}, gentle, {"label_smoothing": 0.1})
             return [Cell(_about(row), on_labels(every, **way)) for way in ways]
         *beside, name = row.split(" + ")
-        settings = methods.settings_of(name)
-        if "temperature" in settings and not beside and not self._deep(name):
-            built = (methods.build(name, temperature=settings["temperature"] * f) for f in (0.5, 1.0, 2.0))
+        if not beside and not self._deep(name) and (tries := self._settings_tried(name)):
+            built = (methods.build(name, **settings) for settings in tries)
             return [Cell(_about(row), every.changed(methods=each, alpha=0.9)) for each in built]
         used = (
             (*methods.build(beside, temperature=self.temperature), *methods.build(name))
@@ -168,6 +167,13 @@ class Methods(Unseen):
             Cell(_about(row), every.changed(methods=used, alpha=alpha, weights={name: weight}))
             for weight in (0.1, 1.0, 10.0)
         ]
+
+    @staticmethod
+    def _settings_tried(name: str) -> Sequence[Mapping[str, Any]]:
+        about = methods.describe(name)
+        if about.tries or "temperature" not in about.settings:
+            return about.tries
+        return [{"temperature": about.settings["temperature"] * factor} for factor in (0.5, 1.0, 2.0)]
 
     def digests(self, cell: Cell) -> dict[str, str | None]:
         """Return the digest of the unseen half, and of the answers; with layers that of their teacher, too."""
