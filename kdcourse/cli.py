@@ -451,8 +451,9 @@ def ship(
     to: Annotated[
         str,
         typer.Option(
-            help="'onnx' (float), 'onnx-int8' (weights and activations of one byte, calibrated on training images), or "
-            "'c' (one header for a microcontroller, without dependencies or heap)."
+            help="'onnx' (float), 'onnx-int8' (weights and activations of one byte, calibrated on training images), "
+            "'executorch' (float, a .pte file for PyTorch's runtime on phones and boards), or 'c' (one header for a "
+            "microcontroller, without dependencies or heap)."
         ),
     ] = "onnx",
     out: Annotated[
@@ -472,8 +473,8 @@ def ship(
 ) -> None:
     """Write a student as one file for another machine, after comparing the file's answers with PyTorch's.
 
-    The file holds classes, normalisation, licence and how it was made. ONNX needs the extra 'deploy'; for 'c', a C
-    compiler tries the header, if there is one.
+    The file holds classes, normalisation, licence and how it was made. ONNX needs the extra 'deploy', and
+    'executorch' the package of that name; for 'c', a C compiler tries the header, if there is one.
     """
     from kdcourse.runs.ship import ShipOptions
     from kdcourse.runs.ship import ship as write

@@ -1,6 +1,7 @@
-"""Make a student smaller and write it for other runtimes: pruning, int8, ONNX, a C header."""
+"""Make a student smaller and write it for other runtimes: pruning, int8, ONNX, ExecuTorch, a C header."""
 
 from kdcourse.deploy.c_header import Board, Header, c_header, compiled_logits, find_compiler
+from kdcourse.deploy.executorch_export import ExecutorchFile, export_executorch
 from kdcourse.deploy.int8 import quantized, with_rounded_weights
 from kdcourse.deploy.onnx_export import Exported, export_onnx
 from kdcourse.deploy.onnx_int8 import CALIBRATION, export_onnx_int8
@@ -11,6 +12,7 @@ from kdcourse.deploy.runtime import OnnxFile, Times, compare_times
 __all__ = [
     "CALIBRATION",
     "Board",
+    "ExecutorchFile",
     "Exported",
     "Header",
     "OnnxFile",
@@ -18,6 +20,7 @@ __all__ = [
     "c_header",
     "compare_times",
     "compiled_logits",
+    "export_executorch",
     "export_onnx",
     "export_onnx_int8",
     "find_compiler",

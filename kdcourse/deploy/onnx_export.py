@@ -104,13 +104,13 @@ def export_onnx(
     _check_file(path, opset)
     check_arguments(image_shape, classes, mean, std)
     check_packages("onnx", "onnxscript")
-    twin = _Exportable(copy_of(model), mean, std).eval()
-    batches = [_random_images(size, image_shape, seed) for seed, size in enumerate((2, 1, 5))]
+    twin = Exportable(copy_of(model), mean, std).eval()
+    batches = [random_images(size, image_shape, seed) for seed, size in enumerate((2, 1, 5))]
     if not twin.takes_pixels:
         batches = [batch / 64 - 2 for batch in batches]  # about what normalised images look like
-    answers = [_ask(twin, batches[0], classes)]
+    answers = [ask(twin, batches[0], classes)]
     try:
-        answers += [_ask(twin, batch, classes) for batch in batches[1:]]
+        answers += [ask(twin, batch, classes) for batch in batches[1:]]
     except ArgumentError as error:
         raise ArgumentError(
             f"The model takes {len(batches[0])} images at once, and not another number: {error} A number of images "
@@ -122,7 +122,9 @@ def export_onnx(
     content = described(proto, classes, mean, std, notes or {})
     try:
         run, checked_with = _runner(content, twin.input)
-        difference = max(_difference(run, *pair) for pair in zip(batches, answers, strict=True))
+        difference = max(
+            largest_difference(run(batch), wanted) for batch, wanted in zip(batches, answers, strict=True)
+        )
     except Exception as error:  # runtimes raise errors of their own kinds
         raise ArgumentError(
             f"The exported file can't be run: {brief(error)}. Nothing was written. Try another opset."
@@ -138,7 +140,7 @@ def export_onnx(
     return Exported(path, len(content), digest, twin.input, opset, difference, checked_with)
 
 
-class _Exportable(nn.Module):
+class Exportable(nn.Module):
     """Put the normalisation before the model, as arithmetic that ONNX can express."""
 
     scale: Tensor
@@ -230,7 +232,7 @@ def copy_of(model: nn.Module) -> nn.Module:
     return twin
 
 
-def _random_images(count: int, image_shape: tuple[int, int, int], seed: int) -> Tensor:
+def random_images(count: int, image_shape: tuple[int, int, int], seed: int) -> Tensor:
     """Return uint8 [count, C, H, W]: noise, and of five or more, a ramp, a black and a white image."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randint(0, 256, (count, *image_shape), generator=generator, dtype=torch.uint8)
@@ -240,7 +242,7 @@ def _random_images(count: int, image_shape: tuple[int, int, int], seed: int) -> 
     return noise
 
 
-def _ask(model: nn.Module, images: Tensor, classes: Sequence[str]) -> Tensor:
+def ask(model: nn.Module, images: Tensor, classes: Sequence[str]) -> Tensor:
     """Return PyTorch's logits, checked for what every later step relies on."""
     try:
         with torch.no_grad():
@@ -267,14 +269,14 @@ def _ask(model: nn.Module, images: Tensor, classes: Sequence[str]) -> Tensor:
     return answer
 
 
-def _translated(model: _Exportable, images: Tensor, opset: int) -> ModelProto:
+def _translated(model: Exportable, images: Tensor, opset: int) -> ModelProto:
     """Translate the model to ONNX with torch's exporter.
 
     By the one that builds on ``torch.export`` (and needs onnxscript): the older one, on TorchScript, is
     deprecated and on its way out.
     """
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 model, (images,), dynamo=True, opset_version=opset, verbose=False, external_data=False,
                 input_names=[model.input], output_names=[OUTPUT],
@@ -303,7 +305,7 @@ def _translated(model: _Exportable, images: Tensor, opset: int) -> ModelProto:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence the exporters' messages to their own developers; errors are still raised."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
@@ -396,8 +398,8 @@ def _runner(content: bytes, name: str) -> tuple[Callable[[Tensor], Tensor], str]
     return run, checked_with
 
 
-def _difference(run: Callable[[Tensor], Tensor], images: Tensor, wanted: Tensor) -> float:
-    found = run(images)
+def largest_difference(found: Tensor, wanted: Tensor) -> float:
+    """Return the largest difference of two logits, as a share of the largest wanted one or of 1, whichever is more."""
     if found.shape != wanted.shape or not torch.isfinite(found).all():
         return math.inf
     return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1))

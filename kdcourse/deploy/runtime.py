@@ -1,11 +1,11 @@
-"""Run ONNX files with onnxruntime: logits of many images, and two files' times side by side."""
+"""Run ONNX files with onnxruntime, and compare the times of two files of any kind."""
 
 from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
 from time import get_clock_info, perf_counter, thread_time
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -42,6 +42,12 @@ class OnnxFile:
         return found
 
 
+class Runnable(Protocol):
+    """Describe a file that is ready to run in one thread: `OnnxFile` or `ExecutorchFile`."""
+
+    def _run(self, pixels: np.ndarray) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class Times:
     """Hold milliseconds for one image of two files, and the ratio of the second to the first: median and quartiles."""
@@ -52,7 +58,7 @@ class Times:
     ratio_quartiles: tuple[float, float]
 
 
-def compare_times(first: OnnxFile, second: OnnxFile, image: Tensor) -> Times:
+def compare_times(first: Runnable, second: Runnable, image: Tensor) -> Times:
     """Time two files on one image uint8 [1, C, H, W], in turn, so that other programs slow both alike.
 
     The time is the thread's processor time where the system counts it in microseconds, and the clock's elsewhere.

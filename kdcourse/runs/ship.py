@@ -21,8 +21,8 @@ from kdcourse.runs.tasks import SEGMENTATION
 from kdcourse.training.weights import read_tensors
 
 Say = Callable[[str], None]
-Kind = Literal["onnx", "onnx-int8", "c"]
-_ENDINGS = {"onnx": ".onnx", "onnx-int8": ".int8.onnx", "c": ".h"}
+Kind = Literal["onnx", "onnx-int8", "executorch", "c"]
+_ENDINGS = {"onnx": ".onnx", "onnx-int8": ".int8.onnx", "executorch": ".pte", "c": ".h"}
 # Largest difference of logits that rounding explains, as a share of the largest logit, or of 1 where that is less.
 _TOLERANCE = 1e-4
 _LICENCE = "MIT, the kdcourse authors"  # of the weights in the course's own folders
@@ -96,7 +96,7 @@ class Student:
 
 
 def ship(options: ShipOptions, say: Say = print) -> Shipped:
-    """Write one file for another runtime: ``onnx``, ``onnx-int8`` or ``c``.
+    """Write one file for another runtime: ``onnx``, ``onnx-int8``, ``executorch`` or ``c``.
 
     Before it is written, its answers to all test images are compared with PyTorch's. A file that answers otherwise
     than rounding explains isn't written; rounding to int8 is told as it is, with the accuracy before and after.
@@ -122,6 +122,8 @@ def ship(options: ShipOptions, say: Say = print) -> Shipped:
     try:
         if options.to == "c":
             return _ship_c(options, student, facts, logits, out, say)
+        if options.to == "executorch":
+            return _ship_executorch(student, facts, logits, out, say)
         return _ship_onnx(options, student, facts, logits, out, say)
     except ImportError as error:
         raise ArgumentError(str(error)) from error
@@ -256,6 +258,20 @@ def _ship_onnx(
     else:
         _refuse_unless_close(found, "The ONNX file")
         say(f"Bytes: {len(content):,}.")
+    return _written(Shipped(out, len(content), found), content, say)
+
+
+def _ship_executorch(student: Student, facts: dict[str, Any], logits: Tensor, out: Path, say: Say) -> Shipped:
+    data = student.data
+    assert isinstance(data, Dataset)  # `ship` has refused others
+    content = deploy.export_executorch(
+        student.model, image_shape=data.image_shape, notes=facts, **student.arguments
+    )
+    file = deploy.ExecutorchFile(content)
+    found = compare(file.logits(data.test.images), logits, data.test.labels)
+    _tell(found, f"executorch {file.version}", say)
+    _refuse_unless_close(found, "The file for ExecuTorch")
+    say(f"Bytes: {len(content):,}. One image per call; the device's runtime needs the backend XNNPACK.")
     return _written(Shipped(out, len(content), found), content, say)
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def test_a_file_that_answers_otherwise_is_not_written(student: Path, monkeypatch
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"to": "coreml"}, "--to must be one of onnx, onnx-int8, c; found 'coreml'"),
+        ({"to": "coreml"}, "--to must be one of onnx, onnx-int8, executorch, c; found 'coreml'"),
         ({"weights": "int8"}, "--weights is for --to c; found --to onnx"),
         ({"to": "c", "weights": "int4"}, "int8 or float; found 'int4'"),
         ({"size": 32}, "--size is about images of your own"),
@@ -206,11 +207,36 @@ def test_a_student_of_own_images_needs_their_folder(
 
 def test_command_tells_errors_in_one_line(student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = CliRunner().invoke(cli.app, ["ship", str(student), "--to", "tflite"])
-    assert told.exit_code == 2 and told.output.startswith("error: --to must be one of onnx, onnx-int8, c")
+    assert told.exit_code == 2 and told.output.startswith(
+        "error: --to must be one of onnx, onnx-int8, executorch, c"
+    )
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     told = CliRunner().invoke(cli.app, ["ship", str(student)])
     assert told.exit_code == 2 and "error: Exporting to ONNX needs onnxruntime" in told.output
     assert 'pip install "kdcourse[deploy]"' in told.output and not Path("student.onnx").exists()
+
+
+def test_executorch_answers_as_pytorch(student: Path) -> None:
+    pytest.importorskip("executorch")
+    said: list[str] = []
+    done = ship(ShipOptions(student, "executorch", licence="CC0"), said.append)
+    assert done.path == Path("student.pte") and done.bytes == done.path.stat().st_size
+    assert (done.comparison.images, done.comparison.different) == (30, 0) and done.comparison.close
+    assert any("30 test images: 0 differ" in line for line in said)
+    facts = deploy.ExecutorchFile(done.path.read_bytes()).facts()
+    assert facts["licence"] == "CC0" and facts["made"]["training"] == RECIPE
+
+
+def test_missing_executorch_is_told_and_nothing_is_written(
+    student: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("kdcourse.deploy.executorch_export.version", version)
+    told = CliRunner().invoke(cli.app, ["ship", str(student), "--to", "executorch"])
+    assert told.exit_code == 2 and "error: Writing for ExecuTorch needs executorch" in told.output
+    assert "pip install executorch" in told.output and not Path("student.pte").exists()
 
 
 def test_weights_of_the_course_have_its_licence(student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
