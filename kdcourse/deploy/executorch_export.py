@@ -16,8 +16,15 @@ from packaging.version import Version
 from torch import Tensor, nn
 
 from kdcourse.deploy.onnx_export import (
-    Exportable, ask, brief, check_arguments, copy_of, largest_difference, quiet, random_images,
-)  # fmt: skip
+    Exportable,
+    ask,
+    brief,
+    check_arguments,
+    copy_of,
+    largest_difference,
+    quiet,
+    random_images,
+)
 from kdcourse.errors import ArgumentError
 
 _OLDEST = "1.0"  # the first release whose interface is promised to stay
@@ -39,9 +46,9 @@ def export_executorch(
     """Return the content of a ``.pte`` file for ExecuTorch (https://executorch.ai), in float, after comparing answers.
 
     Its method ``forward`` takes one image, uint8 [1, C, H, W] with values 0 to 255, not normalised, and returns logits
-    float32 [1, classes]: memory is planned when the file is written, and for one image it is smallest. Layers are run by
-    the backend XNNPACK, which the device's runtime must contain, the rest by ExecuTorch's portable kernels. The method
-    ``kdcourse_facts`` takes nothing and returns classes, mean, std and notes as JSON.
+    float32 [1, classes]: memory is planned when the file is written, and for one image it is smallest. Layers are run
+    by the backend XNNPACK, which the device's runtime must contain, the rest by ExecuTorch's portable kernels. The
+    method ``kdcourse_facts`` takes nothing and returns classes, mean, std and notes as JSON.
 
     Args:
         model: float32 [B, C, H, W] -> logits [B, classes]; it isn't changed.
@@ -92,8 +99,8 @@ def check_executorch() -> str:
             importlib.import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner")
     except (ImportError, OSError) as error:
         raise ImportError(
-            f"executorch {found} can't be used with torch {torch.__version__}: {brief(error)}. Each release is compiled "
-            f"against one release of torch. Install one that fits with{_CURE}"
+            f"executorch {found} can't be used with torch {torch.__version__}: {brief(error)}. Each release is "
+            f"compiled against one release of torch. Install one that fits with{_CURE}"
         ) from error
     return found
 
