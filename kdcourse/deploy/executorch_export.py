@@ -30,7 +30,6 @@ from kdcourse.errors import ArgumentError
 _OLDEST = "1.0"  # the first release whose interface is promised to stay
 _CURE = "\n    pip install --upgrade executorch"
 _TOLERANCE = 1e-4  # as in `kdcourse.deploy.export_onnx`
-BACKEND = "XnnpackBackend"
 FACTS = "kdcourse_facts"  # the method that returns classes, normalisation and notes
 
 
