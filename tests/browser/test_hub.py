@@ -34,7 +34,7 @@ PROXY = shutil.which("configurable-http-proxy")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(
         find_spec("jupyterhub") is None or PROXY is None,
         reason="JupyterHub or its proxy not installed: pip install jupyterhub -c constraints.txt, "
@@ -43,6 +43,7 @@ pytestmark = [
 ]
 
 KEY = "00-which-student"
+SOON = 300_000
 _FOR_TESTS = """
 load_subconfig({settings!r})
 c = get_config()
@@ -67,9 +68,14 @@ def _hub(folder: Path) -> Iterator[str]:
     settings = str(ROOT / "docs" / "jupyterhub_config.py")
     config.write_text(
         _FOR_TESTS.format(
-            settings=settings, public=public, hub=hub, proxy=proxy, command=PROXY, homes=str(folder),
+            settings=settings,
+            public=public,
+            hub=hub,
+            proxy=proxy,
+            command=PROXY,
+            homes=str(folder),
             arguments=["--allow-root"] if is_root() else [],
-        )  # fmt: skip
+        )
     )
     environment = {name: value for name, value in os.environ.items() if not NOT_PASSED_ON.match(name)}
     with log.open("wb") as told:
@@ -103,16 +109,18 @@ def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None
 @contextmanager
 def _visit(hub: str, name: str, folder: Path, screenshots: Path) -> Iterator[Lesson]:
     """Log in and wait for the lesson that opens; nothing is asked of other machines."""
+    expect.set_options(timeout=SOON)
     refused: list[str] = []
     others = f"^https?://(?!{re.escape(hub.split('/')[2])}/)"
     folder.mkdir(exist_ok=True)
     with opened(folder / "chromium", others, refused, viewport={"width": 1280, "height": 900}) as context:
         page = context.new_page()
+        page.set_default_timeout(SOON)
         page.goto(f"{hub}/hub/login")
         page.get_by_label("Username").fill(name)
         page.get_by_role("button", name=re.compile("sign in", re.IGNORECASE)).click()
         page.wait_for_function(
-            f"() => window.jupyterapp?.shell?.currentWidget?.context?.path === '{FIRST}'", timeout=120_000
+            f"() => window.jupyterapp?.shell?.currentWidget?.context?.path === '{FIRST}'", timeout=SOON
         )
         page.get_by_role("button", name="No", exact=True).click()  # news of Jupyter
         lesson = Lesson(page, FIRST.removesuffix(".ipynb"), screenshots)
@@ -128,10 +136,12 @@ def _answer(lesson: Lesson, number: int) -> str:
         lesson.select(index)
         lesson.press("Control+Enter")
     asked = output(lesson.select(index))
-    expect(asked.get_by_role("status")).not_to_contain_text("Your prediction")
+    button = asked.get_by_role("button", name="That is my prediction")
+    expect(button).to_be_visible()
+    expect(asked).not_to_contain_text("Your prediction")
     label = asked.locator(".widget-radio-box label").nth(number)
     label.click()
-    asked.get_by_role("button", name="That is my prediction").click()
+    button.click()
     chosen = label.inner_text().strip()
     expect(asked.get_by_role("status")).to_contain_text(f"Your prediction: {chosen}.")
     return chosen
@@ -167,6 +177,9 @@ def test_two_users_work_beside_each_other_and_neither_sees_the_others_work(
                 status = lesson.page.goto(f"{hub}/user/{other}/lab/tree/{FIRST}").status  # type: ignore[union-attr]
                 lesson.page.screenshot(path=screenshots / f"hub_{name}_refused.png")
                 assert status in (403, 404)
+            # Kernels print on sockets that any user of the machine could otherwise read.
+            keys = [file.read_text() for file in (tmp_path / name).rglob("kernel-*.json")]
+            assert keys and all("curve_secretkey" in key for key in keys)
         assert chosen["ann"] != chosen["ben"]
         for name in chosen:
             assert chosen[name] in _stored(tmp_path / name)
