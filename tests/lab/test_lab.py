@@ -107,7 +107,9 @@ def test_the_command_passes_options_on(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(
         lab,
         "run",
-        lambda arguments, browser, hub, folder, say: seen.append((list(arguments), browser, hub, folder)) or 3,
+        lambda arguments, browser, hub, folder, say: (
+            seen.append((list(arguments), browser, hub, folder)) or 3
+        ),
     )
     told = CliRunner().invoke(cli.app, ["lab", "--no-browser", "--port=8890", "--ip", "0.0.0.0"])
     assert told.exit_code == 3
