@@ -223,14 +223,23 @@ _DataFolder = Annotated[
 @app.command()
 def teachers(
     folder: _DataFolder = None,
-    task: _Task = "classification",
+    task: Annotated[
+        str, typer.Option(help="'classification' of garments, 'segmentation' of scenes, or 'language'.")
+    ] = "classification",
     device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'mps'.")] = "auto",
 ) -> None:
     """Train the course's teachers of a task, resuming where an earlier call stopped."""
+    from kdcourse.data import austen
+    from kdcourse.runs import language
     from kdcourse.runs.tasks import task_named
     from kdcourse.runs.teachers import train_teacher
 
     def work() -> None:
+        if task == "language":
+            language.train_teachers(
+                austen(), folder or Path("data") / language.FOLDER, say=typer.echo, device=device
+            )
+            return
         chosen = task_named(task)
         data, where = chosen.teacher_data(), folder or Path("data") / chosen.teachers_folder
         for recipe in chosen.teacher_recipes:
