@@ -22,7 +22,7 @@ from kdcourse.course import ORDER
 ROOT = Path(__file__).parents[1]
 NAME = f"{len(ORDER):02d}_pruning"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow(seconds=9), pytest.mark.timeout(1200)]
 
 LESSON = """# %% [markdown]
 # # Pruning
