@@ -17,9 +17,10 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
 # Workers, kernels and servers do without a package that takes over a second to import: see the file in this folder.
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(Path(__file__).with_name("without")), *filter(None, [os.environ.get("PYTHONPATH")])]
-)
+# Processes that xdist and multiprocessing start take over this one's path, all others the variable.
+WITHOUT = str(Path(__file__).with_name("without"))
+sys.path.insert(0, WITHOUT)
+os.environ["PYTHONPATH"] = os.pathsep.join([WITHOUT, *filter(None, [os.environ.get("PYTHONPATH")])])
 # matplotlib's list of fonts takes seconds to build: one place for all tests, outside the caches set aside below.
 os.environ.setdefault("MPLCONFIGDIR", str(Path(tempfile.gettempdir()) / "kdcourse-tests-matplotlib"))
 
