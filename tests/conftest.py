@@ -16,8 +16,8 @@ import pytest
 # two threads each would fight over two cores. A number that is set already stays.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
-# Workers, kernels and servers do without a package that takes over a second to import: see the file in this folder.
-# Processes that xdist and multiprocessing start take over this one's path, all others the variable.
+# Kernels, servers and commands do without a package that takes over a second to import: see the file in this folder.
+# Processes that multiprocessing starts take over this one's path, all others the variable.
 WITHOUT = str(Path(__file__).with_name("without"))
 sys.path.insert(0, WITHOUT)
 os.environ["PYTHONPATH"] = os.pathsep.join([WITHOUT, *filter(None, [os.environ.get("PYTHONPATH")])])
