@@ -38,6 +38,7 @@ SECONDS = 600
 MARK = "kdcourse-site.json"  # marks a folder as a site, which may be replaced
 # Texts of the repository that the site shows if they exist: path -> page.
 TEXTS = {
+    "docs/ten_minutes.md": "ten_minutes.md",
     "docs/your_own_model.md": "your_own_model.md",
     "docs/language.md": "language.md",
     "docs/library.md": "library.md",
@@ -50,7 +51,7 @@ TEXTS = {
     "CHANGELOG.md": "changelog.md",
 }
 # Of these texts, where pages/index.md has them in the navigation; the rest are listed.
-PLACED = ("your_own_model.md", "language.md", "library.md", "studies.md", "results.md")
+PLACED = ("ten_minutes.md", "your_own_model.md", "language.md", "library.md", "studies.md", "results.md")
 COVER = "soft_targets"  # topic of the lesson whose first figure is on the landing page
 LIVE = ROOT / "docs" / "live.gif"  # see `tools.website.picture`
 
@@ -118,7 +119,8 @@ def lay_out(sources: Path, say: Say = print) -> list[Page]:
 
     texts = {path: name for path, name in TEXTS.items() if (ROOT / path).is_file()}
     on_site = texts | {f"{OPENED}/{lesson.name}.ipynb": f"notebooks/{lesson.name}.ipynb" for lesson in shown}
-    for figure in sorted((ROOT / "data" / "study").glob("*.png")):  # in studies.md
+    # In studies.md and ten_minutes.md.
+    for figure in sorted([*(ROOT / "data" / "study").glob("*.png"), *(ROOT / "docs").glob("*/*.png")]):
         on_site[figure.relative_to(ROOT).as_posix()] = f"{FIGURES}/{figure.name}"
         (sources / FIGURES).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(figure, sources / FIGURES / figure.name)

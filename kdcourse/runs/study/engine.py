@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -438,6 +439,19 @@ def _check(study: Study, options: Options) -> Sequence[int]:
 def _side_by_side(study: Study, options: Options, precision: str, say: Say) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     one = Options(options.phases, options.seeds, precision, 1, max(1, cores // options.jobs))
-    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.jobs, context, initializer=_end_with_the_parent) as pool:
         for done in [pool.submit(run, study, one, say) for _ in range(options.jobs)]:
             done.result()
+
+
+def _end_with_the_parent() -> None:
+    """Watch the parent from a thread: one that is killed can't stop its workers, which would train on unseen."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

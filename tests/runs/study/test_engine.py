@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from torch import nn
 from typer.testing import CliRunner
@@ -178,3 +183,24 @@ def test_a_study_runs_by_command_and_its_table_needs_no_training(
 def test_several_processes_share_the_work_and_do_nothing_twice(tmp_path: Path) -> None:
     rows = engine.run(Tiny(tiny.dataset, tmp_path), Options(seeds=2, jobs=2))
     assert len(rows) == 8
+
+
+def _parent_of_a_worker(tell: Any) -> None:
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(1, context, initializer=engine._end_with_the_parent)
+    tell.send(pool.submit(os.getpid).result())
+    pool.submit(time.sleep, 60)
+    time.sleep(60)
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_parent_that_is_killed() -> None:
+    context = multiprocessing.get_context("spawn")
+    told, tell = context.Pipe(duplex=False)
+    parent = context.Process(target=_parent_of_a_worker, args=(tell,))
+    parent.start()
+    worker = psutil.Process(told.recv())
+    assert worker.is_running()
+    parent.kill()
+    parent.join()
+    assert psutil.wait_procs([worker], timeout=10)[1] == []
