@@ -214,9 +214,8 @@ def _run(scratch: Path, *command: str) -> str:
 
 
 def _copy(to: Path) -> Path:
-    left_out = shutil.ignore_patterns(
-        "results"
-    )  # compiled modules stay good: a copy is as old as its original
+    # Compiled modules stay good, since a copy is as old as its original; "*.pyc.*" is one that a process is writing.
+    left_out = shutil.ignore_patterns("results", "*.pyc.*")
     for name in ("kdcourse", "tools", "benchmarks", "notebooks"):
         shutil.copytree(ROOT / name, to / name, ignore=left_out)
     shutil.copytree(ROOT / "tests" / "course", to / "tests" / "course", ignore=left_out)
