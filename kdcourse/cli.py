@@ -223,14 +223,23 @@ _DataFolder = Annotated[
 @app.command()
 def teachers(
     folder: _DataFolder = None,
-    task: _Task = "classification",
+    task: Annotated[
+        str, typer.Option(help="'classification' of garments, 'segmentation' of scenes, or 'language'.")
+    ] = "classification",
     device: Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'mps'.")] = "auto",
 ) -> None:
     """Train the course's teachers of a task, resuming where an earlier call stopped."""
+    from kdcourse.data import austen
+    from kdcourse.runs import language
     from kdcourse.runs.tasks import task_named
     from kdcourse.runs.teachers import train_teacher
 
     def work() -> None:
+        if task == "language":
+            language.train_teachers(
+                austen(), folder or Path("data") / language.FOLDER, say=typer.echo, device=device
+            )
+            return
         chosen = task_named(task)
         data, where = chosen.teacher_data(), folder or Path("data") / chosen.teachers_folder
         for recipe in chosen.teacher_recipes:
@@ -259,6 +268,9 @@ def soft_targets(
 def lab(
     context: typer.Context,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address only.")] = False,
+    hub: Annotated[
+        bool, typer.Option("--hub", help="Become the server of a JupyterHub's user; only a hub starts this.")
+    ] = False,
     notebooks: Annotated[
         Path | None,
         typer.Option(
@@ -273,7 +285,9 @@ def lab(
     from kdcourse import lab as jupyterlab
 
     folder = None if notebooks is None else notebooks.resolve()
-    start = partial(jupyterlab.run, context.args, browser=not no_browser, folder=folder, say=typer.echo)
+    start = partial(
+        jupyterlab.run, context.args, browser=not no_browser, hub=hub, folder=folder, say=typer.echo
+    )
     raise typer.Exit(guarded(start, "JupyterLab has ended."))
 
 

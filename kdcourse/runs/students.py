@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from kdcourse import models, training
-from kdcourse.data import Dataset, SegmentationDataset, View
+from kdcourse.data import AnyDataset, View
 from kdcourse.distillation import Method, SoftTargets, distil, methods, teacher_digest, views_shown
 from kdcourse.errors import CheckpointError
 from kdcourse.runs.recipe import TRAINING, Recipe
@@ -119,7 +119,7 @@ LIVE = StudentRecipe(model="pocket_17k", methods=methods.build("kd", temperature
 
 def train_student(
     recipe: StudentRecipe,
-    data: Dataset | SegmentationDataset,
+    data: AnyDataset,
     targets: SoftTargets | nn.Module | None,
     *,
     path: Path | None = None,
@@ -135,7 +135,7 @@ def train_student(
 
     Args:
         recipe: how to train.
-        data: images and labels, or masks.
+        data: images and labels, or masks, or a text.
         targets: the teacher's soft targets, or for methods that compare features the teacher itself; ``None`` will do
             for a plain student.
         path: file of the finished student; its checkpoint is stored beside it during training.
@@ -195,12 +195,7 @@ def _digest(targets: SoftTargets | nn.Module) -> str:
     return targets.teacher if targets.top_k is None else f"{targets.teacher[:8]}-top{targets.top_k}"
 
 
-def build_student(recipe: StudentRecipe, data: Dataset | SegmentationDataset) -> nn.Module:
+def build_student(recipe: StudentRecipe, data: AnyDataset) -> nn.Module:
     """Return an untrained student for these data, its weights drawn with the recipe's seed."""
     torch.manual_seed(recipe.training.seed)
-    return models.build(
-        recipe.model,
-        num_classes=len(data.classes),
-        in_channels=data.image_shape[0],
-        size=data.image_shape[1:],
-    )
+    return models.build(recipe.model, data=data)

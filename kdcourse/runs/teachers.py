@@ -1,4 +1,4 @@
-"""Train, store and load the course's teachers: five classifiers and three U-Nets."""
+"""Train, store and load the course's teachers: five classifiers, three U-Nets; three GPTs are in `language`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from kdcourse import models, training
-from kdcourse.data import Augmentation, Dataset, SegmentationDataset
+from kdcourse.data import AnyDataset, Augmentation
 from kdcourse.errors import CheckpointError
 from kdcourse.files import CHECKSUMS, read_checksums, sha256, shipped, write_atomically
 from kdcourse.runs.recipe import Recipe
@@ -63,6 +63,8 @@ SEGMENTATION_RECIPES: tuple[TeacherRecipe, ...] = tuple(
 )
 
 
+RUN = "kdcourse run --teachers train"
+_LISTED = 10  # classes that an error names
 # What `kdcourse run --augmentation` takes; "auto" tries the next two, see `choose_flips`.
 AUGMENTATIONS = ("auto", "flips", "no-flips", "none")
 
@@ -82,7 +84,7 @@ def augmented(recipe: TeacherRecipe, choice: str) -> TeacherRecipe:
 
 def choose_flips(
     recipe: TeacherRecipe,
-    data: Dataset | SegmentationDataset,
+    data: AnyDataset,
     folder: Path,
     metric: str,
     **changes: Any,
@@ -123,7 +125,7 @@ def choose_flips(
 
 def train_teacher(
     recipe: TeacherRecipe,
-    data: Dataset | SegmentationDataset,
+    data: AnyDataset,
     folder: Path,
     *,
     progress: bool = True,
@@ -168,9 +170,11 @@ def train_teacher(
 
 
 def load_teachers(
-    folder: Path, data: Dataset | SegmentationDataset, names: Sequence[str] | None = None
+    folder: Path, data: AnyDataset, names: Sequence[str] | None = None, *, remedy: str = RUN
 ) -> list[tuple[str, nn.Module, dict[str, Any]]]:
     """Load stored teachers: name, model in eval mode, notes. Their logits are in the order of the classes of ``data``.
+
+    ``remedy`` is the command that trains them, which errors name.
 
     Raises:
         CheckpointError: the list of checksums is damaged; a teacher is missing, damaged, changed since its checksum was
@@ -179,19 +183,17 @@ def load_teachers(
     expected = read_checksums(folder)
     wanted = list(names) if names is not None else sorted(Path(file).stem for file in expected)
     if not wanted:
-        raise CheckpointError(
-            f"There are no trained teachers in {folder}. Train them with: kdcourse run --teachers train"
-        )
+        raise CheckpointError(f"There are no trained teachers in {folder}. Train them with: {remedy}")
     found = []
     for name in wanted:
         path = folder / f"{name}.safetensors"
-        check_digest(path, expected, "kdcourse run --teachers train")
+        check_digest(path, expected, remedy)
         notes = training.weights.read_tensors(path)[1]
         known = tuple(notes.get("classes", ()))
         if sorted(known) != sorted(data.classes):
             raise CheckpointError(
-                f"{path} was trained for the classes {', '.join(notes.get('classes', []))}; the images have "
-                f"{', '.join(data.classes)}. Train teachers for them with: kdcourse run --teachers train"
+                f"{path} was trained for the classes {_some(known)}; {data.name} has {_some(data.classes)}. "
+                f"Train teachers for them with: {remedy}"
             )
         model = _build(notes["model"], data)
         training.load_weights(model, path)
@@ -199,6 +201,11 @@ def load_teachers(
             model = models.SelectedClasses(model, known, data.classes)
         found.append((name, model.eval(), notes))
     return found
+
+
+def _some(classes: Sequence[str]) -> str:
+    more = len(classes) - _LISTED
+    return ", ".join(classes[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def check_digest(path: Path, expected: dict[str, str], remedy: str) -> None:
@@ -218,5 +225,5 @@ def write_checksums(folder: Path) -> None:
     write_atomically(folder / CHECKSUMS, "".join(f"{sha256(p)}  {p.name}\n" for p in files))
 
 
-def _build(name: str, data: Dataset | SegmentationDataset) -> nn.Module:
-    return models.build(name, num_classes=len(data.classes), in_channels=data.image_shape[0])
+def _build(name: str, data: AnyDataset) -> nn.Module:
+    return models.build(name, data=data)

@@ -127,8 +127,9 @@ class Settings:
     @property
     def unusual(self) -> dict[str, Any]:
         """Return, as plain JSON, the settings that records name only where they differ from their defaults."""
-        defaults = {f.name: f.default for f in fields(self) if f.name in _LATER}
-        found = {name: getattr(self, name) for name in _LATER}
+        named = (*_LATER, "warm_up")
+        defaults = {f.name: f.default for f in fields(self) if f.name in named}
+        found = {name: getattr(self, name) for name in named}
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in found.items()

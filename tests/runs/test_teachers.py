@@ -77,7 +77,7 @@ def test_missing_changed_and_foreign_teachers_are_named(tmp_path: Path) -> None:
     teachers.train_teacher(QUICK, data, tmp_path, progress=False)
     path = tmp_path / f"{QUICK.name}.safetensors"
 
-    with pytest.raises(CheckpointError, match=r"trained for the classes.*the images have x, y, z"):
+    with pytest.raises(CheckpointError, match=r"trained for the classes.* has x, y, z"):
         teachers.load_teachers(tmp_path, replace(data, classes=("x", "y", "z")))
 
     whole = path.read_bytes()

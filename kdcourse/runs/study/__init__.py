@@ -14,6 +14,7 @@ from kdcourse.files import shipped
 from kdcourse.runs.study.budgets import Budgets
 from kdcourse.runs.study.engine import Curves, Study
 from kdcourse.runs.study.labels import Labels
+from kdcourse.runs.study.language import Language
 from kdcourse.runs.study.masks import Masks
 from kdcourse.runs.study.members import Members
 from kdcourse.runs.study.methods import Methods
@@ -26,7 +27,7 @@ from kdcourse.runs.study.temperature import Temperature
 
 STUDIES: dict[str, type[Study]] = {
     study.name: study
-    for study in (Labels, Missing, Noise, Budgets, Temperature, Size, Members, Masks, Methods, Ship)
+    for study in (Labels, Missing, Noise, Budgets, Temperature, Size, Members, Masks, Methods, Ship, Language)
 }
 FOLDER = "study"  # of the course's own rows, see `kdcourse.files.shipped`
 
