@@ -97,7 +97,8 @@ def serving(home: Path, notebooks: Path, *module: str) -> Iterator[Server]:
     ]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not NOT_PASSED_ON.match(name)}
     environment |= {name: str(folder) for name, folder in folders.items()}
-    environment |= {"JUPYTER_TOKEN": token, "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])
+    environment |= {"JUPYTER_TOKEN": token, "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": path}
     # The browser wants a core too: threads that spin while they wait for one slow a lesson down several times.
     environment.setdefault("OMP_NUM_THREADS", "1")
     log = home / "server.log"

@@ -16,7 +16,7 @@ from kdcourse.training.weights import read_tensors
 from tests.training import two_processes
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow(seconds=12),
     pytest.mark.skipif(sys.platform == "win32", reason="PyTorch has no launcher for several processes there"),
 ]
 
