@@ -268,6 +268,9 @@ def soft_targets(
 def lab(
     context: typer.Context,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address only.")] = False,
+    hub: Annotated[
+        bool, typer.Option("--hub", help="Become the server of a JupyterHub's user; only a hub starts this.")
+    ] = False,
     notebooks: Annotated[
         Path | None,
         typer.Option(
@@ -282,7 +285,9 @@ def lab(
     from kdcourse import lab as jupyterlab
 
     folder = None if notebooks is None else notebooks.resolve()
-    start = partial(jupyterlab.run, context.args, browser=not no_browser, folder=folder, say=typer.echo)
+    start = partial(
+        jupyterlab.run, context.args, browser=not no_browser, hub=hub, folder=folder, say=typer.echo
+    )
     raise typer.Exit(guarded(start, "JupyterLab has ended."))
 
 

@@ -16,6 +16,11 @@ import pytest
 # two threads each would fight over two cores. A number that is set already stays.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
+# Kernels, servers and commands do without a package that takes over a second to import: see the file in this folder.
+# Processes that multiprocessing starts take over this one's path, all others the variable.
+WITHOUT = str(Path(__file__).with_name("without"))
+sys.path.insert(0, WITHOUT)
+os.environ["PYTHONPATH"] = os.pathsep.join([WITHOUT, *filter(None, [os.environ.get("PYTHONPATH")])])
 # matplotlib's list of fonts takes seconds to build: one place for all tests, outside the caches set aside below.
 os.environ.setdefault("MPLCONFIGDIR", str(Path(tempfile.gettempdir()) / "kdcourse-tests-matplotlib"))
 
@@ -56,16 +61,17 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run whole notebooks first, the longest before the others, then what is slow.
+    """Run what is slow first, the longest before the others: started last, a long test would keep one core waiting.
 
-    Started last, one of them would keep one core waiting.
+    ``slow(seconds=...)`` says roughly how long, on two cores. Tests that share a fixture that takes long say the same,
+    so that one worker runs them one after the other.
     """
-    whole = "test_every_output_is_what_is_stored["
 
-    def later(item: pytest.Item) -> tuple[bool, bool, bool]:
-        return whole not in item.name, f"{whole}07" not in item.name, item.get_closest_marker("slow") is None
+    def seconds(item: pytest.Item) -> float:
+        marker = item.get_closest_marker("slow")
+        return 0 if marker is None else marker.kwargs.get("seconds", 2)
 
-    items.sort(key=later)
+    items.sort(key=seconds, reverse=True)
 
 
 @pytest.fixture(autouse=True)

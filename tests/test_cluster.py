@@ -46,11 +46,6 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Cluste
         patched.setenv(errands.LOG, str(tmp_path_factory.mktemp("log")))
         patched.setenv("RAY_AUTH_TOKEN", "0" * 64)  # otherwise Ray keeps one in the user's home
         patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-        # Each of Ray's processes imports jsonschema, and that, where Jupyter is installed, a package that computes for
-        # two seconds when it is imported. Without it jsonschema works as well.
-        hidden = tmp_path_factory.mktemp("hidden")
-        (hidden / "rfc3987_syntax.py").write_text("raise ImportError")
-        patched.setenv("PYTHONPATH", str(hidden), prepend=os.pathsep)
         with ExitStack() as stack:
             yield _joined(stack)
 
@@ -100,7 +95,7 @@ def results(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     return {identity(row): {name: row[name] for name in row if name not in varies} for row in rows}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=20)
 def test_a_cluster_trains_the_rows_of_one_machine_though_a_worker_is_killed(
     workers: cluster.Cluster,
     small: Miniature,  # noqa: F811
@@ -174,7 +169,7 @@ def test_workers_read_what_a_study_names(tmp_path: Path, monkeypatch: pytest.Mon
 # -- grading ------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=20)
 def test_a_class_is_graded_on_a_cluster(
     workers: cluster.Cluster,
     tmp_path: Path,
@@ -223,7 +218,7 @@ def test_a_file_is_sent_with_its_content_or_its_error(tmp_path: Path) -> None:
 # -- any tasks ----------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=20)
 def test_tasks_end_with_a_result_a_reason_or_an_error(
     workers: cluster.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

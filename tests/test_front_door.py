@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -117,6 +118,17 @@ def test_binder_opts_in_to_the_extension_of_jupyterlab(before: str, tmp_path: Pa
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     ours, *others = done.stdout.split(":")
     assert Path(ours, "labextensions") == EXTENSIONS and others == [before][: bool(before)]
+
+
+def test_the_dev_container_is_binders_environment_and_vs_code_finds_its_python() -> None:
+    text = (ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8")
+    container = json.loads(re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE))
+    name = _yaml(ROOT / "environment.yml")["name"]
+    made, built = container["onCreateCommand"].split(" && ")
+    assert made == "conda env create --file environment.yml"
+    assert built == f"conda run --no-capture-output -n {name} bash postBuild"
+    settings = container["customizations"]["vscode"]["settings"]
+    assert settings["python.defaultInterpreterPath"] == f"/opt/conda/envs/{name}/bin/python"
 
 
 def test_nothing_else_decides_over_binder() -> None:

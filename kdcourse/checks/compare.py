@@ -35,6 +35,11 @@ def same(expected: Any, found: Any, relative: float, absolute: float) -> bool:
         scale = _largest(expected)
         return torch.allclose(found, expected, rtol=0, atol=relative * scale + absolute, equal_nan=True)
     if _is_number(expected):
+        if isinstance(found, float) and isinstance(expected, float):
+            # The same as below, a hundred times as fast; most answers are numbers.
+            scale = abs(expected) if math.isfinite(expected) else 0.0
+            equal = expected == found or (math.isnan(expected) and math.isnan(found))
+            return equal or abs(found - expected) <= relative * scale + absolute
         found = _as_tensor(found)
         if found is None or found.numel() != 1:
             return False

@@ -120,6 +120,7 @@ def likely(exercise: Exercise, found: tuple[Outcome, ...]) -> Mistake | None:
     """Return the known mistake that wrong outcomes match, or None."""
     expected = observe_ours(exercise, exercise.solution)
     ordinary = [number for number, probe in enumerate(exercise.probes) if not probe.extreme]
+    extreme = [number for number, probe in enumerate(exercise.probes) if probe.extreme]
     wrong = [not agree(exercise, one, other) for one, other in zip(expected, found, strict=True)]
     like: Mistake | None = None
     for mistake in exercise.mistakes:
@@ -130,10 +131,11 @@ def likely(exercise: Exercise, found: tuple[Outcome, ...]) -> Mistake | None:
         if not any(wrong):
             continue
         theirs = observe_ours(exercise, mistake.example)
-        agrees = [agree(exercise, one, other) for one, other in zip(theirs, found, strict=True)]
-        if all(agrees):
+        if not all(agree(exercise, theirs[n], found[n]) for n in ordinary):
+            continue
+        if all(agree(exercise, theirs[n], found[n]) for n in extreme):
             return mistake
-        if like is None and any(wrong[n] for n in ordinary) and all(agrees[n] for n in ordinary):
+        if like is None and any(wrong[n] for n in ordinary):
             # The same except on extreme probes, where two ways of writing one mistake may differ.
             like = mistake
     return like

@@ -25,7 +25,8 @@ _FOUND_OUT = ("precision", "device", "prolonged")  # recorded once a run has beg
 class Position:
     """Hold where a run stands: the next epoch and step, and this process's sums over the current epoch.
 
-    ``counts``: see `kdcourse.training.task`. ``parts``: sums of the objective's named parts.
+    ``seen``: images, or for masks and texts the pixels or tokens that count, of all processes. ``counts``: see
+    `kdcourse.training.task`. ``parts``: sums of the objective's named parts.
     """
 
     epoch: int = 0
@@ -36,12 +37,12 @@ class Position:
     counts: list[int] = field(default_factory=list)
     parts: dict[str, float] = field(default_factory=dict)
 
-    def add(self, images: int, loss: float, parts: Mapping[str, float], counts: list[int]) -> None:
-        """Add a batch of so many images: its mean loss and parts, and its counts."""
-        self.loss_sum += loss * images
-        self.seen += images
+    def add(self, weight: int, loss: float, parts: Mapping[str, float], counts: list[int]) -> None:
+        """Add a batch: its mean loss and parts, which weigh as many images, pixels or tokens, and its counts."""
+        self.loss_sum += loss * weight
+        self.seen += weight
         for name, part in parts.items():
-            self.parts[name] = self.parts.get(name, 0.0) + part * images
+            self.parts[name] = self.parts.get(name, 0.0) + part * weight
         self.counts = [before + new for before, new in zip(self.counts, counts, strict=True)]
 
     def over(self, place: Placement) -> Position:

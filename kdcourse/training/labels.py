@@ -12,7 +12,7 @@ from kdcourse.data import AnyDataset, Batch
 from kdcourse.errors import ArgumentError
 from kdcourse.training.objective import LabelsLoss, Objective, cross_entropy
 from kdcourse.training.settings import Settings, check_class_weights, check_label_smoothing
-from kdcourse.training.task import MULTILABEL, task_of
+from kdcourse.training.task import MASKS, MULTILABEL, TOKENS, task_of
 
 _NAMED = 10  # weights that a record names; of more it holds a digest
 
@@ -61,14 +61,8 @@ class CrossEntropy:
         """Return the loss of the student's logits [B, C] or [B, C, H, W], a scalar."""
         task, labels = task_of(batch), batch.labels
         weights, smoothing = self._weights_for(logits), self.label_smoothing
-        if not (distributed.is_available() and distributed.is_initialized()):
-            return task.cross_entropy(logits, labels, label_smoothing=smoothing, weights=weights)
-        # Gradients are averaged over the processes: each divides its sum by the mean of their weights.
-        total = task.cross_entropy(logits, labels, "sum", smoothing, weights)
-        weight = task.weigh(labels, weights).sum().to(total.dtype)
-        distributed.all_reduce(weight)
-        weight = weight / distributed.get_world_size()
-        return total / weight.clamp(min=torch.finfo(weight.dtype).tiny)
+        loss = task.cross_entropy(logits, labels, label_smoothing=smoothing, weights=weights)
+        return loss * share_of_processes(task.weigh(labels, weights).sum().to(loss.dtype))
 
     def _weights_for(self, logits: Tensor) -> Tensor | None:
         """Return the weights on the device and in the type of ``logits``, where they stay."""
@@ -84,6 +78,22 @@ class CrossEntropy:
         if held is None or held.device != logits.device or held.dtype != logits.dtype:
             held = self._weights = torch.tensor(self.class_weights, dtype=logits.dtype, device=logits.device)
         return held
+
+
+def share_of_processes(weight: Tensor) -> Tensor | float:
+    """Return what a mean over this process's labels counts, so that gradients are those of the mean over all labels.
+
+    Gradients are averaged over W processes, whose labels needn't weigh alike: some leave more pixels or tokens out. The
+    factor is ``W * weight / (sum of the weights of all processes)``, 1 in a single process. All must call this.
+
+    Args:
+        weight: scalar, what the labels of this process weigh together.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return 1.0
+    total = weight.clone()
+    distributed.all_reduce(total)
+    return weight * distributed.get_world_size() / total.clamp(min=torch.finfo(total.dtype).tiny)
 
 
 def _digest(text: str) -> str:
@@ -110,14 +120,15 @@ def balanced_weights(data: AnyDataset) -> tuple[float, ...]:
 
 
 def labels_loss(settings: Settings, data: AnyDataset) -> LabelsLoss:
-    """Return the labels' loss that ``settings`` ask for; by default `cross_entropy` itself.
+    """Return the labels' loss that ``settings`` ask for; by default the cross-entropy alone.
 
     Raises:
         ArgumentError: another number of class weights than classes.
     """
     weights = settings.class_weights
-    if not settings.label_smoothing and weights is None:
-        return cross_entropy
+    if _usual(settings):
+        # Where some labels don't count, their number differs between processes.
+        return CrossEntropy() if task_of(data) in (MASKS, TOKENS) else cross_entropy
     if weights == "balanced":
         weights = balanced_weights(data)
     elif weights is not None and len(weights) != len(data.classes):
@@ -139,16 +150,19 @@ def chosen_loss(objective: Objective, settings: Settings, data: AnyDataset) -> O
     """
     if hasattr(objective, "labels_loss"):
         return objective
-    labels = labels_loss(settings, data)
-    if labels is cross_entropy:
-        return objective
     if objective is cross_entropy:
-        return labels
+        return labels_loss(settings, data)
+    if _usual(settings):
+        return objective
     raise ArgumentError(
         f"label_smoothing and class_weights are settings of the labels' cross-entropy, and an objective of your own "
         f"is minimised as it is; found {_found(settings)} beside it. Leave them out, and use "
         "kdcourse.training.CrossEntropy(label_smoothing, class_weights) in your objective."
     )
+
+
+def _usual(settings: Settings) -> bool:
+    return not settings.label_smoothing and settings.class_weights is None
 
 
 def _found(settings: Settings) -> str:

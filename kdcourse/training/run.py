@@ -25,7 +25,7 @@ from kdcourse.training.optimizers import make_optimizer, one_cycle
 from kdcourse.training.placement import Placement
 from kdcourse.training.precision import autocast, usual_precision
 from kdcourse.training.settings import Settings
-from kdcourse.training.task import MULTILABEL, TOKENS, Rates, task_of
+from kdcourse.training.task import MASKS, MULTILABEL, TOKENS, Rates, task_of
 
 
 @dataclass(frozen=True)
@@ -210,8 +210,10 @@ class Run:
         at.step += 1
         value = finite(loss.item(), "loss", at.epoch, at.step, self._rate)
         counts = self._task.count(logits.detach(), batch.labels, len(self._data.classes)).tolist()
-        # Means over tokens are weighed by their number, so that an epoch's is the mean over all its tokens.
-        weight = counts[1] if self._task is TOKENS else len(batch)
+        # Means over pixels or tokens are weighed by how many count, so that an epoch's is the mean over all of them.
+        weight = len(batch)
+        if self._task in (MASKS, TOKENS):
+            weight = int(self.place.total([int(self._task.scored(batch.labels).sum())])[0])
         at.add(weight, value, {name: part.item() for name, part in parts.items()}, counts)
         self.bar.update()
         if options.checkpoint_every and at.step % options.checkpoint_every == 0:
@@ -241,7 +243,7 @@ class Run:
         self.history.epochs.append(
             (MultiLabelRecord if several else EpochRecord)(
                 epoch=at.epoch + 1,
-                train_loss=sums.loss_sum / sums.seen,
+                train_loss=sums.loss_sum / max(1, sums.seen),
                 train_accuracy=training.accuracy,
                 validation_loss=held_out[0] if held_out else None,
                 validation_accuracy=held_out[1].accuracy if held_out else None,
@@ -249,7 +251,7 @@ class Run:
                 seconds=time.perf_counter() - self._began,
                 train_iou=training.iou,
                 validation_iou=held_out[1].iou if held_out else None,
-                parts={name: part / sums.seen for name, part in sums.parts.items()},
+                parts={name: part / max(1, sums.seen) for name, part in sums.parts.items()},
                 **(f1 if several else {}),
             )
         )

@@ -32,7 +32,7 @@ _FLAGS = (
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
 # What surrounds this pytest is not for a learner's server: its coverage would slow every kernel down.
-_NOT_PASSED_ON = re.compile(r"PYTEST_|COV_|COVERAGE_|JUPYTER|KDCOURSE_|MPLBACKEND$")
+NOT_PASSED_ON = re.compile(r"PYTEST_|COV_|COVERAGE_|JUPYTER|KDCOURSE_|MPLBACKEND$")
 # Folders that JupyterLab and kernels would otherwise share with the user.
 _FOLDERS = (
     "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
@@ -92,12 +92,13 @@ def serving(home: Path, notebooks: Path, *module: str) -> Iterator[Server]:
     _decline_news(folders["JUPYTERLAB_SETTINGS_DIR"])
     command = [
         sys.executable, "-m", *module, "--no-browser", "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.port={_free_port()}", "--LabApp.expose_app_in_browser=True",
-        *(["--allow-root"] if _is_root() else []),
+        f"--ServerApp.port={free_port()}", "--LabApp.expose_app_in_browser=True",
+        *(["--allow-root"] if is_root() else []),
     ]  # fmt: skip
-    environment = {name: value for name, value in os.environ.items() if not _NOT_PASSED_ON.match(name)}
+    environment = {name: value for name, value in os.environ.items() if not NOT_PASSED_ON.match(name)}
     environment |= {name: str(folder) for name, folder in folders.items()}
-    environment |= {"JUPYTER_TOKEN": token, "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])
+    environment |= {"JUPYTER_TOKEN": token, "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": path}
     # The browser wants a core too: threads that spin while they wait for one slow a lesson down several times.
     environment.setdefault("OMP_NUM_THREADS", "1")
     log = home / "server.log"
@@ -116,7 +117,7 @@ def serving(home: Path, notebooks: Path, *module: str) -> Iterator[Server]:
         _ask_to_end(address, token)
         assert process.wait(60) == 0, log.read_text()
     finally:
-        _end(process)
+        end(process)
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +157,7 @@ def opened(folder: Path, others: str, refused: list[str], **options: Any) -> Ite
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             folder, executable_path=chromium(), headless=True, args=list(_FLAGS),
-            chromium_sandbox=not _is_root(), timeout=120_000, **options,
+            chromium_sandbox=not is_root(), timeout=120_000, **options,
         )  # fmt: skip
         context.set_default_timeout(120_000)
         context.route(re.compile(others), refuse)
@@ -173,11 +174,11 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _is_root() -> bool:
+def is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Free for the moment; JupyterLab takes the next one if it is taken meanwhile."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -212,7 +213,7 @@ def _ask_to_end(address: str, token: str) -> None:
     urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60).close()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """Leave no server and no kernel behind, however the tests ended."""
     if process.poll() is not None:
         return

@@ -115,6 +115,13 @@ class Lesson:
         expect(cell).to_be_focused()
         return cell
 
+    def run(self, index: int) -> None:
+        """Run one cell to its end; an error in it is one of the test."""
+        self.select(index)
+        outcome = self.execute("notebook:run-cell")
+        [cell] = [cell for cell in self.code() if cell["index"] == index]
+        assert (outcome, cell["errors"]) == ("true", []), cell["source"]
+
     # -- keys and mouse ----------------------------------------------------------------------
 
     def press(self, key: str) -> None:

@@ -1,4 +1,4 @@
-"""Who can't see, point or tell colours apart: axe-core and the keyboard on a lesson that runs, in both themes.
+"""Who can't see, point or tell colours apart: axe-core and the keyboard on every widget, in both themes.
 
 `pytest -m browser --no-cov tests/browser/test_accessibility.py` runs these alone.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +19,7 @@ pytest.importorskip(
 import nbformat
 from playwright.sync_api import Locator, expect
 
+from tests.browser.axe import THEMES, nothing_wrong, seen_by
 from tests.browser.driving import Lesson, output, slider
 from tests.website import conftest as website
 
@@ -30,33 +31,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 axe = website.axe  # the program, a fixture
-THEMES = ("Light", "Dark")
-
-# What JupyterLab 4.6 itself gets wrong inside a notebook: rule -> the elements it is left to, and why.
-UPSTREAM = {
-    # The list of cells has the role "feed", and cells no role at all, where a feed may hold articles alone.
-    "aria-required-children": ".jp-WindowedPanel-viewport",
-    # The button that folds a section, beside its heading, has neither a text nor a name.
-    "button-name": ".jp-collapseHeadingButton",
-}
-_AXE = """async excused => {
-    const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
-    const found = await axe.run('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook',
-        {runOnly: tags, elementRef: true, resultTypes: ['violations', 'passes']});
-    const outcome = {wrong: [], excused: [], contrasts: 0};
-    for (const rule of found.violations) for (const node of rule.nodes) {
-        if (excused[rule.id] && node.element.matches(excused[rule.id])) outcome.excused.push(rule.id);
-        else outcome.wrong.push(`${rule.id} (${rule.impact}): ${node.target.join(' ').slice(-120)}: `
-            + (node.any[0] ?? node.all[0] ?? node.none[0])?.message);
-    }
-    const contrast = found.passes.find(rule => rule.id === 'color-contrast');
-    outcome.contrasts = contrast?.nodes.filter(node => node.element.closest('.kdcourse')).length ?? 0;
-    return outcome;
-}"""
-# axe takes what lies outside its frame for invisible, and so for legible. JupyterLab's body has no height.
-_TALL = "body { height: 100vh }"
-_HEIGHT = """() => Math.ceil(document.querySelector(
-    '.jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-viewport').getBoundingClientRect().height)"""
 
 # What lies to the right of the output that it belongs to, less what a box of its own scrolls.
 _STICKS_OUT = """() => [...document.querySelectorAll('.kdcourse *')].filter(element => {
@@ -102,18 +76,8 @@ def gallery(server: Server, browser: BrowserContext, screenshots: Path) -> Itera
     }
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
     nbformat.write(notebook, server.notebooks / "gallery.ipynb")
-    yield from _run("gallery", server, browser, screenshots)
-
-
-@pytest.fixture(scope="module")
-def lesson(server: Server, browser: BrowserContext, screenshots: Path) -> Iterator[Lesson]:
-    """Soft targets, every cell run: code, hints, formulas, tables, figures, widgets, checks."""
-    yield from _run("04_soft_targets", server, browser, screenshots)
-
-
-def _run(name: str, server: Server, browser: BrowserContext, screenshots: Path) -> Iterator[Lesson]:
     page = browser.new_page()
-    lesson = Lesson(page, name, screenshots)
+    lesson = Lesson(page, "gallery", screenshots)
     try:
         lesson.open(server.address)
         lesson.outcome = lesson.execute("notebook:run-all-cells")
@@ -125,49 +89,12 @@ def _run(name: str, server: Server, browser: BrowserContext, screenshots: Path) 
         page.close()
 
 
-def _seen_by(axe: str, lesson: Lesson) -> dict[str, Any]:
-    """What axe finds in the whole notebook: in a window as tall as the notebook, for it looks no further."""
-    page, before = lesson.page, lesson.page.viewport_size
-    assert before is not None
-    page.evaluate(axe)
-    page.add_style_tag(content=_TALL)
-    try:
-        height = 0
-        # Cells that had not been laid out get their true height once they are in the window.
-        for _ in range(8):
-            last, height = height, page.evaluate(_HEIGHT)
-            if height == last:
-                break
-            page.set_viewport_size({"width": before["width"], "height": height + 400})
-            page.wait_for_timeout(1000)
-        return dict(page.evaluate(_AXE, UPSTREAM))
-    finally:
-        page.set_viewport_size(before)
-
-
 # -- axe-core: WCAG 2.0 to 2.2, levels A and AA, and its best practices -----------------------------
-
-
-def _nothing_wrong(lesson: Lesson, axe: str, theme: str) -> dict[str, Any]:
-    """What axe finds in a theme, once it is sure that nothing of it is wrong."""
-    lesson.theme(theme)
-    found = _seen_by(axe, lesson)
-    lesson.keep(f"axe_{theme}")
-    assert found["wrong"] == []
-    return found
-
-
-@pytest.mark.parametrize("theme", THEMES)
-def test_nothing_in_a_running_lesson_keeps_anybody_out(lesson: Lesson, axe: str, theme: str) -> None:
-    found = _nothing_wrong(lesson, axe, theme)
-    # Where JupyterLab has mended something, it needs no excuse any longer.
-    assert {*found["excused"]} == {*UPSTREAM}
-    assert found["contrasts"] > 10
 
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_no_widget_keeps_anybody_out(gallery: Lesson, axe: str, theme: str) -> None:
-    assert _nothing_wrong(gallery, axe, theme)["contrasts"] > 60
+    assert nothing_wrong(gallery, axe, theme)["contrasts"] > 60
 
 
 def test_axe_sees_what_is_wrong(gallery: Lesson, axe: str) -> None:
@@ -179,17 +106,8 @@ def test_axe_sees_what_is_wrong(gallery: Lesson, axe: str) -> None:
             document.querySelector('.kdcourse button').style.color = '#aaa';
         }"""
     )
-    rules = {text.split()[0] for text in _seen_by(axe, gallery)["wrong"]}
+    rules = {text.split()[0] for text in seen_by(axe, gallery)["wrong"]}
     assert rules == {"image-alt", "color-contrast"}
-
-
-def test_every_figure_has_its_alt_text(lesson: Lesson) -> None:
-    figures = lesson.page.locator(".jp-RenderedImage img")
-    texts = [image.get_attribute("alt") or "" for image in figures.all()]
-    assert len(texts) >= 5
-    assert min(map(len, texts)) > 60, texts
-    index, _ = lesson.find(r"widgets\.temperature_explorer\(")
-    expect(output(lesson.select(index)).get_by_role("img", name="ensemble")).to_be_visible()
 
 
 # -- by keyboard alone ------------------------------------------------------------------------------

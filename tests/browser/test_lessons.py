@@ -1,4 +1,4 @@
-"""Lessons 04 and 05 as lived: JupyterLab in a browser, every cell run, the widgets used by mouse and by keyboard.
+"""Lesson 04 and the tuner of lesson 05 as lived: JupyterLab in a browser, widgets used by mouse and by keyboard.
 
 `pytest -m browser --no-cov` runs these alone.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,15 +20,23 @@ pytest.importorskip(
 
 from playwright.sync_api import Locator, expect
 
+from tests.browser.axe import THEMES, UPSTREAM, nothing_wrong
 from tests.browser.driving import Lesson, output, pixels, slider
+from tests.website import conftest as website
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
 
     from tests.browser.conftest import Server
 
+axe = website.axe  # the program, a fixture
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(2400)]
 
+# How the cells of lesson 05 begin that its tuner needs. tests/notebooks runs all cells of every lesson.
+_FOR_THE_TUNER = (
+    r"^from dataclasses import", r"^data = fashion_mnist\(", r"^def distillation_term\(", r"^term = use_answer\(",
+    r"^half = few_labels\(",
+)  # fmt: skip
 _WRAPPED = """labels => labels.map(label => {
     const box = label.getBoundingClientRect(), words = document.createRange();
     words.selectNodeContents(label);
@@ -39,14 +48,13 @@ _WRAPPED = """labels => labels.map(label => {
 })"""
 
 
-def _lesson(name: str, server: Server, browser: BrowserContext, screenshots: Path) -> Iterator[Lesson]:
+@contextmanager
+def _opened(name: str, server: Server, browser: BrowserContext, screenshots: Path) -> Iterator[Lesson]:
     page = browser.new_page()
     lesson = Lesson(page, name, screenshots)
     try:
         lesson.open(server.address)
         lesson.keep("opened")
-        lesson.outcome = lesson.execute("notebook:run-all-cells")
-        lesson.wait_until_idle()
         yield lesson
     finally:
         lesson.keep("left")
@@ -55,29 +63,40 @@ def _lesson(name: str, server: Server, browser: BrowserContext, screenshots: Pat
 
 @pytest.fixture(scope="module")
 def lesson_04(server: Server, browser: BrowserContext, screenshots: Path) -> Iterator[Lesson]:
-    """Soft targets, every cell run."""
-    yield from _lesson("04_soft_targets", server, browser, screenshots)
-
-
-@pytest.fixture(scope="module")
-def lesson_05(server: Server, browser: BrowserContext, screenshots: Path) -> Iterator[Lesson]:
-    """Distil, every cell run."""
-    yield from _lesson("05_distil", server, browser, screenshots)
-
-
-def _assert_all_ran(lesson: Lesson) -> None:
-    cells = lesson.code()
-    assert [cell for cell in cells if cell["errors"]] == []
-    assert lesson.outcome == "true"
-    assert len(cells) > 20
-    assert [cell["count"] for cell in cells] == list(range(1, len(cells) + 1))
+    """Soft targets, every cell run: code, hints, formulas, tables, figures, widgets, checks."""
+    with _opened("04_soft_targets", server, browser, screenshots) as lesson:
+        lesson.outcome = lesson.execute("notebook:run-all-cells")
+        lesson.wait_until_idle()
+        yield lesson
 
 
 # -- lesson 04 -------------------------------------------------------------------------------
 
 
 def test_soft_targets_run_without_an_error(lesson_04: Lesson) -> None:
-    _assert_all_ran(lesson_04)
+    cells = lesson_04.code()
+    assert [cell for cell in cells if cell["errors"]] == []
+    assert lesson_04.outcome == "true"
+    assert len(cells) > 20
+    assert [cell["count"] for cell in cells] == list(range(1, len(cells) + 1))
+    expect(lesson_04.page.get_by_text("javascript error")).to_have_count(0)
+
+
+@pytest.mark.parametrize("theme", THEMES[::-1])  # light for what follows, as JupyterLab begins
+def test_nothing_in_a_running_lesson_keeps_anybody_out(lesson_04: Lesson, axe: str, theme: str) -> None:
+    found = nothing_wrong(lesson_04, axe, theme)
+    # Where JupyterLab has mended something, it needs no excuse any longer.
+    assert {*found["excused"]} == {*UPSTREAM}
+    assert found["contrasts"] > 10
+
+
+def test_every_figure_has_its_alt_text(lesson_04: Lesson) -> None:
+    figures = lesson_04.page.locator(".jp-RenderedImage img")
+    texts = [image.get_attribute("alt") or "" for image in figures.all()]
+    assert len(texts) >= 5
+    assert min(map(len, texts)) > 60, texts
+    index, _ = lesson_04.find(r"widgets\.temperature_explorer\(")
+    expect(output(lesson_04.select(index)).get_by_role("img", name="ensemble")).to_be_visible()
 
 
 def test_the_temperature_slider_changes_what_is_shown(lesson_04: Lesson) -> None:
@@ -177,32 +196,32 @@ def test_long_options_wrap_on_a_narrow_screen(lesson_04: Lesson) -> None:
 # -- lesson 05 -------------------------------------------------------------------------------
 
 
-def test_distil_runs_without_an_error(lesson_05: Lesson) -> None:
-    _assert_all_ran(lesson_05)
+def test_the_tuner_trains_stops_and_remembers(
+    server: Server, browser: BrowserContext, screenshots: Path
+) -> None:
+    with _opened("05_distil", server, browser, screenshots) as lesson:
+        tuner = _tuner(lesson)
+        expect(tuner.get_by_label("Runs").locator("option")).to_have_count(0)
+        lesson.keep("tuner", tuner)
+        finished = _train(lesson, tuner)
+        stopped = _train_and_stop(lesson, tuner)
+        assert _kept(tuner) == [stopped, finished]  # the latest first
 
-
-def test_the_tuner_trains_stops_and_remembers(lesson_05: Lesson) -> None:
-    tuner = _tuner(lesson_05)
-    expect(tuner.get_by_label("Runs").locator("option")).to_have_count(0)
-    lesson_05.keep("tuner", tuner)
-    finished = _train(lesson_05, tuner)
-    stopped = _train_and_stop(lesson_05, tuner)
-    assert _kept(tuner) == [stopped, finished]  # the latest first
-
-    lesson_05.restart()
-    assert lesson_05.execute("notebook:run-all-cells") == "true"
-    lesson_05.wait_until_idle()
-    tuner = _tuner(lesson_05)
-    expect(tuner.get_by_label("Runs").locator("option")).to_have_count(2)
-    assert _kept(tuner) == [stopped, finished]
-    tuner.get_by_label("Runs").select_option(finished)
-    expect(tuner.get_by_role("table")).to_contain_text(finished.split()[0] + " %")
-    expect(_words(tuner)).to_contain_text("1: distilled")
-    lesson_05.keep("tuner_after_a_restart", tuner)
+        lesson.restart()
+        tuner = _tuner(lesson)
+        expect(tuner.get_by_label("Runs").locator("option")).to_have_count(2)
+        assert _kept(tuner) == [stopped, finished]
+        tuner.get_by_label("Runs").select_option(finished)
+        expect(tuner.get_by_role("table")).to_contain_text(finished.split()[0] + " %")
+        expect(_words(tuner)).to_contain_text("1: distilled")
+        lesson.keep("tuner_after_a_restart", tuner)
 
 
 def _tuner(lesson: Lesson) -> Locator:
-    index, _ = lesson.find(r"widgets\.distillation_tuner\(")
+    """Run the tuner's cell and those before it that it needs."""
+    for pattern in (*_FOR_THE_TUNER, r"^widgets\.distillation_tuner\("):
+        index, _ = lesson.find(pattern)
+        lesson.run(index)
     tuner = output(lesson.select(index))
     expect(_button(tuner, "Train")).to_be_visible()
     return tuner

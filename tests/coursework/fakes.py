@@ -109,7 +109,7 @@ def hand_in(folder: Path, student: str, text: str) -> Path:
 
 
 def grade_class(folder: Path, out: Path, **more: Any) -> Batch:
-    settings = {"jobs": 2, "progress": False, "open_sandbox": in_process}
+    settings = {"jobs": 1, "progress": False, "open_sandbox": in_process}
     return grade(folder, ASSIGNMENT, out, **{**settings, **more})
 
 

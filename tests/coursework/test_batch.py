@@ -69,7 +69,7 @@ def test_a_class_is_graded_into_every_product(folder: Path, out: Path) -> None:
     hand_in(folder, "bob", notebook(WRONG))
     hand_in(folder, "cut", notebook(RIGHT)[:150])
     (folder / "photo.jpg").write_bytes(b"")
-    batch = grade_class(Path(shutil.make_archive(str(folder), "zip", folder)), out)
+    batch = grade_class(Path(shutil.make_archive(str(folder), "zip", folder)), out, jobs=2)
     assert batch.graded_now == 3 and points(out) == {"Ana-Nunez": "3", "bob": "0", "cut": "0"}
     with api.Gradebook(f"sqlite:///{out / 'gradebook.db'}", course_id=COURSE) as book:
         assert book.find_submission("week-4", "Ana-Nunez").score == 3
@@ -139,7 +139,7 @@ def test_nothing_of_one_submission_stops_the_others(folder: Path, out: Path) -> 
     for name in ("c", "d", "e"):
         hand_in(folder, name, notebook(RIGHT))
     (folder / "f").mkdir()
-    batch = grade_class(folder, out)
+    batch = grade_class(folder, out, jobs=2)
     assert batch.graded_now == 6
     found = points(out)
     assert [found[name] for name in "cdef"] == ["3", "3", "3", "0"]
@@ -226,7 +226,7 @@ def very_slow(unsafe: bool) -> VerySlow:
     return VerySlow()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=30)
 def test_a_real_class_in_the_real_sandbox(tmp_path: Path, out: Path) -> None:
     if why := sandbox.available():
         pytest.skip(why)

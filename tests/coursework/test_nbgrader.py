@@ -143,7 +143,7 @@ def graded_alone(notebook: dict[str, Any]) -> dict[str, Any]:
     return notebook | {"cells": kept}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=90)
 def test_nbgrader_releases_just_what_the_command_does(course: Course) -> None:
     ours = json.loads((course.made / "release" / f"{LESSON}.ipynb").read_text())
     assert course.generated["cells"] == ours["cells"]  # blanks, locks and checksums included
@@ -151,7 +151,7 @@ def test_nbgrader_releases_just_what_the_command_does(course: Course) -> None:
     assert leaks(course.generated, secrets()) == set()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=90)
 def test_right_answers_earn_their_points_and_wrong_and_missing_ones_none(course: Course) -> None:
     soft, gradient, question = (
         "check-softened_probabilities",
@@ -169,7 +169,7 @@ def test_right_answers_earn_their_points_and_wrong_and_missing_ones_none(course:
     }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=90)
 def test_nothing_but_the_answers_stops_a_notebook(course: Course) -> None:
     path = course.made / "nbgrader" / "autograded" / "right" / "week-4" / f"{LESSON}.ipynb"
     cells = json.loads(path.read_text())["cells"]
@@ -184,7 +184,7 @@ def test_nothing_but_the_answers_stops_a_notebook(course: Course) -> None:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=90)
 @pytest.mark.parametrize("student", ["right", "wrong", "untouched"])
 def test_feedback_shows_verdicts_and_no_hidden_tries(student: str, course: Course) -> None:
     page = course.feedback[student]
@@ -197,7 +197,7 @@ def test_feedback_shows_verdicts_and_no_hidden_tries(student: str, course: Cours
     assert str(SEED) in graded.read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=90)
 def test_the_validator_passes_what_is_right_and_names_what_is_not(
     made: Path, config: Config, surroundings: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,8 +16,6 @@ from typer.testing import CliRunner
 
 from kdcourse import cli, lab
 from kdcourse.errors import LessonError
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -47,14 +44,6 @@ def test_jupyterlab_finds_the_extension_in_its_folder() -> None:
     assert f"_JUPYTERLAB.{name} =" in program.read_text()
     [style] = re.findall(r'"(\w+\.css)"', program.read_text())
     assert (program.parent / style).is_file()
-
-
-def test_a_hub_opts_in_as_the_instructors_guide_says() -> None:
-    guide = (ROOT / "docs" / "instructors.md").read_text()
-    [lines] = re.findall(r"```python\n(from kdcourse.lab .*?)```", guide, re.DOTALL)
-    settings = SimpleNamespace(LabApp=SimpleNamespace())
-    exec(lines, {"c": settings})
-    assert settings.LabApp.extra_labextensions_path == [str(lab.EXTENSIONS)]
 
 
 def test_every_rule_of_the_style_sheet_is_limited_to_notebooks_of_the_course() -> None:
@@ -118,15 +107,17 @@ def test_the_command_passes_options_on(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(
         lab,
         "run",
-        lambda arguments, browser, folder, say: seen.append((list(arguments), browser, folder)) or 3,
+        lambda arguments, browser, hub, folder, say: (
+            seen.append((list(arguments), browser, hub, folder)) or 3
+        ),
     )
     told = CliRunner().invoke(cli.app, ["lab", "--no-browser", "--port=8890", "--ip", "0.0.0.0"])
     assert told.exit_code == 3
     monkeypatch.chdir(tmp_path)
     CliRunner().invoke(cli.app, ["lab", "--notebooks", "mine"])
     assert seen == [
-        (["--port=8890", "--ip", "0.0.0.0"], False, None),
-        ([], True, tmp_path.resolve() / "mine"),
+        (["--port=8890", "--ip", "0.0.0.0"], False, False, None),
+        ([], True, False, tmp_path.resolve() / "mine"),
     ]
 
     def missing(*given: object, **named: object) -> int:

@@ -39,7 +39,8 @@ def nbval(notebook: Path, scratch: Path) -> Outcome:
         "--override-ini=addopts=", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov", str(notebook),
     ]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not _NOT_PASSED_ON.match(name)}
-    environment |= {"KDCOURSE_RUNS": str(scratch / "runs"), "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])
+    environment |= {"KDCOURSE_RUNS": str(scratch / "runs"), "PYTHONPATH": path}
     done = subprocess.run(
         command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=NOTEBOOK_SECONDS
     )

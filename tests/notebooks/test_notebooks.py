@@ -33,9 +33,14 @@ def _code(path: Path) -> list[Any]:
 # -- run and compared ------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(NOTEBOOK_SECONDS + 60)
-@every_notebook
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=pytest.mark.slow(seconds=140 if "07" in path.name else 60))
+        for path in NOTEBOOKS
+    ],
+)
 def test_every_output_is_what_is_stored(path: Path, tmp_path: Path) -> None:
     outcome = nbval(path, tmp_path)
     assert outcome.code == 0, outcome.text

@@ -189,7 +189,7 @@ def test_the_soft_targets_that_came_along_are_the_shipped_ensembles(tmp_path: Pa
     torch.testing.assert_close(targets.logits(View(), index), answers, atol=0.02, rtol=0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=40)
 def test_the_recorded_results_are_those_of_the_stored_weights() -> None:
     """The whole test set, all students again: what ``recorded.json`` says is what the weights do."""
     task = tasks.task_named("classification")

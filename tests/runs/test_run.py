@@ -4,6 +4,7 @@ import html
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from kdcourse import cli, training
+from kdcourse import cli, evaluation, training
 from kdcourse.data import Augmentation
 from kdcourse.errors import ArgumentError, CheckpointError, DataWarning
 from kdcourse.runs import run as story
@@ -28,10 +29,22 @@ QUIET = "--epochs 2 --seeds 2 --teachers train --teacher-epochs 4"
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path / "cache"))
+    # Nothing here depends on how exact a time is, and ten models were timed for a second each.
+    monkeypatch.setattr(evaluation, "cost", partial(evaluation.cost, batch_size=8, seconds=0.01))
 
 
-@pytest.mark.slow
-def test_the_command_tells_the_whole_story_on_pictures_of_ones_own(tmp_path: Path) -> None:
+@pytest.fixture
+def smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The course's recipes with smaller models."""
+    recipes = tuple(recipe.changed(model="pocket_60k") for recipe in teachers.RECIPES)
+    live = tasks.CLASSIFICATION.live.changed(model="pocket_2k")
+    monkeypatch.setattr(
+        tasks, "CLASSIFICATION", replace(tasks.CLASSIFICATION, teacher_recipes=recipes, live=live)
+    )
+
+
+@pytest.mark.slow(seconds=20)
+def test_the_command_tells_the_whole_story_on_pictures_of_ones_own(smaller: None, tmp_path: Path) -> None:
     pictures, out = tiny.folder(tmp_path / "pictures"), tmp_path / "out"
     arguments = ["run", "--data", str(pictures), "--out", str(out), *QUIET.split()]
     told = CliRunner().invoke(cli.app, arguments)
@@ -169,7 +182,7 @@ def test_how_many_images_have_labels(options: dict[str, Any], labels: int | None
     assert story.labels_of(story.RunOptions(**options)) == labels
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=20)
 def test_the_command_tells_the_story_of_masks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = teachers.SEGMENTATION_RECIPES[0].changed(model="pocket_unet", learning_rate=0.02)
     course = replace(
@@ -230,10 +243,11 @@ def test_the_command_tells_the_story_of_masks_too(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.slow
 def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    smaller: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures, out = tiny.folder(tmp_path / "pictures"), tmp_path / "out"
-    alone = replace(tasks.CLASSIFICATION, teacher_recipes=teachers.RECIPES[:1])
+    course = tasks.CLASSIFICATION
+    alone = replace(course, teacher_recipes=course.teacher_recipes[:1])
     monkeypatch.setattr(tasks, "CLASSIFICATION", alone)
     arguments = ["run", "--data", str(pictures), "--out", str(out), *QUIET.split()]
     train, calls = story.train_student, []

@@ -56,6 +56,16 @@ def test_it_learns_and_records_losses_accuracies_and_iou() -> None:
     assert not model.training
 
 
+def test_an_epochs_training_loss_is_the_mean_over_its_pixels() -> None:
+    data, model = dataset(), nn.Conv2d(3, 3, 1)
+    masks = data.train.labels.clone()
+    masks[::7] = IGNORE  # batches have other numbers of pixels that count
+    data = replace(data, train=MaskedSplit(data.train.images, masks))
+    everything = FIT | {"epochs": 1, "batch_size": 10, "learning_rate": 1e-12, "augmentation": None}
+    history = fit(model, data, **everything)
+    assert history.last.train_loss == pytest.approx(evaluate_split(model, data.train, data)[0], abs=1e-6)
+
+
 def test_validation_figures_are_those_of_all_scored_pixels_at_once() -> None:
     data, model = dataset(), net().eval()
     loss, iou = evaluate_split(model, data.validation, data)

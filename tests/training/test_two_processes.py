@@ -16,7 +16,7 @@ from kdcourse.training.weights import read_tensors
 from tests.training import two_processes
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow(seconds=12),
     pytest.mark.skipif(sys.platform == "win32", reason="PyTorch has no launcher for several processes there"),
 ]
 
@@ -78,14 +78,16 @@ def test_an_objectives_own_layers_are_those_of_one_process(alone: Path, together
         assert_same_weights(together[0] / name, together[1] / name, 0)
 
 
-@pytest.mark.parametrize("run", ["weighed", "masks"])
-def test_weighted_classes_weigh_as_in_one_process(alone: Path, together: list[Path], run: str) -> None:
+@pytest.mark.parametrize("run", ["weighed", "masks", "plain_masks", "pixelwise"])
+def test_classes_and_pixels_weigh_as_in_one_process(alone: Path, together: list[Path], run: str) -> None:
     for folder in together:
         assert_same_weights(alone / f"{run}.safetensors", folder / f"{run}.safetensors", 1e-5)
     assert_same_weights(together[0] / f"{run}.safetensors", together[1] / f"{run}.safetensors", 0)
 
 
-@pytest.mark.parametrize("run", ["whole", "resumed", "hinted", "weighed", "masks"])
+@pytest.mark.parametrize(
+    "run", ["whole", "resumed", "hinted", "weighed", "masks", "plain_masks", "pixelwise"]
+)
 def test_history_sums_over_processes(alone: Path, together: list[Path], run: str) -> None:
     expected = json.loads((alone / ("whole.json" if run == "resumed" else f"{run}.json")).read_text())
     for folder in together:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kdcourse.data import IGNORE, Batch, MaskedSplit, SegmentationDataset
+from kdcourse.distillation import distil
 from kdcourse.training import checkpoint, cross_entropy, fit, save_weights
 from kdcourse.training.placement import Placement
 from tests.distillation import tiny
@@ -46,6 +47,11 @@ def seen() -> SegmentationDataset:
     masks[::3, 1:] = IGNORE
     parts = zip(images.split([70, 20, 20]), masks.split([70, 20, 20]), strict=True)
     return SegmentationDataset("squares", tuple("abc"), *(MaskedSplit(*part) for part in parts))
+
+
+def _pixels(seed: int) -> nn.Conv2d:
+    torch.manual_seed(seed)
+    return nn.Conv2d(3, 3, 1)
 
 
 def main(folder: Path) -> None:
@@ -94,6 +100,18 @@ def main(folder: Path) -> None:
             "augmentation": None,
         }
         history = fit(student, task, class_weights=[0.2, 5, 1, 1][: len(task.classes)], **asked)
+        save_weights(student, mine / f"{name}.safetensors")
+        write_history(history, mine / f"{name}.json")
+
+    # Processes see other numbers of pixels that count, also where nothing is weighed.
+    task, teacher = seen(), _pixels(7)
+    for name in ("plain_masks", "pixelwise"):
+        student = _pixels(0)
+        asked = settings | {"learning_rate": 0.5, "augmentation": None}
+        if name == "pixelwise":
+            history = distil(student, teacher, task, method="pixelwise", alpha=0.7, cache=False, **asked)
+        else:
+            history = fit(student, task, **asked)
         save_weights(student, mine / f"{name}.safetensors")
         write_history(history, mine / f"{name}.json")
 

@@ -44,11 +44,11 @@ CELLS = [
 SHOWN = (1, 2, 3, 4, 6, 8, 9, 10, 11, 13)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=30)
 def test_a_notebook_of_all_widgets_passes_strict_nbval_after_it_was_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)  # meant for the tests around this one
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])

@@ -46,6 +46,7 @@ TEXTS = {
     "docs/results.md": "results.md",
     "docs/compared.md": "compared.md",
     "docs/instructors.md": "instructors.md",
+    "docs/jupyterhub.md": "jupyterhub.md",
     "CONTRIBUTING.md": "contributing.md",
     "CODE_OF_CONDUCT.md": "code_of_conduct.md",
     "CHANGELOG.md": "changelog.md",

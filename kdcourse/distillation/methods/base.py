@@ -51,6 +51,7 @@ class Method(nn.Module):
         layers: what it compares besides logits: ``None`` nothing, ``map`` the last feature map, ``vector`` the input of
             the last linear layer, ``stages`` the last feature map of each size that both networks have.
         top_k: True if it also works with only the top k logits of a teacher, in ``Outputs.top``.
+        per_label: True if its terms are means over all labels that count, pixels or tokens, rather than over images.
         rewrites: True if the student learns from other batches than those of the data, see `rewrite`.
         tries: the settings among which `kdcourse study methods` searches, three of them; where there are none, its
             temperature halved, as it is and doubled, or the weight of its term.
@@ -62,6 +63,7 @@ class Method(nn.Module):
     tasks: ClassVar[tuple[str, ...]] = ("labels",)
     layers: ClassVar[str | None] = None
     top_k: ClassVar[bool] = False
+    per_label: ClassVar[bool] = False
     rewrites: ClassVar[bool] = False
     tries: ClassVar[tuple[Mapping[str, Any], ...]] = ()
     closed_form: ClassVar[bool] = False

@@ -39,6 +39,7 @@ class OnPolicy(Method):
     title = "On-policy distillation (GKD)"
     paper = "Agarwal et al. 2024, https://arxiv.org/abs/2306.13649"
     tasks = ("tokens",)
+    per_label = True
     rewrites = True
 
     def __init__(

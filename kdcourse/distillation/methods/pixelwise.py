@@ -26,6 +26,7 @@ class Pixelwise(Method):
     title = "Pixel-wise soft targets"
     paper = "Liu et al. 2019, https://arxiv.org/abs/1903.04197"
     tasks = ("masks",)
+    per_label = True
 
     def __init__(self, *, temperature: float = 1.0) -> None:
         super().__init__()

@@ -24,6 +24,7 @@ class TokenJSD(Method):
     title = "Next tokens, Jensen-Shannon divergence"
     paper = "Agarwal et al. 2024, https://arxiv.org/abs/2306.13649"
     tasks = ("tokens",)
+    per_label = True
 
     def __init__(self, *, beta: float = 0.5, temperature: float = 1.0) -> None:
         super().__init__()

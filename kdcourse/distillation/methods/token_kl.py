@@ -39,6 +39,7 @@ class TokenKL(Method):
     title = "Next tokens, forward KL"
     paper = "Kim and Rush 2016, https://arxiv.org/abs/1606.07947"
     tasks = ("tokens",)
+    per_label = True
 
     def __init__(self, *, temperature: float = 1.0) -> None:
         super().__init__()

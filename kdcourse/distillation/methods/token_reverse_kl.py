@@ -39,6 +39,7 @@ class TokenReverseKL(Method):
     title = "Next tokens, reverse KL"
     paper = "Gu et al. 2024, https://arxiv.org/abs/2306.08543"
     tasks = ("tokens",)
+    per_label = True
 
     def __init__(self, *, temperature: float = 1.0) -> None:
         super().__init__()

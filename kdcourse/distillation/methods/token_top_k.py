@@ -68,6 +68,7 @@ class TokenTopK(Method):
     title = "Next tokens, the teacher's top k"
     paper = "Tan et al. 2019, https://arxiv.org/abs/1902.10461"
     tasks = ("tokens",)
+    per_label = True
 
     def __init__(self, *, k: int = 16, temperature: float = 1.0) -> None:
         super().__init__()
