@@ -3,6 +3,7 @@
 from kdcourse.deploy.c_header import Board, Header, c_header, compiled_logits, find_compiler
 from kdcourse.deploy.executorch_export import ExecutorchFile, export_executorch
 from kdcourse.deploy.int8 import quantized, with_rounded_weights
+from kdcourse.deploy.low_rank import low_rank
 from kdcourse.deploy.onnx_export import Exported, export_onnx
 from kdcourse.deploy.onnx_int8 import CALIBRATION, export_onnx_int8
 from kdcourse.deploy.pruning import finish_pruning, narrowed, prune_weights, zero_share
@@ -26,6 +27,7 @@ __all__ = [
     "find_compiler",
     "finish_pruning",
     "finish_quantization",
+    "low_rank",
     "make_quantization_aware",
     "narrowed",
     "prune_weights",
