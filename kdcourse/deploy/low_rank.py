@@ -74,6 +74,7 @@ def _nearest(layer: nn.Conv2d, share: float) -> nn.Sequential | None:
 
 
 def _pair(layer: nn.Conv2d, first: Tensor, second: Tensor) -> tuple[nn.Conv2d, nn.Conv2d]:
+    assert not isinstance(layer.padding, str)  # see `_divisible`
     made = []
     for weight, bias in ((first, None), (second, layer.bias)):
         # Stride and padding of a direction go with the kernel's extent in it, which the other part lacks.
@@ -82,7 +83,7 @@ def _pair(layer: nn.Conv2d, first: Tensor, second: Tensor) -> tuple[nn.Conv2d, n
             for size, whole in zip(weight.shape[2:], layer.kernel_size, strict=True)
         ]
         stride = [step if mine else 1 for step, mine in zip(layer.stride, own, strict=True)]
-        padding = [int(more) if mine else 0 for more, mine in zip(layer.padding, own, strict=True)]
+        padding = [more if mine else 0 for more, mine in zip(layer.padding, own, strict=True)]
         part = nn.Conv2d(
             weight.shape[1], weight.shape[0], (weight.shape[2], weight.shape[3]), (stride[0], stride[1]),
             (padding[0], padding[1]), bias=bias is not None, device=weight.device, dtype=weight.dtype,
