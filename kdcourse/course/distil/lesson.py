@@ -1000,7 +1000,9 @@ widgets.reveal("05-gentle-views", added[2 if mean_gain > 0.5 else 1 if mean_gain
 # ## Your own student
 #
 # Now it is your turn. Set temperature, alpha, student, epochs and learning rate, and press **Train**. The first run
-# takes seconds. Every run is kept: choose two or more to compare them, even after a restart.
+# takes seconds. A plain twin trains along, from the same weights and for as many epochs, so that every run is a
+# comparison; switch it off to save its time. Every run is kept: choose two or more to compare them, even after
+# a restart.
 #
 # A run whose loss diverges is kept as well, marked *diverged*: it shows you which learning rate is too large.
 #
