@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -29,7 +30,7 @@ RECIPES: tuple[teachers.TeacherRecipe, ...] = tuple(
 )
 
 
-def train_teachers(text: TextDataset, folder: Path, *, say: Callable[[str], None], **changes: object) -> None:
+def train_teachers(text: TextDataset, folder: Path, *, say: Callable[[str], None], **changes: Any) -> None:
     """Train the teachers that ``folder`` lacks, resuming where an earlier call stopped; an hour each on two cores.
 
     Args:
