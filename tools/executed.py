@@ -19,6 +19,7 @@ import typer
 from PIL import Image
 
 from kdcourse.cli import guarded
+from kdcourse.figures.output import with_fewer_colours
 from kdcourse.files import write_atomically
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "ten_minutes.md"
@@ -82,13 +83,10 @@ def _drawn(folder: Path, known: dict[str, bytes]) -> Iterator[tuple[str, str]]:
     for path in sorted(folder.glob("*.png"), key=lambda path: path.stat().st_mtime_ns):
         if path.name in known:
             continue
-        small = io.BytesIO()
-        with Image.open(path) as image:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as image:
             alt = image.info["Description"]
-            image.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE).save(
-                small, "png", optimize=True
-            )
-        known[path.name] = small.getvalue()
+        known[path.name] = with_fewer_colours(content, _COLOURS)
         yield path.name, " ".join(alt.split())
 
 

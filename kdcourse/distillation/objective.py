@@ -148,7 +148,7 @@ class Distillation(nn.Module):
             total = (1 - self.alpha) * parts["labels"]
         for (name, weight), method in zip(self.weights.items(), self.methods, strict=True):
             terms: dict[str, Tensor] = method(*self._layers.seen_by(name, student, teacher), batch)
-            share = _share(batch, logits) if method.per_label else 1.0
+            share = share_of_processes(batch, logits.dtype) if method.per_label else 1.0
             for key, term in terms.items():
                 term = term * share
                 parts[name if len(terms) == 1 else f"{name}.{key}"] = term
@@ -164,10 +164,6 @@ class Distillation(nn.Module):
         if task_of(batch) is MASKS:  # not even a NaN gets through from pixels that are left out
             logits = scored(logits, valid_pixels(batch.labels, IGNORE))
         return self.labels_loss(logits, batch)
-
-
-def _share(batch: Batch, logits: Tensor) -> Tensor | float:
-    return share_of_processes(task_of(batch).scored(batch.labels).sum().to(logits.dtype))
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,17 @@ def png(figure: Figure, dpi: int = DPI, colours: int | None = None) -> bytes:
         figure.savefig(
             buffer, format="png", dpi=dpi, metadata={"Description": alt_text(figure), "Software": None}
         )
-    if colours is None:
-        return buffer.getvalue()
+    return buffer.getvalue() if colours is None else with_fewer_colours(buffer.getvalue(), colours)
+
+
+def with_fewer_colours(content: bytes, colours: int) -> bytes:
+    """Return a PNG of `png` with at most so many colours, its alt text and resolution kept."""
     notes, smaller = PngInfo(), io.BytesIO()
-    notes.add_itxt("Description", alt_text(figure))
-    image = Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
-    image.save(smaller, format="png", dpi=(dpi, dpi), pnginfo=notes, optimize=True)
+    with Image.open(io.BytesIO(content)) as image:
+        notes.add_itxt("Description", image.info["Description"])
+        dpi = tuple(map(round, image.info["dpi"]))
+        fewer = image.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+    fewer.save(smaller, format="png", dpi=dpi, pnginfo=notes, optimize=True)
     return smaller.getvalue()
 
 

@@ -62,7 +62,7 @@ class CrossEntropy:
         task, labels = task_of(batch), batch.labels
         weights, smoothing = self._weights_for(logits), self.label_smoothing
         loss = task.cross_entropy(logits, labels, label_smoothing=smoothing, weights=weights)
-        return loss * share_of_processes(task.weigh(labels, weights).sum().to(loss.dtype))
+        return loss * share_of_processes(batch, loss.dtype, weights)
 
     def _weights_for(self, logits: Tensor) -> Tensor | None:
         """Return the weights on the device and in the type of ``logits``, where they stay."""
@@ -80,20 +80,23 @@ class CrossEntropy:
         return held
 
 
-def share_of_processes(weight: Tensor) -> Tensor | float:
+def share_of_processes(batch: Batch, dtype: torch.dtype, weights: Tensor | None = None) -> Tensor | float:
     """Return what a mean over this process's labels counts, so that gradients are those of the mean over all labels.
 
     Gradients are averaged over W processes, whose labels needn't weigh alike: some leave more pixels or tokens out. The
     factor is ``W * weight / (sum of the weights of all processes)``, 1 in a single process. All must call this.
 
     Args:
-        weight: scalar, what the labels of this process weigh together.
+        batch: of this process; labels that don't count weigh nothing.
+        dtype: of the factor.
+        weights: of the classes [C], 1 each by default.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return 1.0
+    weight = task_of(batch).weigh(batch.labels, weights).sum().to(dtype)
     total = weight.clone()
     distributed.all_reduce(total)
-    return weight * distributed.get_world_size() / total.clamp(min=torch.finfo(total.dtype).tiny)
+    return weight * distributed.get_world_size() / total.clamp(min=torch.finfo(dtype).tiny)
 
 
 def _digest(text: str) -> str:

@@ -126,7 +126,7 @@ class Labels:
 
 
 class _SomeLeftOut:
-    """What two tasks share, some of whose labels don't count: the mean is over the others, 0 where there are none."""
+    """Leave labels out that don't count, as two tasks do: the mean is over the others, 0 where there are none."""
 
     left_out: int
 
