@@ -143,7 +143,7 @@ class Study(ABC):
         """Return the seeds of a cell out of those of its phase, for cells that take too long for all of them."""
         return seeds
 
-    def measures(self, model: nn.Module, cell: Cell, phase: str) -> dict[str, float]:
+    def measures(self, model: nn.Module, cell: Cell, phase: str) -> dict[str, Any]:
         """Return further columns of a row: in the search about the validation split, then also about the test split."""
         return {}
 

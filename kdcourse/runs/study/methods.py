@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -47,10 +49,13 @@ class Methods(Unseen):
     weight 1, as in its paper, and in a second row beside ``kd``.
 
     Predictions are those of the five teachers together, stored. Layers are those of the first teacher alone, which
-    runs along. Each row has three candidates: a method's own tries, its temperature, or the weight of its term;
-    augmentation for ``plain``; augmentation or label smoothing for ``hard answers``. The search trains each for a third
-    of the steps that count, which halves the hours of the whole. A method that is added to the course's methods for
-    labels is a row of this study.
+    runs along. Where the folder lacks it, it is trained again, and on another kind of processor its weights differ by
+    rounding: so rows are told apart by its recipe, and keep the digest of its weights as a mere record.
+
+    Each row has three candidates: a method's own tries, its temperature, or the weight of its term; augmentation for
+    ``plain``; augmentation or label smoothing for ``hard answers``. The search trains each for a third of the steps
+    that count, which halves the hours of the whole. A method that is added to the course's methods for labels is a row
+    of this study.
 
     Then the four methods with the best validation accuracy, ``kd`` and ``plain`` are trained ``elsewhere``, with the
     settings that won here: with a smaller and a residual student, and with all labels.
@@ -81,7 +86,7 @@ class Methods(Unseen):
         super().__init__(data, folder)
         known = methods.names("labels")
         self.names: Sequence[str] = sorted(known, key=lambda name: (name != KD, self._deep(name)))
-        self._cost: dict[str, float] = {}
+        self._measures: dict[str, Any] = {}
 
     @staticmethod
     def _deep(name: str) -> bool:
@@ -99,10 +104,6 @@ class Methods(Unseen):
         """Return the teacher whose layers are compared."""
         mine = half.teachers_data(self.data)
         return teachers.load_teachers(self.folder / half.TEACHERS, mine, [_TEACHER.name])[0][1]
-
-    @cached_property
-    def _teacher_digest(self) -> str:
-        return teacher_digest(self.teacher)[:16]
 
     def candidates(self) -> Sequence[Cell]:
         """Return three candidates for every row, see the class."""
@@ -176,10 +177,10 @@ class Methods(Unseen):
         return [{"temperature": about.settings["temperature"] * factor} for factor in (0.5, 1.0, 2.0)]
 
     def digests(self, cell: Cell) -> dict[str, str | None]:
-        """Return the digest of the unseen half, and of the answers; with layers that of their teacher, too."""
+        """Return the digest of the unseen half, and of the answers; with layers that of their teacher's recipe, too."""
         answers = None if cell.about["method"] == PLAIN else self.shipped.digest[:16]
-        if cell.recipe.compared:
-            answers = f"{answers}-{self._teacher_digest}"
+        if answers is not None and cell.recipe.compared:
+            answers = _with_layers(answers)
         return {"data": self.unseen.train.digest[:16], "answers": answers}
 
     def transfer_set(self, cell: Cell, seed: int) -> tuple[Dataset, Tensor | None]:
@@ -208,33 +209,35 @@ class Methods(Unseen):
             else:
                 history = training.fit(student, data, how.training, progress=False)
             memory = most()
-        self._cost = {
-            "training_seconds": round(time.process_time() - began, 1),
-            "extra_parameters": sum(
-                p.numel() for method in used for p in method.parameters() if p.requires_grad
-            ),
-        } | ({} if memory is None else {"added_memory": memory})
+        layers = {} if deep is None else {"layers": teacher_digest(deep)[:16]}
+        self._measures = (
+            layers
+            | {
+                "training_seconds": round(time.process_time() - began, 1),
+                "extra_parameters": sum(
+                    p.numel() for method in used for p in method.parameters() if p.requires_grad
+                ),
+            }
+            | ({} if memory is None else {"added_memory": memory})
+        )
         return student.cpu(), history
 
-    def measures(self, model: nn.Module, cell: Cell, phase: str) -> dict[str, float]:
-        """Return what the training that has just ended cost.
+    def measures(self, model: nn.Module, cell: Cell, phase: str) -> dict[str, Any]:
+        """Return what the training that has just ended cost, and whose layers it compared.
 
         ``training_seconds`` of processor time, of all cores; ``added_memory``, the bytes by which the process grew at
-        most; ``extra_parameters``, those that the method trained beside the student's.
+        most; ``extra_parameters``, those that the method trained beside the student's; ``layers``, the digest of the
+        teacher's weights.
         """
-        return self._cost
+        return self._measures
 
     def current(self, rows: Sequence[Row], phase: str = "test") -> list[Row]:
         """Return a phase's rows of methods whose search is complete, on today's images and answers."""
         shipped = half.read_answers(self.folder)
-        file = self.folder / half.TEACHERS / f"{_TEACHER.name}.safetensors"
-        mark = f"{shipped.digest[:16]}-" + (self._teacher_digest if file.exists() else "")
-        rows = [
-            row
-            for row in rows
-            if row["data"] == shipped.notes["split"]["unseen"][:16]
-            and (row["answers"] in (None, shipped.digest[:16]) or row["answers"].startswith(mark))
-        ]
+        answers = shipped.digest[:16]
+        known = (None, answers, _with_layers(answers))
+        unseen = shipped.notes["split"]["unseen"][:16]
+        rows = [row for row in rows if row["data"] == unseen and row["answers"] in known]
         searched = copy.copy(self)
         searched._rows = lambda: [row for row in self._rows() if self._is_searched(row, rows)]  # type: ignore[method-assign]
         return results(searched, rows, phase)
@@ -366,6 +369,12 @@ class Methods(Unseen):
             ]  # fmt: skip
             parts += [f"{place['student']}, {place['labels']:,} labels:", table(header[:5], best)]
         return "\n\n".join(parts)
+
+
+def _with_layers(answers: str) -> str:
+    """Return the digest of stored answers, and of the recipe of the teacher whose layers are compared beside them."""
+    recipe = hashlib.sha256(json.dumps(_TEACHER.settings, sort_keys=True).encode()).hexdigest()
+    return f"{answers}-{recipe[:16]}"
 
 
 def _about(row: str, model: str | None = None, labels: int = 0) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from kdcourse.cli import app
-from kdcourse.distillation import methods
+from kdcourse.distillation import methods, teacher_digest
 from kdcourse.errors import ArgumentError
 from kdcourse.figures import alt_text
 from kdcourse.files import shipped
@@ -20,7 +20,8 @@ from kdcourse.runs.study import FOLDER, engine, half, study_named
 from kdcourse.runs.study import methods as study_module
 from kdcourse.runs.study import rows as rows_module
 from kdcourse.runs.study.methods import HARD, KD, PLAIN, Methods
-from kdcourse.runs.study.rows import Row, Rows
+from kdcourse.runs.study.rows import Row, Rows, write_checksums
+from kdcourse.training import weights
 from tests.runs import tiny
 from tools.readme.studies import _section
 
@@ -99,6 +100,19 @@ def test_the_study_runs_from_nothing_to_its_table_and_a_new_method_adds_its_rows
     longer = run(more)
     assert {row["about"]["method"] for row in longer[len(rows) :]} == {"dist"}
     assert longer[: len(rows)] == rows and "dist" in more.text(longer)
+    path = folder / half.TEACHERS / f"{teachers.RECIPES[0].name}.safetensors"
+    (layers,) = {row["layers"] for row in longer if "fitnet" in row["about"]["method"]}
+    teacher, content = few(folder).teacher, path.read_bytes()
+    notes = weights.load_weights(teacher, path)
+    with torch.no_grad():
+        next(teacher.parameters()).mul_(1.01)
+    weights.save_weights(teacher, path, notes)
+    write_checksums(path.parent)
+    again = few(folder, "kd", "fitnet", "dist")
+    assert run(again) == longer, "what another processor makes of the teacher's recipe trains nothing anew"
+    assert teacher_digest(again.teacher)[:16] != layers
+    path.write_bytes(content)
+    write_checksums(path.parent)
     other = [row | {"answers": "others", "test_accuracy": 0.0} for row in longer]
     assert more.summary([*longer, *other]) == more.summary(longer)
 
