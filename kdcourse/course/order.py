@@ -12,5 +12,6 @@ ORDER = (
     "distil",
     "evaluate",
     "segmentation",
+    "beyond_logits",
     "ship",
 )

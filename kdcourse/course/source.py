@@ -276,11 +276,19 @@ def definition(path: Path, name: str) -> str:
 def _check_code(path: Path, cell: Cell) -> None:
     code = cell.text.rstrip()
     try:
-        ast.parse(code)
+        statements = ast.parse(code).body
     except SyntaxError as error:
         raise _wrong(path, cell, f"is not Python (line {error.lineno} of the cell): {error.msg}.") from None
     if code.endswith(";"):
         raise _wrong(path, cell, "ends with ';', which hides nothing when notebooks are tested; assign to _.")
+    unseen = [each for each in statements[:-1] if ast.unparse(each).startswith("widgets.")]
+    if unseen:
+        raise _wrong(
+            path,
+            cell,
+            f"makes a widget that nobody sees (line {unseen[0].lineno} of the cell), since a cell shows its last value "
+            "alone; give each widget a cell.",
+        )
 
 
 def _check_prose(path: Path, cells: Sequence[Cell]) -> str:

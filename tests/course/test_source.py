@@ -100,6 +100,7 @@ MALFORMED = {
     "details not closed": ("Twice is", "<details>", r"cell 9 .*unequally"),
     "not Python": ("7 * 6", "7 *", r"cell 4 .*is not Python \(line 1"),
     "a semicolon": ("7 * 6", "7 * 6;", r"cell 4 .*hides nothing"),
+    "a widget before the end": ("7 * 6", "widgets.quiz()\n7 * 6", r"cell 4 .*nobody sees \(line 1"),
     "unknown metadata": ('name="facts"', 'tags=["x"]', r"cell 3: found metadata \['tags'\]"),
     "a bad name": ('name="facts"', 'name="The Facts"', r"cell 3 .*'The Facts'"),
     "a name twice": ('name="picture"', 'name="facts"', r"'facts' is there twice"),

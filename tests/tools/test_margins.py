@@ -25,6 +25,7 @@ LEAST_RUNS_OF = {
     "distil": 5,
     "evaluate": 5,
     "segmentation": 4,
+    "beyond_logits": 6,
     "ship": 4,
 }
 

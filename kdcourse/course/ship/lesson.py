@@ -99,7 +99,7 @@ for name, count in counts.items():
 
 # %%
 lost_points = ["less than 1 point", "1 to 5 points", "more than 5 points"]
-widgets.predict("08-int8", "With 8 bits per weight the student loses", choices=lost_points)
+widgets.predict("09-int8", "With 8 bits per weight the student loses", choices=lost_points)
 
 # %% [markdown]
 # ## Scale and zero point
@@ -257,7 +257,7 @@ claim(
     ),
 )
 loss = in_float - eight_bits
-widgets.reveal("08-int8", lost_points[0 if loss < 1 else 1 if loss < 5 else 2])
+widgets.reveal("09-int8", lost_points[0 if loss < 1 else 1 if loss < 5 else 2])
 
 # %% [markdown]
 # So three quarters of the bytes were hardly needed. A likely reason: each output sums many products, and their rounding
@@ -279,7 +279,7 @@ dark = [
     "it loses up to 5 points",
     "it loses more than 5 points",
 ]
-widgets.predict("08-dark", "With ranges from dark images, on ordinary images,", choices=dark)
+widgets.predict("09-dark", "With ranges from dark images, on ordinary images,", choices=dark)
 
 
 # %%
@@ -323,7 +323,7 @@ claim(
     change_with_dark_images=at_most(changes["dark images"], -3, "points", digits=1),
 )
 loss = -changes["dark images"]
-widgets.reveal("08-dark", dark[0 if loss < 0.5 else 1 if loss < 5 else 2])
+widgets.reveal("09-dark", dark[0 if loss < 0.5 else 1 if loss < 5 else 2])
 
 # %% [markdown]
 # Everything above the largest value of a dark image was cut off. Calibrate on images like those that the student will
@@ -397,10 +397,10 @@ def distil_again(model, seed=0, after_step=None):
 # **Predict:** nine of ten weights are removed. What accuracy is left without repair, and what with it?
 
 # %%
-widgets.predict("08-pruned", "Without repair:", number=(0, 100, 1), unit="%")
+widgets.predict("09-pruned", "Without repair:", number=(0, 100, 1), unit="%")
 
 # %%
-widgets.predict("08-repaired", "With one epoch of distillation:", number=(0, 100, 1), unit="%")
+widgets.predict("09-repaired", "With one epoch of distillation:", number=(0, 100, 1), unit="%")
 
 # %%
 shares = (0.5, 0.75, 0.9)
@@ -442,10 +442,10 @@ claim(
 )
 
 # %%
-widgets.reveal("08-pruned", round(before[0.9]), unit="%")
+widgets.reveal("09-pruned", round(before[0.9]), unit="%")
 
 # %%
-widgets.reveal("08-repaired", round(after[0.9]), unit="%")
+widgets.reveal("09-repaired", round(after[0.9]), unit="%")
 
 # %% [markdown]
 # ## In which order?
@@ -463,7 +463,7 @@ widgets.reveal("08-repaired", round(after[0.9]), unit="%")
 # %%
 orders = ["distil, prune, round", "distil, round, prune", "prune, distil, round"]
 widgets.predict(
-    "08-order", "The best order on validation images:", choices=[*orders, "there is no clear difference"]
+    "09-order", "The best order on validation images:", choices=[*orders, "there is no clear difference"]
 )
 
 # %% [markdown]
@@ -509,7 +509,7 @@ claim(
     ahead_of_distil_prune_round=at_least(ahead[0], 5, "points", digits=1),
     ahead_of_distil_round_prune=at_least(ahead[1], 5, "points", digits=1),
 )
-widgets.reveal("08-order", orders[2] if min(ahead[0] + ahead[1]) > 0 else "there is no clear difference")
+widgets.reveal("09-order", orders[2] if min(ahead[0] + ahead[1]) > 0 else "there is no clear difference")
 
 # %% [markdown]
 # If rounding costs too much, distillation can take it into account as well: **quantisation-aware training** rounds in
@@ -701,7 +701,7 @@ claim(
 # distilled student in int8, whose file is more than 500 times smaller?
 
 # %%
-widgets.predict("08-gap", "Points of accuracy:", number=(0, 20, 0.5), unit="points")
+widgets.predict("09-gap", "Points of accuracy:", number=(0, 20, 0.5), unit="points")
 
 # %% folded=true
 stored = Rows(shipped("study"), "ship").checked()
@@ -756,7 +756,7 @@ claim(
     time_of_the_teacher_in_int8=f"{slower['teacher']:.2f} times that in float",
     time_of_the_student_in_int8=f"{slower['pocket_17k']:.2f} times that in float",
 )
-widgets.reveal("08-gap", round(2 * separated) / 2, unit="points")
+widgets.reveal("09-gap", round(2 * separated) / 2, unit="points")
 
 # %% [markdown]
 # Why isn't int8 faster there, although the processor of the study has instructions for bytes? A likely reason: for one
@@ -772,7 +772,7 @@ widgets.reveal("08-gap", round(2 * separated) / 2, unit="points")
 
 # %%
 widgets.quiz(
-    "08",
+    "09",
     [
         widgets.Question(
             "A layer's values lie between 0 and 5.1, in 8 bits. What are scale and zero point?",
