@@ -321,7 +321,6 @@ claim(
     **{name: at_least(value, 60, "%", digits=1) for name, value in right.items()},
 )
 ahead = max(right["hint"], right["attention"]) - right["kd"]
-print(f"The better of hint and attention against kd: {ahead:+.1f} points")
 widgets.reveal("08-ahead-of-kd", orders[0 if ahead > 0 else 1])
 
 # %% [markdown]
