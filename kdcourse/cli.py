@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -495,6 +496,86 @@ def ship(
 
     options = ShipOptions(student, to, out, weights, data, size, licence, overwrite)
     guarded(lambda: write(options, typer.echo), "Nothing was written.")
+
+
+@app.command()
+def distil(
+    teacher: Annotated[
+        str,
+        typer.Option(
+            help="A causal language model of Hugging Face: a folder that save_pretrained wrote, or a name on the hub."
+        ),
+    ],
+    student: Annotated[
+        str, typer.Option(help="A smaller one with the same tokens; with --random a config.json is enough.")
+    ],
+    text: Annotated[Path, typer.Option(help="A folder of texts (.txt, .md, .txt.xz), or one file.")],
+    out: Annotated[Path, typer.Option(help="The new folder of the distilled student.")],
+    random: Annotated[
+        bool, typer.Option("--random", help="Begin with random weights instead of the student's.")
+    ] = False,
+    config: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE, with --random: another entry of the student's configuration, such as num_hidden_layers=4; "
+            "may be repeated."
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="How to learn from the teacher, by default token_kl; may be repeated."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE, a setting of the method, such as beta=0.1; may be repeated."),
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Weight of the teacher, above 0, at most 1.")] = 0.9,
+    context: Annotated[int, typer.Option(help="Tokens of a row of text.")] = 256,
+    epochs: Annotated[int, typer.Option(help="Passes over the training text.")] = 1,
+    batch_size: Annotated[int, typer.Option(help="Rows per step.")] = 8,
+    learning_rate: Annotated[
+        float, typer.Option(help="Its peak; for random weights about ten times as much.")
+    ] = 5e-5,
+    seed: Annotated[int, typer.Option(help="Of the order of the rows, and of random weights.")] = 0,
+    precision: Annotated[str, typer.Option(help="'float32', 'bfloat16' or 'auto'.")] = "auto",
+    device: Annotated[str, typer.Option(help="'cpu', 'cuda', 'mps' or 'auto'.")] = "auto",
+    baseline: Annotated[
+        bool,
+        typer.Option("--baseline", help="Train a twin on the text alone, too, to see what the teacher adds."),
+    ] = False,
+) -> None:
+    """Distil a causal language model of Hugging Face into a smaller one, on your own text.
+
+    Test documents that no training saw tell what it is worth, in bits per byte. 'accelerate launch -m kdcourse.cli
+    distil ...' trains in several processes.
+    """
+    from kdcourse.runs.own_text import TextOptions, distil_text
+    from kdcourse.runs.run import method_settings, read_pairs
+    from kdcourse.training import Settings
+
+    def work() -> None:
+        names = tuple(method or ("token_kl",))
+        training = Settings(
+            epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, optimizer="adamw",
+            weight_decay=0.01, warm_up=0.1, precision=precision, device=device,
+        )  # fmt: skip
+        options = TextOptions(
+            teacher=teacher, student=student, text=text, out=out, random=random,
+            config={key: as_number(value) for key, value in read_pairs("--config", config or ()).items()},
+            methods=names, method_settings=method_settings("", names, set_ or ()), alpha=alpha, context=context,
+            baseline=baseline, training=training,
+        )  # fmt: skip
+        distil_text(options, typer.echo)
+
+    guarded(work, "Nothing that was trained is lost; the same command goes on from here.")
+
+
+def as_number(text: str) -> int | float | str:
+    """Return a text as the number that it stands for, else itself."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 @students_app.command()

@@ -20,7 +20,7 @@ from kdcourse.data.text import (
     text_folder,
 )
 from kdcourse.data.views import Augmentation, View
-from kdcourse.data.vocabulary import BytePairVocabulary, ByteVocabulary, Vocabulary
+from kdcourse.data.vocabulary import BytePairVocabulary, ByteVocabulary, TokenizerVocabulary, Vocabulary
 
 __all__ = [
     "BACKGROUND",
@@ -43,6 +43,7 @@ __all__ = [
     "Split",
     "TextDataset",
     "TokenSplit",
+    "TokenizerVocabulary",
     "View",
     "Vocabulary",
     "austen",

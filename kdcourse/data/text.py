@@ -235,11 +235,15 @@ def text_file(
 
 
 def text_folder(
-    path: Path | str, *, vocabulary: Vocabulary | int | None = None, context: int = 128
+    path: Path | str,
+    *,
+    vocabulary: Vocabulary | int | None = None,
+    context: int = 128,
+    pieces: bool = False,
 ) -> TextDataset:
     """Read all text files of a folder and its subfolders, ``.txt``, ``.md`` or ``.txt.xz``, UTF-8; each is a document.
 
-    For the rest see `text_dataset`.
+    With ``pieces`` each file is cut into documents as `text_file` does. For the rest see `text_dataset`.
 
     Raises:
         ArgumentError: as `text_dataset`.
@@ -249,7 +253,10 @@ def text_folder(
     if not path.is_dir():
         raise DataError(f"There is no folder {path}. Check the path; for one file, use text_file.")
     files = sorted(file for kind in ("*.txt", "*.md", "*.txt.xz") for file in path.rglob(kind))
-    return text_dataset(path.name, [_read(file) for file in files], vocabulary=vocabulary, context=context)
+    texts = [_read(file) for file in files]
+    if pieces:
+        texts = [piece for text in texts for piece in _pieces(text)]
+    return text_dataset(path.name, texts, vocabulary=vocabulary, context=context)
 
 
 def austen(*, vocabulary: Vocabulary | int | None = None, context: int = 128) -> TextDataset:

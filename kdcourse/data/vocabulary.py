@@ -1,4 +1,4 @@
-"""Turn text into tokens and back: bytes, or a vocabulary of byte pairs."""
+"""Turn text into tokens and back: bytes, a vocabulary of byte pairs, or that of a Hugging Face model."""
 
 from __future__ import annotations
 
@@ -148,6 +148,111 @@ class BytePairVocabulary(Vocabulary):
 
     def decode(self, tokens: Sequence[int]) -> str:
         return str(self._tokenizer.decode([token for token in tokens if token != self.end]))
+
+
+class TokenizerVocabulary(Vocabulary):
+    """Take the tokens of a Hugging Face model, as `transformers` reads its tokenizer.
+
+    Args:
+        tokenizer: such as ``transformers.AutoTokenizer.from_pretrained(...)``.
+
+    Raises:
+        DataError: it has no end-of-text token.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        if tokenizer.eos_token_id is None:
+            raise DataError(
+                "This tokenizer has no end-of-text token (eos_token), which stands between documents. Set it: "
+                "tokenizer.eos_token = '...'."
+            )
+        self.end = int(tokenizer.eos_token_id)
+        # Equal numbers of all tokens don't make two tokenizers cut a text alike, so a text is cut, too.
+        parts = [sorted(self.numbers.items()), self.end, self.encode(_CUT)]
+        self.digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @classmethod
+    def load(cls, where: Path | str) -> TokenizerVocabulary:
+        """Read the tokenizer of a model: a folder that ``save_pretrained`` wrote, or a name on Hugging Face's hub.
+
+        Raises:
+            ArgumentError: ``transformers`` isn't installed.
+            DataError: there is no such tokenizer, or it can't be downloaded.
+        """
+        library = transformers("A Hugging Face model's vocabulary")
+        check_there(str(where))
+        try:
+            tokenizer = library.AutoTokenizer.from_pretrained(str(where))
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise DataError(f"The tokenizer of {where} can't be read: {first_line(error)} {_LOOK}") from error
+        # Where there is no file of a tokenizer, an empty one may be made up.
+        if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+            raise DataError(f"The tokenizer of {where} can't be read: it has no tokens. {_LOOK}")
+        return cls(tokenizer)
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Return the number of each token."""
+        return dict(self.tokenizer.get_vocab())
+
+    def __len__(self) -> int:
+        return max(self.numbers.values()) + 1
+
+    def __repr__(self) -> str:
+        return f"TokenizerVocabulary({len(self.numbers):,} tokens)"
+
+    def encode(self, text: str) -> list[int]:
+        # What looks like an end token in a text is text.
+        return list(
+            self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True, verbose=False)
+        )
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        kept = [token for token in tokens if token != self.end]
+        return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+
+
+# Words, case, spaces, digits, punctuation, other scripts: what tokenizers cut differently.
+_CUT = "It's 12,345 Words;\n\n  a  tab\tand naïve ÄÖ 日本 🙂 unbelievably-long_names(x)."
+
+
+_LOOK = "Check the path or the name; a name is looked up on Hugging Face's hub, which needs a network."
+
+
+def check_there(where: str) -> None:
+    """Raise `DataError` if ``where`` can be a folder alone, and there is none."""
+    if not Path(where).is_dir() and (
+        where.startswith(".") or Path(where).is_absolute() or where.count("/") > 1
+    ):
+        raise DataError(f"There is no folder {where}. {_LOOK}")
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error of Hugging Face's libraries, which say much."""
+    return str(error).strip().partition("\n")[0][:300]
+
+
+def unreadable_model(where: str, error: Exception) -> DataError:
+    """Return the error that says that ``where`` holds no causal language model."""
+    what = "holds no causal language model that can be read" if Path(where).is_dir() else "can't be had"
+    return DataError(f"{where} {what}: {first_line(error)} {_LOOK}")
+
+
+def transformers(what: str) -> Any:
+    """Return the library `transformers`, which ``what`` needs.
+
+    Raises:
+        ArgumentError: it isn't installed.
+    """
+    try:
+        import transformers as library
+    except ImportError as error:
+        raise ArgumentError(
+            f"{what} needs the library transformers, which isn't installed. Install it with "
+            "pip install 'kdcourse[transformers]'."
+        ) from error
+    return library
 
 
 def _tokenizers() -> Any:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from kdcourse.data import IGNORE_TOKEN, TextDataset, TokenSplit
 from kdcourse.errors import ArgumentError
 from kdcourse.models import GPT
+from kdcourse.models.causal import CausalModel
+from kdcourse.models.gpt import next_tokens
 from kdcourse.models.inputs import placement
 from kdcourse.models.layout import unwrapped
 from kdcourse.models.mode import evaluating
@@ -27,8 +29,8 @@ def continued(
     """Continue rows of tokens by sampling from a model in eval mode; its mode is restored.
 
     Args:
-        model: int64 [B, T] -> logits [B, T, V]. A `GPT` keeps what it computed of earlier tokens; any other network is
-            asked anew for each token, and must take rows of ``T + count - 1``.
+        model: int64 [B, T] -> logits [B, T, V]. A `GPT` and a `CausalModel` keep what they computed of earlier tokens;
+            any other network is asked anew for each token. But for a GPT, they must take rows of ``T + count - 1``.
         tokens: int64 [B, T], T of at least 1.
         count: tokens to add.
         temperature: divides the logits; 0 takes the likeliest token.
@@ -41,19 +43,18 @@ def continued(
         ArgumentError: no token to begin with, a count or temperature below 0.
     """
     with evaluating(model):
-        if isinstance(gpt := unwrapped(model), GPT):
-            return gpt.generate(tokens, count, temperature=temperature, generator=generator)
+        writer = unwrapped(model)
+        if isinstance(writer, GPT):
+            return writer.generate(tokens, count, temperature=temperature, generator=generator)
         if tokens.ndim != 2 or not tokens.shape[1] or count < 0 or temperature < 0:
             raise ArgumentError(
                 "To continue a text there must be tokens [B, T] with T of at least 1, a count and a temperature of at "
                 f"least 0; found {list(tokens.shape)}, count={count}, temperature={temperature}."
             )
+        if isinstance(writer, CausalModel):
+            return writer.generate(tokens, count, temperature=temperature, generator=generator)
         for _ in range(count):
-            logits = model(tokens)[:, -1].float()
-            if temperature:
-                chosen = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)
-            else:
-                chosen = logits.argmax(-1, keepdim=True)
+            chosen = next_tokens(model(tokens)[:, -1], temperature, generator)
             tokens = torch.cat([tokens, chosen], 1)
         return tokens
 

@@ -121,13 +121,16 @@ class GPT(nn.Module):
                     [],
                     tokens[:, -max(1, self.context // 2) :],
                 )  # positions move, so all is computed anew
-            logits = self(seen, cache)[:, -1].float()  # [B, V]
-            if temperature:
-                chosen = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)
-            else:
-                chosen = logits.argmax(-1, keepdim=True)
-            tokens, seen = torch.cat([tokens, chosen], 1), chosen
+            seen = next_tokens(self(seen, cache)[:, -1], temperature, generator)
+            tokens = torch.cat([tokens, seen], 1)
         return tokens
+
+
+def next_tokens(logits: Tensor, temperature: float, generator: torch.Generator | None = None) -> Tensor:
+    """Sample a token per row, int64 [B, 1], from logits [B, V] divided by ``temperature``; 0 takes the likeliest."""
+    if not temperature:
+        return logits.argmax(-1, keepdim=True)
+    return torch.multinomial((logits.float() / temperature).softmax(-1), 1, generator=generator)
 
 
 class Block(nn.Module):

@@ -115,8 +115,8 @@ def build(
         teacher = models.build("torchvision:resnet18", weights="IMAGENET1K_V1", data=mine)
 
     Args:
-        name: one of `names`, ``torchvision:NAME`` (such as ``torchvision:resnet18``), or, where timm is installed,
-            ``timm:NAME``.
+        name: one of `names`, ``torchvision:NAME`` (such as ``torchvision:resnet18``), or, where timm or transformers is
+            installed, ``timm:NAME`` or ``transformers:NAME``, NAME being also a folder for the latter.
         num_classes: length of the logits; by default as many as ``data`` has classes or tokens, else as many as the
             weights are for, else 10, or 512 of a language model.
         in_channels: channels of the images; by default those of ``data``, else 1.
@@ -124,10 +124,10 @@ def build(
             transformers depend on it.
         data: the data set that the model is for. A pretrained model needs it to be given normalised images, as
             training, distillation and evaluation pass them.
-        weights: for torchvision and timm, the name of published weights, such as ``IMAGENET1K_V1`` or ``DEFAULT``.
-            The model then keeps its published architecture and is wrapped in a `Preprocessed`, which gives it
-            images of the size, channels and normalisation that it was trained with. The file is downloaded once,
-            into PyTorch's cache, and checked.
+        weights: for torchvision and timm, the name of published weights, such as ``IMAGENET1K_V1`` or ``DEFAULT``;
+            for transformers, ``DEFAULT``. A model for images then keeps its published architecture and is wrapped in
+            a `Preprocessed`, which gives it images of the size, channels and normalisation that it was trained with.
+            Its file is downloaded once, into PyTorch's cache, and checked.
         options: passed on to the model's class, such as ``widths=(8, 16)``.
 
     Returns:
@@ -142,13 +142,14 @@ def build(
     Warns:
         UserWarning: weights for another number of classes; the last layer is then new.
     """
-    if isinstance(data, TextDataset):
+    if isinstance(data, TextDataset) and name in _ENTRIES:
         options = {"context": data.context} | options
     if data is not None:
         num_classes = len(data.classes) if num_classes is None else num_classes
         in_channels = data.image_shape[0] if in_channels is None else in_channels
         size = data.image_shape[1:] if size is None and not isinstance(data, TextDataset) else size
-    language = name in _ENTRIES and _ENTRIES[name].task == "language"
+    library, _, short = name.partition(":")
+    language = library == "transformers" or (name in _ENTRIES and _ENTRIES[name].task == "language")
     if data is not None and language != isinstance(data, TextDataset):
         raise ArgumentError(
             f"Model {name!r} is for {'text' if language else 'images'}, and {data.name!r} is of "
@@ -163,7 +164,11 @@ def build(
             "A model needs num_classes of at least 2 and in_channels of at least 1; found "
             f"num_classes={num_classes}, in_channels={in_channels}."
         )
-    library, _, short = name.partition(":")
+    if library == "transformers" and short:
+        from kdcourse.models.causal import build_causal
+
+        assert data is None or isinstance(data, TextDataset)
+        return build_causal(short, weights, data=data, **options)
     if library == "torchvision" and short:
         from kdcourse.models.torchvision_zoo import build_torchvision, check_torchvision_name
 
@@ -184,7 +189,7 @@ def build(
     if name not in _ENTRIES:
         raise ArgumentError(
             f"There is no model {name!r}. Choose one of {', '.join(_ENTRIES)}, "
-            "or torchvision:NAME, such as torchvision:resnet18, or timm:NAME."
+            "or torchvision:NAME, such as torchvision:resnet18, timm:NAME, or transformers:NAME."
         )
     if weights is not None:
         raise ArgumentError(
