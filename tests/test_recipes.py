@@ -13,11 +13,15 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
 from kdcourse.course import ORDER
+from kdcourse.distillation import distil
+from tests.distillation.methods.losses import check, pair
+from tests.distillation.tiny import dataset, quarter_reader
 
 ROOT = Path(__file__).parents[1]
 NAME = f"{len(ORDER):02d}_pruning"
@@ -292,14 +296,30 @@ def test_the_tests_of_lessons_try_the_new_exercise(with_lesson: Path) -> None:
     assert re.search(r"^[89] passed|^\d\d passed", said, flags=re.MULTILINE), said
 
 
+def _methods() -> list[str]:
+    """Return the code of CONTRIBUTING's examples of methods, the second as it continues the first one's imports."""
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## A method")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
+
+
+def test_the_examples_of_methods_pass_what_is_asked_of_methods() -> None:
+    names: dict[str, Any] = {}
+    for code in _methods():
+        exec(code, names)
+    check(names["squared_difference"], lambda z, v: float(((z - v) ** 2).mean()), pair((5, 4)))
+    trained = distil(
+        quarter_reader(), quarter_reader(), dataset(), method=names["Projected"](), alpha=0.0,
+        weights={"projected": 1.0}, epochs=2, batch_size=35, learning_rate=0.1, seed=0, progress=False,
+    )  # fmt: skip
+    first, last = (trained.epochs[at].parts["projected"] for at in (0, -1))
+    assert last < first
+
+
 def test_a_new_method_is_one_file(tmp_path: Path) -> None:
     """CONTRIBUTING's own example, as a file of the package."""
     shutil.copytree(ROOT / "kdcourse", tmp_path / "kdcourse", ignore=shutil.ignore_patterns("__pycache__"))
-    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## A method")[1]
-    code = re.search(r"```python\n(.*?)```", guide, flags=re.DOTALL)
-    assert code is not None
     path = tmp_path / "kdcourse" / "distillation" / "methods" / "example.py"
-    path.write_text(code[1], encoding="utf-8")
+    path.write_text(_methods()[0], encoding="utf-8")
     shutil.copytree(ROOT / "tools", tmp_path / "tools", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "tests" / "distillation" / "tiny.py", tmp_path / "quarters.py")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

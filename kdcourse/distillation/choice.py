@@ -18,6 +18,11 @@ FIT_ARGUMENTS = tuple(
     for name, parameter in inspect.signature(fit).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY and name != "objective"
 )
+# What else `distil` takes by name: no setting of a method can have such a name, since it would never be passed on.
+_TAKEN = {
+    "method", "objective", "alpha", "weights", "layers", "layers_of", "teacher_precision", "cache", *FIT_ARGUMENTS,
+    *Settings.names(),
+}  # fmt: skip
 USUAL = {
     "labels": "kd",
     "masks": "pixelwise",
@@ -34,7 +39,8 @@ def chosen_methods(
     """Build methods, those of the task where none is named, and make sure that they are for this task.
 
     Raises:
-        ArgumentError: an unknown method or setting, or a method for another task; the right ones are listed.
+        ArgumentError: an unknown method or setting, or a method for another task (the right ones are listed); a method
+            with a setting that has the name of an argument of `distil`.
     """
     task = task_of(data)
     if method is None:
@@ -48,6 +54,10 @@ def chosen_methods(
             f"{error} Training takes {', '.join(Settings.names())}; `fit` besides {', '.join(FIT_ARGUMENTS)}."
         ) from None
     for one in chosen:
+        if taken := sorted(one.settings().keys() & _TAKEN):
+            raise ArgumentError(
+                f"{one.name} has a setting {taken[0]!r}, and so does training itself. Name it otherwise in the method."
+            )
         if task.name not in one.tasks:
             raise ArgumentError(
                 f"{one.name} is for {' or '.join(one.tasks)}, and {data.name!r} has {task.has}. Methods for it: "

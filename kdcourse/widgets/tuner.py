@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,12 +36,13 @@ _LEARNS_FROM = [
     ("labels alone", "labels"),
     ("teacher alone", "teacher"),
 ]
+_STEPS = 40  # of a slider that isn't logarithmic
 
 
 class DistillationTuner(TrainingWidget):
     """Train students with chosen settings; see `distillation_tuner`.
 
-    Controls: ``learns_from``, ``method``, ``sliders`` (the methods' settings by name), ``alpha``, ``student``,
+    Controls: ``learns_from``, ``method``, ``sliders`` (the chosen method's settings by name), ``alpha``, ``student``,
     ``epochs``, ``learning_rate``, ``seed``, ``twin``; ``train``, ``stop``, ``progress``; ``kept`` (the runs to
     compare), ``delete``, ``confirm``, ``cancel``.
     """
@@ -184,15 +186,20 @@ class DistillationTuner(TrainingWidget):
             options=[(f"{each.title} ({each.name})", each.name) for each in offered], value=start.method,
             description="Method", style=WIDE, layout=ipywidgets.Layout(width="30em", max_width="100%"),
         )  # fmt: skip
-        self.sliders: dict[str, ipywidgets.Widget] = {}
-        for each in offered:
-            for name, default in each.settings.items():
-                if (
-                    name not in self.sliders
-                    and isinstance(default, int | float)
-                    and not isinstance(default, bool)
-                ):
-                    self.sliders[name] = _slider(name, default, start.method_settings.get(name, default))
+        # Of each method its own: settings of one name have other defaults, and other ranges, in another method.
+        self._sliders: dict[str, dict[str, ipywidgets.Widget]] = {
+            each.name: {
+                name: _slider(
+                    each.name,
+                    name,
+                    default,
+                    start.method_settings.get(name, default) if each.name == start.method else default,
+                )
+                for name, default in each.settings.items()
+                if isinstance(default, int | float) and not isinstance(default, bool)
+            }
+            for each in offered
+        }
         self._shown_sliders = _columns()
 
     def _connect(self) -> None:
@@ -206,28 +213,28 @@ class DistillationTuner(TrainingWidget):
         self._enable()
 
     def _enable(self, _change: object = None) -> None:
-        shown = self._sliders_of(self.method.value)
+        shown = self.sliders
         self._shown_sliders.children = tuple(shown.values())
         for control in (self.method, *shown.values()):
             control.disabled = self.learns_from.value == "labels"
         self.alpha.disabled = self.learns_from.value != "distilled"
         self.twin.disabled = self.learns_from.value == "labels"
 
-    def _sliders_of(self, method: str) -> dict[str, ipywidgets.Widget]:
-        """Return the sliders of a method's settings, by name."""
-        return {name: self.sliders[name] for name in methods.settings_of(method) if name in self.sliders}
+    @property
+    def sliders(self) -> dict[str, ipywidgets.Widget]:
+        """Return the sliders of the chosen method's settings, by name."""
+        return self._sliders[self.method.value]
 
     @property
     def settings(self) -> RunSettings:
         """Return the settings that the controls show."""
-        sliders = self._sliders_of(self.method.value)
         return RunSettings(
             learns_from=self.learns_from.value,
             student=self.student.value,
             method=self.method.value,
             method_settings={
                 name: slider.value if isinstance(slider.value, int) else float(f"{slider.value:.4g}")
-                for name, slider in sliders.items()
+                for name, slider in self.sliders.items()
             },
             alpha=round(self.alpha.value, 4),
             epochs=self.epochs.value,
@@ -469,16 +476,33 @@ def _columns(*children: ipywidgets.Widget) -> ipywidgets.GridBox:
     return ipywidgets.GridBox(children, layout=layout)
 
 
-def _slider(name: str, default: float, value: float) -> ipywidgets.Widget:
-    """Return a slider for a method's setting; 0 to 4 times its default, for temperatures 0.5 to 20."""
+def _slider(method: str, name: str, default: float, value: float) -> ipywidgets.Widget:
+    """Return a slider for a method's setting: 0 to 4 times its default, as far as the method takes it.
+
+    Temperatures reach from 0.5 to 20, or where that doesn't hold the value, from a tenth of it to ten times as much.
+    """
     shared = {"style": WIDE, "layout": slider_layout(), "continuous_update": False}
     if name == "temperature":
-        return ipywidgets.FloatLogSlider(value=value, **TEMPERATURE, **shared)
+        ends, power = TEMPERATURE, math.log10(value)
+        if not ends["min"] <= power <= ends["max"]:
+            ends = ends | {"min": power - 1, "max": power + 1}
+        return ipywidgets.FloatLogSlider(value=value, **ends, **shared)
     most = max(4 * default, value) or 1
     shared |= {"description": name.replace("_", " ").capitalize(), "value": value, "max": most}
     if isinstance(default, int):
         return ipywidgets.IntSlider(min=min(1, default), **shared)
-    return ipywidgets.FloatSlider(min=0.0, step=most / 40, readout_format=".3g", **shared)
+    step = most / _STEPS
+    taken = [place * step for place in range(_STEPS + 1) if _takes(method, name, place * step)]
+    shared |= {"min": min([*taken, value]), "max": max([*taken, value])}
+    return ipywidgets.FloatSlider(step=step, readout_format=".3g", **shared)
+
+
+def _takes(method: str, name: str, value: float) -> bool:
+    try:
+        methods.build(method, **{name: value})
+    except ArgumentError:
+        return False
+    return True
 
 
 def _result(run: Run) -> str:

@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import ipywidgets
 import pytest
 
 from kdcourse import widgets
@@ -369,12 +370,23 @@ def test_the_end_of_an_interrupted_training_leaves_the_next_one_its_stop_button(
     assert widget.wait(LONG) and len(widget.runs) == 2 and widget.stop.disabled
 
 
+def _linear(widget: DistillationTuner) -> dict[str, Any]:
+    return {key: one for key, one in widget.sliders.items() if not isinstance(one, ipywidgets.FloatLogSlider)}
+
+
 def test_the_menu_of_methods_is_the_registry_and_its_sliders_are_their_settings() -> None:
     widget = tuner(teacher=quarter_reader())
     offered = [name for _, name in widget.method.options]
     assert offered == list(methods.names("labels"))
     for name in offered:
         widget.method.value = name
+        for key, slider in _linear(widget).items():
+            for end in (slider.min, slider.max):
+                methods.build(name, **{key: end})  # isn't refused
+        for key, value in widget.settings.method_settings.items():
+            assert value == pytest.approx(methods.settings_of(name)[key]), (
+                "untouched, a slider shows the default"
+            )
         numbers = [key for key, default in methods.settings_of(name).items() if not isinstance(default, bool)]
         assert [*widget.settings.method_settings] == numbers
         shown = widget._shown_sliders.children

@@ -53,8 +53,8 @@ class Method(nn.Module):
         top_k: True if it also works with only the top k logits of a teacher, in ``Outputs.top``.
         per_label: True if its terms are means over all labels that count, pixels or tokens, rather than over images.
         rewrites: True if the student learns from other batches than those of the data, see `rewrite`.
-        tries: the settings among which `kdcourse study methods` searches, three of them; where there are none, its
-            temperature halved, as it is and doubled, or the weight of its term.
+        tries: the settings among which `kdcourse study methods` searches, three of them, of a method without layers;
+            where there are none, its temperature halved, as it is and doubled, or the weight of its term.
         closed_form: True if its gradient is written out for `distil_grid`, which then trains many students at once.
     """
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from torch import Tensor, nn
 
-from kdcourse.distillation import Method, Outputs, methods
+from kdcourse.distillation import Method, Outputs, distil, methods
 from kdcourse.errors import ArgumentError
+from tests.distillation.tiny import dataset, quarter_reader
 
 FOLDER = Path(methods.__file__).parent
 
@@ -38,6 +39,18 @@ def test_each_says_what_it_is(name: str) -> None:
     (method,) = methods.build(name)
     assert {key: getattr(method, key) for key in told.settings} == methods.settings_of(name)
     assert repr(method).startswith(f"{name}(") and isinstance(method, nn.Module)
+
+
+def test_a_setting_that_training_would_take_is_refused() -> None:
+    class Mine(Method):
+        title, paper = "Mine", "https://example.org"
+
+        def __init__(self, *, alpha: float = 0.3) -> None:
+            super().__init__()
+            self.alpha = alpha
+
+    with pytest.raises(ArgumentError, match="mine has a setting 'alpha', and so does training itself"):
+        distil(quarter_reader(), quarter_reader(), dataset(), method=Mine(), alpha=0.5, epochs=1, seed=0)
 
 
 def test_a_new_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
