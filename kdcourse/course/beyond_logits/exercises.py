@@ -418,6 +418,16 @@ RELATIVE_DISTANCES = Exercise(
             hint="that is a sum over pairs. How many pairs are there?",
         ),
         Mistake(
+            "pairs counted twice",
+            example=_relative(mean=lambda d: d.sum() / (len(d) * (len(d) - 1) / 2)),
+            hint="the table holds each pair twice, and B * (B - 1) / 2 counts it once.",
+        ),
+        Mistake(
+            "every row divided by its own mean, diagonal included",
+            example=_relative(mean=lambda d: d.mean(1, keepdim=True)),
+            hint="divide all distances by one mean, over different images only: an image's distance from itself is 0.",
+        ),
+        Mistake(
             "divided by the number of images",
             example=_relative(mean=lambda d: d.sum() / len(d)),
             hint="each image has B - 1 distances from others, so there are B * (B - 1) of them.",
