@@ -25,8 +25,8 @@ LEAST_RUNS_OF = {
     "distil": 5,
     "evaluate": 5,
     "segmentation": 4,
-    "beyond_logits": 6,
-    "ship": 4,
+    "beyond_logits": 5,
+    "ship": 5,
 }
 
 
