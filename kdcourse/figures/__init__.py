@@ -15,6 +15,7 @@ from kdcourse.figures.hundred import right_of_hundred
 from kdcourse.figures.iou_bars import iou_bars
 from kdcourse.figures.leaderboard import Ranked, leaderboard
 from kdcourse.figures.members import ensemble_members
+from kdcourse.figures.next_tokens import next_tokens
 from kdcourse.figures.output import png, save
 from kdcourse.figures.pairs import paired_differences
 from kdcourse.figures.precision_recall import precision_recall_curves
@@ -29,6 +30,7 @@ from kdcourse.figures.style import alt_text, set_alt_text
 from kdcourse.figures.temperature import against_temperature
 from kdcourse.figures.threshold import threshold_view
 from kdcourse.figures.trade_off import CostPoint, accuracy_against_cost
+from kdcourse.figures.two_bumps import two_bumps
 
 __all__ = [
     "MOST_RUNS",
@@ -50,6 +52,7 @@ __all__ = [
     "heat_map",
     "iou_bars",
     "leaderboard",
+    "next_tokens",
     "paired_differences",
     "png",
     "precision_recall_curves",
@@ -68,4 +71,5 @@ __all__ = [
     "study_points",
     "threshold_view",
     "training_curves",
+    "two_bumps",
 ]

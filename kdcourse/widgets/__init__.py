@@ -21,6 +21,7 @@ from kdcourse.widgets.storage import RunSettings
 from kdcourse.widgets.temperature import temperature_explorer
 from kdcourse.widgets.threshold import threshold_explorer
 from kdcourse.widgets.tuner import distillation_tuner
+from kdcourse.widgets.writers import writers
 
 __all__ = [
     "Option",
@@ -35,4 +36,5 @@ __all__ = [
     "reveal",
     "temperature_explorer",
     "threshold_explorer",
+    "writers",
 ]
