@@ -561,7 +561,7 @@ def distil(
         )  # fmt: skip
         options = TextOptions(
             teacher=teacher, student=student, text=text, out=out, random=random,
-            config={key: as_number(value) for key, value in read_pairs("--config", config or ()).items()},
+            config={key: as_value(value) for key, value in read_pairs("--config", config or ()).items()},
             methods=names, method_settings=method_settings("", names, set_ or ()), alpha=alpha, context=context,
             baseline=baseline, training=training,
         )  # fmt: skip
@@ -570,12 +570,12 @@ def distil(
     guarded(work, "Nothing that was trained is lost; the same command goes on from here.")
 
 
-def as_number(text: str) -> int | float | str:
-    """Return a text as the number that it stands for, else itself."""
+def as_value(text: str) -> int | float | bool | str | None:
+    """Return the number, truth value or None that a text stands for, else the text itself."""
     for kind in (int, float):
         with suppress(ValueError):
             return kind(text)
-    return text
+    return {"true": True, "false": False, "none": None}.get(text.lower(), text)
 
 
 @students_app.command()

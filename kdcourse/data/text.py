@@ -23,6 +23,7 @@ IGNORE_TOKEN = (
     -100
 )  # the label of positions that count in no loss and no metric, as in PyTorch and transformers
 _SHARE = 20  # one document in so many is for validation, and one for the test
+_TEXTS = (".txt", ".md", ".txt.xz")
 _PIECE = 10_000  # characters of a piece of a long file, about those of a chapter
 _CHAPTER = re.compile(r"^ *chapter +[0-9IVXLC]+\.? *$", re.IGNORECASE | re.MULTILINE)
 # What follows a chapter and is none of it: the next volume's heading, the last line, an editor's note.
@@ -252,7 +253,7 @@ def text_folder(
     path = Path(path)
     if not path.is_dir():
         raise DataError(f"There is no folder {path}. Check the path; for one file, use text_file.")
-    files = sorted(file for kind in ("*.txt", "*.md", "*.txt.xz") for file in path.rglob(kind))
+    files = sorted(file for file in path.rglob("*") if file.name.lower().endswith(_TEXTS) and file.is_file())
     texts = [_read(file) for file in files]
     if pieces:
         texts = [piece for text in texts for piece in _pieces(text)]
@@ -302,19 +303,29 @@ def _chapters(novel: str) -> Iterator[str]:
 
 
 def _pieces(text: str) -> list[str]:
+    """Cut a text at ends of paragraphs; where these are very long, at ends of lines, sentences or words."""
     pieces, piece = [], ""
-    for paragraph in re.split(r"(?<=\n)(?=\s*\n)", text):
-        piece += paragraph
+    for part in _parts(text, (r"(?<=\n)(?=[^\S\n]*\n)", r"(?<=\n)", r"(?<=[.!?] )", r"(?<= )")):
+        piece += part
         if len(piece) >= _PIECE:
             pieces.append(piece)
             piece = ""
     return [*pieces, piece]
 
 
+def _parts(text: str, ends: Sequence[str]) -> Iterator[str]:
+    for part in re.split(ends[0], text):
+        if len(part) > _PIECE and len(ends) > 1:
+            yield from _parts(part, ends[1:])
+        else:
+            yield part
+
+
 def _read(path: Path) -> str:
     try:
         content = path.read_bytes()
-        return (lzma.decompress(content) if path.suffix == ".xz" else content).decode()
+        # A byte order mark, which some editors write, is none of the text.
+        return (lzma.decompress(content) if path.suffix == ".xz" else content).decode("utf-8-sig")
     except (OSError, lzma.LZMAError) as error:
         raise DataError(f"The text {path} can't be read: {error}. Check the path.") from error
     except UnicodeDecodeError as error:

@@ -15,11 +15,12 @@ from kdcourse.data import IGNORE_TOKEN, TextDataset, TokenSplit
 from kdcourse.distillation import continued
 from kdcourse.errors import ArgumentError
 from kdcourse.evaluation.compare import Interval, t_quantile
-from kdcourse.evaluation.metrics import agreement, expected_calibration_error, kl_to_teacher
+from kdcourse.evaluation.metrics import Reliability, agreement, kl_to_teacher, reliability
 from kdcourse.models.inputs import images_at_once, placement
 from kdcourse.models.mode import evaluating
 from kdcourse.training import TOKENS, autocast
 
+_LOGITS = 2**24  # of one batch at most: 64 MiB
 _POSITIONS = 20_000  # at which calibration and agreement are measured
 
 
@@ -61,30 +62,36 @@ def evaluate_language(
     """
     nats, right, count = torch.zeros(len(split.sizes), dtype=torch.float64), 0, 0
     every = max(1, -(-int((split.labels != IGNORE_TOKEN).sum()) // _POSITIONS))
-    chosen: list[tuple[Tensor, ...]] = []
-    both = _each(model, split, precision), _each(teacher, split, precision) if teacher is not None else None
-    for rows, logits, labels in both[0]:
+    theirs = _each(teacher, split, precision) if teacher is not None else None
+    calibrated: list[Reliability] = []
+    near: list[tuple[int, float, float]] = []  # positions, agreement and KL
+    for rows, logits, labels in _each(model, split, precision):
         _add_nats(nats, split.document[rows], logits, labels)
         kept = labels != IGNORE_TOKEN
-        found = [logits[kept][::every], labels[kept][::every]]
-        right += int((logits[kept].argmax(1) == labels[kept]).sum())
-        count += int(kept.sum())
-        if both[1] is not None:
-            _, theirs, _ = next(both[1])
-            if theirs.shape != logits.shape:
+        found, truth = logits[kept], labels[kept]
+        right += int((found.argmax(1) == truth).sum())
+        chosen = slice(-count % every, None, every)
+        count += len(truth)
+        some = found[chosen]
+        if len(some):
+            calibrated.append(reliability(some, truth[chosen]))
+        if theirs is not None:
+            _, other, _ = next(theirs)
+            if other.shape != logits.shape:
                 raise ArgumentError(
                     f"Token by token, only models of one vocabulary can be compared; the model has {logits.shape[-1]} "
-                    f"tokens, the teacher {theirs.shape[-1]}. Leave teacher out, and compare bits per byte."
+                    f"tokens, the teacher {other.shape[-1]}. Leave teacher out, and compare bits per byte."
                 )
-            found.append(theirs[kept][::every])
-        chosen.append(tuple(found))
-    ours, truth, *theirs_too = (torch.cat(parts) for parts in zip(*chosen, strict=True))
+            if len(some):
+                expected = other[kept][chosen]
+                near.append((len(some), agreement(some, expected), kl_to_teacher(some, expected)))
+
+    def mean(of: int) -> float | None:
+        total = sum(part[0] for part in near)
+        return sum(part[0] * part[of] for part in near) / total if near else None
+
     return LanguageScores(
-        _per_byte(nats, split),
-        right / count,
-        expected_calibration_error(ours, truth),
-        agreement(ours, theirs_too[0]) if theirs_too else None,
-        kl_to_teacher(ours, theirs_too[0]) if theirs_too else None,
+        _per_byte(nats, split), right / count, Reliability.of_all(calibrated).error, mean(1), mean(2)
     )
 
 
@@ -246,9 +253,12 @@ def _each(
     model: nn.Module, split: TokenSplit, precision: str, batch_size: int = 1000
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield positions of a few rows, a model's logits for them, float32 [B, T, V], and their labels, on the CPU."""
-    device = placement(model)[0]
+    device, start, step = placement(model)[0], 0, 1  # the first row tells how many logits a row has
+    most = images_at_once(batch_size, split.tokens)
     with evaluating(model):
-        for rows in torch.arange(len(split)).split(images_at_once(batch_size, split.tokens)):
+        while start < len(split):
+            rows = torch.arange(start, min(start + step, len(split)))
             with autocast(device, precision):
                 logits = model(split.tokens[rows].to(device))
+            start, step = start + len(rows), max(1, min(most, _LOGITS // logits[0].numel()))
             yield rows, logits.float().cpu(), split.labels[rows]

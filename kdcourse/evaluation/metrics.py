@@ -8,6 +8,7 @@ there a confidence is exactly 1 only at logit gaps above 36 (float32: 17), and a
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -199,6 +200,18 @@ class Reliability:
         """Return the expected calibration error: |accuracy - confidence| averaged over the images."""
         gap = (self.accuracy - self.confidence).abs().nan_to_num(0.0)
         return float((gap * self.count).sum() / self.count.sum())
+
+    @classmethod
+    def of_all(cls, parts: Sequence[Reliability]) -> Reliability:
+        """Return the reliability of the images of several parts together, whose bins are the same."""
+        count = torch.stack([part.count for part in parts]).sum(0)
+
+        def mean(values: Sequence[Tensor]) -> Tensor:
+            sums = [(of.nan_to_num(0.0) * part.count) for of, part in zip(values, parts, strict=True)]
+            return torch.stack(sums).sum(0) / count
+
+        confidence, accuracy = [part.confidence for part in parts], [part.accuracy for part in parts]
+        return cls(parts[0].edges, mean(confidence), mean(accuracy), count)
 
 
 def reliability(logits: Tensor, labels: Tensor, bins: int = 15) -> Reliability:

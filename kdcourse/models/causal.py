@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from kdcourse.data import TextDataset, TokenizerVocabulary
-from kdcourse.data.vocabulary import check_there, transformers, unreadable_model
+from kdcourse.data.vocabulary import check_there, first_line, transformers, unreadable_model
 from kdcourse.errors import ArgumentError, DataError
 from kdcourse.models.gpt import next_tokens
+
+_CONTEXT = ("max_position_embeddings", "max_seq_len")  # what configurations call it
+_LOADING = (OSError, ValueError, RuntimeError, SafetensorError)
 
 
 class CausalModel(nn.Module):
@@ -28,15 +31,16 @@ class CausalModel(nn.Module):
         ArgumentError: the network returns fewer logits than there are tokens.
     """
 
-    def __init__(self, network: nn.Module, vocabulary: int) -> None:
+    def __init__(self, network: Any, vocabulary: int) -> None:
         super().__init__()
         self.network, self.vocabulary = network, vocabulary
-        config: Any = network.config
+        config: Any = network.config.get_text_config()
         # Named anew in transformers 5.
         self._cache = (
             "cache" if "cache" in inspect.signature(network.forward).parameters else "past_key_values"
         )
-        self.context = getattr(config, "max_position_embeddings", None)
+        longest = [getattr(config, name, None) for name in _CONTEXT]
+        self.context = next((tokens for tokens in longest if isinstance(tokens, int) and tokens > 0), None)
         if config.vocab_size < vocabulary:
             raise ArgumentError(
                 f"This {type(network).__name__} knows {config.vocab_size} tokens, and its text has {vocabulary}. Take "
@@ -100,38 +104,73 @@ def build_causal(where: str, weights: object, *, data: TextDataset | None, **opt
         raise unreadable_model(where, error) from error
     _check_tokens(where, data, random=weights is None)
     if weights is None:
-        _change(config, where, options)
-        config.vocab_size = size
-        build = partial(library.AutoModelForCausalLM.from_config, config)
+        network = _with_random_weights(library, where, config, options, data)
     elif options:
         raise ArgumentError(
             f"{', '.join(options)} can be chosen for random weights alone (weights=None); the weights of {where} fit "
             "its own configuration."
         )
     else:
-        build = partial(library.AutoModelForCausalLM.from_pretrained, where, dtype=torch.float32)
-    try:
-        network = build()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise unreadable_model(where, error) from error
+        try:
+            network, told = library.AutoModelForCausalLM.from_pretrained(
+                where, dtype=torch.float32, output_loading_info=True
+            )
+        except _LOADING as error:
+            raise unreadable_model(where, error) from error
+        if told["missing_keys"]:
+            raise DataError(
+                f"{where} lacks weights of {type(network).__name__}: {', '.join(sorted(told['missing_keys'])[:3])}"
+                f"{', ...' if len(told['missing_keys']) > 3 else ''}. They would be random. Is it of another kind?"
+            )
     model = CausalModel(network, size)
     if model.context is not None and data.context > model.context:
         raise ArgumentError(
             f"{where} takes at most {model.context} tokens, and the rows of {data.name!r} have {data.context}. Read "
             f"the text with context={model.context}."
         )
+    _check_causal(model, where, data.context)
     return model.train()
 
 
-def _change(config: Any, where: str, entries: Mapping[str, Any]) -> None:
+def _with_random_weights(
+    library: Any, where: str, config: Any, entries: Mapping[str, Any], data: TextDataset
+) -> nn.Module:
     known = config.to_dict().keys() | type(config).attribute_map.keys()
-    for name, value in entries.items():
-        if name not in known:
-            raise ArgumentError(
-                f"The configuration of {where} ({type(config).__name__}) has no entry {name!r}; it has "
-                f"{', '.join(sorted(known))}."
-            )
-        setattr(config, name, value)
+    if unknown := sorted(entries.keys() - known):
+        raise ArgumentError(
+            f"The configuration of {where} ({type(config).__name__}) has no entry {unknown[0]!r}; it has "
+            f"{', '.join(sorted(known))}."
+        )
+    of_text, end = config.get_text_config(), data.vocabulary.end
+    ends = ("bos_token_id", "eos_token_id", "pad_token_id")  # those that are there are of other tokens
+    changes = {name: end for name in ends if getattr(of_text, name, None) is not None}
+    try:
+        for name, value in entries.items():
+            setattr(config, name, value)
+        for name, value in {"vocab_size": len(data.vocabulary), **changes}.items():
+            setattr(of_text, name, value)
+        type(config)(**config.to_dict())  # some check their entries here alone
+        network: nn.Module = library.AutoModelForCausalLM.from_config(config)
+    except Exception as error:  # of many kinds
+        raise ArgumentError(
+            f"No model can be built from the configuration of {where}"
+            f"{' with ' if entries else ''}{', '.join(f'{name}={value!r}' for name, value in entries.items())}: "
+            f"{first_line(error)}"
+        ) from error
+    return network
+
+
+@torch.no_grad()
+def _check_causal(model: CausalModel, where: str, context: int) -> None:
+    """Raise unless the logits after a token are the same whatever follows it."""
+    tokens = torch.arange(min(8, context)).repeat(2, 1) % model.vocabulary
+    tokens[1, -1] = (tokens[1, -1] + 1) % model.vocabulary
+    one, other = model.eval()(tokens)[:, :-1]
+    if not torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(one.abs().amax().clamp(min=1e-6))):
+        raise ArgumentError(
+            f"{where} is no causal language model: what it expects after a token depends on later ones, as in models "
+            "that fill in gaps. Take one that was trained to continue text."
+        )
 
 
 def _check_tokens(where: str, data: TextDataset, *, random: bool) -> None:

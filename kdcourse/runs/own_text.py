@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,8 +18,8 @@ from torch import nn
 import kdcourse
 from kdcourse import evaluation, models, training
 from kdcourse.data import TextDataset, TokenizerVocabulary, text_file, text_folder
-from kdcourse.distillation import distil, methods
-from kdcourse.errors import ArgumentError
+from kdcourse.distillation import distil, methods, teacher_digest
+from kdcourse.errors import ArgumentError, CheckpointError, DataError
 from kdcourse.evaluation.language import LanguageScores
 from kdcourse.files import write_atomically
 from kdcourse.models.causal import CausalModel
@@ -26,6 +27,8 @@ from kdcourse.training import Settings
 from kdcourse.training.placement import Placement
 
 NOTES = "kdcourse.json"  # beside the student's weights
+_CHECKPOINT = 100  # steps between checkpoints
+_UNKNOWN = 0.2  # share of tokens that a tokenizer may not know
 Say = Callable[[str], None]
 
 
@@ -65,9 +68,9 @@ class TextOptions:
 def distil_text(options: TextOptions, say: Say = print) -> dict[str, LanguageScores] | None:
     """Distil a student, write it with its tokenizer as ``save_pretrained`` does, and say what it is worth.
 
-    The folder also gets ``kdcourse.json``: settings, texts and scores. A training that was interrupted resumes from
-    ``OUT.checkpoint.safetensors`` when the same call is made again. Under ``accelerate launch`` all processes train,
-    and the main one alone evaluates, writes and says something.
+    The folder also gets ``kdcourse.json``: settings, texts and scores. A training that was interrupted resumes from a
+    checkpoint beside it when the same call is made again; another call begins anew. Under ``accelerate launch`` all
+    processes train, and the main one alone evaluates, writes and says something.
 
     Returns:
         Scores on the test documents by name: ``teacher``, ``student before``, ``student`` and, with ``baseline``,
@@ -102,10 +105,13 @@ def distil_text(options: TextOptions, say: Say = print) -> dict[str, LanguageSco
     measure("teacher", teacher)
     if not options.random:
         measure("student before", student)
-    checkpoint = options.out.with_name(f"{options.out.name}.checkpoint.safetensors")
+    # Named after all that the training depends on: whatever else is called is another training.
+    begun = f"{options}{teacher_digest(teacher)}{teacher_digest(student)}{text.train.digest}"
+    mark = hashlib.sha256(begun.encode()).hexdigest()[:8]
+    checkpoint = options.out.with_name(f"{options.out.name}.{mark}.checkpoint.safetensors")
     history = distil(
         student, teacher, text, options.training, method=used, alpha=options.alpha, cache=False,
-        checkpoint=checkpoint, progress="student",
+        checkpoint=checkpoint, checkpoint_every=_CHECKPOINT, progress="student",
     )  # fmt: skip
     measure("student", student)
     if options.baseline:
@@ -129,7 +135,13 @@ def distil_text(options: TextOptions, say: Say = print) -> dict[str, LanguageSco
         "history": json.loads(history.to_json()),
         "scores": {name: asdict(of) for name, of in scores.items()},
     }
-    _write(options, student, text, notes)
+    try:
+        _write(options, student, text, notes)
+    except OSError as error:
+        raise CheckpointError(
+            f"{options.out} can't be written: {error}. What was trained is in {checkpoint}: when there is room, and no "
+            "such folder, the same command goes on from there."
+        ) from error
     checkpoint.unlink(missing_ok=True)
     tell(f"written to {options.out}: transformers.AutoModelForCausalLM.from_pretrained({str(options.out)!r})")
     return scores
@@ -138,6 +150,18 @@ def distil_text(options: TextOptions, say: Say = print) -> dict[str, LanguageSco
 def _check(options: TextOptions) -> None:
     if options.out.exists():
         raise ArgumentError(f"{options.out} is there already; choose another --out, or remove it.")
+    try:  # now rather than after the training
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=options.out.parent):
+            pass
+    except OSError as error:
+        raise ArgumentError(
+            f"--out {options.out} can't be written: {error}. Choose a folder of yours that can."
+        ) from error
+    if not 0 < options.alpha <= 1:
+        raise ArgumentError(
+            f"--alpha, the teacher's weight, must lie above 0 and be at most 1; found {options.alpha}."
+        )
     fitting = methods.names("tokens")
     for name in options.methods:
         if name not in fitting:
@@ -151,10 +175,20 @@ def _text(options: TextOptions, say: Say) -> TextDataset:
     if not options.text.is_dir():
         text = text_file(options.text, vocabulary=vocabulary, context=options.context)
     else:
-        text = text_folder(options.text, vocabulary=vocabulary, context=options.context)
-        if len(text.documents["test"]) < 2:
-            say("The folder has few documents; each is cut into pieces of about 10,000 characters.")
+        try:
+            text = text_folder(options.text, vocabulary=vocabulary, context=options.context)
+            few = len(text.documents["test"]) < 2
+        except DataError:  # which says what is wrong below, if pieces don't help
+            few = True
+        if few:
             text = text_folder(options.text, vocabulary=vocabulary, context=options.context, pieces=True)
+            say("The folder has few documents; each is cut into pieces of about 10,000 characters.")
+    unknown = vocabulary.tokenizer.unk_token_id
+    if unknown is not None and (share := float((text.train.tokens == unknown).double().mean())) > _UNKNOWN:
+        raise ArgumentError(
+            f"{share:.0%} of the tokens of {options.text} are unknown to the teacher's tokenizer. Take a teacher that "
+            "knows the language and the letters of your text."
+        )
     if len(text.documents["test"]) < 2:
         raise ArgumentError(
             f"{options.text} gives {sum(map(len, text.documents.values()))} documents of up to 10,000 characters, "
@@ -188,13 +222,17 @@ def _write(options: TextOptions, student: CausalModel, text: TextDataset, notes:
     """Write the folder whole or not at all."""
     assert isinstance(text.vocabulary, TokenizerVocabulary)
     network: Any = student.network.cpu()
+    # The student's own, which may have another chat template; its tokens are the same.
+    own = text.vocabulary if options.random else TokenizerVocabulary.load(options.student)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=options.out.parent, prefix=f".{options.out.name}-"))
     try:
         network.save_pretrained(temporary)
-        text.vocabulary.tokenizer.save_pretrained(temporary)
+        own.tokenizer.save_pretrained(temporary)
         write_atomically(temporary / NOTES, json.dumps(notes, indent=1) + "\n")
-        os.chmod(temporary, 0o755)  # mkdtemp's mode would exclude other users of a shared folder
+        for path in temporary.iterdir():
+            os.chmod(path, 0o644)  # other users of a shared folder may read it
+        os.chmod(temporary, 0o755)
         os.replace(temporary, options.out)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

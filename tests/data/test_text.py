@@ -129,3 +129,23 @@ def test_bad_texts_are_refused(tmp_path: Path) -> None:
         DataError, match=r"labels of test .* must lie in 0..256, the vocabulary; found 300 to 300"
     ):
         TextDataset("own", vocabulary, good, good, wide)
+
+
+def test_folders_as_they_are_found(tmp_path: Path) -> None:
+    (tmp_path / "ONE.TXT").write_bytes("\ufeffthe cat".encode())
+    (tmp_path / "two.md").write_text("a dog")
+    (tmp_path / "three.txt").write_text("x")
+    (tmp_path / "folder.txt").mkdir()
+    data = text_folder(tmp_path, context=8)
+    assert sorted(text for some in data.documents.values() for text in some) == ["a dog", "the cat", "x"]
+
+
+@pytest.mark.parametrize("end", ["\n\n", "\n", ". ", " "])
+def test_long_texts_are_cut_wherever_they_end_something(tmp_path: Path, end: str) -> None:
+    words = [f"word{number}" for number in range(30_000)]
+    text = "".join(f"{word}{end}" for word in words)
+    (tmp_path / "long.txt").write_text(text)
+    data = text_file(tmp_path / "long.txt", context=64)
+    pieces = [piece for some in data.documents.values() for piece in some]
+    assert sorted("".join(pieces)) == sorted(text) and 10_000 <= max(map(len, pieces)) < 10_100
+    assert all(piece.lstrip().startswith("word") for piece in pieces)

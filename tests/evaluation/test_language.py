@@ -14,6 +14,9 @@ from kdcourse.errors import ArgumentError
 from kdcourse.evaluation import (
     bits_per_byte,
     evaluate_language,
+    expected_calibration_error,
+    kl_to_teacher,
+    language,
     perplexities,
     repetition,
     score_samples,
@@ -70,12 +73,37 @@ def test_scores_beside_a_teacher(data: TextDataset) -> None:
     assert scores.agreement == pytest.approx(float((z.argmax(1) == v.argmax(1)).double().mean()))
     kl = (v.double().softmax(1) * (v.double().log_softmax(1) - z.double().log_softmax(1))).sum(1).mean()
     assert scores.kl_to_teacher == pytest.approx(float(kl), rel=1e-5)
-    assert 0 < scores.calibration_error < 1
+    assert scores.calibration_error == pytest.approx(expected_calibration_error(z, y), rel=1e-6)
     alone = evaluate_language(model, data.test)
     assert alone.agreement is None and alone.accuracy == scores.accuracy
     other = GPT(300, context=16, width=8, depth=1, heads=1)
     with pytest.raises(ArgumentError, match="the model has 257 tokens, the teacher 300"):
         evaluate_language(model, data.test, other)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("logits", [1, 40_000])
+def test_a_few_rows_at_a_time_give_the_same_scores(
+    data: TextDataset, monkeypatch: pytest.MonkeyPatch, logits: int
+) -> None:
+    model, teacher = _gpt(data), _gpt(data, 1)
+    seen: list[int] = []
+    model.register_forward_hook(lambda *call: seen.append(len(call[1][0])))
+    whole = bits_per_byte(model, data.test)
+    kept = data.test.labels != IGNORE_TOKEN
+    every = -(-int(kept.sum()) // 50)
+    z, v, y = (
+        of[kept][::every] for of in (model(data.test.tokens), teacher(data.test.tokens), data.test.labels)
+    )
+    seen.clear()
+    monkeypatch.setattr(language, "_LOGITS", logits)
+    monkeypatch.setattr(language, "_POSITIONS", 50)
+    scores = evaluate_language(model, data.test, teacher)
+    assert max(seen) == max(1, logits // (16 * 257)) and sum(seen) == len(data.test)
+    assert scores.bits_per_byte.mean == pytest.approx(whole.mean, rel=1e-6)
+    assert scores.calibration_error == pytest.approx(expected_calibration_error(z, y), rel=1e-6)
+    assert scores.agreement == pytest.approx(float((z.argmax(1) == v.argmax(1)).double().mean()))
+    assert scores.kl_to_teacher == pytest.approx(kl_to_teacher(z, v), rel=1e-6)
 
 
 @torch.no_grad()

@@ -52,7 +52,7 @@ def tokenizer(words: list[str] = WORDS, end: str = "<end>") -> Any:
     numbers = {word: number for number, word in enumerate(["?", *words])}
     made = Tokenizer(models.WordLevel(numbers, "?"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=made, eos_token=end)
+    return PreTrainedTokenizerFast(tokenizer_object=made, eos_token=end, unk_token="?")
 
 
 def model(folder: Path, kind: str = "gpt2", *, width: int = 16, seed: int = 0, **entries: Any) -> Path:

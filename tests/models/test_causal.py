@@ -126,12 +126,57 @@ def test_what_cannot_be_built(tmp_path: Path, folder: Path, text: TextDataset) -
     with pytest.raises(ArgumentError, match="n_layer can be chosen for random weights alone"):
         models.build(name, data=text, weights="DEFAULT", n_layer=1)
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
-    with pytest.raises(DataError, match="holds no causal language model that can be read"):
+    with pytest.raises(ArgumentError, match=r"No model can be built from the configuration of .*ViTConfig"):
         models.build(f"transformers:{tmp_path}", data=text)
+    with pytest.raises(ArgumentError, match=r"No model can be built .* with n_head=3: "):
+        models.build(name, data=text, n_head=3)
+    broken = tiny.model(tmp_path / "broken")
+    tiny.tokenizer().save_pretrained(broken)
+    (broken / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(DataError, match="holds no causal language model that can be read"):
+        models.build(f"transformers:{broken}", data=text, weights="DEFAULT")
     small = tiny.model(tmp_path / "small", vocab_size=10)
     tiny.tokenizer().save_pretrained(small)
     with pytest.raises(ArgumentError, match="knows 10 tokens, and its text has 20"):
         models.build(f"transformers:{small}", data=text, weights="DEFAULT")
+
+
+def test_weights_that_are_missing_are_not_made_up(tmp_path: Path, text: TextDataset) -> None:
+    from safetensors.torch import load_file, save_file
+
+    part = tiny.model(tmp_path / "part")
+    tiny.tokenizer().save_pretrained(part)
+    weights = load_file(part / "model.safetensors")
+    lost = next(name for name in weights if "mlp" in name)
+    save_file(
+        {name: of for name, of in weights.items() if name != lost},
+        part / "model.safetensors",
+        {"format": "pt"},
+    )
+    with pytest.raises(DataError, match=rf"lacks weights of GPT2LMHeadModel: .*{lost.rpartition('.h.')[2]}"):
+        models.build(f"transformers:{part}", data=text, weights="DEFAULT")
+
+
+def test_a_model_that_looks_ahead_is_refused(tmp_path: Path, text: TextDataset) -> None:
+    from transformers import BertConfig, BertLMHeadModel
+
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    BertLMHeadModel(
+        BertConfig(vocab_size=20, max_position_embeddings=32, initializer_range=0.5, **shape)
+    ).save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(
+        ArgumentError, match=r"is no causal language model: what it expects .* depends on later ones"
+    ):
+        models.build(f"transformers:{tmp_path}", data=text, weights="DEFAULT")
+
+
+def test_random_weights_have_the_texts_special_tokens(tmp_path: Path, text: TextDataset) -> None:
+    tiny.model(tmp_path, vocab_size=5000, bos_token_id=4999, eos_token_id=4999, pad_token_id=4998)
+    model = models.build(f"transformers:{tmp_path}", data=text)
+    config = model.network.config
+    assert {config.bos_token_id, config.eos_token_id, config.pad_token_id} == {text.vocabulary.end}
+    assert model.network.generation_config.eos_token_id == text.vocabulary.end
 
 
 def test_a_tokenizer_without_an_end_is_refused(tmp_path: Path) -> None:

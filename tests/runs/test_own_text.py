@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shlex
+import shutil
+import stat
 import subprocess
 import sys
 import textwrap
@@ -84,6 +86,8 @@ def test_a_student_learns_from_the_teacher_and_is_written_as_transformers_reads_
     with torch.no_grad():
         assert torch.equal(written(input_ids=tokens).logits, same(tokens))
     assert sorted(os.listdir(tmp_path)) == ["out"], "no checkpoint and no part of a folder is left"
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").iterdir()}
+    assert modes == {0o644} or sys.platform == "win32"
 
     code, said = _run(_arguments(folder, tmp_path / "out"))
     assert code == 2 and "is there already; choose another --out" in said
@@ -101,21 +105,58 @@ def test_an_interrupted_training_goes_on(
         patch.setattr(own_text, "_write", broken)
         code, said = _run(_arguments(folder, tmp_path / "parts"))
     assert code == 130 and "the same command goes on" in said
-    assert (tmp_path / "parts.checkpoint.safetensors").exists() and not (tmp_path / "parts").exists()
+    (kept,) = tmp_path.glob("parts.*.checkpoint.safetensors")
+    assert not (tmp_path / "parts").exists()
+
+    # Another student of the same shape begins anew.
+    tiny.model(tmp_path / "other", "llama", seed=5)
+    tiny.tokenizer().save_pretrained(tmp_path / "other")
+    other = ("--student", str(tmp_path / "other"))
+    assert _run(_arguments(folder, tmp_path / "alone", *other))[0] == 0
+    assert _run(_arguments(folder, tmp_path / "parts", *other))[0] == 0 and kept.exists()
+    weights = {
+        name: (tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "alone", "parts")
+    }
+    assert weights["parts"] == weights["alone"] != weights["whole"]
+    shutil.rmtree(tmp_path / "parts")
+
     assert _run(_arguments(folder, tmp_path / "parts"))[0] == 0
-    both = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts")]
-    assert both[0] == both[1] and not (tmp_path / "parts.checkpoint.safetensors").exists()
+    assert (tmp_path / "parts" / "model.safetensors").read_bytes() == weights["whole"] and not kept.exists()
+
+
+def test_ctrl_c_in_the_first_epoch_loses_little(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_text, "_CHECKPOINT", 5)
+    distil, steps = own_text.distil, list[int]()
+
+    def counted(*given: Any, **named: Any) -> Any:
+        def after_step(epoch: int, step: int, loss: float) -> None:
+            steps.append(step)
+            if len(steps) == 12:
+                raise KeyboardInterrupt
+
+        return distil(*given, **named, after_step=after_step)
+
+    monkeypatch.setattr(own_text, "distil", counted)
+    assert _run(_arguments(folder, tmp_path / "out"))[0] == 130
+    assert _run(_arguments(folder, tmp_path / "out"))[0] == 0
+    assert len(steps) == 12 + 2 * 20 - 10, "10 steps were kept"
 
 
 def test_random_weights_another_configuration_and_methods(folder: Path, tmp_path: Path) -> None:
     further = [
-        "--random", "--config", "num_hidden_layers=2", "--method", "on_policy", "--set", "beta=0.3", "--set",
-        "prompt=4", "--alpha", "1", "--epochs", "1",
+        "--random", "--config", "num_hidden_layers=2", "--config", "tie_word_embeddings=true", "--epochs", "1",
+        "--method", "on_policy", "--set", "beta=0.3", "--set", "prompt=4", "--alpha", "1",
     ]  # fmt: skip
     code, said = _run(_arguments(folder, tmp_path / "out", *further))
     assert code == 0, said
     config = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert config["num_hidden_layers"] == 2 and "student before" not in said
+    assert (
+        config["num_hidden_layers"] == 2
+        and config["tie_word_embeddings"] is True
+        and "student before" not in said
+    )
     notes = json.loads((tmp_path / "out" / own_text.NOTES).read_text())
     assert len(notes["methods"]) == 1 and notes["methods"][0].startswith("on_policy(")
     assert "prompt=4, beta=0.3" in notes["methods"][0]
@@ -141,12 +182,38 @@ def test_few_long_texts_are_cut_into_pieces(folder: Path, tmp_path: Path) -> Non
     )
 
 
-def test_wrong_options_are_told_before_anything_is_trained(folder: Path, tmp_path: Path) -> None:
+def test_a_file_in_the_way_is_told_before_the_training_and_a_folder_after_it_loses_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    code, said = _run(_arguments(folder, tmp_path / "file" / "out"))
+    assert code == 2 and "can't be written" in said and "student before" not in said
+    save = own_text._write
+
+    def late(options: own_text.TextOptions, *rest: Any) -> None:
+        (options.out / "something").mkdir(parents=True)
+        save(options, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(own_text, "_write", late)
+        code, said = _run(_arguments(folder, tmp_path / "out"))
+    assert code == 2 and "What was trained is in" in said and len(list(tmp_path.glob("out.*"))) == 1
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_wrong_options_are_told_before_anything_is_trained(
+    folder: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    unknown = tmp_path_factory.mktemp("unknown") / "text.txt"
+    unknown.write_text("\n\n".join(f"xyz{number} " * 1800 for number in range(45)))
     for further, message in (
         (["--method", "kd"], "--method kd is not for text. Choose one of on_policy, token_jsd"),
         (["--config", "num_hidden_layers=2"], "needs random weights: --random"),
         (["--set", "beta=0.3"], "token_kl has no such setting; its settings are temperature"),
         (["--student", str(folder / "nothing")], "There is no folder"),
+        (["--alpha", "0"], "must lie above 0"),
+        (["--random", "--config", "num_hidden_layers=many"], "No model can be built from the configuration"),
+        (["--text", str(unknown)], "100% of the tokens of"),
     ):
         code, said = _run(_arguments(folder, tmp_path / "out", *further))
         assert code == 2 and message in said and not list(tmp_path.iterdir()), said
