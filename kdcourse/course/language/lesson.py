@@ -1,0 +1,490 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+#   kdcourse:
+#     most_seconds: 240
+# ---
+
+# %% [markdown]
+# # Language models
+#
+# A language model answers one question again and again: which token comes next? That is a classifier with many classes,
+# and so everything that you know about distillation holds for it. In this lesson a GPT of 1.3 million parameters, which
+# has read five of Jane Austen's novels, teaches one of 50 thousand. And you meet a problem that images don't have: a
+# language model reads what it has written itself.
+#
+# ## Objectives
+#
+# By the end of this lesson you can
+#
+# - read a teacher's next-token probabilities as soft targets, and soften them;
+# - choose between the forward and the reverse KL divergence;
+# - write the distillation loss of a text, with positions that don't count;
+# - explain why a student should also be graded on its own texts, and build such a batch;
+# - compare language models by bits per byte.
+#
+# **Builds on:** {{lesson soft_targets}} (temperature, entropy), {{lesson distil}} (the objective).
+#
+# **Time:** {{reading_minutes}} minutes to read, {{exercise_minutes}} minutes for the exercises; the machine works
+# for {{machine_seconds}}.
+#
+# Words that are new to you are in the [glossary](glossary.md).
+
+# %%
+import copy
+from dataclasses import replace
+
+from kdcourse import data, evaluation, figures, models, widgets
+from kdcourse.course import at_least, at_most, check, claim, progress_bar, show, use_answer
+from kdcourse.distillation import continued, distil, entropy
+from kdcourse.runs import language
+from kdcourse.training import fit
+
+import torch
+
+# %% [markdown]
+# ## A text as tokens
+#
+# The text is Jane Austen's six novels, 269 chapters. A **token** is a frequent piece of text; this vocabulary has 512 of
+# them. Each chapter is cut into rows of 128 tokens. The **label** of a token is the one that follows it.
+
+# %%
+text = data.austen()
+begun = "It is a truth universally acknowledged"
+ids = text.vocabulary.encode(begun)
+print([text.vocabulary.decode([token]) for token in ids])
+print(f"{len(text.train):,} rows of {text.context} tokens; {len(text.vocabulary)} tokens in the vocabulary")
+print("a row's first tokens:", text.train.tokens[0, :6].tolist())
+print("and their labels:    ", text.train.labels[0, :6].tolist())
+
+# %% [markdown]
+# Rows at the end of a chapter aren't full. Their last labels are -100, which says: this position doesn't count, neither in
+# the loss nor in a measure.
+#
+# ## What does the teacher expect?
+#
+# Three teachers come with the course, each trained for about half an hour. Load one, and give it a beginning.
+#
+# **Predict:** after "Mr. Darcy", how many tokens share 90 % of the teacher's probability?
+
+# %%
+widgets.predict("10-share", "Tokens that share 90 %:", number=(1, 512, 1))
+
+
+# %%
+teacher = language.load_teachers(text)[0]
+
+
+def next_logits(model, beginning):
+    """Return a model's logits [V] of the token after a beginning."""
+    tokens = torch.tensor([[text.vocabulary.end, *text.vocabulary.encode(beginning)]])
+    with torch.no_grad():
+        return model.eval()(tokens)[0, -1]
+
+
+logits = next_logits(teacher, "Mr. Darcy")
+show(
+    figures.next_tokens("Mr. Darcy", {"teacher": logits}, text.vocabulary.tokens),
+    "the eight tokens that the teacher finds likeliest after Mr. Darcy, with their probabilities.",
+)
+sorted_shares = logits.softmax(0).sort(descending=True).values
+needed = int((sorted_shares.cumsum(0) < 0.9).sum()) + 1
+widgets.reveal("10-share", needed)
+
+# %% [markdown]
+# A label names one of them: the token that happens to stand in the book. The teacher names many, each with a probability.
+# Nearly all of them would be good English. That is why a soft target tells more here than for an image, whose class is
+# mostly clear.
+
+# %%
+some = text.validation.tokens[:16]
+with torch.no_grad():
+    of_text = teacher.eval()(some).flatten(0, 1)
+spread = entropy(of_text)
+
+# %% folded=true
+claim(
+    "At most positions of a text the teacher finds several tokens possible",
+    spread.median() > 0.5,
+    median_entropy_in_nats=at_least(spread.median().item(), 0.5, digits=2),
+    positions_with_a_token_above_one_half=at_most(
+        100 * (of_text.softmax(1).amax(1) > 0.5).double().mean().item(), 70, "%", digits=0
+    ),
+)
+
+# %% [markdown]
+# ## Two directions
+#
+# The KL divergence isn't symmetric. Let p be the teacher's probabilities and q the student's.
+#
+# - **Forward**, KL(p || q): the mean, over tokens that the *teacher* expects, of log p - log q. It is large where the student
+#   rules out what the teacher would say.
+# - **Reverse**, KL(q || p): the mean over tokens that the *student* expects. It is large where the student says what the
+#   teacher rules out.
+#
+# ### Exercise: the KL divergence (easy, 5 minutes)
+#
+# Rows of `p` and `q` [N, V] are probabilities; those of `q` are above 0. Return the divergence of each row, [N], in nats.
+# Where p is 0, the product 0 * log 0 counts as 0.
+#
+# <details><summary>Hint 1</summary>
+#
+# The sum over the tokens of `p * (log p - log q)`.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `torch.xlogy(p, p)` is `p * log p`, and 0 where p is 0.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.language.exercises import kl_divergence
+
+# %%
+check("kl_divergence", kl_divergence)
+
+# %% [markdown]
+# A small student can't copy a large teacher everywhere. What does it give up? Take a target with two bumps, and a student
+# that has only one. Try every place and width, and keep the best by either divergence.
+#
+# **Predict:** where will the bump of the *reverse* divergence stand?
+
+# %%
+spots = ["over one of the two bumps", "between them, wide enough for both"]
+widgets.predict("10-bumps", "The best single bump by reverse KL:", choices=spots)
+
+# %%
+divergence = use_answer("kl_divergence", kl_divergence)
+places = torch.linspace(-4, 4, 161)
+
+
+def bump(centre, width):
+    """Return probabilities [161] with their maximum at a centre."""
+    return (-((places - centre) ** 2) / (2 * width**2)).softmax(0)
+
+
+target = 0.6 * bump(-1.5, 0.5) + 0.4 * bump(1.5, 0.5)
+tried = [bump(centre, width) for centre in torch.linspace(-3, 3, 61) for width in torch.linspace(0.3, 3, 28)]
+tried = torch.stack(tried).clamp(min=1e-12)
+repeated = target.expand_as(tried).clamp(min=1e-12)
+best = {
+    "forward KL": tried[divergence(repeated, tried).argmin()],
+    "reverse KL": tried[divergence(tried, repeated).argmin()],
+}
+show(
+    figures.two_bumps(places, target, best),
+    "a target with two bumps. The best single bump by forward KL lies across both; that by reverse KL covers the higher one.",
+)
+
+# %% folded=true
+middle = places.abs() < 0.5
+between_bumps = {name: 100 * values[middle].sum().item() for name, values in best.items()}
+claim(
+    "Forward KL puts the student between the bumps, where the target has almost nothing; reverse KL doesn't",
+    between_bumps["forward KL"] > 4 * between_bumps["reverse KL"],
+    target=at_most(100 * target[middle].sum().item(), 5, "%", digits=1),
+    forward=at_least(between_bumps["forward KL"], 10, "%", digits=1),
+    reverse=at_most(between_bumps["reverse KL"], 5, "%", digits=1),
+)
+where = places[best["reverse KL"].argmax()].abs()
+widgets.reveal("10-bumps", spots[0 if where > 0.7 else 1])
+
+# %% [markdown]
+# For a text, "between the bumps" is a mixture of two good sentences that is none. So the reverse divergence is often taken
+# for models that write. The forward one keeps the probabilities right, which is what bits per byte measure. There is a
+# family between both, the generalized Jensen-Shannon divergence (`token_jsd` in this course).
+#
+# ## The loss of a text
+#
+# ### Exercise: the loss of a text (medium, 10 minutes)
+#
+# For logits [B, T, V] of student and teacher, return the mean of KL(teacher || student) over the positions whose label isn't
+# -100: a single number, in nats. Only the student is trained. What stands at the other positions must not matter, whatever
+# it is; and where no position counts, the loss is 0.
+#
+# <details><summary>Hint 1</summary>
+#
+# `counts = labels != -100` is a mask [B, T]; `student_logits[counts]` has one row of logits for each position that counts.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `log_softmax(-1)` of both, the teacher's detached; the sum over the tokens; then divide by the number of positions, or by 1
+# if there are none.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.language.exercises import token_loss
+
+# %%
+check("token_loss", token_loss)
+
+# %% [markdown]
+# ## Train with it
+#
+# Two students of 50 thousand parameters begin with the same weights and read the same 15 chapters, in as many steps. The
+# *plain* one learns from the tokens of the book. The *distilled* one learns from your loss, with the teacher's predictions
+# for each row.
+#
+# **Predict:** the teacher needs about two bits per byte of unseen chapters. How much of the distance between the plain
+# student and the teacher does the distilled one make up?
+
+# %%
+parts = ["less than a tenth", "a tenth to a half", "more than half"]
+widgets.predict("10-gap", "Of the gap between plain student and teacher:", choices=parts)
+
+# %%
+loss = use_answer("token_loss", token_loss)
+few = replace(text, train=text.train.subset(text.train.document < 15))
+settings = {"epochs": 8, "batch_size": 16, "learning_rate": 5e-3, "optimizer": "adamw", "weight_decay": 0.1}
+settings |= {"seed": 0, "precision": "float32", "validate": False, "progress": False}
+steps = settings["epochs"] * (len(few.train) // settings["batch_size"])
+bar = progress_bar("Two students", 2 * steps)
+students = {}
+for name in ("plain", "distilled"):
+    torch.manual_seed(0)
+    students[name] = models.build("gpt_50k", data=text)
+    if name == "plain":
+        fit(students[name], few, **settings, after_step=bar)
+    else:
+        distil(
+            students[name],
+            teacher,
+            few,
+            objective=lambda logits, batch: loss(logits, batch.teacher_logits, batch.labels),
+            **settings,
+            after_step=bar,
+        )
+
+# %% [markdown]
+# **Bits per byte** compare models whatever their tokens are: the sum of -log2 P over all tokens of a document, divided by its
+# bytes. Fewer are better. The interval is over test chapters.
+
+# %%
+scores = {
+    name: evaluation.evaluate_language(model, text.test, teacher)
+    for name, model in {"teacher": teacher, **students}.items()
+}
+
+# %% folded=true
+for name, of in scores.items():
+    bits = of.bits_per_byte
+    print(
+        f"{name:10} {bits.mean:.3f} bits per byte ({bits.low:.3f} to {bits.high:.3f}), agrees on {of.agreement:.0%}"
+    )
+bits = {name: of.bits_per_byte.mean for name, of in scores.items()}
+made_up = (bits["plain"] - bits["distilled"]) / (bits["plain"] - bits["teacher"])
+claim(
+    "With the same 15 chapters and as many steps, the distilled student needs fewer bits",
+    bits["distilled"] < bits["plain"],
+    fewer_bits_per_byte=at_least(bits["plain"] - bits["distilled"], 0.01, digits=3),
+)
+widgets.reveal("10-gap", parts[0 if made_up < 0.1 else 1 if made_up < 0.5 else 2])
+
+# %% [markdown]
+# ## Its own mistakes
+#
+# When a student writes, each token becomes part of what it reads next. After one odd word it is in a place that the book
+# never showed it. This is called exposure bias. Is it real here? Compare student and teacher at two kinds of positions: in
+# the book's texts, and in the student's own.
+#
+# ### Exercise: a batch of one's own text (medium, 8 minutes)
+#
+# `written` [B, T + 1] holds rows that begin with `prompt` given tokens; the student wrote the rest. Return what a training
+# step needs: tokens [B, T], all but the last, and their labels [B, T], the token that follows each. A label is -100 where the
+# token that follows was given. Leave `written` as it is.
+#
+# <details><summary>Hint 1</summary>
+#
+# `written[:, :-1]` and `written[:, 1:]`; `.clone()` before you change labels.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The first `prompt` tokens are given; they are the labels of the first `prompt - 1` positions.
+#
+# </details>
+
+
+# %%
+from kdcourse.course.language.exercises import own_text
+
+# %%
+check("own_text", own_text)
+
+# %%
+as_batch = use_answer("own_text", own_text)
+prompt = 16
+rows = text.validation.tokens[:48][:, :prompt]
+
+
+def far_from_teacher(model, tokens, labels):
+    """Return the mean KL(teacher || model) at the positions that count, in nats."""
+    with torch.no_grad():
+        return loss(model.eval()(tokens), teacher.eval()(tokens), labels).item()
+
+
+def own_batch(model, rows, seed):
+    """Let a model continue rows of given tokens; return tokens and labels."""
+    generator = torch.Generator().manual_seed(seed)
+    written = continued(model, rows, text.context + 1 - prompt, generator=generator)
+    return as_batch(written, prompt)
+
+
+book = text.validation.tokens[:48], text.validation.labels[:48].clone()
+book[1][:, : prompt - 1] = -100
+own = own_batch(students["distilled"], rows, seed=0)
+far = {
+    name: far_from_teacher(students["distilled"], *batch)
+    for name, batch in {"book": book, "own": own}.items()
+}
+print({name: round(value, 3) for name, value in far.items()})
+
+# %% [markdown]
+# ## On-policy distillation
+#
+# So let the student practise what it will do: it writes, and the teacher grades every token (Agarwal et al. 2024). No gradient
+# flows through the writing itself; tokens are whole numbers. Train the distilled student a little further, in two ways with
+# as many steps: on the book's rows, and on its own text.
+
+
+# %%
+def trained_further(student, own_share, steps=60):
+    """Return a copy of a student after further steps, each on its own text with probability ``own_share``."""
+    student = copy.deepcopy(student).train()
+    optimizer = torch.optim.AdamW(student.parameters(), lr=5e-4)
+    draw = torch.Generator().manual_seed(0)
+    for step in range(steps):
+        index = torch.randint(len(few.train), (16,), generator=draw)
+        tokens, labels = few.train.tokens[index], few.train.labels[index]
+        if torch.rand((), generator=draw) < own_share:
+            tokens, labels = own_batch(student, tokens[:, :prompt], seed=step)
+            student.train()
+        with torch.no_grad():
+            graded = teacher.eval()(tokens)
+        optimizer.zero_grad()
+        loss(student(tokens), graded, labels).backward()
+        optimizer.step()
+        further()
+    return student
+
+
+further = progress_bar("Further steps", 120)
+again = {
+    "book's rows": trained_further(students["distilled"], 0.0),
+    "own text": trained_further(students["distilled"], 1.0),
+}
+
+# %% folded=true
+for name, student in again.items():
+    on_own = far_from_teacher(student, *own_batch(student, rows, seed=1))
+    on_book = far_from_teacher(student, *book)
+    print(
+        f"trained further on the {name:11} KL on its own text {on_own:.3f}, on the book's {on_book:.3f} nats"
+    )
+
+# %% [markdown]
+# ## Three writers
+#
+# Type a beginning, and let all three go on. The bars show what each expects next, at the temperature that you choose.
+
+# %%
+widgets.writers(
+    {"teacher": teacher, "plain student": students["plain"], "distilled student": students["distilled"]},
+    text,
+    beginning="It is a truth universally acknowledged",
+)
+
+# %% [markdown]
+# ## Quiz
+
+# %%
+widgets.quiz(
+    "10",
+    [
+        widgets.Question(
+            "After a beginning, the teacher gives one token 0.4 and thirty others 0.02 each. The book has one of the thirty. What "
+            "does the plain student learn from this position?",
+            options=[
+                widgets.Option(
+                    "That this token is right, and all others are wrong", True, "A label names one token."
+                ),
+                widgets.Option(
+                    "That thirty-one tokens are possible", False, "Only the soft target says that."
+                ),
+                widgets.Option(
+                    "Nothing, since the teacher disagrees", False, "It never hears of the teacher."
+                ),
+            ],
+        ),
+        widgets.Question(
+            "A student is so small that it can't follow the teacher everywhere. Which divergence makes it leave out whole ways of "
+            "going on, rather than mix them?",
+            options=[
+                widgets.Option("The reverse KL", True, "It is large only where the student says something."),
+                widgets.Option(
+                    "The forward KL", False, "It is large wherever the student leaves something out."
+                ),
+                widgets.Option("Both alike", False, "Look at the two bumps again."),
+            ],
+        ),
+        widgets.Question(
+            "Two models have different vocabularies. Which figures can be compared?",
+            options=[
+                widgets.Option("Bits per byte", True, "Both explain the same bytes."),
+                widgets.Option(
+                    "Perplexity per token", False, "A token of one is longer than a token of the other."
+                ),
+                widgets.Option("None", False, "The bytes of the text are the same for both."),
+            ],
+        ),
+        widgets.Question(
+            "In on-policy distillation, why does no gradient flow through the student's writing?",
+            options=[
+                widgets.Option(
+                    "Tokens are whole numbers, which can't be changed a little",
+                    True,
+                    "The gradient flows through the student's probabilities at each position, given the tokens.",
+                ),
+                widgets.Option("It would be too slow", False, "There is no such gradient to begin with."),
+                widgets.Option("The teacher writes", False, "The student does. The teacher grades."),
+            ],
+        ),
+    ],
+)
+
+# %% [markdown]
+# ## Recap
+#
+# - A language model is a classifier of the next token, so its probabilities are **soft targets**, with more to tell than those
+#   of an image.
+# - **Forward KL** covers what the teacher may say; **reverse KL** keeps to what it surely would say.
+# - The loss is a mean over the positions that count. Select them before you compute anything.
+# - A student that writes reads its own text. **On-policy** distillation trains it there, with the teacher's grades.
+# - Compare by **bits per byte**, with an interval over documents.
+#
+# ## References
+#
+# - Yoon Kim, Alexander M. Rush (2016). Sequence-Level Knowledge Distillation. https://arxiv.org/abs/1606.07947
+# - Rishabh Agarwal, Nino Vieillard, Yongchao Zhou, Piotr Stanczyk, Sabela Ramos, Matthieu Geist, Olivier Bachem (2024).
+#   On-Policy Distillation of Language Models. https://arxiv.org/abs/2306.13649
+# - Yuxian Gu, Li Dong, Furu Wei, Minlie Huang (2024). MiniLLM: Knowledge Distillation of Large Language Models, which takes
+#   the reverse KL. https://arxiv.org/abs/2306.08543
+# - Rico Sennrich, Barry Haddow, Alexandra Birch (2016). Neural Machine Translation of Rare Words with Subword Units.
+#   https://arxiv.org/abs/1508.07909
+#
+# All terms: [glossary](glossary.md).
