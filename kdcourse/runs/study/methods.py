@@ -311,6 +311,12 @@ class Methods(Unseen):
             said.append(f"Not told apart from kd: {listed(by['noise'])}.")
         if by["worse"]:
             said.append(f"Worse: {listed(by['worse'])}.")
+        for place in found["elsewhere"]:
+            better = [each["row"] for each in place["methods"] if each.get("verdict") == "better"]
+            said.append(
+                f"With {place['student']} and {place['labels']:,} labels, better than kd beyond noise: "
+                f"{listed(better) if better else 'none'}."
+            )
         return " ".join(said)
 
     def figure(self, rows: Sequence[Row]) -> Figure | None:

@@ -166,6 +166,27 @@ def test_only_the_labels_of_few_images_are_true_and_the_teachers_give_the_others
     assert torch.equal(data.test.labels, study.data.test.labels)
 
 
+def test_the_finding_names_what_beats_kd_here_and_elsewhere() -> None:
+    def entries(**verdicts: str) -> list[dict[str, str]]:
+        return [{"row": KD}, *({"row": name, "verdict": verdict} for name, verdict in verdicts.items())]
+
+    places = [
+        {"student": "small", "labels": 550, "methods": entries(fitnet="better", rkd="noise")},
+        {"student": "large", "labels": 27_500, "methods": entries(fitnet="noise", plain="worse")},
+    ]
+    study, found = (
+        Methods(tiny.dataset, Path()),
+        {"methods": entries(fitnet="noise", rkd="worse", plain="worse")},
+    )
+    assert study.finding(found | {"elsewhere": places}) == (
+        "No method beats kd beyond noise. Not told apart from kd: fitnet. Worse: rkd. With small and 550 labels, better "
+        "than kd beyond noise: fitnet. With large and 27,500 labels, better than kd beyond noise: none."
+    )
+    best = {"methods": entries(fitnet="better", rkd="better"), "elsewhere": []}
+    assert study.finding(best) == "Better than kd beyond noise: fitnet and rkd."
+    assert study.finding({"methods": [{"row": KD}], "elsewhere": []}) == ""
+
+
 STORED = Rows(shipped(FOLDER), "methods")
 
 
