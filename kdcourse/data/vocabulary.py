@@ -184,7 +184,7 @@ class TokenizerVocabulary(Vocabulary):
         check_there(str(where))
         try:
             tokenizer = library.AutoTokenizer.from_pretrained(str(where))
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise DataError(f"The tokenizer of {where} can't be read: {first_line(error)} {_LOOK}") from error
         # Where there is no file of a tokenizer, an empty one may be made up.
         if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
