@@ -229,8 +229,8 @@ def check_there(where: str) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error of Hugging Face's libraries, which say much."""
-    return str(error).strip().partition("\n")[0][:300]
+    """Return the first line of an error of Hugging Face's libraries, which say much, as a sentence."""
+    return str(error).strip().partition("\n")[0][:300].rstrip(".:") + "."
 
 
 def unreadable_model(where: str, error: Exception) -> DataError:

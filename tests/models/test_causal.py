@@ -88,7 +88,7 @@ def test_random_weights_need_a_configuration_alone(tmp_path: Path, folder: Path,
     assert len(shallow.network.transformer.h) == 1
     with pytest.raises(ArgumentError, match=r"GPT2Config\) has no entry 'layers'; it has .*n_layer"):
         models.build(name, data=text, layers=1)
-    with pytest.raises(DataError, match=r"tokenizer of .*bare can't be read: it has no tokens"):
+    with pytest.raises(DataError, match=r"tokenizer of .*bare can't be read"):
         models.build(name, data=text, weights="DEFAULT")
 
 
