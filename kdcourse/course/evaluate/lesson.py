@@ -715,17 +715,19 @@ on_answers = distil(
 
 # %% folded=true
 live = [100 * history.last.validation_accuracy for history in (on_labels, on_answers)]
+learned = min(live) > 80
 claim(
-    "Of two equal networks, the student of the answers classifies more images correctly",
-    live[1] > live[0],
+    "Two equal networks learn the task, one from labels and one from answers",
+    learned,
     parameters=sum(p.numel() for p in pair[0].parameters()),
     on_true_labels=between(live[0], 83, 90, "%", digits=1),
     on_answers=between(live[1], 84, 92, "%", digits=1),
-    lead_of_the_answers=at_least(live[1] - live[0], 0.2, "points", digits=1),
+    lead_of_the_answers=between(live[1] - live[0], -1, 4, "points", digits=1),
 )
 
 # %% [markdown]
-# The course's study of sizes did the same with all 27,500 such images, for networks of several sizes. All took over the
+# One pair can be luck, in either direction. The course's study of sizes did the same with all 27,500 such images and
+# several seeds, for networks of several sizes. All took over the
 # settings that were best for `pocket_17k` on validation images, T = 4 among them. Then new seeds were evaluated once on the
 # test images.
 #
