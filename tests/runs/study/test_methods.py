@@ -179,8 +179,8 @@ def test_the_finding_names_what_beats_kd_here_and_elsewhere() -> None:
         {"methods": entries(fitnet="noise", rkd="worse", plain="worse")},
     )
     assert study.finding(found | {"elsewhere": places}) == (
-        "No method beats kd beyond noise. Not told apart from kd: fitnet. Worse: rkd. With small and 550 labels, better "
-        "than kd beyond noise: fitnet. With large and 27,500 labels, better than kd beyond noise: none."
+        "No method beats kd beyond noise. Not told apart from kd: fitnet. Worse: rkd. With small and 550 labels, "
+        "better than kd beyond noise: fitnet. With large and 27,500 labels, better than kd beyond noise: none."
     )
     best = {"methods": entries(fitnet="better", rkd="better"), "elsewhere": []}
     assert study.finding(best) == "Better than kd beyond noise: fitnet and rkd."
