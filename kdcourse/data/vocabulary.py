@@ -183,7 +183,7 @@ class TokenizerVocabulary(Vocabulary):
         library = transformers("A Hugging Face model's vocabulary")
         check_there(str(where))
         try:
-            tokenizer = library.AutoTokenizer.from_pretrained(str(where))
+            tokenizer = library.AutoTokenizer.from_pretrained(str(where), trust_remote_code=False)
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise DataError(f"The tokenizer of {where} can't be read: {first_line(error)} {_LOOK}") from error
         # Where there is no file of a tokenizer, an empty one may be made up.

@@ -99,7 +99,7 @@ def build_causal(where: str, weights: object, *, data: TextDataset | None, **opt
     size = len(data.vocabulary)
     check_there(where)
     try:
-        config = library.AutoConfig.from_pretrained(where)
+        config = library.AutoConfig.from_pretrained(where, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise unreadable_model(where, error) from error
     _check_tokens(where, data, random=weights is None)
@@ -113,7 +113,7 @@ def build_causal(where: str, weights: object, *, data: TextDataset | None, **opt
     else:
         try:
             network, told = library.AutoModelForCausalLM.from_pretrained(
-                where, dtype=torch.float32, output_loading_info=True
+                where, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
             )
         except _LOADING as error:
             raise unreadable_model(where, error) from error
@@ -150,7 +150,7 @@ def _with_random_weights(
         for name, value in {"vocab_size": len(data.vocabulary), **changes}.items():
             setattr(of_text, name, value)
         type(config)(**config.to_dict())  # some check their entries here alone
-        network: nn.Module = library.AutoModelForCausalLM.from_config(config)
+        network: nn.Module = library.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except Exception as error:  # of many kinds
         raise ArgumentError(
             f"No model can be built from the configuration of {where}"

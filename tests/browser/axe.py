@@ -34,6 +34,8 @@ _TALL = "body { height: 100vh }"
 _HEIGHT = """() => Math.ceil(document.querySelector(
     '.jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-viewport').getBoundingClientRect().height)"""
 
+_TO_THE_TOP = "() => document.querySelectorAll('.jp-WindowedPanel-outer').forEach(one => one.scrollTo(0, 0))"
+
 
 def nothing_wrong(lesson: Lesson, axe: str, theme: str) -> dict[str, Any]:
     """What axe finds in a theme, once it is sure that nothing of it is wrong."""
@@ -59,6 +61,7 @@ def seen_by(axe: str, lesson: Lesson) -> dict[str, Any]:
                 break
             page.set_viewport_size({"width": before["width"], "height": height + 400})
             page.wait_for_timeout(1000)
+        page.evaluate(_TO_THE_TOP)  # where running the cells has scrolled to its end, it may stay there
         return dict(page.evaluate(_AXE, UPSTREAM))
     finally:
         page.set_viewport_size(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -155,6 +156,18 @@ def test_weights_that_are_missing_are_not_made_up(tmp_path: Path, text: TextData
     )
     with pytest.raises(DataError, match=rf"lacks weights of GPT2LMHeadModel: .*{lost.rpartition('.h.')[2]}"):
         models.build(f"transformers:{part}", data=text, weights="DEFAULT")
+
+
+def test_code_that_comes_with_a_model_is_not_run(tmp_path: Path, text: TextDataset) -> None:
+    ran = tmp_path / "ran"
+    (tmp_path / "code.py").write_text(f"open({str(ran)!r}, 'w')\nclass Config: ...\nclass Model: ...\n")
+    ways = {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mine", "auto_map": ways}))
+    tiny.tokenizer().save_pretrained(tmp_path)
+    for weights in ("DEFAULT", None):
+        with pytest.raises(DataError, match="holds no causal language model that can be read"):
+            models.build(f"transformers:{tmp_path}", data=text, weights=weights)
+    assert not ran.exists()
 
 
 def test_a_model_that_looks_ahead_is_refused(tmp_path: Path, text: TextDataset) -> None:
