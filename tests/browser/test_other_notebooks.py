@@ -73,14 +73,15 @@ _SNAPSHOT = r"""panel => [panel, ...panel.querySelectorAll('*')].filter(
     element => !element.closest('.jp-NotebookPanel-toolbar')
 ).map(element => {
     const fixed = text => text.replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22,}/g, 'UUID')
-        .replace(/\b[0-9a-f]{32}\b/g, 'HEX').replace(/127\.0\.0\.1:\d+/g, 'SERVER');
+        .replace(/\b[0-9a-f]{32}\b/g, 'HEX').replace(/127\.0\.0\.1:\d+/g, 'SERVER')
+        .replace(' jp-mod-searchable', '');  // JupyterLab sets it or not, as it becomes ready before or after its panel
     const texts = [...element.childNodes].filter(node => node.nodeType === Node.TEXT_NODE);
     const style = getComputedStyle(element), above = getComputedStyle(element.parentElement);
     const value = name => style.getPropertyValue(name);
     const named = [...style].filter(name => !/^contain-intrinsic-|^flex-basis$/.test(name));
     const told = named.filter(name => element === panel || value(name) !== above.getPropertyValue(name));
     return {
-        name: element.tagName + '.' + element.className,
+        name: fixed(element.tagName + '.' + element.className),
         attributes: [...element.attributes].filter(({name}) => name !== 'style')
             .map(({name, value}) => fixed(`${name}=${value}`)).sort(),
         text: texts.map(node => node.data).join('|'),
