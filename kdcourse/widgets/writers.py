@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING
@@ -37,6 +38,8 @@ class Writers(TrainingWidget):
         if not models:
             raise ArgumentError("There must be a model that writes; found none. Pass {name: model}.")
         self._models, self._text = dict(models), text
+        # Drawing and writing have a thread each, and either puts the models into eval mode and back.
+        self._asking = threading.Lock()
         for name, model in models.items():
             try:
                 _last_logits(model, torch.tensor([[text.vocabulary.end]]))
@@ -78,9 +81,11 @@ class Writers(TrainingWidget):
         from kdcourse import figures
 
         begun = self._begun()
+        with self._asking:
+            logits = {name: _last_logits(model, begun) for name, model in self._models.items()}
         return figures.next_tokens(
             self.beginning.value,
-            {name: _last_logits(model, begun) for name, model in self._models.items()},
+            logits,
             self._text.vocabulary.tokens,
             self.temperature.value,
         )
@@ -100,13 +105,14 @@ class Writers(TrainingWidget):
                     some = min(_AT_ONCE, count - len(said[name]))
                     # The beginning may fill the context; what is written needs room, too.
                     seen = tokens[:, -(self._text.context - some) :]
-                    new = continued(model, seen, some, temperature=temperature, generator=generator)[
-                        :, -some:
-                    ]
+                    with self._asking:
+                        more = continued(model, seen, some, temperature=temperature, generator=generator)
+                    new = more[:, -some:]
                     tokens = torch.cat([tokens, new], 1)
                     said[name] += new[0].tolist()
                     self.written.value = self._as_html(shown, said)
-                    self.advance(job, (place + len(said[name]) / count) / len(self._models))
+                    job.check()
+                    self.progress.value = (place + len(said[name]) / count) / len(self._models)
 
         def ended(job: Job) -> None:
             if job.error is not None:
