@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from kdcourse.data.hub import check_there, first_line, transformers, unreadable
 from kdcourse.errors import ArgumentError, DataError
 from kdcourse.files import write_atomically
 
@@ -185,10 +186,10 @@ class TokenizerVocabulary(Vocabulary):
         try:
             tokenizer = library.AutoTokenizer.from_pretrained(str(where), trust_remote_code=False)
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            raise DataError(f"The tokenizer of {where} can't be read: {first_line(error)} {_LOOK}") from error
+            raise unreadable(f"The tokenizer of {where} can't be read", first_line(error)) from error
         # Where there is no file of a tokenizer, an empty one may be made up.
         if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
-            raise DataError(f"The tokenizer of {where} can't be read: it has no tokens. {_LOOK}")
+            raise unreadable(f"The tokenizer of {where} can't be read", "it has no tokens.")
         return cls(tokenizer)
 
     @cached_property
@@ -215,44 +216,6 @@ class TokenizerVocabulary(Vocabulary):
 
 # Words, case, spaces, digits, punctuation, other scripts: what tokenizers cut differently.
 _CUT = "It's 12,345 Words;\n\n  a  tab\tand naïve ÄÖ 日本 🙂 unbelievably-long_names(x)."
-
-
-_LOOK = "Check the path or the name; a name is looked up on Hugging Face's hub, which needs a network."
-
-
-def check_there(where: str) -> None:
-    """Raise `DataError` if ``where`` can be a folder alone, and there is none."""
-    if not Path(where).is_dir() and (
-        where.startswith(".") or Path(where).is_absolute() or where.count("/") > 1
-    ):
-        raise DataError(f"There is no folder {where}. {_LOOK}")
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error of Hugging Face's libraries, which say much, as a sentence."""
-    return str(error).strip().partition("\n")[0][:300].rstrip(".:") + "."
-
-
-def unreadable_model(where: str, error: Exception) -> DataError:
-    """Return the error that says that ``where`` holds no causal language model."""
-    what = "holds no causal language model that can be read" if Path(where).is_dir() else "can't be had"
-    return DataError(f"{where} {what}: {first_line(error)} {_LOOK}")
-
-
-def transformers(what: str) -> Any:
-    """Return the library `transformers`, which ``what`` needs.
-
-    Raises:
-        ArgumentError: it isn't installed.
-    """
-    try:
-        import transformers as library
-    except ImportError as error:
-        raise ArgumentError(
-            f"{what} needs the library transformers, which isn't installed. Install it with "
-            "pip install 'kdcourse[transformers]'."
-        ) from error
-    return library
 
 
 def _tokenizers() -> Any:

@@ -11,7 +11,7 @@ from kdcourse.data import IGNORE_TOKEN, TextDataset, TokenSplit
 from kdcourse.errors import ArgumentError
 from kdcourse.models import GPT
 from kdcourse.models.causal import CausalModel
-from kdcourse.models.gpt import next_tokens
+from kdcourse.models.gpt import check_beginning, next_tokens
 from kdcourse.models.inputs import placement
 from kdcourse.models.layout import unwrapped
 from kdcourse.models.mode import evaluating
@@ -44,15 +44,9 @@ def continued(
     """
     with evaluating(model):
         writer = unwrapped(model)
-        if isinstance(writer, GPT):
+        if isinstance(writer, GPT | CausalModel):
             return writer.generate(tokens, count, temperature=temperature, generator=generator)
-        if tokens.ndim != 2 or not tokens.shape[1] or count < 0 or temperature < 0:
-            raise ArgumentError(
-                "To continue a text there must be tokens [B, T] with T of at least 1, a count and a temperature of at "
-                f"least 0; found {list(tokens.shape)}, count={count}, temperature={temperature}."
-            )
-        if isinstance(writer, CausalModel):
-            return writer.generate(tokens, count, temperature=temperature, generator=generator)
+        check_beginning(tokens, count, temperature)
         for _ in range(count):
             chosen = next_tokens(model(tokens)[:, -1], temperature, generator)
             tokens = torch.cat([tokens, chosen], 1)

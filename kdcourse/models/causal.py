@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +12,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from kdcourse.data import TextDataset, TokenizerVocabulary
-from kdcourse.data.vocabulary import check_there, first_line, transformers, unreadable_model
+from kdcourse.data.hub import check_there, first_line, transformers, unreadable
 from kdcourse.errors import ArgumentError, DataError
-from kdcourse.models.gpt import next_tokens
+from kdcourse.models.gpt import check_beginning, next_tokens
 
 _CONTEXT = ("max_position_embeddings", "max_seq_len")  # what configurations call it
 _LOADING = (OSError, ValueError, RuntimeError, SafetensorError)
@@ -64,7 +65,9 @@ class CausalModel(nn.Module):
         """Continue rows of tokens [B, T] by sampling; return int64 [B, T + count].
 
         ``temperature`` divides the logits; 0 takes the likeliest token. What was computed of earlier tokens is kept.
+        Errors are those of `GPT.generate`.
         """
+        check_beginning(tokens, count, temperature)
         kept, seen = transformers("Its cache").DynamicCache(), tokens
         named = {self._cache: kept, "use_cache": True}
         for _ in range(count):
@@ -101,7 +104,7 @@ def build_causal(where: str, weights: object, *, data: TextDataset | None, **opt
     try:
         config = library.AutoConfig.from_pretrained(where, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise unreadable_model(where, error) from error
+        raise _unreadable(where, error) from error
     _check_tokens(where, data, random=weights is None)
     if weights is None:
         network = _with_random_weights(library, where, config, options, data)
@@ -116,7 +119,7 @@ def build_causal(where: str, weights: object, *, data: TextDataset | None, **opt
                 where, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
             )
         except _LOADING as error:
-            raise unreadable_model(where, error) from error
+            raise _unreadable(where, error) from error
         if told["missing_keys"]:
             raise DataError(
                 f"{where} lacks weights of {type(network).__name__}: {', '.join(sorted(told['missing_keys'])[:3])}"
@@ -204,3 +207,8 @@ def _first_difference(own: TokenizerVocabulary, other: object) -> str:
             ]
             return f"; the first that differs is {token!r}: {said[0]} and {said[1]}"
     return "; they cut the same text differently"
+
+
+def _unreadable(where: str, error: Exception) -> DataError:
+    what = "holds no causal language model that can be read" if Path(where).is_dir() else "can't be had"
+    return unreadable(f"{where} {what}", first_line(error))

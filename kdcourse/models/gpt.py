@@ -108,11 +108,7 @@ class GPT(nn.Module):
         Raises:
             ArgumentError: no token to begin with, a count or temperature below 0.
         """
-        if tokens.ndim != 2 or not tokens.shape[1] or count < 0 or not 0 <= temperature < math.inf:
-            raise ArgumentError(
-                "To continue a text there must be tokens [B, T] with T of at least 1, a count and a temperature of at "
-                f"least 0; found {list(tokens.shape)}, count={count}, temperature={temperature}."
-            )
+        check_beginning(tokens, count, temperature)
         cache: Cache = []
         seen = tokens[:, -self.context :]
         for _ in range(count):
@@ -124,6 +120,15 @@ class GPT(nn.Module):
             seen = next_tokens(self(seen, cache)[:, -1], temperature, generator)
             tokens = torch.cat([tokens, seen], 1)
         return tokens
+
+
+def check_beginning(tokens: Tensor, count: int, temperature: float) -> None:
+    """Raise `ArgumentError` unless ``tokens`` can be continued by ``count`` more."""
+    if tokens.ndim != 2 or not tokens.shape[1] or count < 0 or not 0 <= temperature < math.inf:
+        raise ArgumentError(
+            "To continue a text there must be tokens [B, T] with T of at least 1, a count and a temperature of at "
+            f"least 0; found {list(tokens.shape)}, count={count}, temperature={temperature}."
+        )
 
 
 def next_tokens(logits: Tensor, temperature: float, generator: torch.Generator | None = None) -> Tensor:

@@ -10,25 +10,9 @@ import torch
 from kdcourse.data import TextDataset, TokenizerVocabulary, text_folder
 
 WORDS = [
-    "the",
-    "a",
-    "cat",
-    "dog",
-    "bird",
-    "sees",
-    "hears",
-    "likes",
-    "red",
-    "small",
-    "old",
-    "tree",
-    "house",
-    "river",
-    "and",
-    "then",
-    "quickly",
-    "never",
-]
+    "the", "a", "cat", "dog", "bird", "sees", "hears", "likes", "red", "small", "old", "tree", "house", "river", "and",
+    "then", "quickly", "never",
+]  # fmt: skip
 
 
 def texts(folder: Path, documents: int = 60, words: int = 40) -> Path:

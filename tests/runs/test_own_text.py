@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import stat
-import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from kdcourse import data, models
 from kdcourse.cli import app
 from kdcourse.runs import own_text
 from tests.models import huggingface as tiny
+from tests.training.launching import in_two_processes
 
 pytest.importorskip("transformers")
 pytestmark = [
@@ -239,17 +239,8 @@ def test_the_page_on_language_models_says_what_works(
 def test_two_processes_train_what_one_trains(folder: Path, tmp_path: Path) -> None:
     code, said = _run(_arguments(folder, tmp_path / "one", "--epochs", "1"))
     assert code == 0, said
-    launcher = [
-        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines",
-        "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "kdcourse.cli",
-    ]  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*launcher, *_arguments(folder, tmp_path / "two", "--epochs", "1")],
-        env=environment, capture_output=True, text=True, timeout=280,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("written to") == 1
+    said = in_two_processes("-m", "kdcourse.cli", *_arguments(folder, tmp_path / "two", "--epochs", "1"))
+    assert said.count("written to") == 1
     one, two = (json.loads((tmp_path / name / own_text.NOTES).read_text()) for name in ("one", "two"))
     assert two["scores"]["student"]["kl_to_teacher"] == pytest.approx(
         one["scores"]["student"]["kl_to_teacher"], rel=1e-3

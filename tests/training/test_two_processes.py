@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,13 +11,12 @@ import torch
 
 from kdcourse.training.weights import read_tensors
 from tests.training import two_processes
+from tests.training.launching import in_two_processes
 
 pytestmark = [
     pytest.mark.slow(seconds=12),
     pytest.mark.skipif(sys.platform == "win32", reason="PyTorch has no launcher for several processes there"),
 ]
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -36,24 +32,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("together")
-    # --cpu would start a single process (several need MPI); --multi_gpu starts as many as asked for, GPUs or none,
-    # and fit(device="cpu") keeps them on the CPU. Port 0 takes one that is free.
-    command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
-        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
-        str(Path(two_processes.__file__)), str(folder),
-    ]  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
-    ) as launcher:  # fmt: skip
-        try:
-            said, _ = launcher.communicate(timeout=280)
-        except BaseException:
-            os.killpg(launcher.pid, signal.SIGKILL)  # the processes that it started, too
-            raise
-    assert launcher.returncode == 0, said[-3000:]
+    in_two_processes(str(Path(two_processes.__file__)), str(folder))
     return [folder / f"process{rank}of2" for rank in range(2)]
 
 
