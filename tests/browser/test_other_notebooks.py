@@ -178,6 +178,8 @@ def _settled(lesson: Lesson, panel: Locator, theme: str) -> Snapshot:
     lesson.theme(theme)
     last: Snapshot = []
     for _ in range(10):
+        # Whether the active cell has the focus, and so a ring, depends on which of JupyterLab's panels was ready first.
+        lesson.page.evaluate("() => document.activeElement.blur()")
         before, last = last, panel.evaluate(_SNAPSHOT)
         if before == last:
             return last
