@@ -29,6 +29,9 @@ class GPT(nn.Module):
         depth: blocks.
         heads: of the attention.
         dropout: in training, after the embedding, the attention and the MLP.
+        init_std: standard deviation of the first weights, by default 0.02 * sqrt(768 / width): GPT-2's 0.02 at its own
+            width, and more for narrow models, which with 0.02 learn nothing but the frequencies of tokens for hundreds
+            of steps.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class GPT(nn.Module):
         depth: int = 4,
         heads: int = 5,
         dropout: float = 0.0,
+        init_std: float | None = None,
     ) -> None:
         super().__init__()
         if min(num_classes, context, width, depth, heads) < 1 or width % heads or not 0 <= dropout < 1:
@@ -54,11 +58,12 @@ class GPT(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width, bias=False)
+        std = 0.02 * math.sqrt(768 / width) if init_std is None else init_std
         for name, weight in self.named_parameters():
             # What is added to the residual stream starts smaller, since 2 * depth such terms are added up.
             if weight.ndim == 2:
                 nn.init.normal_(
-                    weight, std=0.02 / math.sqrt(2 * depth) if name.endswith("_out.weight") else 0.02
+                    weight, std=std / math.sqrt(2 * depth) if name.endswith("_out.weight") else std
                 )
 
     def forward(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:

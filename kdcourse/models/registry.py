@@ -49,7 +49,8 @@ _ENTRIES: Mapping[str, _Entry] = {
     "deeplabv3_mobilenet_v3_large": _Entry(
         partial(build_segmenter, "deeplabv3_mobilenet_v3_large"), "segmentation"
     ),
-    "gpt": _Entry(partial(GPT, width=160, depth=4, heads=5), "language"),
+    # The course's teachers began with GPT-2's own 0.02.
+    "gpt": _Entry(partial(GPT, width=160, depth=4, heads=5, init_std=0.02), "language"),
     "gpt_300k": _Entry(partial(GPT, width=96, depth=2, heads=3), "language"),
     "gpt_140k": _Entry(partial(GPT, width=64, depth=2, heads=2), "language"),
     "gpt_50k": _Entry(partial(GPT, width=32, depth=2, heads=1), "language"),

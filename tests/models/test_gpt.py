@@ -9,16 +9,13 @@ from kdcourse import models
 from kdcourse.data import text_dataset
 from kdcourse.errors import ArgumentError
 from kdcourse.models import GPT
+from kdcourse.models.gpt import Block
 
 
-def _tiny(**options: int) -> GPT:
+def _tiny() -> GPT:
     torch.manual_seed(0)
-    settings = {"context": 12, "width": 16, "depth": 2, "heads": 2} | options
-    model = GPT(30, **settings).eval()  # type: ignore[arg-type]
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.mul_(8 if weight.ndim == 2 else 1)  # far from uniform predictions
-    return model
+    # Far from uniform predictions.
+    return GPT(30, context=12, width=16, depth=2, heads=2, init_std=0.16).eval()
 
 
 @torch.no_grad()
@@ -56,6 +53,18 @@ def test_samples_follow_the_predicted_probabilities() -> None:
     drawn = model.generate(tokens, 1, temperature=2, generator=torch.Generator().manual_seed(0))[:, 1]
     q = drawn.bincount(minlength=30) / len(drawn)
     assert float(((p - q).abs() / (p * (1 - p) / len(drawn)).sqrt()).max()) < 4
+
+
+@pytest.mark.parametrize(
+    ("width", "init_std", "expected"), [(768, None, 0.02), (48, None, 0.08), (48, 0.02, 0.02)]
+)
+def test_narrow_models_begin_with_larger_weights(width: int, init_std: float | None, expected: float) -> None:
+    block = GPT(60, width=width, depth=2, heads=2, init_std=init_std).blocks[0]
+    assert isinstance(block, Block)
+    assert float(block.attention_in.weight.detach().std()) == pytest.approx(expected, rel=0.05)
+    assert float(block.attention_out.weight.detach().std()) == pytest.approx(
+        expected / 2, rel=0.08
+    )  # 2 * 2 terms
 
 
 def test_names_sizes_and_refusals() -> None:
