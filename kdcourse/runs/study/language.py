@@ -50,7 +50,7 @@ class Language(Study):
         epochs=1, batch_size=16, optimizer="adamw", weight_decay=0.1, warm_up=0.05
     )
     steps, chapters, written = 500, 15, 1_600
-    rates: Sequence[float] = (2.5e-3, 5e-3, 1e-2)
+    rates: Sequence[float] = (5e-3, 1e-2, 2e-2)
 
     data: TextDataset  # type: ignore[assignment]
 
