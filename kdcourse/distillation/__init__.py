@@ -23,6 +23,7 @@ from kdcourse.distillation.methods.token_kl import forward_kl
 from kdcourse.distillation.methods.token_reverse_kl import reverse_kl
 from kdcourse.distillation.methods.token_top_k import token_top_k_loss
 from kdcourse.distillation.mutual import mutual_learning, mutual_loss
+from kdcourse.distillation.remembered import Remembered
 from kdcourse.distillation.sampling import continued, teacher_text
 from kdcourse.distillation.simkd import simkd, simkd_loss
 from kdcourse.distillation.softening import entropy, softened
@@ -44,6 +45,7 @@ __all__ = [
     "GridRow",
     "Method",
     "Outputs",
+    "Remembered",
     "Setting",
     "SoftTargets",
     "TopLogits",

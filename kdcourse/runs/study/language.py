@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kdcourse import evaluation, training
 from kdcourse.data import TextDataset, austen
-from kdcourse.distillation import Ensemble, continued, methods, teacher_digest, teacher_text
+from kdcourse.distillation import Ensemble, Remembered, continued, methods, teacher_digest, teacher_text
 from kdcourse.runs import language
 from kdcourse.runs.students import StudentRecipe, train_student
 from kdcourse.runs.study.engine import Cell, Study, results
@@ -20,7 +20,8 @@ from kdcourse.runs.study.rows import Row
 from kdcourse.runs.study.summary import column, paired, table
 
 PLAIN, TEXTS, KL, THREE = "plain", "teacher's texts", "token_kl", "token_kl, three teachers"
-_TAUGHT = (KL, "token_reverse_kl", "token_jsd", "token_top_k", "on_policy")
+ON_POLICY = "on_policy"
+_TAUGHT = (KL, "token_reverse_kl", "token_jsd", "token_top_k", ON_POLICY)
 _PROMPT = 16  # tokens of the test texts that students continue
 _CONTINUED = (64, 64)  # how many beginnings, and by how many tokens
 
@@ -82,7 +83,7 @@ class Language(Study):
         if row in (PLAIN, TEXTS):
             return recipe
         used = methods.build(KL if row == THREE else row)
-        return recipe.changed(methods=used, alpha=1.0 if row == "on_policy" else 0.9)
+        return recipe.changed(methods=used, alpha=1.0 if row == ON_POLICY else 0.9)
 
     def digests(self, cell: Cell) -> dict[str, str | None]:
         """Return the digest of the text, and of the teacher unless the student is plain."""
@@ -101,8 +102,22 @@ class Language(Study):
             text = self._written(text, seed)
         how = cell.recipe.changed(seed=seed, precision=precision, validate=False)
         shown = _drawn(text, self.steps * how.training.batch_size, seed)  # in one epoch
-        teacher = self._teacher_of(row) if how.distilled else None
+        teacher = self._asked(row) if how.distilled else None
         return train_student(how, shown, teacher, progress=False)
+
+    def _asked(self, row: str) -> nn.Module:
+        """Return the teacher of a row. But for a student's own texts, the same rows come again and again."""
+        if row == ON_POLICY:
+            return self._teacher_of(row)
+        return self._three_remembered if row == THREE else self._one_remembered
+
+    @cached_property
+    def _one_remembered(self) -> Remembered:
+        return Remembered(self.teachers[0])
+
+    @cached_property
+    def _three_remembered(self) -> Remembered:
+        return Remembered(self._three)
 
     def _text(self, amount: str, seed: int) -> TextDataset:
         if amount == "much":
