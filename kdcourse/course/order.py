@@ -14,4 +14,5 @@ ORDER = (
     "segmentation",
     "beyond_logits",
     "ship",
+    "language",
 )

@@ -57,8 +57,10 @@ def next_tokens(
     with styled():
         figure = new_figure(1.3 + 2.35 * len(rows), 1.3 + 0.26 * len(shown))
         every = figure.subplots(1, len(rows), sharey=True, squeeze=False)[0]
+        largest = max(float(share[shown].max()) for share in shares.values())
+        end = next(end for end in (0.25, 0.5, 1.0) if largest <= end + 1e-6)
         for axes, (name, share) in zip(every, shares.items(), strict=True):
-            _bars(axes, share[shown].tolist())
+            _bars(axes, share[shown].tolist(), end)
             axes.set_title(f"{shorten(name, 24)}\nentropy {spread[name]:.2f} nats", fontsize=9.5, loc="left")
             axes.set_xlabel(f"probability at T = {temperature:.3g}", fontsize=9)
         every[0].set_yticks(range(len(shown)), names)
@@ -88,7 +90,8 @@ def _end(text: str) -> str:
     return text if len(text) <= 48 else f"…{text[-47:]}"
 
 
-def _bars(axes: Axes, values: Sequence[float]) -> None:
+def _bars(axes: Axes, values: Sequence[float], end: float) -> None:
+    """Draw bars on an axis from 0 to ``end``, with room for their values."""
     axes.barh(
         range(len(values)),
         values,
@@ -98,8 +101,9 @@ def _bars(axes: Axes, values: Sequence[float]) -> None:
         linewidth=0.7,
     )
     for position, value in enumerate(values):
-        axes.text(value + 0.02, position, _probability(value), va="center", fontsize=8)
-    axes.set(xlim=(0, 1.25), ylim=(len(values) - 0.45, -0.55), xticks=[0, 0.5, 1])
-    axes.set_xticklabels(["0", "0.5", "1"])
+        axes.text(value + 0.02 * end, position, _probability(value), va="center", fontsize=8)
+    ticks = [0, end / 2, end]
+    axes.set(xlim=(0, 1.25 * end), ylim=(len(values) - 0.45, -0.55), xticks=ticks)
+    axes.set_xticklabels([f"{tick:g}" for tick in ticks])
     axes.grid(False)
     axes.tick_params(axis="y", length=0)

@@ -71,11 +71,13 @@ def test_names_sizes_and_refusals() -> None:
     sizes = models.names("language")
     assert 1e6 < sizes["gpt"] < 3e6 and all(45e3 < n < 300e3 for k, n in sizes.items() if k != "gpt")
     model = models.build("gpt_50k")
+    assert isinstance(model, GPT)
     assert (
         model.token.weight.shape[0] == 512 and sum(p.numel() for p in model.parameters()) == sizes["gpt_50k"]
     )
     data = text_dataset("own", ["one", "two", "three"], context=5)
     own = models.build("gpt_50k", data=data)
+    assert isinstance(own, GPT)
     assert own(data.train.tokens).shape == (*data.train.tokens.shape, 257)
     with pytest.raises(ArgumentError, match=r"sees at most 5 tokens; found 6"):
         own(torch.zeros(1, 6, dtype=torch.int64))
