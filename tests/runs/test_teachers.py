@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from kdcourse import evaluation
-from kdcourse.data import fashion_mnist, garment_scenes
+from kdcourse.data import austen, fashion_mnist, garment_scenes
 from kdcourse.distillation import Ensemble
 from kdcourse.errors import CheckpointError
 from kdcourse.files import shipped
-from kdcourse.runs import tasks, teachers
+from kdcourse.runs import language, tasks, teachers
+from kdcourse.training.weights import read_tensors
 from tests.runs.tiny import dataset
 
 QUICK = teachers.RECIPES[0].changed(epochs=2, batch_size=16)
@@ -131,6 +132,26 @@ def test_the_shipped_segmentation_teachers_are_what_the_course_says() -> None:
     together = evaluation.evaluate_segmentation(Ensemble(models), data.test, data).mean_iou
     assert min(each) > 0.7
     assert together > sum(each) / len(each)
+
+
+@pytest.mark.slow
+def test_the_shipped_language_models_are_what_the_course_says() -> None:
+    text = austen()
+    found = language.load_teachers(text)
+    assert len(found) == len(language.RECIPES) == 3
+    assert sum(path.stat().st_size for path in shipped(language.FOLDER).iterdir()) < 10e6
+    assert all(1e6 < sum(p.numel() for p in model.parameters()) < 3e6 for model in found)
+    tokens, labels = text.test.tokens[::9], text.test.labels[::9]
+    with torch.no_grad():
+        *each, together = (
+            float(torch.nn.functional.cross_entropy(model(tokens).flatten(0, 1), labels.flatten()))
+            for model in (*found, Ensemble(found))
+        )
+    assert max(each) < 2.5 and min(each) - together > 0.03  # nats per token; a uniform guess has 6.24
+    for recipe in language.RECIPES:
+        _, notes = read_tensors(shipped(language.FOLDER) / f"{recipe.name}.safetensors")
+        assert notes["settings"] == recipe.settings | {"data": text.train.digest[:16]}
+        assert len(notes["history"]["epochs"]) == recipe.training.epochs
 
 
 def test_all_that_was_trained_fits_into_24_megabytes() -> None:

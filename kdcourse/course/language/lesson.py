@@ -45,7 +45,10 @@ from kdcourse import data, evaluation, figures, models, widgets
 from kdcourse.course import at_least, at_most, between, check, claim, progress_bar, show, use_answer
 from kdcourse.data import IGNORE_TOKEN
 from kdcourse.distillation import Remembered, continued, distil, entropy, reverse_kl
+from kdcourse.files import shipped
 from kdcourse.runs import language
+from kdcourse.runs.study import study_named
+from kdcourse.runs.study.rows import Rows
 from kdcourse.training import fit
 
 import torch
@@ -59,8 +62,7 @@ import torch.nn.functional as F
 
 # %%
 text = data.austen()
-begun = "It is a truth universally acknowledged"
-ids = text.vocabulary.encode(begun)
+ids = text.vocabulary.encode("It is a truth universally acknowledged")
 print([text.vocabulary.decode([token]) for token in ids])
 print(f"{len(text.train):,} rows of {text.context} tokens; {len(text.vocabulary)} tokens in the vocabulary")
 print("a row's first tokens:", text.train.tokens[0, :6].tolist())
@@ -68,8 +70,8 @@ print("and their labels:    ", text.train.labels[0, :6].tolist())
 print(f"labels that don't count: {(text.train.labels == IGNORE_TOKEN).double().mean():.1%}")
 
 # %% [markdown]
-# Rows at the end of a chapter aren't full. Their last labels are `IGNORE_TOKEN`, -100, which says: this position doesn't count,
-# neither in the loss nor in a measure.
+# Rows at the end of a chapter aren't full. Their last labels are `IGNORE_TOKEN`, -100, which says: this position doesn't
+# count, neither in the loss nor in a measure.
 #
 # ## What does the teacher expect?
 #
@@ -102,9 +104,9 @@ needed = int((sorted_shares.cumsum(0) < 0.9).sum()) + 1
 widgets.reveal("10-share", needed)
 
 # %% [markdown]
-# A label names one of them: the token that happens to stand in the book. The teacher names many, each with a
-# probability, and most of them would be good English. So a soft target tells more here than for an image, whose class
-# is mostly clear. How often is that so? Measure it at every position of 16 rows.
+# The sign ␣ stands for a space, so ␣d is the beginning of a word. A label names one token: the one that happens to stand
+# in the book. The teacher names many, each with a probability. How often does it find several tokens possible? Measure
+# it at every position of 16 rows.
 
 # %%
 some = text.validation.tokens[:16]
@@ -123,8 +125,9 @@ claim(
 )
 
 # %% [markdown]
-# Type beginnings of your own, and turn the temperature. Above 1, it shows what else the teacher thinks possible, as
-# for images. Below 1, nothing but its favourites is left; at both ends, let it write a few words.
+# Type beginnings of your own, and turn the temperature. Above 1, the bars become more equal, as for images; below 1, the
+# favourites take more. Let it write a few words at both ends of the slider. (A � is half of a letter: the other half is
+# another token.)
 
 # %%
 widgets.writers({"teacher": teacher}, text, beginning="She could not", length=24)
@@ -134,10 +137,10 @@ widgets.writers({"teacher": teacher}, text, beginning="She could not", length=24
 #
 # The KL divergence isn't symmetric. Let p be the teacher's probabilities and q the student's.
 #
-# - **Forward**, KL(p || q): the mean, over tokens that the *teacher* expects, of log p - log q. It is large where the
-#   student rules out what the teacher would say.
-# - **Reverse**, KL(q || p): the mean over tokens that the *student* expects. It is large where the student says what
-#   the teacher rules out.
+# - **Forward**, KL(p || q): the sum over all tokens of log p - log q, each weighted by the *teacher's* probability p. It
+#   is large where the student rules out what the teacher would say.
+# - **Reverse**, KL(q || p): the sum of log q - log p, each weighted by the *student's* probability q. It is large where
+#   the student says what the teacher rules out.
 #
 # ### Exercise: the KL divergence (easy, 5 minutes)
 #
@@ -210,9 +213,9 @@ where = places[best["reverse KL"].argmax()].abs()
 widgets.reveal("10-bumps", spots[0 if where > 0.7 else 1])
 
 # %% [markdown]
-# For a text, "between the bumps" is a mixture of two good sentences that is none. So the reverse divergence is often
-# taken for models that write. The forward one keeps the probabilities right, which is what bits per byte measure.
-# There is a family between both, the generalized Jensen-Shannon divergence (`token_jsd` in this course).
+# In a text, "between the bumps" is a mixture of two good ways to go on that is not good itself. So the reverse
+# divergence is often taken for models that write. The forward one makes the student most like the teacher wherever the
+# teacher's probabilities are large.
 #
 # ## The loss of a text
 #
@@ -220,7 +223,8 @@ widgets.reveal("10-bumps", spots[0 if where > 0.7 else 1])
 #
 # For logits [B, T, V] of student and teacher, return the mean of KL(teacher || student) over the positions whose
 # label isn't -100: a single number, in nats. Only the student is trained. What stands at the other positions must not
-# matter, whatever it is; and where no position counts, the loss is 0.
+# matter, whatever it is; and where no position counts, the loss is 0. There is no temperature here: at T = 1 the
+# teacher's probabilities are soft already.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -249,9 +253,9 @@ check("token_loss", token_loss)
 # Three students of 45 thousand parameters begin with the same weights and take equally many steps.
 #
 # - *plain, 15 chapters* learns from the tokens of 15 of the 243 training chapters, which it reads six times.
-# - *plain, all chapters* reads as many rows, drawn from all chapters, each of them once.
-# - *distilled, 15 chapters* reads the same 15 chapters, and learns from your loss: the teacher's predictions, no
-#   label.
+# - *plain, all chapters* reads as many rows, drawn from all chapters, and each row once.
+# - *distilled, 15 chapters* reads the same 15 chapters six times. It learns from your loss, that is from the teacher's
+#   predictions; of the labels it only hears which positions count.
 #
 # We measure **bits per byte** of chapters that nobody was trained on: the sum of -log2 P over all tokens of a
 # document, divided by its bytes. They compare models whatever their tokens are. Fewer are better.
@@ -319,19 +323,17 @@ claim(
 widgets.reveal("10-fewest", min(told, key=bits.get))
 
 # %% [markdown]
-# The interval is over test chapters, which differ in how hard they are; for all models alike, so their difference is
-# surer than it looks.
+# The interval is over the test chapters, which are the same for all models. There is one seed of each student.
 #
-# The distilled student has read 15 chapters. What it knows of the others, it knows from its teacher, who has read
-# them all: at each position it hears of many tokens, where the book names one. The teacher stays far ahead. It has 29
-# times the parameters, and read 19 times as many rows.
+# Where does the lead come from? At each position the distilled student hears of many tokens, where the book names one.
+# And its teacher has read all training chapters. So it learns more from 15 chapters than the book itself could tell it.
+# The teacher stays far ahead of all students: it has 29 times the parameters, and read 19 times as many rows.
 
 # %% [markdown]
 # ## Its own text
 #
-# When a student writes, each token becomes part of what it reads next. After one odd word it stands in a place that
-# the book never showed it. This is called **exposure bias**. So a student should also be judged on text that it wrote
-# itself.
+# When a student writes, each token becomes part of what it reads next. It never learned from such text: the book has no
+# mistakes of the student's. This is called **exposure bias**, and it may make a text worse and worse. Does it here?
 #
 # ### Exercise: a batch of one's own text (medium, 8 minutes)
 #
@@ -347,7 +349,8 @@ widgets.reveal("10-fewest", min(told, key=bits.get))
 #
 # <details><summary>Hint 2</summary>
 #
-# The first `prompt` tokens are given; they are the labels of the first `prompt - 1` positions.
+# The first `prompt` tokens are given. The first of all is nobody's label, so the labels of `prompt - 1` positions were
+# given.
 #
 # </details>
 
@@ -359,10 +362,11 @@ from kdcourse.course.language.exercises import own_text
 check("own_text", own_text)
 
 # %% [markdown]
-# Now let teacher and student continue the same 96 beginnings of 16 tokens, and ask the teacher how much each token
-# that they wrote surprises it: the mean of -log P, in nats per token.
+# Now let teacher and students continue the same 96 beginnings of 16 tokens. Ask the teacher how much each token that
+# they wrote surprises it: -log P, in nats.
 #
-# **Predict:** the book's own words surprise the teacher by about 2.2 nats. How much does its student's text?
+# **Predict:** what the teacher itself writes surprises it by about 2.2 nats per token. How much does the distilled
+# student's text?
 
 # %%
 widgets.predict("10-surprise", "Surprise in nats per token:", number=(1, 10, 0.1))
@@ -379,25 +383,34 @@ def write(model, beginnings, seed):
     return as_batch(continued(model, beginnings, text.context + 1 - prompt, generator=generator), prompt)
 
 
-def surprise(tokens, labels):
-    """Return the teacher's mean -log P of the labels that count, in nats."""
+def surprises(tokens, labels):
+    """Return the teacher's -log P of the labels that count, [rows, written tokens], in nats."""
     with torch.no_grad():
-        return F.cross_entropy(teacher(tokens).flatten(0, 1), labels.flatten()).item()
+        lost = F.cross_entropy(teacher(tokens).transpose(1, 2), labels, reduction="none")
+    return lost[:, prompt - 1 :]
 
 
-surprises = {"teacher": surprise(*write(teacher, begun, seed=0))}
-surprises |= {name: surprise(*write(student, begun, seed=0)) for name, student in students.items()}
+of_text = {"teacher": surprises(*write(teacher, begun, seed=0))}
+of_text |= {name: surprises(*write(student, begun, seed=0)) for name, student in students.items()}
 
 # %% folded=true
-for name, nats in surprises.items():
-    print(f"text of {name:22}  {nats:.2f} nats per token")
+print("the text of             first token  tokens 2 to 32  the last 32  all")
+for name, found in of_text.items():
+    first, early, late = (part.mean().item() for part in (found[:, 0], found[:, 1:32], found[:, -32:]))
+    print(f"{name:22}  {first:<11.2f}  {early:<14.2f}  {late:<11.2f}  {found.mean():.2f}")
+nats = {name: found.mean().item() for name, found in of_text.items()}
 claim(
     "The student's text surprises the teacher far more than the teacher's own does",
-    surprises[told[2]] > surprises["teacher"],
-    teacher=between(surprises["teacher"], 1.9, 2.6, digits=2),
-    distilled=between(surprises[told[2]], 5, 6.8, digits=2),
+    nats[told[2]] > nats["teacher"],
+    teacher=between(nats["teacher"], 1.9, 2.6, digits=2),
+    distilled=between(nats[told[2]], 5, 6.8, digits=2),
 )
-widgets.reveal("10-surprise", round(surprises[told[2]], 1))
+widgets.reveal("10-surprise", round(nats[told[2]], 1))
+
+# %% [markdown]
+# Look along the rows. Exposure bias would let the numbers grow, and they don't: these students surprise the teacher with
+# the first token that they write after the book's words. They are weak at every place, and not only where they read
+# themselves. For a student that is nearly right, the first mistake is rare, and what it does afterwards counts.
 
 # %% [markdown]
 # ## Practise what you will do
@@ -408,10 +421,10 @@ widgets.reveal("10-surprise", round(surprises[told[2]], 1))
 # - **On-policy** distillation (Agarwal et al. 2024): the student writes, and the teacher grades every token of it. No
 #   gradient flows through the writing, since tokens are whole numbers.
 #
-# Give the distilled student 100 further steps, in three ways: with your loss on the book's rows, with the reverse KL
-# on the book's rows, and with the reverse KL on its own text, a batch as your `own_text` makes it.
+# Give the distilled student 100 further steps, in three ways: with your loss on the book's rows, with the reverse KL on
+# the book's rows, and with the reverse KL on its own text, a batch as your `own_text` makes it.
 #
-# **Predict:** what happens to the bits per byte of the book under the reverse KL?
+# **Predict:** compared with your loss on the same rows, what does the reverse KL do to the bits per byte of the book?
 
 # %%
 changes = ["they fall", "they stay within 0.02", "they rise"]
@@ -446,29 +459,63 @@ again = {
 }
 
 # %% folded=true
-print("                      bits per byte of the book  surprise of its own text")
-bits_after, surprise_after = {}, {}
+print("further trained by    bits per byte of the book  surprise of its own text")
+print(f"{'(not yet)':20}  {bits[told[2]]:.3f}                      {nats[told[2]]:.2f} nats")
+bits_after, nats_after = {}, {}
 for name, student in again.items():
     bits_after[name] = evaluation.bits_per_byte(student, text.test).mean
-    surprise_after[name] = surprise(*write(student, begun, seed=0))
-    print(f"{name:20}  {bits_after[name]:.3f}                      {surprise_after[name]:.2f} nats")
+    nats_after[name] = surprises(*write(student, begun, seed=0)).mean().item()
+    print(f"{name:20}  {bits_after[name]:.3f}                      {nats_after[name]:.2f} nats")
 forward, reverse, on_policy = again
 claim(
     "The reverse KL makes the student's own text less surprising, at the price of more bits for the book",
-    bits_after[reverse] > bits_after[forward] and surprise_after[reverse] < surprise_after[forward],
+    bits_after[reverse] > bits_after[forward] and nats_after[reverse] < nats_after[forward],
     more_bits=at_least(bits_after[reverse] - bits_after[forward], 0.05, digits=3),
-    less_surprise=at_least(surprise_after[forward] - surprise_after[reverse], 0.2, digits=2),
+    less_surprise=at_least(nats_after[forward] - nats_after[reverse], 0.2, digits=2),
+    own_text_against_the_book=between(nats_after[on_policy] - nats_after[reverse], -0.4, 0.4, digits=2),
 )
 more = bits_after[reverse] - bits_after[forward]
 widgets.reveal("10-reverse", changes[0 if more < -0.02 else 1 if more <= 0.02 else 2])
 
 # %% [markdown]
 # That is the picture of the two bumps again. By the forward KL, the student spreads over all that the teacher may say:
-# good for bits, and odd words when it writes. By the reverse KL it keeps to what the teacher surely would say.
+# good for bits, and odd words when it writes. By the reverse KL it keeps closer to what the teacher would say.
 #
-# And on-policy? Compare the last two rows. This student errs at nearly every word, on the book's text as on its own,
-# so there is little that its own text alone could teach it in 100 steps. On-policy distillation pays for students
-# that can nearly do it; it is what large models' makers do last.
+# And on-policy? Compare the last two rows: its own text taught it about as much as the book's, no more. You saw why: this
+# student is weak everywhere. Agarwal et al. began with students that had been fine-tuned before, and found on-policy
+# distillation ahead there.
+
+# %% [markdown]
+# ## With five seeds
+#
+# One student of each kind could be luck. The course comes with a **study**: the same small network, 500 steps, a learning
+# rate chosen for each method, five seeds. *The teacher's texts* are what the teacher wrote; that student saw no
+# probabilities.
+#
+# **Predict:** which comes nearer to the teacher's probabilities: a student that sees them, or one that reads what the
+# teacher wrote?
+
+# %%
+ways = ["it sees the probabilities", "it reads the teacher's texts", "both alike"]
+widgets.predict("10-ways", "The fewest bits has the student if", choices=ways)
+
+# %% folded=true
+found = study_named("language", shipped("study")).summary(Rows(shipped("study"), "language").checked())[
+    "text"
+]
+for amount, title in {"little": "15 chapters", "much": "all chapters"}.items():
+    print(f"{title:24}  bits per byte  fewer than plain (interval)  surprise of its text")
+    for entry in found[amount]:
+        fewer = ""
+        if "difference" in entry:
+            low, mean, high = (-entry["difference"][end] for end in ("high", "mean", "low"))
+            fewer = f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
+        print(
+            f"  {entry['row']:22}  {entry['bits']['mean']:.3f}          {fewer:27}  {-entry['likelihood']:.2f} nats"
+        )
+of_row = {entry["row"]: entry["bits"]["mean"] for entry in found["little"]}
+ahead = of_row["teacher's texts"] - of_row["token_kl"]
+widgets.reveal("10-ways", ways[0 if ahead > 0.01 else 1 if ahead < -0.01 else 2])
 
 # %% [markdown]
 # ## Three writers
@@ -508,7 +555,11 @@ widgets.quiz(
             "A student is so small that it can't follow the teacher everywhere. Which divergence makes it leave out whole ways of "
             "going on, rather than mix them?",
             options=[
-                widgets.Option("The reverse KL", True, "It is large only where the student says something."),
+                widgets.Option(
+                    "The reverse KL",
+                    True,
+                    "What the student leaves out has weight 0 there: it costs nothing.",
+                ),
                 widgets.Option(
                     "The forward KL", False, "It is large wherever the student leaves something out."
                 ),
@@ -520,7 +571,9 @@ widgets.quiz(
             options=[
                 widgets.Option("Bits per byte", True, "Both explain the same bytes."),
                 widgets.Option(
-                    "Perplexity per token", False, "A token of one is longer than a token of the other."
+                    "Cross-entropy per token",
+                    False,
+                    "A token of one may be longer than a token of the other.",
                 ),
                 widgets.Option("None", False, "The bytes of the text are the same for both."),
             ],
@@ -545,19 +598,17 @@ widgets.quiz(
 #
 # - A language model is a classifier of the next token, so its probabilities are **soft targets**, with more to tell
 #   than those of an image.
-# - **Forward KL** covers what the teacher may say; **reverse KL** keeps to what it surely would say.
+# - **Forward KL** covers what the teacher may say; **reverse KL** keeps closer to what it would most likely say.
 # - The loss is a mean over the positions that count. Select them before you compute anything.
-# - A student that writes reads its own text. **On-policy** distillation trains it there, with the teacher's grades.
+# - A student that writes reads its own text. **On-policy** distillation trains it there, with the teacher's grades. This
+#   weak student gained no more by it than by the book's rows.
 # - Compare by **bits per byte**, with an interval over documents.
 #
 # ## References
 #
-# - Yoon Kim, Alexander M. Rush (2016). Sequence-Level Knowledge Distillation. https://arxiv.org/abs/1606.07947
 # - Rishabh Agarwal, Nino Vieillard, Yongchao Zhou, Piotr Stanczyk, Sabela Ramos, Matthieu Geist, Olivier Bachem
 #   (2024). On-Policy Distillation of Language Models. https://arxiv.org/abs/2306.13649
 # - Yuxian Gu, Li Dong, Furu Wei, Minlie Huang (2024). MiniLLM: Knowledge Distillation of Large Language Models, which
 #   takes the reverse KL. https://arxiv.org/abs/2306.08543
-# - Rico Sennrich, Barry Haddow, Alexandra Birch (2016). Neural Machine Translation of Rare Words with Subword Units.
-#   https://arxiv.org/abs/1508.07909
 #
 # All terms: [glossary](glossary.md).

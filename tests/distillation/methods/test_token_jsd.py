@@ -24,6 +24,17 @@ def test_equals_numpy_in_float64(beta: float, temperature: float) -> None:
 
 
 @pytest.mark.parametrize("beta", BETAS)
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_equals_trl(beta: float, temperature: float) -> None:
+    """TRL 1.16 (https://github.com/huggingface/trl), where it is installed; it leaves out the factor T^2."""
+    trainer = pytest.importorskip("trl.experimental.gkd", reason="pip install trl").GKDTrainer
+    student, teacher, labels = example()
+    expected = trainer.generalized_jsd_loss(student, teacher, labels, beta=beta, temperature=temperature)
+    found = token_divergence(student, teacher, labels, beta=beta, temperature=temperature)
+    assert float(found) == pytest.approx(temperature**2 * float(expected), rel=1e-9)
+
+
+@pytest.mark.parametrize("beta", BETAS)
 def test_gradient(beta: float) -> None:
     student, teacher, labels = example()
     student.requires_grad_(), teacher.requires_grad_()
