@@ -176,7 +176,7 @@ def text_dataset(
         context: T, the tokens of a row; a model sees at most so many before the one that it predicts.
 
     Raises:
-        ArgumentError: context below 2, a vocabulary that is too small, ``tokenizers`` isn't installed.
+        ArgumentError: context below 2, a vocabulary that is too small.
         DataError: fewer than three documents that hold more than white space and differ.
     """
     if context < 2:

@@ -76,14 +76,14 @@ class BytePairVocabulary(Vocabulary):
         definition: the content of a ``tokenizer.json``.
 
     Raises:
-        ArgumentError: ``tokenizers`` isn't installed.
         DataError: no such content, or a vocabulary without ``<|end|>``.
     """
 
     def __init__(self, definition: str) -> None:
-        library = _tokenizers()
+        import tokenizers  # here, since images need none of it
+
         try:
-            self._tokenizer = library.Tokenizer.from_str(definition)
+            self._tokenizer = tokenizers.Tokenizer.from_str(definition)
         except Exception as error:  # the library raises nothing more special
             raise DataError(
                 f"This is no vocabulary of Hugging Face's tokenizers: {error}. Pass the content of a tokenizer.json."
@@ -106,14 +106,15 @@ class BytePairVocabulary(Vocabulary):
         """Learn a vocabulary of ``size`` tokens, or fewer where the documents hold no more pairs.
 
         Raises:
-            ArgumentError: a size below 258 (256 bytes, the end token, one pair), ``tokenizers`` isn't installed.
+            ArgumentError: a size below 258 (256 bytes, the end token, one pair).
         """
         if size < 258:
             raise ArgumentError(
                 f"A vocabulary of byte pairs has at least 258 tokens: 256 bytes, the end of a document, and one pair; "
                 f"found {size}. Take more, or ByteVocabulary()."
             )
-        library = _tokenizers()
+        import tokenizers as library
+
         tokenizer = library.Tokenizer(library.models.BPE())
         tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = library.decoders.ByteLevel()
@@ -216,14 +217,3 @@ class TokenizerVocabulary(Vocabulary):
 
 # Words, case, spaces, digits, punctuation, other scripts: what tokenizers cut differently.
 _CUT = "It's 12,345 Words;\n\n  a  tab\tand naïve ÄÖ 日本 🙂 unbelievably-long_names(x)."
-
-
-def _tokenizers() -> Any:
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise ArgumentError(
-            "A vocabulary of byte pairs needs Hugging Face's tokenizers, which isn't installed. Install it with "
-            "pip install 'kdcourse[language]', or take bytes: vocabulary=ByteVocabulary()."
-        ) from error
-    return tokenizers
