@@ -13,8 +13,6 @@ import pytest
 from tools import margins
 
 LEAST_RUNS = 8  # of the nine settings
-# Lesson 07 takes over ten minutes a run under SSE4, and was rebuilt since the last one.
-LEAST_RUNS_OF = {"segmentation": 7}
 
 
 def _row(setting: str, gain: float, holds: bool = True, apart: float = 1.0) -> dict[str, Any]:
@@ -45,9 +43,8 @@ def test_nothing_is_wrong_in_the_stored_runs(rows: list[dict[str, Any]]) -> None
 @pytest.mark.parametrize("lesson", margins.lessons())
 def test_every_number_of_every_claim_is_measured(lesson: str, rows: list[dict[str, Any]]) -> None:
     claims = margins.lessons()[lesson]
-    least = LEAST_RUNS_OF.get(lesson, LEAST_RUNS)
     assert sum(len(claim.bounds) for claim in claims) > 3
-    assert margins.unmeasured(claims, [row for row in rows if row["lesson"] == lesson], least) == []
+    assert margins.unmeasured(claims, [row for row in rows if row["lesson"] == lesson], LEAST_RUNS) == []
 
 
 def test_the_table_is_that_of_the_runs(rows: list[dict[str, Any]]) -> None:
