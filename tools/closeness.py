@@ -41,6 +41,7 @@ FOLDER = "KDCOURSE_CLOSENESS"  # the variable that says where the plugin writes
 # What no other processor computes otherwise, or what is measured by `tools.margins`: no arithmetic, or whole lessons.
 LEFT_OUT = ("notebooks", "browser", "website", "lab", "coursework", "tools")
 _READS = {"float", "abs", "len", "min", "max", "sum", "mean", "std", "item", "norm", "log", "exp"}
+_BETWEEN = "\n"  # of a test and its assertion: names of tests hold anything else
 FIRST = "1 thread"  # under it all tests are run, under the others those that compare fractions
 
 _NUMBER = r"-?(?:\d+\.\d*(?:e[+-]?\d+)?|\d+e[+-]?\d+|\d+)"
@@ -149,14 +150,16 @@ def run(setting: str, tests: Sequence[str], scratch: Path) -> dict[str, Any]:
         "-o", "enable_assertion_pass_hook=true", "-p", "no:cacheprovider",
         *(f"--ignore=tests/{folder}" for folder in LEFT_OUT), f"@{listed}",
     ]  # fmt: skip
-    subprocess.run(command, cwd=CHECKOUT, env=os.environ | own, check=False)
+    status = subprocess.run(command, cwd=CHECKOUT, env=os.environ | own, check=False).returncode
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise SystemExit(f"pytest stopped with status {status} under {setting}, so nothing was measured.")
     failed, apart = dict[str, str](), dict[str, float]()
     for path in sorted(scratch.glob("*.jsonl")):
         for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
             if "failed" in row:
                 failed[row["test"]] = row["failed"]
             else:
-                name = f"{row['test']}: {row['assertion']}"
+                name = row["test"] + _BETWEEN + row["assertion"]
                 apart[name] = min(apart.get(name, math.inf), float(f"{row['apart']:.7g}"))
     return {"failed": failed, "apart": apart}
 
@@ -184,7 +187,7 @@ def margins(content: dict[str, Any]) -> list[Margin]:
     """Return each number that varies, nearest first; its bound is 0."""
     found = []
     for name, values in content["apart"].items():
-        test, _, assertion = name.partition(": ")
+        test, _, assertion = name.partition(_BETWEEN)
         found.append(Margin(test, assertion, "apart", 0.0, None, values))
     return sorted(found, key=lambda margin: margin.deviations)
 
@@ -245,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"{setting}: {len(runs[setting]['apart'])} assertions, {len(runs[setting]['failed'])} failed"
             )
             if setting == FIRST:
-                tests = list(dict.fromkeys(name.partition(": ")[0] for name in runs[setting]["apart"]))
+                tests = list(dict.fromkeys(name.partition(_BETWEEN)[0] for name in runs[setting]["apart"]))
         RUNS.write_text(json.dumps(varying(runs), indent=1) + "\n", encoding="utf-8")
     content = json.loads(RUNS.read_text(encoding="utf-8"))
     TABLE.write_text(table(content), encoding="utf-8")

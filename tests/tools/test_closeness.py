@@ -51,7 +51,7 @@ TESTS = """
 import os
 import pytest
 
-@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("n", [pytest.param(1, id="one: a"), pytest.param(2, id="two")])
 def test_near(n):
     for value in (0.9, 0.6 + n / 100):
         assert value > 0.5
@@ -77,21 +77,23 @@ def test_tests_are_run_and_their_comparisons_noted(tmp_path: Path) -> None:
     assert not runs["1 thread"]["failed"]
     near = {name.rpartition("::")[2]: apart for name, apart in runs["1 thread"]["apart"].items()}
     assert near == {
-        "test_near[1]: value > 0.5": pytest.approx(0.11),
-        "test_near[2]: value > 0.5": pytest.approx(0.12),
-        "test_near[1]: 0.25 < value < 2.5": pytest.approx(0.36),
-        "test_near[2]: 0.25 < value < 2.5": pytest.approx(0.37),
-        'test_varies: float(os.environ["OMP_NUM_THREADS"]) / 8 == pytest.approx(0.2, abs=0.1)': 0.025,
+        "test_near[one: a]\nvalue > 0.5": pytest.approx(0.11),
+        "test_near[two]\nvalue > 0.5": pytest.approx(0.12),
+        "test_near[one: a]\n0.25 < value < 2.5": pytest.approx(0.36),
+        "test_near[two]\n0.25 < value < 2.5": pytest.approx(0.37),
+        'test_varies\nfloat(os.environ["OMP_NUM_THREADS"]) / 8 == pytest.approx(0.2, abs=0.1)': 0.025,
     }
     content = closeness.varying(runs)
     assert content["same"] == 4 and len(content["apart"]) == 1
     failed, close = closeness.faults(content)
     assert "test_varies failed under 4 threads" in failed
     assert "lies 1.4 standard deviations from failing" in close  # 0.025 and 0.05
+    with pytest.raises(SystemExit, match="pytest stopped with status 4 under 1 thread"):
+        closeness.run("1 thread", [f"{path}::absent"], scratch)
 
 
 def test_deviations_are_of_distinct_numbers() -> None:
-    apart = {"tests/test_a.py::b: c > 1": {"1 thread": 1.0, "2 threads": 1.0, "4 threads": 1.5}}
+    apart = {"tests/test_a.py::b\nc > 1": {"1 thread": 1.0, "2 threads": 1.0, "4 threads": 1.5}}
     (margin,) = closeness.margins({"apart": apart})
     assert (margin.lesson, margin.sentence) == ("tests/test_a.py::b", "c > 1")
     assert margin.deviations == pytest.approx(1.0 / math.sqrt(0.125))
