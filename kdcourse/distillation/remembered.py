@@ -28,16 +28,13 @@ class Remembered(nn.Module):
         """Return the teacher's logits after each of ``tokens`` [B, T]."""
         rows = [row.numpy().tobytes() for row in tokens.cpu()]
         new = [place for place, row in enumerate(rows) if row not in self._kept]
-        answers: dict[int, Tensor] = {}
-        if new:
-            answers = dict(zip(new, self.teacher(tokens[new]), strict=True))
-            for place, logits in answers.items():
-                if (len(self._kept) + 1) * 2 * logits.numel() <= self._most_bytes:
-                    self._kept[rows[place]] = logits.detach().to("cpu", torch.float16)
+        answers: dict[int, Tensor] = dict(zip(new, self.teacher(tokens[new]), strict=True)) if new else {}
+        for place, logits in answers.items():
+            if (len(self._kept) + 1) * 2 * logits.numel() <= self._most_bytes:
+                self._kept[rows[place]] = logits.detach().to("cpu", torch.float16)
         if len(new) == len(rows):
             return torch.stack([*answers.values()])
-        kept = {place: self._kept[row] for place, row in enumerate(rows) if place not in answers}
-        found = [kept[place] if place in kept else answers[place] for place in range(len(rows))]
+        found = [answers[place] if place in answers else self._kept[row] for place, row in enumerate(rows)]
         return torch.stack([logits.to(tokens.device, torch.float32) for logits in found])
 
 
