@@ -22,6 +22,10 @@ class Hostile:
     attempts: str
     honest: bool = False
 
+    def aimed(self, victim: str, port: int) -> str:
+        """Return the source with a file's name and a port of one's own, so that several runs don't meet."""
+        return self.source.replace(VICTIM, victim).replace(str(PORT), str(port))
+
 
 _RIGHT = "(logits / temperature).softmax(1)"
 _SOFT = "softened_probabilities"

@@ -27,7 +27,7 @@ from kdcourse.coursework.sandbox import sandbox as sandboxed
 from kdcourse.coursework.sandbox.messages import MessageError, decode, encode
 from kdcourse.coursework.sandbox.sandbox import rebuilt
 from kdcourse.errors import CourseworkError
-from tests.coursework.hostile import HOSTILE, PORT, VICTIM, Hostile
+from tests.coursework.hostile import HOSTILE, Hostile
 
 SOFT = "softened_probabilities"
 HONEST = f"def {SOFT}(logits, temperature):\n    return (logits / temperature).softmax(1)\n"
@@ -59,7 +59,8 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture(scope="module")
 def victims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
     """What somebody would like to read or overwrite, near and far."""
-    found = [tmp_path_factory.mktemp("class") / VICTIM, Path("/tmp") / VICTIM]
+    name = f"kdcourse_victim_{os.getpid()}.db"  # several processes run these tests at once
+    found = [tmp_path_factory.mktemp("class") / name, Path("/tmp") / name]
     for path in found:
         path.write_text("grades")
     yield found
@@ -69,7 +70,7 @@ def victims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
 
 @pytest.fixture(scope="module")
 def listening() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", PORT)) as server:
+    with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         yield server
 
@@ -84,7 +85,8 @@ def test_it_earns_no_more_than_its_honest_part_and_harms_nothing(
     hostile: Hostile, sandbox: Sandbox, victims: list[Path], listening: socket.socket
 ) -> None:
     serving = sandbox._process
-    found = seen(sandbox, hostile.source, hostile.exercise)
+    source = hostile.aimed(victims[0].name, listening.getsockname()[1])
+    found = seen(sandbox, source, hostile.exercise)
     assert sandbox._process is serving is not None and serving.poll() is None
     assert not right(found, hostile.exercise) or hostile.honest
     if isinstance(found, Observed):
@@ -104,6 +106,8 @@ def test_they_are_python_and_each_attempts_something_of_its_own() -> None:
         compile(hostile.source, hostile.name, "exec")
         assert f"def {hostile.exercise}(" in hostile.source
     assert len({hostile.name for hostile in HOSTILE}) == len(HOSTILE) > 30
+    aimed = {hostile.name for hostile in HOSTILE if hostile.aimed("other.db", 9) != hostile.source}
+    assert aimed == {"search of the file system", "gradebook writer", "telephone"}
 
 
 def left_over(sandbox: Sandbox) -> list[str]:
