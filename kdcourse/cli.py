@@ -56,7 +56,7 @@ def run(
         str | None,
         typer.Option(
             help="How many images have labels, beside 27,500 for which students have only the teachers' answers (for "
-            "segmentation: how many of 1,000 scenes have masks); or 'all': every training image has its label and the "
+            "segmentation: how many of 2,000 scenes have masks); or 'all': every training image has its label and the "
             "teachers' answer. By default 550, for segmentation 100, or 'all' where another option needs it (a method, "
             "alpha, teachers or images of your own)."
         ),

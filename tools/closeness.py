@@ -1,7 +1,8 @@
 """Measure how safely the tests' comparisons of numbers hold, on machines unlike this one.
 
-    python -m tools.closeness              run what hasn't been run yet, then write the table
+    python -m tools.closeness              run the tests under all settings, then write the table
     python -m tools.closeness --settings "1 thread, SSE4"
+    python -m tools.closeness --again      run what failed once more, one test after the other
     python -m tools.closeness --table      write the table from the runs stored so far
 
 A test that compares trained numbers may hold narrowly here and fail elsewhere, as a claim of a lesson may
@@ -11,7 +12,8 @@ notes how far its sides are apart: ``a > b`` by a - b, ``a == approx(b)`` by wha
 ``assert`` is met several times, the nearest counts. Numbers that are the same under all settings can't fail elsewhere
 for that reason and are only counted.
 
-The numbers that vary are stored in ``tools/closeness.json``; the table is ``tools/closeness.md``.
+The numbers that vary are stored in ``tools/closeness.json``; the table is ``tools/closeness.md``. Beside other
+programs a test may fail for want of time or memory, which says nothing about its numbers: ``--again`` repeats it alone.
 """
 
 from __future__ import annotations
@@ -134,13 +136,14 @@ def pytest_configure(config: pytest.Config) -> None:
 # -- running the tests under a setting -----------------------------------------------------------------------
 
 
-def run(setting: str, tests: Sequence[str], scratch: Path) -> dict[str, Any]:
+def run(setting: str, tests: Sequence[str], scratch: Path, *options: str) -> dict[str, Any]:
     """Run tests under a setting; return ``failed``, by test, and ``apart``: the nearest comparison of each assertion.
 
     Args:
         setting: of `SETTINGS`.
         tests: paths or node ids.
         scratch: an empty folder for what is noted.
+        options: further ones of pytest.
     """
     listed = scratch / "tests.txt"
     listed.write_text("\n".join(tests) + "\n", encoding="utf-8")
@@ -148,7 +151,7 @@ def run(setting: str, tests: Sequence[str], scratch: Path) -> dict[str, Any]:
     command = [
         sys.executable, "-m", "pytest", "-q", "--no-cov", "-p", "tools.closeness", "-m", "not browser",
         "-o", "enable_assertion_pass_hook=true", "-p", "no:cacheprovider",
-        *(f"--ignore=tests/{folder}" for folder in LEFT_OUT), f"@{listed}",
+        *options, *(f"--ignore=tests/{folder}" for folder in LEFT_OUT), f"@{listed}",
     ]  # fmt: skip
     status = subprocess.run(command, cwd=CHECKOUT, env=os.environ | own, check=False).returncode
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
@@ -181,6 +184,22 @@ def varying(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "same": len(values) - len(differ),
         "apart": differ,
     }
+
+
+def again(content: dict[str, Any]) -> dict[str, Any]:
+    """Run the tests that failed once more, alone; return the content with what was found then."""
+    failed, apart = dict[str, Any](), {name: dict(values) for name, values in content["apart"].items()}
+    for setting, tests in content["failed"].items():
+        with tempfile.TemporaryDirectory(prefix="kdcourse-closeness-") as scratch:
+            found = run(setting, list(tests), Path(scratch), "--numprocesses=0")
+        if found["failed"]:
+            failed[setting] = found["failed"]
+        for name, value in found["apart"].items():
+            if (
+                name in apart
+            ):  # of those that were the same under all other settings only their count is stored
+                apart[name][setting] = value
+    return content | {"failed": failed, "apart": apart}
 
 
 def margins(content: dict[str, Any]) -> list[Margin]:
@@ -237,9 +256,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.closeness", description=__doc__.split("\n")[0])
     parser.add_argument("tests", nargs="*", default=["tests"], help="folders, files or tests; none means all")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="NAME")
+    parser.add_argument("--again", action="store_true", help="run only what failed, one after the other")
     parser.add_argument("--table", action="store_true", help="run nothing, only write the table")
     chosen = parser.parse_args(arguments)
-    if not chosen.table:
+    if chosen.again:
+        RUNS.write_text(
+            json.dumps(again(json.loads(RUNS.read_text(encoding="utf-8"))), indent=1) + "\n", encoding="utf-8"
+        )
+    elif not chosen.table:
         runs, tests = dict[str, dict[str, Any]](), list(chosen.tests)
         for setting in dict.fromkeys([FIRST, *chosen.settings]):
             with tempfile.TemporaryDirectory(prefix="kdcourse-closeness-") as scratch:

@@ -12,7 +12,9 @@ from kdcourse.distillation.ensemble import (
 from kdcourse.distillation.gate import check_teacher
 from kdcourse.distillation.grid import GridResult, GridRow, Setting, distil_grid
 from kdcourse.distillation.methods import Method, Outputs
+from kdcourse.distillation.methods.borders import border_loss
 from kdcourse.distillation.methods.channelwise import channelwise_loss
+from kdcourse.distillation.methods.cross_image import cross_image_loss
 from kdcourse.distillation.methods.dkd import dkd_loss
 from kdcourse.distillation.methods.fitnet import hint_loss
 from kdcourse.distillation.methods.kd import hinton_loss, kd_divergence, top_k_divergence
@@ -50,10 +52,12 @@ __all__ = [
     "SoftTargets",
     "TopLogits",
     "ViewsCost",
+    "border_loss",
     "cache_folder",
     "channelwise_loss",
     "check_teacher",
     "continued",
+    "cross_image_loss",
     "distil",
     "distil_chain",
     "distil_grid",

@@ -24,7 +24,7 @@ Scores = dict[str, float | None]
 # Teachers see fresh scenes in every epoch, none of them a scene that students see.
 TEACHER_SCENES = (4000, 200, 200)
 TEACHER_SEED = 1
-STUDENT_SCENES = (1000, 200, 400)
+STUDENT_SCENES = (2000, 200, 400)
 
 
 @dataclass(frozen=True)

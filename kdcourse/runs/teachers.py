@@ -58,7 +58,7 @@ RECIPES: tuple[TeacherRecipe, ...] = (
 
 # No augmentation: every epoch has fresh scenes.
 SEGMENTATION_RECIPES: tuple[TeacherRecipe, ...] = tuple(
-    TeacherRecipe(name=name, model=model).changed(seed=seed, augmentation=None, epochs=9, batch_size=32)
+    TeacherRecipe(name=name, model=model).changed(seed=seed, augmentation=None, epochs=24, batch_size=32)
     for seed, (name, model) in enumerate((("unet_1", "unet"), ("unet_2", "unet_wide"), ("unet_3", "unet")), 1)
 )
 

@@ -88,6 +88,12 @@ def test_tests_are_run_and_their_comparisons_noted(tmp_path: Path) -> None:
     failed, close = closeness.faults(content)
     assert "test_varies failed under 4 threads" in failed
     assert "lies 1.4 standard deviations from failing" in close  # 0.025 and 0.05
+    # What fails in the same way again stays; what only wanted a quiet machine is repeated alone.
+    content["failed"] = {"4 threads": {f"{path}::test_varies": "0.5"}}
+    assert closeness.again(content)["failed"].keys() == {"4 threads"}
+    path.write_text(TESTS.replace('float(os.environ["OMP_NUM_THREADS"]) / 8', "0.25"), encoding="utf-8")
+    repeated = closeness.again(content)
+    assert repeated["failed"] == {} and list(content["failed"]) == ["4 threads"]
     with pytest.raises(SystemExit, match="pytest stopped with status 4 under 1 thread"):
         closeness.run("1 thread", [f"{path}::absent"], scratch)
 

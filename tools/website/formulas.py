@@ -39,6 +39,11 @@ FORMULAS: dict[str, str] = {
         r"\frac{1}{N^2} \sum_{i,j} \bigl(a^{\mathrm{student}}_{ij} - a^{\mathrm{teacher}}_{ij}\bigr)^2, \qquad "
         r"a_{ij} = \frac{f_i \cdot f_j}{\lVert f_i \rVert \, \lVert f_j \rVert}"
     ),
+    "kdcourse.distillation.cross_image_loss": (
+        r"\frac{1}{N B} \sum_{n,j} \mathrm{KL}\bigl(\mathrm{softmax}(a^{\mathrm{teacher}}_{nj} / T) \,\big\|\, "
+        r"\mathrm{softmax}(a^{\mathrm{student}}_{nj} / T)\bigr), \qquad "
+        r"a_{njm} = \frac{f_n \cdot f_{jm}}{\lVert f_n \rVert \, \lVert f_{jm} \rVert}"
+    ),
     "kdcourse.evaluation.accuracy": r"\frac{1}{N} \sum_n \bigl[\arg\max_i z_{ni} = y_n\bigr]",
     "kdcourse.evaluation.agreement": r"\frac{1}{N} \sum_n \bigl[\arg\max_i a_{ni} = \arg\max_i b_{ni}\bigr]",
     "kdcourse.evaluation.negative_log_likelihood": (r"-\frac{1}{N} \sum_n \log \mathrm{softmax}(z_n)_{y_n}"),

@@ -61,7 +61,7 @@ import torch.nn.functional as F
 # scenes are made of different garments. The **mask** says for each pixel which class is visible there.
 
 # %%
-data = garment_scenes(scenes=(1000, 200, 400))
+data = garment_scenes(scenes=(2000, 200, 400))
 show(
     figures.scene_examples(data.train.images[:8], data.train.masks[:8], data.classes, columns=4),
     "eight training scenes and, below each, its mask laid over it. Garments of several colours lie on wood, tiles, a "
@@ -242,12 +242,12 @@ check("pixel_term", pixel_term)
 # at a time. It compares where a class is strongest.
 
 # %% [markdown]
-# ## 100 masks, or answers to 1,000 scenes?
+# ## 100 masks, or answers to 2,000 scenes?
 #
 # You train the same network twice, from the same weights and for the same number of steps:
 #
-# - **plain** gets 100 scenes with their true masks, ten times in each epoch;
-# - **distilled** gets all 1,000 scenes and no mask. It minimises the term that you wrote, at T = 1, and nothing else.
+# - **plain** gets 100 scenes with their true masks, twenty times in each epoch;
+# - **distilled** gets all 2,000 scenes and no mask. It minimises the term that you wrote, at T = 1, and nothing else.
 #
 # **Predict** before you start: which will have the higher validation IoU after ten epochs, and by how much? (1 point is
 # 0.01.)
@@ -319,7 +319,7 @@ claim(
 
 # %% [markdown]
 # Compare the dashed and the solid lines on the right. The plain student knows its 100 scenes much better than new ones:
-# it **overfits**. The distilled student sees ten times as many different scenes, and a teacher's probabilities for each
+# it **overfits**. The distilled student sees twenty times as many different scenes, and a teacher's probabilities for each
 # pixel.
 
 # %% [markdown]
@@ -527,7 +527,7 @@ print(
 # A mask holds thousands of exact facts, because a program drew it. The more of them there are, the less a teacher's
 # answers can add. So teachers help most where masks are few, which is where you need help.
 #
-# **Try it:** make the scenes harder, `garment_scenes(scenes=(1000, 200, 400), clutter=0.5)`, or ask for all ten classes,
+# **Try it:** make the scenes harder, `garment_scenes(scenes=(2000, 200, 400), clutter=0.5)`, or ask for all ten classes,
 # `classes="all"`. Train teachers for them with `kdcourse run --task segmentation --teachers train`.
 
 # %% [markdown]

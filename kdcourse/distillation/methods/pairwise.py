@@ -33,7 +33,7 @@ class Pairwise(Method):
 
     def __init__(self, *, patch: int = 4) -> None:
         super().__init__()
-        _check_patch(patch)
+        check_patch(patch)
         self.patch = patch
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
@@ -85,19 +85,24 @@ def pairwise_loss(
     check_maps(student_features, teacher_features, "features")
     if labels is not None:
         check_masks(student_features, labels, ignore_index, classes=False)
-    _check_patch(patch, student_features)
+    check_patch(patch, student_features)
     dtype, valid = at_least_float32(student_features), valid_pixels(labels, ignore_index)
     with torch.autocast(student_features.device.type, enabled=False):  # it would multiply in half precision
-        student = _nodes(student_features.to(dtype), valid, patch)  # [B, K, N]
-        teacher = _nodes(teacher_features.detach().to(dtype), valid, patch)
+        student = nodes(student_features.to(dtype), valid, patch)  # [B, K, N]
+        teacher = nodes(teacher_features.detach().to(dtype), valid, patch)
         gap = student.transpose(1, 2) @ student - teacher.transpose(1, 2) @ teacher  # [B, N, N]
     if valid is None:
         return gap.square().mean()
-    nodes = F.max_pool2d(valid[:, None].to(dtype), patch, ceil_mode=True).flatten(1).sum(1)  # [B]
-    return gap.square().sum() / nodes.square().sum().clamp(min=1)
+    count = alive(valid, patch).sum(1).to(dtype)  # [B]
+    return gap.square().sum() / count.square().sum().clamp(min=1)
 
 
-def _nodes(features: Tensor, valid: Tensor | None, patch: int) -> Tensor:
+def alive(valid: Tensor, patch: int) -> Tensor:
+    """Return bool [B, N]: which patches have a valid pixel, of ``valid``, bool [B, H, W]."""
+    return F.max_pool2d(valid[:, None].float(), patch, ceil_mode=True).flatten(1) > 0
+
+
+def nodes(features: Tensor, valid: Tensor | None, patch: int) -> Tensor:
     """Return the direction of every patch's mean feature, [B, K, N]: unit vectors, or 0 where there is no direction."""
     # Zeros for pixels left out shorten a mean but don't turn it, and nothing but its direction is used.
     means = F.avg_pool2d(scored(features, valid), patch, ceil_mode=True).flatten(2)
@@ -106,7 +111,8 @@ def _nodes(features: Tensor, valid: Tensor | None, patch: int) -> Tensor:
     return (means / length.masked_fill(short, 1)).masked_fill(short, 0)
 
 
-def _check_patch(patch: int, features: Tensor | None = None) -> None:
+def check_patch(patch: int, features: Tensor | None = None) -> None:
+    """Raise ArgumentError unless ``patch`` is a side in pixels, and divides ``features`` into several nodes."""
     if not isinstance(patch, int) or patch < 1:
         raise ArgumentError(f"patch is a side in pixels, a whole number of at least 1; found {patch!r}.")
     if features is not None and patch >= max(features.shape[2:]):

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import cached_property
+from dataclasses import asdict, replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kdcourse import evaluation, training
-from kdcourse.data import Augmentation, SegmentationDataset
+from kdcourse.data import Augmentation, SegmentationDataset, garment_scenes
 from kdcourse.distillation import Ensemble, SoftTargets, methods, soft_targets, teacher_digest
 from kdcourse.runs.students import StudentRecipe, train_student
 from kdcourse.runs.study.engine import Cell, Curves, Study, results
 from kdcourse.runs.study.rows import Row
-from kdcourse.runs.study.summary import against, column, interval, point, table, told, told_difference
+from kdcourse.runs.study.summary import (
+    against,
+    column,
+    interval,
+    paired,
+    point,
+    table,
+    told,
+    told_difference,
+    told_points,
+)
 from kdcourse.runs.tasks import SEGMENTATION
 
 FLIPS = Augmentation(shift=0, flip=True, erase=0.0)
@@ -28,25 +38,36 @@ class Masks(Study):
     ``masks``: the true masks of N scenes. ``answers``: the teachers' logits for all training scenes, and no mask.
     ``both``: the masks and the logits of all scenes. Every student takes the same number of steps: where N scenes are
     fewer than all, an epoch shows them several times. The N scenes are drawn with the seed of the student.
-    Settings are searched with one seed, for 100 masks and for answers.
+
+    ``answers`` fit the teachers' prediction at every pixel. Then another objective is added to that one: four rows
+    that take the same steps, with three seeds, because they take longer.
+
+    Settings are searched with one seed and a third of the epochs: for 100 masks and for answers, scenes as they are or
+    some mirrored; for every other objective the weight of its term.
 
     Attributes:
         recipe: of every student, on masks alone.
+        search_epochs: of every candidate.
         numbers: of masks, the most telling ones first.
         searched: the number of masks that settings are searched at, and that of all scenes.
         temperature: of the answers.
+        added: methods whose terms are added to the pixel-wise one.
+        added_seeds: how many seeds these rows get.
     """
 
     name = "masks"
     question = "With few masks, what are a teacher's answers to unlabelled scenes worth?"
     criterion = "validation_iou"
-    reads = staticmethod(SEGMENTATION.student_data)
+    reads = staticmethod(partial(garment_scenes, scenes=(4000, 200, 400)))
     files = ()
     search_seeds: Sequence[int] = (0,)
-    numbers: Sequence[int] = (100, 1000)
-    searched: Sequence[int] = (100, 1000)
+    numbers: Sequence[int] = (100, 4000)
+    searched: Sequence[int] = (100, 4000)
     temperature = 1.0
-    recipe: StudentRecipe = SEGMENTATION.live.plain()
+    recipe: StudentRecipe = SEGMENTATION.live.plain().changed(epochs=15)
+    search_epochs = 5
+    added: Sequence[str] = ("borders", "channelwise", "pairwise", "cross_image")
+    added_seeds = 3
 
     data: SegmentationDataset  # type: ignore[assignment]
 
@@ -59,33 +80,56 @@ class Masks(Study):
         return len(self.data.train)
 
     def candidates(self) -> Sequence[Cell]:
-        """Return two candidates each for few masks and for answers: scenes as they are, or with some mirrored.
+        """Return two candidates each for few masks and for answers, and three for every objective, see the class.
 
         Mirrored scenes are shown in two views, each of which mirrors another half of them.
         """
         few, every = self.searched
         mirrored: dict[str, Any] = {"augmentation": FLIPS, "views": 2}
-        return [
+        answers = _taught(self.recipe, self.temperature, 1.0)
+        tries = [
             Cell(about, recipe.changed(**how))
             for about, recipe in (
                 (self._about("masks", few), self.recipe),
-                (self._about("answers", every), _taught(self.recipe, self.temperature, 1.0)),
+                (self._about("answers", every), answers),
             )
             for how in ({}, mirrored)
         ]
+        tries += [
+            Cell(self._about("answers", every, name), _with(answers, name, weight))
+            for name in self.added
+            for weight in (0.1, 1.0, 10.0)
+        ]
+        return [replace(cell, recipe=cell.recipe.changed(epochs=self.search_epochs)) for cell in tries]
 
     def chosen(self, best: Callable[[dict[str, Any]], StudentRecipe]) -> Sequence[Cell]:
-        """Return masks at every number, with the settings of few; answers, and both, with the settings of answers."""
+        """Return masks at every number, with the settings of few; answers, and both, with the settings of answers.
+
+        Then answers with every other objective: the settings of answers, the weight of the objective.
+        """
         few, every = self.searched
-        on_masks, on_answers = best(self._about("masks", few)), best(self._about("answers", every))
+        on_masks, on_answers = (
+            best(self._about(kind, number)).changed(epochs=self.recipe.training.epochs)
+            for kind, number in (("masks", few), ("answers", every))
+        )
+        weights = {name: best(self._about("answers", every, name)).weights[name] for name in self.added}
         return [
             *(Cell(self._about("masks", number), on_masks) for number in self.numbers),
             Cell(self._about("answers", every), on_answers),
             Cell(self._about("both", every), on_answers.changed(alpha=0.5)),
+            *(
+                Cell(self._about("answers", every, name), _with(on_answers, name, weight))
+                for name, weight in weights.items()
+            ),
         ]
 
-    def _about(self, kind: str, number: int) -> dict[str, Any]:
-        return {"kind": kind, "masks" if kind != "answers" else "scenes": number}
+    def seeds(self, cell: Cell, seeds: Sequence[int]) -> Sequence[int]:
+        """Return fewer seeds for the students with another objective."""
+        return seeds[: self.added_seeds] if "added" in cell.about else seeds
+
+    def _about(self, kind: str, number: int, added: str | None = None) -> dict[str, Any]:
+        about: dict[str, Any] = {"kind": kind, "masks" if kind != "answers" else "scenes": number}
+        return about if added is None else about | {"added": added}
 
     def digests(self, cell: Cell) -> dict[str, str | None]:
         """Return the digest of the scenes, and of the teachers where the kind learns from them."""
@@ -137,7 +181,8 @@ class Masks(Study):
         """Return the mean IoU (as ``accuracy``, see `interval`) of every kind, and what answers add.
 
         ``masks`` has an entry per number of masks, in increasing order. ``few`` compares the fewest searched masks with
-        answers alone, ``all`` all masks with all masks and answers: difference, and gap recovered.
+        answers alone, ``all`` all masks with all masks and answers: difference, and gap recovered. ``added`` has an
+        entry per further objective, the best first: its mean IoU, and its difference from answers alone.
         """
         rows = self.current(rows)
         if not rows:
@@ -158,10 +203,25 @@ class Masks(Study):
         ):
             if teacher is not None and (comparison := against(plain, taught, teacher)):
                 found[name] = interval(taught) | comparison
+        found["added"] = sorted(
+            (
+                {"method": name, "weight": weight, **interval(iou), "difference": asdict(difference)}
+                for name in self.added
+                if (iou := self._iou(rows, "answers", every, name)) and len(paired(iou, answers)[0]) > 1
+                for difference in [evaluation.paired_difference(*paired(iou, answers))]
+                for weight in [self._weight(rows, name)]
+            ),
+            key=lambda entry: -entry["accuracy"],
+        )
         return found
 
-    def _iou(self, rows: Sequence[Row], kind: str, number: int) -> dict[int, float]:
-        return column(rows, "test_iou", self._about(kind, number))
+    def _weight(self, rows: Sequence[Row], added: str) -> float:
+        """Return the weight that the search gave an objective's term."""
+        about = self._about("answers", self.searched[-1], added)
+        return float(next(row["recipe"][added] for row in rows if row["about"] == about))
+
+    def _iou(self, rows: Sequence[Row], kind: str, number: int, added: str | None = None) -> dict[int, float]:
+        return column(rows, "test_iou", self._about(kind, number, added))
 
     def curves(self, rows: Sequence[Row]) -> Curves | None:
         """Return the mean IoU against the number of masks, beside that of answers alone; ``None`` without both."""
@@ -203,7 +263,17 @@ class Masks(Study):
             f"teachers: {found['teachers']:.2%}. Answers alone are compared with {self.searched[0]} masks, masks and "
             "answers with all masks."
         )
-        return f"{title}\n\n{table(header, lines)}"
+        parts = [title, table(header, lines)]
+        if found["added"]:
+            parts.append(
+                f"Answers to {every:,} scenes, and another term beside the pixel-wise one ({self.added_seeds} seeds):"
+            )
+            further = [
+                (entry["method"], f"{entry['weight']:g}", told(entry), told_points(entry["difference"]))
+                for entry in found["added"]
+            ]
+            parts.append(table(("term", "weight", "mean IoU, %", "points over answers alone"), further))
+        return "\n\n".join(parts)
 
 
 def repeated(number: int, length: int, seed: int) -> Tensor:
@@ -213,6 +283,11 @@ def repeated(number: int, length: int, seed: int) -> Tensor:
     """
     few = torch.randperm(length, generator=torch.Generator().manual_seed(seed))[:number]
     return few.repeat(-(-length // number))[:length]
+
+
+def _with(recipe: StudentRecipe, added: str, weight: float) -> StudentRecipe:
+    """Return a recipe of answers whose objective has another method's term as well."""
+    return recipe.changed(methods=(*recipe.methods, *methods.build(added)), weights={added: weight})
 
 
 def _taught(recipe: StudentRecipe, temperature: float, alpha: float) -> StudentRecipe:

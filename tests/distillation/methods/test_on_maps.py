@@ -15,7 +15,9 @@ from torch import Tensor
 
 from kdcourse.data import IGNORE
 from kdcourse.distillation import (
+    border_loss,
     channelwise_loss,
+    cross_image_loss,
     pairwise_loss,
     pixelwise_loss,
 )
@@ -29,6 +31,8 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
     "pixelwise_with_labels": lambda z, v, labels: pixelwise_loss(z, v, labels, temperature=3.0, alpha=0.4),
     "pairwise": lambda z, v, labels: pairwise_loss(z, v, labels, patch=2),
     "channelwise": lambda z, v, labels: channelwise_loss(z, v, labels, temperature=3.0),
+    "cross_image": lambda z, v, labels: cross_image_loss(z, v, labels, patch=2, temperature=0.5),
+    "borders": lambda z, v, labels: border_loss(z, v, labels, temperature=3.0, distance=1),
 }
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
@@ -51,8 +55,12 @@ def test_scale_depends_on_neither_batch_nor_size_nor_what_is_ignored(name: str) 
     def enlarged(part: Tensor) -> Tensor:
         return part.repeat_interleave(2, -1).repeat_interleave(2, -2)
 
-    double = {**LOSSES, "pairwise": lambda z, v, labels: pairwise_loss(z, v, labels, patch=4)}[name]
-    assert float(double(enlarged(z), enlarged(v), enlarged(labels))) == pytest.approx(value)
+    double = LOSSES | {
+        "pairwise": lambda z, v, labels: pairwise_loss(z, v, labels, patch=4),
+        "cross_image": lambda z, v, labels: cross_image_loss(z, v, labels, patch=4, temperature=0.5),
+        "borders": lambda z, v, labels: border_loss(z, v, labels, temperature=3.0, distance=2),
+    }
+    assert float(double[name](enlarged(z), enlarged(v), enlarged(labels))) == pytest.approx(value)
     # What is ignored might as well not be there.
     labels = everything(labels)
     outside = labels.index_fill(1, torch.arange(4, 6), IGNORE).index_fill(2, torch.arange(6, 8), IGNORE)
@@ -229,7 +237,18 @@ def _bad_arguments() -> dict[str, tuple[str, dict[str, object], str]]:
         "patch not whole": ({"patch": 2.0}, r"found 2\.0"),
         "patch of the whole picture": ({"patch": 6}, "patch=6 a map of 6x5 is a single node"),
     }
-    groups = {"pixelwise": pixelwise, "channelwise": channelwise, "pairwise": pairwise}
+    cross_image = pairwise | {"temperature zero": pixelwise["temperature zero"]}
+    borders = channelwise | {
+        "distance zero": ({"distance": 0}, "found 0"),
+        "distance not whole": ({"distance": 1.5}, r"found 1\.5"),
+    }
+    groups = {
+        "pixelwise": pixelwise,
+        "channelwise": channelwise,
+        "pairwise": pairwise,
+        "cross_image": cross_image,
+        "borders": borders,
+    }
     return {
         f"{loss}: {name}": (loss, *case) for loss, cases in groups.items() for name, case in cases.items()
     }
@@ -244,10 +263,17 @@ def test_bad_arguments(case: str) -> None:
         "pixelwise": {"temperature": 2.0, "alpha": 0.5},
         "channelwise": {"temperature": 2.0},
         "pairwise": {"patch": 2},
+        "cross_image": {"patch": 2, "temperature": 0.5},
+        "borders": {"temperature": 2.0, "distance": 1},
     }[name]
-    loss: Loss = {"pixelwise": pixelwise_loss, "channelwise": channelwise_loss, "pairwise": pairwise_loss}[
-        name
-    ]
+    losses: dict[str, Loss] = {
+        "pixelwise": pixelwise_loss,
+        "channelwise": channelwise_loss,
+        "pairwise": pairwise_loss,
+        "cross_image": cross_image_loss,
+        "borders": border_loss,
+    }
+    loss = losses[name]
 
     def call(student: Tensor, teacher: Tensor, labels: Tensor, **options: Any) -> Tensor:
         return loss(student, teacher, labels, **options)

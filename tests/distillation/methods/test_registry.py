@@ -84,7 +84,8 @@ def test_wrong_names_and_settings_are_answered_with_the_right_ones() -> None:
         lambda: methods.describe("dkkd"),
     ):
         with pytest.raises(
-            ArgumentError, match="no method 'dkkd'; choose one of attention, channelwise, crd, dist, dkd"
+            ArgumentError,
+            match="no method 'dkkd'; choose one of attention, borders, channelwise, crd, cross_image",
         ):
             name()
     with pytest.raises(

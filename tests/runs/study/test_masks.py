@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,10 @@ class FewMasks(Masks):
     test_seeds: Sequence[int] = (10, 11)
     numbers: Sequence[int] = (8, 64)
     searched: Sequence[int] = (8, 64)
-    recipe = StudentRecipe(model="pocket_unet").changed(epochs=1, batch_size=16)
+    recipe = StudentRecipe(model="pocket_unet").changed(epochs=2, batch_size=16)
+    search_epochs = 1
+    added: Sequence[str] = ("borders", "pairwise")
+    added_seeds = 2
 
 
 @pytest.fixture(scope="module")
@@ -50,21 +54,31 @@ def test_the_study_runs_from_search_to_summary(study: FewMasks, data: Segmentati
     rows = engine.run(study, engine.Options(precision="float32"), lambda _: None)
     assert sum(row["phase"] == "search" for row in rows) == len(study.candidates())
     tested = [row for row in rows if row["phase"] == "test"]
-    assert len(tested) == 2 * 4
+    assert len(tested) == 2 * (4 + len(study.added))
+    assert {row["recipe"]["epochs"] for row in tested} == {2}
     teachers = evaluation.evaluate_segmentation(study._teacher, data.test, data).mean_iou
     assert {row.get("test_teachers_iou", teachers) for row in tested} == {teachers}
     found = study.summary(rows)
     assert [entry["masks"] for entry in found["masks"]] == [8, 64] and found["teachers"] == teachers
     iou = {
-        kind: [row["test_iou"] for row in tested if row["about"]["kind"] == kind]
+        kind: [
+            row["test_iou"] for row in tested if row["about"]["kind"] == kind and "added" not in row["about"]
+        ]
         for kind in ("answers", "both")
     }
     plain = [row["test_iou"] for row in tested if row["about"] == {"kind": "masks", "masks": 8}]
     assert found["few"]["difference"]["mean"] == pytest.approx((sum(iou["answers"]) - sum(plain)) / 2)
     assert found["all"]["accuracy"] == pytest.approx(sum(iou["both"]) / 2)
+    assert {entry["method"] for entry in found["added"]} == set(study.added)
+    for entry in found["added"]:
+        own = [row["test_iou"] for row in tested if row["about"].get("added") == entry["method"]]
+        assert entry["accuracy"] == pytest.approx(sum(own) / 2) and entry["weight"] in (0.1, 1.0, 10.0)
+        assert entry["difference"]["mean"] == pytest.approx((sum(own) - sum(iou["answers"])) / 2)
+    assert found["added"][0]["accuracy"] >= found["added"][1]["accuracy"]
     drawn = study.curves(rows)
     assert drawn is not None and [len(line) for line in drawn.lines.values()] == [2, 2]
-    assert "answers to 64 scenes" in study.text(rows) and "64 masks and answers" in study.text(rows)
+    told = study.text(rows)
+    assert "answers to 64 scenes" in told and "64 masks and answers" in told and "pairwise" in told
     # Of other scenes, older: no part of the result.
     other = [row | {"data": "others", "test_iou": 0.0} for row in rows]
     assert study.summary([*other, *rows]) == found
@@ -93,12 +107,25 @@ def test_few_scenes_are_repeated_to_an_epoch_of_all() -> None:
     assert repeated(10, 10, seed=0).unique().tolist() == list(range(10))
 
 
-def test_masks_and_answers_get_as_many_candidates() -> None:
-    cells = Masks(tiny.scenes, Path()).candidates()
-    counts = {str(cell.about): 0 for cell in cells}
-    for cell in cells:
-        counts[str(cell.about)] += 1
-    assert len(set(counts.values())) == 1
+def test_masks_and_answers_get_as_many_candidates_and_so_does_every_objective() -> None:
+    study = Masks(tiny.scenes, Path())
+    counts = Counter(str(cell.about) for cell in study.candidates())
+    added = {number for about, number in counts.items() if "added" in about}
+    assert added == {3} and {number for about, number in counts.items() if "added" not in about} == {2}
+    assert len(counts) == 2 + len(study.added)
+    assert {cell.recipe.training.epochs for cell in study.candidates()} == {study.search_epochs}
+
+
+def test_an_objective_is_added_to_the_pixelwise_one_and_gets_fewer_seeds() -> None:
+    study = Masks(tiny.scenes, Path())
+    winners = {str(cell.about): cell.recipe for cell in study.candidates()}
+    cells = study.chosen(lambda about: winners[str(about)])
+    for cell in cells[-len(study.added) :]:
+        assert [method.name for method in cell.recipe.methods] == ["pixelwise", cell.about["added"]]
+        assert cell.recipe.alpha == 1 and cell.recipe.weights == {cell.about["added"]: 10.0}
+        assert study.seeds(cell, range(5)) == range(study.added_seeds)
+    assert all(study.seeds(cell, range(5)) == range(5) for cell in cells[: -len(study.added)])
+    assert {cell.recipe.training.epochs for cell in cells} == {study.recipe.training.epochs}
 
 
 def test_the_student_has_at_most_30_thousand_parameters() -> None:
