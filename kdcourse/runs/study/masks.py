@@ -42,7 +42,7 @@ class Masks(Study):
     ``answers`` fit the teachers' prediction at every pixel. Then another objective is added to that one: four rows
     that take the same steps, with three seeds, because they take longer.
 
-    Settings are searched with one seed and a third of the epochs: for 100 masks and for answers, scenes as they are or
+    Settings are searched with one seed and half of the epochs: for 100 masks and for answers, scenes as they are or
     some mirrored; for every other objective the weight of its term.
 
     Attributes:
@@ -64,7 +64,7 @@ class Masks(Study):
     numbers: Sequence[int] = (100, 4000)
     searched: Sequence[int] = (100, 4000)
     temperature = 1.0
-    recipe: StudentRecipe = SEGMENTATION.live.plain().changed(epochs=15)
+    recipe: StudentRecipe = SEGMENTATION.live.plain()
     search_epochs = 5
     added: Sequence[str] = ("borders", "channelwise", "pairwise", "cross_image")
     added_seeds = 3
