@@ -475,10 +475,9 @@ claim(
 # %% [markdown]
 # ## Several seeds, and more masks
 #
-# One pair of students proves nothing, as you know. And what if you had more masks, more scenes, and more time?
-# `kdcourse study masks` has trained students of each kind over several seeds, on 4,000 scenes, after a
-# search on validation scenes with as many candidates for masks as for answers. Each was evaluated on the test scenes
-# once.
+# One pair of students proves nothing, as you know. And what if you had more scenes, or more masks? `kdcourse study masks`
+# has trained students of each kind over several seeds, on 4,000 scenes, after a search on validation scenes with as many
+# candidates for masks as for answers. Each was evaluated on the test scenes once.
 
 # %% folded=true
 curves = study.stored()["masks"]
