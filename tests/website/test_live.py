@@ -27,7 +27,8 @@ from kdcourse.evaluation import predict
 from kdcourse.runs import recorded
 from tests.website.conftest import IN_BROWSER, Reader
 from tools.website.live import students
-from tools.website.live.build import FOLDER, SEARCHED
+from tools.website.live.build import SEARCHED
+from tools.website.live.frame import FOLDER
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,13 +69,16 @@ _SMALL = """() => [...document.querySelectorAll('#live :is(button, input, canvas
     .filter(part => part.checkVisibility() && part.getBoundingClientRect().height < 44)
     .map(part => part.id || part.textContent)"""
 # Where everything is, in the page; but for the rows of bars, which are sorted.
-_PLACES = """() => scrollTo({top: 0, behavior: 'instant'}) ?? Object.fromEntries([...document.querySelectorAll(
+_PLACES = """() => {
+    scrollTo({top: 0, behavior: 'instant'}); // returns a promise in newer browsers
+    return Object.fromEntries([...document.querySelectorAll(
     '#live section, #live .live-race tr, #live .live-race td, #live-verdict, #live-canvas, #live-t,'
     + '#live-pick fieldset, #what-you-see > h2')].map((part, n) => {
         const {x, y, width, height} = part.getBoundingClientRect();
         return [`${n} ${part.id || part.className || part.parentElement.dataset.model || part.tagName}`,
             [x, y + scrollY, width, height].map(Math.round)];
-    }))"""
+    }));
+}"""
 
 
 @pytest.fixture(scope="module")

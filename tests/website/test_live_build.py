@@ -127,9 +127,11 @@ def test_large_models_and_other_ensembles_are_refused(
 def test_page_holds_its_controls_as_html() -> None:
     text = build.fragment()
     head, _, rest = text.partition("```{raw} html\n")
-    controls, _, tail = rest.partition("\n```\n")
+    top, _, rest = rest.partition("```\n")
+    controls, _, tail = rest.partition("```{raw} html\n")[2].partition("\n```\n")
     assert "\n# Teachers against student, live\n" in head and "## What you see" in tail
-    assert 'id="live-canvas"' in controls and "<!-- controls" not in text
+    assert 'href="_static/live/live.css"' in top
+    assert 'id="live-canvas"' in controls and "<!--" not in text
     for name in build.CODE:  # nothing comes from elsewhere
         program = (build.HERE / name).read_text(encoding="utf-8")
         elsewhere = program.replace("http://localhost:8000", "").replace("https://github.com/huggingface", "")

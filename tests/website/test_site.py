@@ -17,6 +17,7 @@ from tools.lessons.links import home
 from tools.website import build, links, pages
 from tools.website.__main__ import app
 from tools.website.card import CARD, HEIGHT, WIDTH
+from tools.website.live import frame
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -85,13 +86,14 @@ def test_docstrings_come_with_formula_source_and_links(site: Path) -> None:
 
 def test_every_page_introduces_itself_and_shows_a_picture_where_it_is_linked(site: Path) -> None:
     descriptions = set()
-    for name in ["index", *(f"notebooks/{lesson}" for lesson in LESSONS), "api/data", "live"]:
+    names = ["index", *(f"notebooks/{lesson}" for lesson in LESSONS), "api/data", *frame.pages()]
+    for name in names:
         html = _html(site / f"{name}.html")
         [words] = re.findall(r'<meta name="description" content="([^"]{30,220})">', html)
         descriptions.add(words)
         assert f'<meta property="og:url" content="{home().website}{name}.html">' in html
         assert f'<meta property="og:image" content="{home().website}{CARD}">' in html
-    assert len(descriptions) == len(LESSONS) + 3
+    assert len(descriptions) == len(names)
     with Image.open(site / CARD) as picture:
         assert picture.size == (WIDTH, HEIGHT)
 

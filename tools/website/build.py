@@ -55,6 +55,7 @@ TEXTS = {
 PLACED = ("ten_minutes.md", "your_own_model.md", "language.md", "library.md", "studies.md", "results.md")
 COVER = "soft_targets"  # topic of the lesson whose first figure is on the landing page
 LIVE = ROOT / "docs" / "live.gif"  # see `tools.website.picture`
+MASK_STUDENTS = "python -m tools.website.live.masks.students"
 
 Say = Callable[[str], object]
 
@@ -130,9 +131,11 @@ def lay_out(sources: Path, say: Say = print) -> list[Page]:
 
     for name in pages.subpackages():
         _write(sources / "api" / f"{name}.md", pages.subpackage_page(name))
-    live = pages.live_fragment()
-    if live:
-        _write(sources / "live.md", live)
+    live = pages.live_fragments()
+    for name, text in live.items():
+        _write(sources / f"{name}.md", text)
+    if "live_masks" not in live:
+        say(f"The page live_masks is left out until you run: {MASK_STUDENTS}")
     prose = {name: _prose(notebook) for name, notebook in notebooks.items()}
     further = (HERE / "further_sources.md").read_text(encoding="utf-8")
     fill = {
@@ -142,9 +145,9 @@ def lay_out(sources: Path, say: Say = print) -> list[Page]:
         "results": pages.results(headline.stored()),
         "lessons": "\n".join(f"{_in_navigation(lesson)} <notebooks/{lesson.name}>" for lesson in shown),
         "parts": "\n".join(f"api/{name}" for name in pages.subpackages()),
-        "live": "live" if live else "",
+        "live": "\n".join(live),
         "texts": "\n".join(name.removesuffix(".md") for name in texts.values() if name not in PLACED),
-        "try": pages.TRY_IT if live else "",
+        "try": " ".join(pages.TRY_IT[name] for name in live),
         "sources": pages.bibliography(prose, ROOT / "kdcourse", further),
         "subpackages": pages.package_index(),
         "methods": pages.distillation_methods(),
@@ -206,7 +209,7 @@ def _sphinx(sources: Path, made: Path) -> None:
 
 
 def _lay_beside(folder: Path, shown: list[Page]) -> None:
-    """Write the files that Sphinx doesn't make: figures, notebooks to download, the page `live`."""
+    """Write the files that Sphinx doesn't make: figures, notebooks to download, the live pages."""
     (folder / FIGURES).mkdir(parents=True)
     (folder / "_sources" / "notebooks").mkdir(parents=True)
     for lesson in shown:

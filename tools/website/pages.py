@@ -342,23 +342,26 @@ def repository_text(path: Path, on_site: Mapping[str, str], root: Path = ROOT) -
 
 # -- the networks in the reader's browser -----------------------------------------------------------
 
-TRY_IT = '<a class="course-button" href="live.html">Race student against teachers in this browser</a>'
+TRY_IT = {
+    "live": '<a class="course-button" href="live.html">Race student against teachers in this browser</a>',
+    "live_masks": '<a class="course-button" href="live_masks.html">Let two students mark your photograph</a>',
+}
 
 
-def live_fragment() -> str:
-    """Return the page `live` as Markdown, or an empty text if its files are missing."""
-    made = _live()
-    return "" if made is None else str(made.fragment())
+def live_fragments() -> dict[str, str]:
+    """Return the live pages as Markdown, by name: those whose files and students are there."""
+    return {name: str(made.fragment()) for name, made in _live().items()}
 
 
 def write_live(site: Path) -> None:
-    """Write the files of the page `live`: networks, images, scripts."""
-    made = _live()
-    if made is not None:
+    """Write the files of the live pages: networks, images, scripts."""
+    for made in _live().values():
         made.write(site)
 
 
-def _live() -> Any:
+def _live() -> dict[str, Any]:
+    """Return the module that makes each live page."""
     if not (Path(__file__).with_name("live") / "build.py").is_file():
-        return None
-    return import_module("tools.website.live.build")
+        return {}
+    modules = {"live": "tools.website.live.build", "live_masks": "tools.website.live.masks.build"}
+    return {name: import_module(modules[name]) for name in import_module("tools.website.live.frame").pages()}

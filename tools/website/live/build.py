@@ -2,8 +2,8 @@
 
     students/, data/teachers, Fashion-MNIST  ->  *.safetensors (as they are stored), live.json, garments.png
 
-The page's scripts are live.js, worker.js and network.js, its style sheet live.css, its text page.md, its controls
-controls.html.
+The page's scripts are common.js, live.js, worker.js, timed.js and network.js, its style sheet live.css, its text
+page.md, its controls controls.html.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ from kdcourse.errors import DataError
 from kdcourse.evaluation import predict
 from kdcourse.files import write_atomically
 from kdcourse.runs import recorded, teachers
-from tools.website.live import students
+from tools.website.live import frame, students
 
 HERE = Path(__file__).resolve().parent
-FOLDER = Path("_static", "live")  # in the site
-CODE = ("live.js", "worker.js", "network.js", "live.css")
+CODE = ("common.js", "live.js", "worker.js", "timed.js", "network.js", "live.css")
 SEARCHED = 2000  # images about which students disagree are chosen among this many first test images
 COLUMNS = 10  # of the image that holds all test images
 MOST_BYTES = {"plain": 200_000, "distilled": 200_000, "teachers": 17_700_000}  # of the files of one row
@@ -46,9 +45,7 @@ class Shown:
 
 def fragment() -> str:
     """Return the page as Markdown, with its controls as HTML."""
-    controls = (HERE / "controls.html").read_text(encoding="utf-8")
-    text = (HERE / "page.md").read_text(encoding="utf-8")
-    return text.replace("<!-- controls -->", f"```{{raw}} html\n{controls}```")
+    return frame.fragment("live", HERE)
 
 
 def write(site: Path) -> Path:
@@ -74,7 +71,7 @@ def write(site: Path) -> Path:
     models["teachers"] = Shown(
         members, f"{len(data.train):,} labels", results["models"]["ensemble"]["runs"][0]["test"]["accuracy"]
     )
-    folder = site / FOLDER
+    folder = site / frame.FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     make(folder, data, {name: model for name, (model, _) in found.items()}, ensemble, models)
     for name in CODE:

@@ -1,22 +1,18 @@
 // The page "live": a test image or a drawing, which two students, and on demand five teachers, classify in this browser.
 //
-// A classic script, not a module: it also runs, and can explain what to do, if the page was opened as a file. The
-// networks run in workers (worker.js, network.js), one for the students and one for the teachers.
+// Uses common.js. The networks run in workers (worker.js, network.js), one for the students and one for the teachers.
 "use strict";
 
 (() => {
-  const script = document.currentScript;
-  const beside = (name) => new URL(name, script.src).href;
-  const byId = (id) => document.getElementById(`live-${id}`);
+  const { beginPage, beside, byId, duration, element, fetched, fetchedJson, fromBase64 } = liveCommon;
+  const { latestOnly, medians, percent, size, startWorker, waiting } = liveCommon;
 
   const STUDENTS = ["plain", "distilled"];
   const MODELS = [...STUDENTS, "teachers"];
   const CALLED = { plain: "the plain student", distilled: "the distilled student", teachers: "the teachers" };
   const LEVELS = 16; // shades of a drawing, so that the address that holds it stays short
   const UNDOS = 100;
-  const TIMES = 9; // the median of so many answers is shown, which other programs disturb least
   const TILE = 44; // CSS pixels
-  const STALLED_MS = 20_000; // a download without a byte for so long is given up
   const RACE_MS = 2000; // how long the slowest takes in the race, which is shown in slow motion
 
   let told; // content of live.json
@@ -26,18 +22,10 @@
   let settled = true; // whether the pen is lifted: only then the race is run and the address written
   let raced = null; // the question that was raced last
   const results = {}; // by model: {question, logits, ms}, the latest answer
-  const times = Object.fromEntries(MODELS.map((model) => [model, []])); // milliseconds of the latest answers
+  const times = medians();
 
   // -- helpers -------------------------------------------------------------------------------------------------------
 
-  function element(tag, attributes = {}, ...children) {
-    const made = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    made.append(...children);
-    return made;
-  }
-
-  const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
   const best = (numbers) => numbers.indexOf(Math.max(...numbers));
   const row = (model) => document.querySelector(`#live tr[data-model="${model}"]`);
   const within = (model, part) => row(model).querySelector(`.live-${part}`);
@@ -50,14 +38,6 @@
     return weights.map((weight) => weight / total);
   }
 
-  function percent(share, digits = 0) {
-    const least = 10 ** -digits;
-    if (share > 0 && 100 * share < least / 2) return `<\u00a0${least}\u00a0%`;
-    if (share < 1 && 100 * share > 100 - least / 2) return `>\u00a0${100 - least}\u00a0%`;
-    return `${(100 * share).toFixed(digits)}\u00a0%`;
-  }
-
-  const size = (bytes) => (bytes < 1e6 ? `${Math.round(bytes / 1e3)}\u00a0kB` : `${(bytes / 1e6).toFixed(1)}\u00a0MB`);
   const bytesOf = (model) => told.models[model].files.reduce((sum, file) => sum + file.bytes, 0);
 
   function paint(canvas, values) {
@@ -67,95 +47,26 @@
     context.putImageData(image, 0, 0);
   }
 
-  function trouble(...content) {
-    byId("why").replaceChildren(...content);
-    byId("trouble").hidden = content.length === 0;
-  }
-
-  // -- fetching ------------------------------------------------------------------------------------------------------
-
-  const waiting = new Set(); // what to try again when the network is back
-  addEventListener("online", () => {
-    const works = [...waiting];
-    waiting.clear();
-    for (const work of works) work();
-  });
-
-  /** Fetch a file as an ArrayBuffer; `heard` is told the number of bytes as they come. */
-  async function fetched(name, heard = () => {}) {
-    const control = new AbortController();
-    let timer;
-    const alive = () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => control.abort(new Error("no answer from the network")), STALLED_MS);
-    };
-    try {
-      alive();
-      const response = await fetch(beside(name), { signal: control.signal });
-      if (!response.ok) throw new Error(`${name}: ${response.status} ${response.statusText}`);
-      const parts = [];
-      for (const reader = response.body.getReader(); ; ) {
-        const { done, value } = await reader.read();
-        if (done) break;
-        alive();
-        heard(value.length);
-        parts.push(value);
-      }
-      return await new Blob(parts).arrayBuffer();
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
   // -- networks ------------------------------------------------------------------------------------------------------
 
-  /** Start a worker. It computes one question at a time; of those that wait, the latest alone. */
-  function startWorker() {
-    const worker = new Worker(beside("worker.js"));
-    const open = new Map(); // token -> functions that settle the promise
-    let tokens = 0;
-    let busy = false;
-    let next = null;
-    const settle = (token, error, answers) => {
-      const [resolve, reject] = open.get(token) ?? [];
-      open.delete(token);
-      if (error) reject?.(new Error(error));
-      else resolve?.(answers);
-    };
-    worker.addEventListener("message", ({ data: { token, answers, error } }) => settle(token, error, answers));
-    worker.addEventListener("error", (event) => {
-      for (const token of open.keys()) settle(token, event.message || "the worker could not be started");
-    });
-    const send = (content, transferred = []) =>
-      new Promise((resolve, reject) => {
-        open.set(++tokens, [resolve, reject]);
-        worker.postMessage({ ...content, token: tokens, input: { side, mean: told.mean, std: told.std } }, transferred);
-      });
-    async function ask(asked) {
-      if (busy) {
-        next = asked;
-        return;
-      }
-      busy = true;
+  /** Start a worker that can be asked for the answers of its models. */
+  function startAnswering() {
+    const worker = startWorker("worker.js");
+    const send = (content, transferred) =>
+      worker.send({ ...content, input: { side, mean: told.mean, std: told.std } }, transferred);
+    const ask = latestOnly(async (current) => {
       try {
-        for (next = asked; next !== null; ) {
-          const current = next;
-          next = null;
-          const answers = await send({ pixels: current.pixels });
-          if (question === null) continue; // cleared in the meantime
-          for (const [model, { logits, ms }] of Object.entries(answers)) {
-            times[model] = [...times[model], ms].slice(-TIMES);
-            results[model] = { question: current, logits, ms: median(times[model]) };
-          }
-          show();
+        const answers = await send({ pixels: current.pixels });
+        if (question === null) return; // cleared in the meantime
+        for (const [model, { logits, ms }] of Object.entries(answers)) {
+          results[model] = { question: current, logits, ms: times.add(model, ms) };
         }
+        show();
       } catch (error) {
         say(`The networks can't answer (${error.message}). Load the page again.`);
-      } finally {
-        busy = false;
       }
-    }
-    return { load: (files) => send({ load: files }, Object.values(files).flat()), ask, stop: () => worker.terminate() };
+    });
+    return { load: (files) => send({ load: files }, Object.values(files).flat()), ask, stop: worker.stop };
   }
 
   const workers = { students: null, teachers: null };
@@ -171,7 +82,7 @@
         files[model].push(held.get(name));
       }
     }
-    const worker = startWorker();
+    const worker = startAnswering();
     try {
       await worker.load(files);
     } catch (error) {
@@ -271,7 +182,7 @@
     }
     says.dataset.logits = JSON.stringify(result.logits);
     within(model, "ms").dataset.ms = result.ms;
-    within(model, "ms").textContent = `${result.ms < 10 ? result.ms.toFixed(1) : Math.round(result.ms)}\u00a0ms`;
+    within(model, "ms").textContent = duration(result.ms);
   }
 
   let rows = []; // by class: {tr, cells: by model {number, bar}}
@@ -590,14 +501,6 @@
 
   // -- start ---------------------------------------------------------------------------------------------------------
 
-  function howToServe() {
-    const code = (text) => element("code", {}, text);
-    return [
-      "This page was opened as a file, and this browser doesn't allow it to load the networks. Start a server in the " +
-        "folder of this page, ", code("python -m http.server"), ", and open ", code("http://localhost:8000/live.html"), ".",
-    ];
-  }
-
   function layOut() {
     for (const model of MODELS) {
       const { accuracy, learned } = told.models[model];
@@ -632,32 +535,17 @@
     addEventListener("hashchange", ({ newURL }) => readAddress(newURL));
   }
 
-  async function open() {
-    waiting.delete(open);
-    trouble();
-    try {
-      if (!told) {
-        told = JSON.parse(new TextDecoder().decode(await fetched("live.json")));
-        side = told.side;
-        pixels = Uint8Array.from(atob(told.pixels), (character) => character.charCodeAt(0));
-        layOut();
-        readAddress(location.href);
-        drawing.done = [];
-        byId("undo").disabled = true;
-      }
-      workers.students ??= await load(STUDENTS);
-      ask();
-    } catch (error) {
-      if (location.protocol === "file:") {
-        trouble(...howToServe());
-        byId("controls").hidden = byId("retry").hidden = true;
-        return;
-      }
-      trouble(`The students could not be loaded (${error.message}). The page tries again when the network is back.`);
-      waiting.add(open);
+  beginPage(async () => {
+    if (!told) {
+      told = await fetchedJson("live.json");
+      side = told.side;
+      pixels = fromBase64(told.pixels);
+      layOut();
+      readAddress(location.href);
+      drawing.done = [];
+      byId("undo").disabled = true;
     }
-  }
-
-  byId("retry").addEventListener("click", open);
-  open();
+    workers.students ??= await load(STUDENTS);
+    ask();
+  });
 })();

@@ -178,4 +178,4 @@ function maxima({ channels, values }) {
   return Array.from({ length: channels }, (_, c) => values.subarray(c * plane, (c + 1) * plane).reduce((a, b) => Math.max(a, b)));
 }
 
-if (typeof module === "object") module.exports = { buildNetwork, computeLogits, readTensors };
+if (typeof module === "object") module.exports = { buildNetwork, computeLogits, readTensors, scaleAndShift };
