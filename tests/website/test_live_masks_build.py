@@ -207,6 +207,7 @@ def test_students_have_the_settings_that_the_study_chose(
     cells = students.cells(study)
     for cell in cells.values():
         assert cell.recipe.training.augmentation == FLIPS
+        assert cell.recipe.training.epochs == study.recipe.training.epochs > study.search_epochs
     monkeypatch.setattr(students, "FLIPS", None)  # the other candidates, of scenes as they are
     assert all(cell.recipe.training.augmentation is None for cell in students.cells(study).values())
     monkeypatch.setattr(students, "FLIPS", "others")

@@ -43,7 +43,9 @@ def study() -> Masks:
 
 
 def cells(of: Masks) -> dict[str, Cell]:
-    """Return how each student is trained: the candidate of the study with mirrored scenes, which its search chose.
+    """Return how each student is trained: as the study's candidate with mirrored scenes, which its search chose.
+
+    Candidates are trained for a part of the epochs; these students get all.
 
     Raises:
         ArgumentError: the study has none, or several.
@@ -53,14 +55,17 @@ def cells(of: Masks) -> dict[str, Cell]:
         mirrored = [
             cell
             for cell in of.candidates()
-            if cell.about["kind"] == kind and cell.recipe.training.augmentation == FLIPS
+            if cell.about["kind"] == kind
+            and "added" not in cell.about
+            and cell.recipe.training.augmentation == FLIPS
         ]
         if len(mirrored) != 1:
             raise ArgumentError(
                 f"The page's {name} student is the one candidate of the study `masks` for {kind} with mirrored scenes; "
                 f"found {len(mirrored)} of them. Say in tools/website/live/masks/students.py which one it is."
             )
-        found[name] = replace(mirrored[0], recipe=mirrored[0].recipe.changed(device="cpu"))
+        recipe = mirrored[0].recipe.changed(device="cpu", epochs=of.recipe.training.epochs)
+        found[name] = replace(mirrored[0], recipe=recipe)
     return found
 
 
