@@ -39,8 +39,10 @@ class Masks(Study):
     ``both``: the masks and the logits of all scenes. Every student takes the same number of steps: where N scenes are
     fewer than all, an epoch shows them several times. The N scenes are drawn with the seed of the student.
 
+    ``long``: few masks, and answers, for twice as many epochs.
+
     ``answers`` fit the teachers' prediction at every pixel. Then another objective is added to that one: four rows
-    that take the same steps, with three seeds, because they take longer.
+    that take the same steps, with two seeds, because they take up to three times as long.
 
     Settings are searched with one seed and half of the epochs: for 100 masks and for answers, scenes as they are or
     some mirrored; for every other objective the weight of its term.
@@ -52,7 +54,7 @@ class Masks(Study):
         searched: the number of masks that settings are searched at, and that of all scenes.
         temperature: of the answers.
         added: methods whose terms are added to the pixel-wise one.
-        added_seeds: how many seeds these rows get.
+        added_seeds, long_seeds: how many seeds these rows, and the long ones, get.
     """
 
     name = "masks"
@@ -67,7 +69,7 @@ class Masks(Study):
     recipe: StudentRecipe = SEGMENTATION.live.plain()
     search_epochs = 5
     added: Sequence[str] = ("borders", "channelwise", "pairwise", "cross_image")
-    added_seeds = 3
+    added_seeds, long_seeds = 2, 3
 
     data: SegmentationDataset  # type: ignore[assignment]
 
@@ -105,7 +107,8 @@ class Masks(Study):
     def chosen(self, best: Callable[[dict[str, Any]], StudentRecipe]) -> Sequence[Cell]:
         """Return masks at every number, with the settings of few; answers, and both, with the settings of answers.
 
-        Then answers with every other objective: the settings of answers, the weight of the objective.
+        Then few masks and answers for twice as long, and answers with every other objective: the settings of answers,
+        the weight of the objective.
         """
         few, every = self.searched
         on_masks, on_answers = (
@@ -118,18 +121,29 @@ class Masks(Study):
             Cell(self._about("answers", every), on_answers),
             Cell(self._about("both", every), on_answers.changed(alpha=0.5)),
             *(
+                Cell(
+                    self._about(kind, number, long=True),
+                    recipe.changed(epochs=2 * self.recipe.training.epochs),
+                )
+                for kind, number, recipe in (("masks", few, on_masks), ("answers", every, on_answers))
+            ),
+            *(
                 Cell(self._about("answers", every, name), _with(on_answers, name, weight))
                 for name, weight in weights.items()
             ),
         ]
 
     def seeds(self, cell: Cell, seeds: Sequence[int]) -> Sequence[int]:
-        """Return fewer seeds for the students with another objective."""
-        return seeds[: self.added_seeds] if "added" in cell.about else seeds
+        """Return fewer seeds for the students with another objective, and for those that are trained for longer."""
+        if "added" in cell.about:
+            return seeds[: self.added_seeds]
+        return seeds[: self.long_seeds] if "long" in cell.about else seeds
 
-    def _about(self, kind: str, number: int, added: str | None = None) -> dict[str, Any]:
+    def _about(
+        self, kind: str, number: int, added: str | None = None, *, long: bool = False
+    ) -> dict[str, Any]:
         about: dict[str, Any] = {"kind": kind, "masks" if kind != "answers" else "scenes": number}
-        return about if added is None else about | {"added": added}
+        return about | ({"long": True} if long else {}) | ({} if added is None else {"added": added})
 
     def digests(self, cell: Cell) -> dict[str, str | None]:
         """Return the digest of the scenes, and of the teachers where the kind learns from them."""
@@ -181,7 +195,8 @@ class Masks(Study):
         """Return the mean IoU (as ``accuracy``, see `interval`) of every kind, and what answers add.
 
         ``masks`` has an entry per number of masks, in increasing order. ``few`` compares the fewest searched masks with
-        answers alone, ``all`` all masks with all masks and answers: difference, and gap recovered. ``added`` has an
+        answers alone, ``long`` does so for the longer trainings, ``all`` compares all masks with all masks and
+        answers: the first of the two as ``plain``, the difference, the gap recovered. ``added`` has an
         entry per further objective, the best first: its mean IoU, and its difference from answers alone.
         """
         rows = self.current(rows)
@@ -197,12 +212,18 @@ class Masks(Study):
             "teachers": teacher,
             "masks": [{"masks": n, **interval(iou)} for n, iou in by_number.items() if len(iou) > 1],
         }
+        few = self.searched[0]
         for name, plain, taught in (
-            ("few", by_number[self.searched[0]], answers),
+            ("few", by_number[few], answers),
+            (
+                "long",
+                self._iou(rows, "masks", few, long=True),
+                self._iou(rows, "answers", every, long=True),
+            ),
             ("all", by_number[every], both),
         ):
             if teacher is not None and (comparison := against(plain, taught, teacher)):
-                found[name] = interval(taught) | comparison
+                found[name] = interval(taught) | comparison | {"plain": interval(plain)}
         found["added"] = sorted(
             (
                 {"method": name, "weight": weight, **interval(iou), "difference": asdict(difference)}
@@ -220,8 +241,10 @@ class Masks(Study):
         about = self._about("answers", self.searched[-1], added)
         return float(next(row["recipe"][added] for row in rows if row["about"] == about))
 
-    def _iou(self, rows: Sequence[Row], kind: str, number: int, added: str | None = None) -> dict[int, float]:
-        return column(rows, "test_iou", self._about(kind, number, added))
+    def _iou(
+        self, rows: Sequence[Row], kind: str, number: int, added: str | None = None, *, long: bool = False
+    ) -> dict[int, float]:
+        return column(rows, "test_iou", self._about(kind, number, added, long=long))
 
     def curves(self, rows: Sequence[Row]) -> Curves | None:
         """Return the mean IoU against the number of masks, beside that of answers alone; ``None`` without both."""
@@ -253,9 +276,17 @@ class Masks(Study):
             return "There are no results yet."
         every = self.searched[-1]
         lines = [(f"{entry['masks']:,} masks", told(entry), "") for entry in found["masks"]]
-        for name, title in (("few", f"answers to {every:,} scenes"), ("all", f"{every:,} masks and answers")):
+        for name, title in (
+            ("few", f"answers to {every:,} scenes"),
+            ("all", f"{every:,} masks and answers"),
+            ("long", f"answers to {every:,} scenes, twice the epochs"),
+        ):
             if name in found:
                 lines.append((title, told(found[name]), ", ".join(told_difference(found[name]))))
+        if "long" in found:
+            lines.insert(
+                -1, (f"{self.searched[0]} masks, twice the epochs", told(found["long"]["plain"]), "")
+            )
         header = ("learned from", "mean IoU, %", "points, and gap recovered")
         student = found["student"]
         title = (

@@ -29,7 +29,7 @@ class FewMasks(Masks):
     recipe = StudentRecipe(model="pocket_unet").changed(epochs=2, batch_size=16)
     search_epochs = 1
     added: Sequence[str] = ("borders", "pairwise")
-    added_seeds = 2
+    added_seeds, long_seeds = 2, 2
 
 
 @pytest.fixture(scope="module")
@@ -54,21 +54,28 @@ def test_the_study_runs_from_search_to_summary(study: FewMasks, data: Segmentati
     rows = engine.run(study, engine.Options(precision="float32"), lambda _: None)
     assert sum(row["phase"] == "search" for row in rows) == len(study.candidates())
     tested = [row for row in rows if row["phase"] == "test"]
-    assert len(tested) == 2 * (4 + len(study.added))
-    assert {row["recipe"]["epochs"] for row in tested} == {2}
+    assert len(tested) == 2 * (6 + len(study.added))
+    assert all(row["recipe"]["epochs"] == (4 if "long" in row["about"] else 2) for row in tested)
     teachers = evaluation.evaluate_segmentation(study._teacher, data.test, data).mean_iou
     assert {row.get("test_teachers_iou", teachers) for row in tested} == {teachers}
     found = study.summary(rows)
     assert [entry["masks"] for entry in found["masks"]] == [8, 64] and found["teachers"] == teachers
     iou = {
         kind: [
-            row["test_iou"] for row in tested if row["about"]["kind"] == kind and "added" not in row["about"]
+            row["test_iou"]
+            for row in tested
+            if row["about"]["kind"] == kind and not {"added", "long"} & row["about"].keys()
         ]
         for kind in ("answers", "both")
     }
     plain = [row["test_iou"] for row in tested if row["about"] == {"kind": "masks", "masks": 8}]
     assert found["few"]["difference"]["mean"] == pytest.approx((sum(iou["answers"]) - sum(plain)) / 2)
     assert found["all"]["accuracy"] == pytest.approx(sum(iou["both"]) / 2)
+    assert found["few"]["plain"]["accuracy"] == pytest.approx(sum(plain) / 2)
+    long = [
+        row["test_iou"] for row in tested if row["about"] == {"kind": "answers", "scenes": 64, "long": True}
+    ]
+    assert found["long"]["accuracy"] == pytest.approx(sum(long) / 2)
     assert {entry["method"] for entry in found["added"]} == set(study.added)
     for entry in found["added"]:
         own = [row["test_iou"] for row in tested if row["about"].get("added") == entry["method"]]
@@ -124,8 +131,12 @@ def test_an_objective_is_added_to_the_pixelwise_one_and_gets_fewer_seeds() -> No
         assert [method.name for method in cell.recipe.methods] == ["pixelwise", cell.about["added"]]
         assert cell.recipe.alpha == 1 and cell.recipe.weights == {cell.about["added"]: 10.0}
         assert study.seeds(cell, range(5)) == range(study.added_seeds)
-    assert all(study.seeds(cell, range(5)) == range(5) for cell in cells[: -len(study.added)])
-    assert {cell.recipe.training.epochs for cell in cells} == {study.recipe.training.epochs}
+    assert [study.seeds(cell, range(5)) for cell in cells[:4]] == [range(5)] * 4
+    epochs = study.recipe.training.epochs
+    for cell in cells:
+        assert cell.recipe.training.epochs == (2 * epochs if "long" in cell.about else epochs)
+        if "long" in cell.about:
+            assert study.seeds(cell, range(5)) == range(study.long_seeds)
 
 
 def test_the_student_has_at_most_30_thousand_parameters() -> None:
