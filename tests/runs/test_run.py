@@ -290,7 +290,7 @@ def test_interrupted_it_stops_with_a_word_and_goes_on_where_it_stopped(
         ("--method channelwise", "--method channelwise is not for classification. Choose one of "),
         (
             "--task segmentation --method kd",
-            "--method kd is not for segmentation. Choose one of attention, channelwise, ",
+            "--method kd is not for segmentation. Choose one of attention, borders, ",
         ),
         ("--method kd --method kd", "each once"),
         ("--method dkd --set gamma=8", "its settings are temperature, target_weight, beta"),
