@@ -16,7 +16,7 @@ from kdcourse.errors import ArgumentError
 class Borders(Method):
     """Fit the teacher's softened prediction near the borders of its mask: `border_loss`.
 
-    Beside ``pixelwise`` it is a larger weight for these pixels, where a small student is most often wrong.
+    Added to ``pixelwise``, it gives these pixels a larger weight.
 
     Args:
         temperature: T > 0.
@@ -61,8 +61,8 @@ def border_loss(
 ) -> Tensor:
     """Compute the distillation term of `pixelwise_loss` over the pixels near a border of the teacher's mask.
 
-    Near a border is a valid pixel if the square of ``2 * distance + 1`` pixels a side around it holds valid pixels for
-    which the teacher finds different classes likeliest. The mean is over these pixels of all images together.
+    A valid pixel is near a border if the valid pixels in the square of ``2 * distance + 1`` pixels a side around it
+    don't all have the same likeliest class for the teacher. The mean is over these pixels of all images together.
 
     Args:
         student_logits: floating point [B, C, H, W]; gradients flow here.
@@ -83,7 +83,7 @@ def border_loss(
     Source: Liu, Wang, Phan, Zhang, Ge, Liu 2024, Boundary Privileged Knowledge Distillation for Semantic Segmentation
     (https://arxiv.org/abs/2306.08075), whose edge loss compares predictions where a class of the true mask ends.
     Departures: borders are those of the teacher's own mask, because a scene without a true mask has no others; one
-    term for all classes, where the paper has one for each; no body loss, which is a term of its own here.
+    term for all classes, where the paper has one for each; no body loss: ``pixelwise`` covers all pixels.
     """
     check_maps(student_logits, teacher_logits, "logits")
     _check_distance(distance)

@@ -16,7 +16,7 @@ from kdcourse.distillation.softening import at_least_float32, check_temperature,
 
 
 class CrossImage(Method):
-    """Make a place resemble those places of all images of a batch that it resembles to the teacher.
+    """Make each place resemble the same places of all images of a batch as it does for the teacher.
 
     It compares the logits by `cross_image_loss`. (Yang et al. take the features before the last layer; the function
     takes any maps.)
@@ -67,7 +67,7 @@ def cross_image_loss(
 
     Args:
         student_features: floating point [B, K, H, W]; gradients flow here.
-        teacher_features: floating point [B, K', H, W], channels of its own; detached.
+        teacher_features: floating point [B, K', H, W], where K' may differ from K; detached.
         labels: int64 [B, H, W], of which only ``ignore_index`` matters, or a bool mask, True where a pixel
             counts; ``None`` where all do. Shrink it to the features' height and width by nearest neighbour.
         patch: side of a node in pixels of the feature map.

@@ -1,4 +1,4 @@
-"""Measure what a few drawn masks, and what a teacher's answers to scenes without masks, teach a small student."""
+"""Measure what a few true masks, and what a teacher's answers to scenes without masks, teach a small student."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ FLIPS = Augmentation(shift=0, flip=True, erase=0.0)
 
 
 class Masks(Study):
-    """Compare students of N drawn masks, of the teachers' answers to all scenes without a mask, and of both.
+    """Compare students of N true masks, of the teachers' answers to all scenes without a mask, and of both.
 
-    ``masks``: the true masks of N scenes. ``answers``: the teachers' logits for all training scenes, and no mask.
-    ``both``: the masks and the logits of all scenes. Every student takes the same number of steps: where N scenes are
-    fewer than all, an epoch shows them several times. The N scenes are drawn with the seed of the student.
+    The images are garment scenes, the teachers three U-Nets that were trained on other scenes. ``masks``: the true
+    masks of N scenes, which are chosen with the seed of the student. ``answers``: the teachers' logits for all training
+    scenes, and no mask. ``both``: the masks and the logits of all scenes. All take the same number of steps: where N
+    scenes are fewer than all, an epoch shows them several times. ``long``: few masks, and answers, for twice as many
+    epochs.
 
-    ``long``: few masks, and answers, for twice as many epochs.
-
-    ``answers`` fit the teachers' prediction at every pixel. Then another objective is added to that one: four rows
-    that take the same steps, with two seeds, because they take up to three times as long.
+    ``answers`` fit the teachers' prediction at every pixel. For four rows, another objective's term is added to that
+    one. They have two seeds, because each of their steps takes longer, up to two and a half times as long.
 
     Settings are searched with one seed and half of the epochs: for 100 masks and for answers, scenes as they are or
-    some mirrored; for every other objective the weight of its term.
+    some mirrored; for every other objective the weight of its term, on scenes as they are.
 
     Attributes:
         recipe: of every student, on masks alone.

@@ -1,8 +1,8 @@
 """Train and load the two students of the page `live_masks`: ``python -m tools.website.live.masks.students``.
 
-They are the students of lesson 07: one architecture, the same initial weights and number of steps. The plain student
-learns from a few true masks, the distilled one from the teachers' answers to all training scenes and from no mask. The
-settings of both, and the number of masks, are those of the study `masks`.
+They are those of lesson 07, on more scenes: one architecture, the same initial weights and number of steps. The plain
+student learns from a few true masks, the distilled one from the teachers' answers to all training scenes and from no
+mask. The settings of both, and the number of masks, are those of the study `masks`.
 """
 
 from __future__ import annotations
