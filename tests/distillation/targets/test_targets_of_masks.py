@@ -94,7 +94,8 @@ def test_methods_for_masks_are_for_masks_alone(teacher: nn.Module) -> None:
     ):
         distil(tiny.Teacher(), tiny.quarter_reader(), few, method="channelwise", alpha=0.5, **SETTINGS)
     with pytest.raises(
-        ArgumentError, match=r"kd is for labels, and 'squares' has one class.*: attention, borders, channelwise"
+        ArgumentError,
+        match=r"kd is for labels, and 'squares' has one class.*: attention, borders, channelwise",
     ):
         distil(net(3), teacher, data, method="kd", alpha=0.5, **SETTINGS)
 
