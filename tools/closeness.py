@@ -195,9 +195,8 @@ def again(content: dict[str, Any]) -> dict[str, Any]:
         if found["failed"]:
             failed[setting] = found["failed"]
         for name, value in found["apart"].items():
-            if (
-                name in apart
-            ):  # of those that were the same under all other settings only their count is stored
+            # Of numbers that were the same under all other settings only their count is stored.
+            if name in apart:
                 apart[name][setting] = value
     return content | {"failed": failed, "apart": apart}
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from kdcourse.data import IGNORE
+from kdcourse.data.borders import near_another_class
 from kdcourse.errors import ArgumentError
 
 SHARE = 0.02  # of the diagonal: what Cheng et al. use for COCO and LVIS; 2 pixels at 64x64
@@ -72,26 +73,8 @@ def boundary(labels: Tensor, counted: Tensor, distance: int) -> Tensor:
 
     labels: int16 [N, H, W]. counted: bool [N, H, W], False where a pixel is ignored: such pixels belong
     to no boundary, and neighbours don't see them.
-
-    All classes at once: where no boundary is near, the largest and the smallest class index around are the same.
     """
-    # Ignored pixels take the value that never wins.
-    largest = _largest_around(labels.where(counted, -IGNORE), distance)
-    smallest = -_largest_around((-labels).where(counted, -IGNORE), distance)
-    found = largest != smallest
+    found = near_another_class(labels, counted, distance)
     found[:, :distance] = found[:, -distance:] = True
     found[..., :distance] = found[..., -distance:] = True
     return found & counted
-
-
-def _largest_around(values: Tensor, distance: int) -> Tensor:
-    """Return the largest value within ``distance`` rows and columns, [N, H, W] -> [N, H, W]."""
-    for axis in (1, 2):
-        inner = values.shape[axis] - 1
-        for _ in range(distance):
-            grown = values.clone()
-            for here, there in ((0, 1), (1, 0)):
-                part = grown.narrow(axis, here, inner)
-                torch.maximum(part, values.narrow(axis, there, inner), out=part)
-            values = grown
-    return values

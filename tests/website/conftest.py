@@ -21,7 +21,7 @@ from tests.browser.conftest import chromium, opened
 from tools.website import assets
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page, Route
 
 BUILD_SECONDS = 900
 # What tests of pages in Chromium have in common: their `pytestmark`.
@@ -32,6 +32,9 @@ IN_BROWSER = [
     pytest.mark.skipif(find_spec("playwright") is not None and chromium() is None, reason="no Chromium"),
     pytest.mark.usefixtures("nobody_else_is_asked"),
 ]
+# What axe finds in a page's main part, rule by rule.
+AXE_MAIN = """async () => (await axe.run('main', {resultTypes: ['violations']})).violations.map(
+    found => `${found.id}: ` + found.nodes.map(node => node.target.join(' ')).join(', '))"""
 _SPHINX = ("sphinx", "myst_nb", "sphinx_book_theme", "sphinx_copybutton", "ipywidgets")
 
 
@@ -85,6 +88,26 @@ class Reader:
                 f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
             )
             page.goto(self.address + path, wait_until="load")
+            yield page
+        finally:
+            page.close()
+
+    @contextmanager
+    def page_that_misses(self, file: str, path: str) -> Iterator[Page]:
+        """A page, loaded, whose first request for a file got no answer."""
+        tries: list[Route] = []
+
+        def fail_once(route: Route) -> None:
+            tries.append(route)
+            if len(tries) == 1:
+                route.abort("connectionreset")
+            else:
+                route.continue_()
+
+        page = self.context.new_page()
+        try:
+            page.route(f"**/{file}", fail_once)
+            page.goto(self.address + path)
             yield page
         finally:
             page.close()

@@ -25,7 +25,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 from kdcourse.data import Dataset, fashion_mnist
 from kdcourse.evaluation import predict
 from kdcourse.runs import recorded
-from tests.website.conftest import IN_BROWSER, Reader
+from tests.website.conftest import AXE_MAIN, IN_BROWSER, Reader
 from tools.website.live import students
 from tools.website.live.build import SEARCHED
 from tools.website.live.frame import FOLDER
@@ -56,8 +56,6 @@ _ANSWERED = """([model, wanted, close]) => {
     const told = document.querySelector(`#live tr[data-model=${model}] .live-says span`).dataset.logits;
     return told !== undefined && JSON.parse(told).every((z, k) => Math.abs(z - wanted[k]) <= close);
 }"""
-_AXE = """async () => (await axe.run('main', {resultTypes: ['violations']})).violations.map(
-    found => `${found.id}: ` + found.nodes.map(node => node.target.join(' ')).join(', '))"""
 _IN_VIEW = """part => {
     const {top, bottom, left, width, height} = part.getBoundingClientRect();
     const there = document.elementFromPoint(left + width / 2, top + height / 2);
@@ -524,25 +522,11 @@ def test_interrupted_fetching_goes_on_with_the_file_that_is_missing(reader: Read
 
 
 def test_students_that_did_not_come_are_fetched_again(reader: Reader) -> None:
-    tries = []
-
-    def fail_once(route: Route) -> None:
-        tries.append(route)
-        if len(tries) == 1:
-            route.abort("connectionreset")
-        else:
-            route.continue_()
-
-    page = reader.context.new_page()
-    try:
-        page.route("**/distilled.safetensors", fail_once)
-        page.goto(reader.address + PATH)
+    with reader.page_that_misses("distilled.safetensors", PATH) as page:
         expect(page.get_by_role("alert")).to_contain_text("The students could not be loaded")
         page.locator("#live-retry").click()
         _wait_for_students(page)
         expect(page.locator("#live-trouble")).to_be_hidden()
-    finally:
-        page.close()
 
 
 # -- nothing jumps, and nobody is kept out -----------------------------------------------------------
@@ -591,11 +575,11 @@ def test_page_keeps_nobody_out(reader: Reader, axe: str, theme: str, width: int)
     with reader.page(PATH, theme, width, 844) as page:
         _wait_for_students(page)
         page.evaluate(axe)
-        assert page.evaluate(_AXE) == []
+        assert page.evaluate(AXE_MAIN) == []
         _fetch(page)
         _drag(page, (0.3, 0.3), (0.7, 0.7))
         page.wait_for_timeout(2200)  # the race
-        assert page.evaluate(_AXE) == []
+        assert page.evaluate(AXE_MAIN) == []
 
 
 @pytest.mark.parametrize("width", [390, 320])

@@ -26,7 +26,7 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, Route, expect
 
 from kdcourse.data import SegmentationDataset
 from kdcourse.evaluation import mean_iou, predict_logits
-from tests.website.conftest import IN_BROWSER, Reader
+from tests.website.conftest import AXE_MAIN, IN_BROWSER, Reader
 from tools.website.live.frame import FOLDER
 from tools.website.live.masks import students
 
@@ -43,8 +43,6 @@ NAMES = students.NAMES
 SIDE = 96
 CLOSE = 0.002  # of a share: few pixels have two classes that are almost as likely
 
-_AXE = """async () => (await axe.run('main', {resultTypes: ['violations']})).violations.map(
-    found => `${found.id}: ` + found.nodes.map(node => node.target.join(' ')).join(', '))"""
 # By class, the unlabelled pixels last: shares of the true mask and of both students', null where there is none.
 _SHARES = """() => [...document.querySelectorAll('#live-rows tr')].map(row => [...row.cells].slice(1).map(
     cell => cell.dataset.share === '' ? null : Number(cell.dataset.share)))"""
@@ -337,25 +335,11 @@ def test_a_browser_that_hides_pixels_is_told_of(reader: Reader, data: Segmentati
 
 @pytest.mark.parametrize("file", ["masks.json", "masks_distilled.safetensors", "masks_network.js"])
 def test_files_that_did_not_come_are_fetched_again(reader: Reader, file: str) -> None:
-    tries = []
-
-    def fail_once(route: Route) -> None:
-        tries.append(route)
-        if len(tries) == 1:
-            route.abort("connectionreset")
-        else:
-            route.continue_()
-
-    page = reader.context.new_page()
-    try:
-        page.route(f"**/{file}", fail_once)
-        page.goto(reader.address + PATH)
+    with reader.page_that_misses(file, PATH) as page:
         expect(page.locator("#live-trouble")).to_contain_text("The students could not be loaded")
         page.locator("#live-retry").click()
         _wait(page)
         expect(page.locator("#live-trouble")).to_be_hidden()
-    finally:
-        page.close()
 
 
 def test_page_works_without_a_network_once_it_is_loaded(
@@ -403,13 +387,13 @@ def test_page_keeps_nobody_out(
     with reader.page(PATH, theme, width, 844) as page:
         _wait(page)
         page.evaluate(axe)
-        assert page.evaluate(_AXE) == []
+        assert page.evaluate(AXE_MAIN) == []
         page.locator("#live-least").fill("0.5")
         _give(page, "drop", "shirt.png", "image/png", _photograph(data.test.images[0]))
         expect(page.locator("#live-verdict")).to_contain_text("nobody drew a true mask")
         _give(page, "drop", "notes.txt", "text/plain", b"no image")
         expect(page.locator("#live-refused")).to_be_visible()
-        assert page.evaluate(_AXE) == []
+        assert page.evaluate(AXE_MAIN) == []
 
 
 @pytest.mark.parametrize("width", [360, 320])

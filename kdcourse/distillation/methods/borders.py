@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from kdcourse.data import IGNORE, Batch
+from kdcourse.data.borders import near_another_class
 from kdcourse.distillation.maps import check_maps, check_masks, scored, valid_pixels
 from kdcourse.distillation.methods.base import Method, Outputs
 from kdcourse.distillation.methods.pixelwise import pixelwise_loss
@@ -38,7 +39,6 @@ class Borders(Method):
         self.temperature, self.distance = temperature, distance
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
-        check_maps(student.logits, teacher.logits, "logits")
         return {
             "borders": border_loss(
                 student.logits,
@@ -101,15 +101,9 @@ def near_borders(logits: Tensor, valid: Tensor | None, distance: int) -> Tensor:
         valid: bool [B, H, W], ``None`` where all pixels are.
         distance: in pixels.
     """
-    classes = scored(logits.detach(), valid).argmax(1, keepdim=True).float()
-    gone = None if valid is None else ~valid[:, None]
-
-    def largest(values: Tensor) -> Tensor:
-        kept = values if gone is None else values.masked_fill(gone, -logits.shape[1])
-        return F.max_pool2d(kept, 2 * distance + 1, 1, distance)[:, 0]
-
-    differ = largest(classes) != -largest(-classes)
-    return differ if valid is None else differ & valid
+    counted = torch.ones_like(logits[:, 0], dtype=torch.bool) if valid is None else valid
+    classes = scored(logits.detach(), valid).argmax(1).to(torch.int16)
+    return near_another_class(classes, counted, distance)
 
 
 def _check_distance(distance: int) -> None:

@@ -30,6 +30,7 @@ from kdcourse.runs.study.summary import (
 from kdcourse.runs.tasks import SEGMENTATION
 
 FLIPS = Augmentation(shift=0, flip=True, erase=0.0)
+SCENES = (4000, 200, 400)
 
 
 class Masks(Study):
@@ -60,11 +61,11 @@ class Masks(Study):
     name = "masks"
     question = "With few masks, what are a teacher's answers to unlabelled scenes worth?"
     criterion = "validation_iou"
-    reads = staticmethod(partial(garment_scenes, scenes=(4000, 200, 400)))
+    reads = staticmethod(partial(garment_scenes, scenes=SCENES))
     files = ()
     search_seeds: Sequence[int] = (0,)
-    numbers: Sequence[int] = (100, 4000)
-    searched: Sequence[int] = (100, 4000)
+    numbers: Sequence[int] = (100, SCENES[0])
+    searched: Sequence[int] = (100, SCENES[0])
     temperature = 1.0
     recipe: StudentRecipe = SEGMENTATION.live.plain()
     search_epochs = 5
@@ -224,27 +225,25 @@ class Masks(Study):
         ):
             if teacher is not None and (comparison := against(plain, taught, teacher)):
                 found[name] = interval(taught) | comparison | {"plain": interval(plain)}
+        entries = [self._against(rows, name, answers) for name in self.added]
         found["added"] = sorted(
-            (
-                {"method": name, "weight": weight, **interval(iou), "difference": asdict(difference)}
-                for name in self.added
-                if (iou := self._iou(rows, "answers", every, name)) and len(paired(iou, answers)[0]) > 1
-                for difference in [evaluation.paired_difference(*paired(iou, answers))]
-                for weight in [self._weight(rows, name)]
-            ),
-            key=lambda entry: -entry["accuracy"],
+            (entry for entry in entries if entry is not None), key=lambda entry: -entry["accuracy"]
         )
         return found
 
-    def _weight(self, rows: Sequence[Row], added: str) -> float:
-        """Return the weight that the search gave an objective's term."""
+    def _against(self, rows: Sequence[Row], added: str, answers: dict[int, float]) -> dict[str, Any] | None:
+        """Return a further objective's entry, compared with answers alone; ``None`` with fewer than 2 paired seeds."""
         about = self._about("answers", self.searched[-1], added)
-        return float(next(row["recipe"][added] for row in rows if row["about"] == about))
+        iou = column(rows, "test_iou", about)
+        own, alone = paired(iou, answers)
+        if len(own) < 2:
+            return None
+        weight = next(row["recipe"][added] for row in rows if row["about"] == about)
+        difference = asdict(evaluation.paired_difference(own, alone))
+        return {"method": added, "weight": float(weight), **interval(iou), "difference": difference}
 
-    def _iou(
-        self, rows: Sequence[Row], kind: str, number: int, added: str | None = None, *, long: bool = False
-    ) -> dict[int, float]:
-        return column(rows, "test_iou", self._about(kind, number, added, long=long))
+    def _iou(self, rows: Sequence[Row], kind: str, number: int, *, long: bool = False) -> dict[int, float]:
+        return column(rows, "test_iou", self._about(kind, number, long=long))
 
     def curves(self, rows: Sequence[Row]) -> Curves | None:
         """Return the mean IoU against the number of masks, beside that of answers alone; ``None`` without both."""

@@ -15,24 +15,15 @@ from kdcourse.data import IGNORE
 from kdcourse.distillation import cross_image_loss
 from kdcourse.distillation.methods.pairwise import alive, nodes
 from tests.distillation.methods.maps import Array, Loss, everything, maps
-
-
-def _nodes(features: Array, valid: Array, patch: int) -> list[Array]:
-    """Directions of the nodes of one picture [K, H, W] that have a valid pixel."""
-    found = []
-    for top in range(0, features.shape[1], patch):
-        for left in range(0, features.shape[2], patch):
-            block = (slice(top, top + patch), slice(left, left + patch))
-            pixels = features[:, *block][:, valid[block]]  # [K, pixels]
-            if pixels.shape[1]:
-                mean = pixels.mean(1)
-                found.append(mean / np.sqrt((mean**2).sum()))
-    return found
+from tests.distillation.methods.test_pairwise import directions
 
 
 def reference(z: Tensor, v: Tensor, valid: Array, patch: int, temperature: float) -> float:
     student, teacher = (
-        [_nodes(picture, counts, patch) for picture, counts in zip(maps.double().numpy(), valid, strict=True)]
+        [
+            directions(picture, counts, patch)
+            for picture, counts in zip(maps.double().numpy(), valid, strict=True)
+        ]
         for maps in (z.detach(), v)
     )
     gaps = []

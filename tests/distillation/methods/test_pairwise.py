@@ -18,8 +18,8 @@ from kdcourse.distillation import (
 from tests.distillation.methods.maps import CLASSES, Array, Loss, everything, maps
 
 
-def _similarities(features: Array, valid: Array, patch: int) -> Array:
-    """Cosines [N, N] between the nodes of one picture [K, H, W] that have a valid pixel."""
+def directions(features: Array, valid: Array, patch: int) -> list[Array]:
+    """Unit vectors of the nodes of one picture [K, H, W] that have a valid pixel; 0 where there is no direction."""
     nodes = []
     for top in range(0, features.shape[1], patch):
         for left in range(0, features.shape[2], patch):
@@ -29,6 +29,12 @@ def _similarities(features: Array, valid: Array, patch: int) -> Array:
                 mean = pixels.mean(1)
                 length = np.sqrt((mean**2).sum())
                 nodes.append(mean / length if length > 0 else mean)
+    return nodes
+
+
+def _similarities(features: Array, valid: Array, patch: int) -> Array:
+    """Cosines [N, N] between the nodes of one picture."""
+    nodes = directions(features, valid, patch)
     return np.array([[one @ other for other in nodes] for one in nodes])
 
 

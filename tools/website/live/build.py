@@ -2,7 +2,7 @@
 
     students/, data/teachers, Fashion-MNIST  ->  *.safetensors (as they are stored), live.json, garments.png
 
-The page's scripts are common.js, live.js, worker.js, timed.js and network.js, its style sheet live.css, its text
+The page's scripts are common.js, live.js, worker.js, answering.js and network.js, its style sheet live.css, its text
 page.md, its controls controls.html.
 """
 
@@ -28,7 +28,7 @@ from kdcourse.runs import recorded, teachers
 from tools.website.live import frame, students
 
 HERE = Path(__file__).resolve().parent
-CODE = ("common.js", "live.js", "worker.js", "timed.js", "network.js", "live.css")
+CODE = ("common.js", "live.js", "worker.js", "answering.js", "network.js", "live.css")
 SEARCHED = 2000  # images about which students disagree are chosen among this many first test images
 COLUMNS = 10  # of the image that holds all test images
 MOST_BYTES = {"plain": 200_000, "distilled": 200_000, "teachers": 17_700_000}  # of the files of one row

@@ -1,4 +1,4 @@
-"""Put the pages `live` and `live_masks` together: text, controls, and the tabs that lead from one to the other."""
+"""Put the pages `live` and `live_masks` together: text, controls, what both begin with, and the tabs between them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tools.website.live.masks import students
 
+HERE = Path(__file__).resolve().parent
 FOLDER = Path("_static", "live")  # in the site; both pages share files
 # Page -> its tab.
 TABS = {"live": "Name garments", "live_masks": "Mark garments"}
@@ -18,7 +19,8 @@ def pages() -> list[str]:
 
 def fragment(name: str, folder: Path) -> str:
     """Return the page of that name as Markdown; ``folder`` holds its page.md and its controls.html."""
-    controls = (folder / "controls.html").read_text(encoding="utf-8")
+    opening = (HERE / "opening.html").read_text(encoding="utf-8")
+    controls = (folder / "controls.html").read_text(encoding="utf-8").replace("<!-- opening -->\n", opening)
     text = (folder / "page.md").read_text(encoding="utf-8")
     return text.replace("<!-- tabs -->", _raw(_top(name))).replace("<!-- controls -->", _raw(controls))
 

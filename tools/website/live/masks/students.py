@@ -7,16 +7,16 @@ mask. The settings of both, and the number of masks, are those of the study `mas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from kdcourse import models, training
 from kdcourse.cli import guarded
-from kdcourse.data import SegmentationDataset
+from kdcourse.data import SegmentationDataset, garment_scenes
 from kdcourse.errors import ArgumentError, CheckpointError
 from kdcourse.evaluation import evaluate_segmentation
 from kdcourse.files import CHECKSUMS, read_checksums, shipped
@@ -24,8 +24,7 @@ from kdcourse.models.unet import UNet
 from kdcourse.runs import teachers
 from kdcourse.runs.study import study_named
 from kdcourse.runs.study.engine import Cell
-from kdcourse.runs.study.masks import FLIPS, Masks
-from kdcourse.runs.tasks import SEGMENTATION, STUDENT_SCENES
+from kdcourse.runs.study.masks import FLIPS, SCENES, Masks
 
 FOLDER = Path(__file__).resolve().parent / "students"
 COMMAND = "python -m tools.website.live.masks.students"
@@ -115,8 +114,7 @@ def stored(folder: Path = FOLDER) -> bool:
 
 def shown_scenes() -> SegmentationDataset:
     """Return the students' scenes with a single one for training: the test scenes don't depend on the others."""
-    compose = cast(Callable[..., SegmentationDataset], SEGMENTATION.student_data)
-    return compose(scenes=(1, 1, STUDENT_SCENES[2]))
+    return garment_scenes(scenes=(1, 1, SCENES[2]))
 
 
 def load(data: SegmentationDataset, folder: Path = FOLDER) -> Mapping[str, tuple[UNet, dict[str, Any]]]:
