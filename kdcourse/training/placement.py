@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -31,6 +34,17 @@ def parse_device(device: str) -> tuple[str, int | None]:
 
 
 _Choice = TypeVar("_Choice")
+
+
+def _leave_the_others() -> None:
+    """Take this process out of the group, which ends the threads that talk to the others.
+
+    Left to run while Python shuts down, such a thread aborts the process as soon as it drops a tensor
+    (https://github.com/pytorch/pytorch/pull/179291). After an error, what is on its way may never arrive: no waiting.
+    """
+    if torch.distributed.is_initialized() and not hasattr(sys, "last_value"):
+        gc.collect()  # models whose wrappers hold the group
+        torch.distributed.destroy_process_group()
 
 
 class Placement:
@@ -71,6 +85,11 @@ class Placement:
                 )
             from accelerate import Accelerator
 
+            if not torch.distributed.is_initialized():
+                # Loaded when there is a group, it would keep that group in the defaults of its functions, for good.
+                from torch.distributed import nn as _  # noqa: F401
+
+                atexit.register(_leave_the_others)
             self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
             self.device: torch.device = self._accelerator.device
             self.rank = self._accelerator.process_index

@@ -89,3 +89,8 @@ def test_only_the_main_process_writes_and_chooses(alone: Path, together: list[Pa
     assert (alone / "notes.txt").read_text() == "process 0 chose\n18 checkpoints written\n"
     assert (together[0] / "notes.txt").read_text() == "process 0 chose\n18 checkpoints written\n"
     assert (together[1] / "notes.txt").read_text() == "process 0 chose\n0 checkpoints written\n"
+
+
+def test_a_process_may_end_with_numbers_on_their_way() -> None:
+    """Without leaving its group it was aborted now and then: a thread dropped tensors while Python shut down."""
+    in_two_processes("-m", "tests.training.leaving")
