@@ -27,6 +27,7 @@ def test_there_are_enough_attempts(name: str) -> None:
     assert set(getattr(given, "SAYS", {})) <= set(given.WRONG)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_no_wrong_answer_is_accepted_and_no_right_one_refused(name: str) -> None:
     given, hidden = attempts(name), varied(exercises()[name], 20_261_129)

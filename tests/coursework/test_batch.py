@@ -107,6 +107,7 @@ def test_only_what_changed_is_graded_again(folder: Path, out: Path) -> None:
     assert grade(folder, other, out, progress=False, open_sandbox=fakes.in_process).graded_now == 3
 
 
+@pytest.mark.slow
 def test_another_version_of_the_course_grades_anew(
     folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +117,7 @@ def test_another_version_of_the_course_grades_anew(
     assert grade_class(folder, out).graded_now == 1
 
 
+@pytest.mark.slow
 def test_points_of_a_reader_come_in_and_stay(folder: Path, out: Path) -> None:
     hand_in(folder, "ann", notebook(RIGHT))
     grade_class(folder, out)

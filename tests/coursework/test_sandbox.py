@@ -243,6 +243,7 @@ raise SystemExit(str(found))
         assert isinstance(found, Lost) and found.reason.endswith("SystemExit: []."), found
 
 
+@pytest.mark.slow
 @confined
 def test_a_request_that_was_not_read_to_its_end_is_read_by_nobody(sandbox: Sandbox) -> None:
     assert right(seen(sandbox, HONEST))

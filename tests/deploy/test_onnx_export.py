@@ -295,6 +295,7 @@ class Flattening(nn.Module):
         return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [
@@ -392,6 +393,7 @@ def test_an_ensemble_can_be_exported(average: Any, tmp_path: Path) -> None:
         torch.testing.assert_close(answer(tmp_path / "e.onnx", pixels=raw), wanted, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_networks_in_other_precisions_are_exported(dtype: torch.dtype, tmp_path: Path) -> None:
     assert export(small().to(dtype), tmp_path / "m.onnx").difference < 1e-4

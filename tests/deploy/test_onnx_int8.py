@@ -89,6 +89,7 @@ def test_batchnorm_after_a_maximum_is_folded_unless_it_turns_numbers_round(conte
     assert float((OnnxFile(content).logits(images) - wanted).abs().max()) < 0.15 * float(wanted.abs().max())
 
 
+@pytest.mark.slow
 def test_ranges_are_those_of_the_calibration_images() -> None:
     dark, bright = (exported(network(), pictures(8) // 8 + offset) for offset in (0, 200))
     assert dark != bright

@@ -86,6 +86,7 @@ def test_sources_and_notebooks_are_in_step() -> None:
     assert build.check() == []
 
 
+@pytest.mark.slow
 def test_a_change_of_a_source_is_out_of_step(tmp_path: Path) -> None:
     course = Course(tmp_path / "course", COURSE.order)
     shutil.copytree(COURSE.folder, course.folder)

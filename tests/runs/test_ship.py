@@ -65,6 +65,7 @@ def test_onnx_answers_as_pytorch_and_tells_how_it_was_made(student: Path) -> Non
     assert facts["made"]["from"] == "student.safetensors" and str(student.parent) not in str(facts)
 
 
+@pytest.mark.slow
 def test_int8_is_calibrated_on_training_images_and_compared_on_test_images(
     student: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +139,7 @@ def test_unusable_options_are_told_and_nothing_is_written(
     assert student.read_bytes() == before and sorted(Path().iterdir()) == [Path("models")]
 
 
+@pytest.mark.slow
 def test_an_existing_file_is_replaced_on_request_and_a_folder_holds_the_file(student: Path) -> None:
     Path("there.onnx").write_text("an earlier file")
     ship(ShipOptions(student, "onnx", out=Path("there.onnx"), overwrite=True), print)
@@ -170,6 +172,7 @@ def test_other_files_are_refused_with_the_reason(student: Path, trained: nn.Modu
             ship(ShipOptions(path, "onnx"), print)
 
 
+@pytest.mark.slow
 def test_a_student_for_masks_is_written_as_onnx_alone(
     student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ def test_a_teacher_is_trained_stored_and_loaded_again(tmp_path: Path) -> None:
     assert stored < 2.1 * sum(p.numel() for p in model.parameters())  # two bytes per weight
 
 
+@pytest.mark.slow
 def test_a_finished_teacher_is_not_trained_twice_but_another_recipe_is(tmp_path: Path) -> None:
     data = dataset()
     teachers.train_teacher(QUICK, data, tmp_path, progress=False)
@@ -43,6 +44,7 @@ def test_a_finished_teacher_is_not_trained_twice_but_another_recipe_is(tmp_path:
     assert path.read_bytes() != before[0]
 
 
+@pytest.mark.slow
 def test_an_interrupted_teacher_ends_as_if_it_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

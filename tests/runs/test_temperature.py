@@ -36,6 +36,7 @@ def passes(frame: FrameType) -> bool:
     return ours and any(holds(frame.f_locals[name]) for name in code.co_varnames[:count])
 
 
+@pytest.mark.slow
 def test_a_temperature_is_checked_once_and_passes_few_functions_on_its_way_to_the_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

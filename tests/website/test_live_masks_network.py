@@ -90,6 +90,7 @@ def test_logits_are_those_of_pytorch(dtype: torch.dtype, tmp_path: Path) -> None
     check(network(num_classes=6, in_channels=3), 96, tmp_path / "model.safetensors", dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not students.stored(), reason=f"no students yet: {students.COMMAND}")
 def test_stored_students_answer_as_in_pytorch() -> None:
     data = students.shown_scenes()

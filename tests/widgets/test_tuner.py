@@ -65,6 +65,7 @@ def test_a_run_is_trained_shown_and_kept() -> None:
     assert RunFolder().load() == ([run], [])
 
 
+@pytest.mark.slow
 def test_a_plain_twin_is_trained_along_once() -> None:
     widget = tuner(twin=True)
     assert widget._stored.layout.display == "none"  # there is no run to choose
@@ -124,6 +125,7 @@ def test_controls_become_settings() -> None:
     assert all("teacher" not in name and "unet" not in name for name, _ in widget.student.options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learns_from", ["labels", "teacher"])
 def test_students_of_labels_or_teacher_alone_train_too(learns_from: str) -> None:
     widget = tuner(replace(QUICK, learns_from=learns_from))
@@ -200,6 +202,7 @@ def test_runs_are_there_after_a_restart_and_can_be_compared() -> None:
     assert "No run yet" in alt(again) and again.delete.disabled
 
 
+@pytest.mark.slow
 def test_deleting_asks_first() -> None:
     widget = tuner()
     trained(widget)
@@ -245,6 +248,7 @@ def test_what_goes_wrong_in_the_background_is_told_in_the_widget() -> None:
     assert "The training ended early" in widget.status.value and widget._live is None
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_kept_shown_and_compared() -> None:
     widget = tuner(replace(QUICK, epochs=5))
     trained(widget)
@@ -289,6 +293,7 @@ def test_a_training_that_ends_in_another_error_keeps_its_curve(monkeypatch: pyte
     assert run.losses[-1][0] == 2.5 and RunFolder().load() == ([run], [])
 
 
+@pytest.mark.slow
 def test_a_teacher_is_asked_once_for_all_runs() -> None:
     teacher, asked = quarter_reader(), []
     teacher.register_forward_hook(lambda *_: asked.append(1))
@@ -325,6 +330,7 @@ def test_examples_stand_in_until_there_is_a_run() -> None:
     assert "plain" not in alt(widget)
 
 
+@pytest.mark.slow
 def test_no_more_than_six_runs_are_drawn_and_the_live_one_among_them() -> None:
     folder = RunFolder()
     run = train_run(replace(QUICK, epochs=1), dataset(), targets())

@@ -101,6 +101,7 @@ def run(student: nn.Module, teacher: Any, **change: Any) -> tuple[History, Metho
     return distil(student, teacher, tiny.dataset(), **settings), method
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
 def test_the_regressor_is_trained_and_no_part_of_the_student(
     teacher: nn.Module, tmp_path: Path, optimizer: str

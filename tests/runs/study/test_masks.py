@@ -50,6 +50,7 @@ def study(data: SegmentationDataset, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return made
 
 
+@pytest.mark.slow
 def test_the_study_runs_from_search_to_summary(study: FewMasks, data: SegmentationDataset) -> None:
     rows = engine.run(study, engine.Options(precision="float32"), lambda _: None)
     assert sum(row["phase"] == "search" for row in rows) == len(study.candidates())

@@ -61,6 +61,7 @@ def run(study: Few, *phases: str) -> list[Row]:
     return engine.run(study, engine.Options(phases or engine.PHASES, precision="float32"), quiet)
 
 
+@pytest.mark.slow
 def test_the_study_runs_from_nothing_to_its_table_and_a_new_method_adds_its_rows_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +191,7 @@ def test_the_finding_names_what_beats_kd_here_and_elsewhere() -> None:
 STORED = Rows(shipped(FOLDER), "methods")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not STORED.path.exists(), reason="no rows are stored")
 def test_the_stored_picture_shows_the_stored_rows() -> None:
     study = study_named("methods", STORED.path.parent)

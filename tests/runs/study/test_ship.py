@@ -57,6 +57,7 @@ def train(study: Ship, cell: engine.Cell, seed: int = 1) -> Row:
     return engine.trained(study, cell, known, "test")
 
 
+@pytest.mark.slow
 def test_a_row_says_what_the_file_is_and_how_it_answers(tmp_path: Path) -> None:
     study = Few(tiny.dataset, tmp_path)
     each = cells(study)
