@@ -15,7 +15,7 @@ c.LocalAuthenticator.allowed_groups = {"students", "instructors"}
 # Each user's server puts the lessons into ~/kdcourse-lessons and opens lesson 00 there.
 c.Spawner.cmd = [str(Path(sys.executable).with_name("kdcourse")), "lab", "--hub"]
 
-# A whole class logs in within a minute, so a server may take longer to start than the 30 seconds of the default.
+# A whole class may log in at once, so servers may take longer than the defaults: 60 seconds to start, 30 to answer.
 c.Spawner.http_timeout = c.Spawner.start_timeout = 180
 
 # One thread per kernel: torch would otherwise start one per core for every student.

@@ -68,12 +68,12 @@ def next_tokens(
         parts = []
         for name, share in shares.items():
             values = [_probability(share[token].item()) for token in shown]
-            bars = ", ".join(f"{token} {value}" for token, value in zip(names, values, strict=True))
+            bars = ", ".join(f"“{token}” {value}" for token, value in zip(names, values, strict=True))
             parts.append(f"{name}: {bars}; entropy {spread[name]:.2f} nats.")
         set_alt_text(
             figure,
-            f"Probabilities of the next token after {_end(beginning)!r} at temperature {temperature:.3g}, as "
-            f"{listed(list(rows))} {'sees' if len(rows) == 1 else 'see'} them. {' '.join(parts)}",
+            f"Probabilities of the next token after {_end(beginning)!r} at temperature {temperature:.3g}, as seen by "
+            f"{listed(list(rows))}. {' '.join(parts)}",
         )
     return figure
 

@@ -15,8 +15,8 @@ from kdcourse.errors import ArgumentError
 from kdcourse.figures.style import (
     GREY,
     freeze,
-    look_of_role,
     looks,
+    looks_of_roles,
     new_figure,
     percent,
     set_alt_text,
@@ -62,18 +62,20 @@ def study_curves(
     beside: Mapping[str, Sequence[StudyPoint]] | None = None,
     score: str = "accuracy",
     split: str = "test",
+    linear: bool = False,
 ) -> Figure:
-    """Draw accuracy against a number on a logarithmic axis: one line per name, bars for the points' intervals.
+    """Draw accuracy against a number: one line per name, bars for the points' intervals.
 
     Args:
         lines: the points of each line, by increasing ``x``; the first line is drawn as the plain student, the second as
             the distilled one.
-        x: what the horizontal axis counts, such as "images".
+        x: what the horizontal axis counts, such as "images"; where it is linear, its whole label.
         title: of the figure.
         teacher: the ensemble's accuracy, drawn as a dashed line.
         beside: results of another run, by the name of their line, in its look but larger and hollow.
         score: what the points' accuracies are, such as "mean IoU".
         split: on which they were measured.
+        linear: whether the horizontal axis is linear, as for shares, and not logarithmic.
 
     Raises:
         ArgumentError: no line, a line without points, an ``x`` that isn't above 0, an accuracy outside 0 to 1.
@@ -81,9 +83,7 @@ def study_curves(
     others = dict(beside or {})
     _check([*lines.values(), *others.values()])
     ticks = sorted({point.x for points in lines.values() for point in points})
-    shown = dict(
-        zip(lines, [*map(look_of_role, ("plain", "distilled")), *looks(list(lines)[2:])], strict=False)
-    )
+    shown = dict(zip(lines, [*looks_of_roles(("plain", "distilled")), *looks(list(lines)[2:])], strict=False))
     if not others.keys() <= shown.keys():
         raise ArgumentError(f"beside must name lines, {', '.join(lines)}; found {', '.join(others)}.")
     with styled():
@@ -107,14 +107,17 @@ def study_curves(
             axes.set_ylim(
                 top=max(axes.get_ylim()[1], 100 * teacher + 0.07 * (100 * teacher - axes.get_ylim()[0]))
             )
-        axes.set_xscale("log")
+        axes.set_xscale("linear" if linear else "log")
         axes.set_xticks(ticks)
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axes.set(xlabel=f"{x} (logarithmic)", ylabel=f"{split} {score} (%), axis cut", title=title)
+        axes.set(
+            xlabel=x if linear else f"{x} (logarithmic)", ylabel=f"{split} {score} (%), axis cut", title=title
+        )
         figure.legend(loc="outside lower center", ncols=2)
-        set_alt_text(figure, _describe(lines, x, title, teacher, others, f"{split} {score}"))
+        against = f"against {x}" if linear else f"by number of {x}"
+        set_alt_text(figure, _describe(lines, against, title, teacher, others, f"{split} {score}"))
         freeze(figure)
     return figure
 
@@ -140,14 +143,14 @@ def _bar(axes: Axes, point: StudyPoint, colour: str) -> None:
 
 def _describe(
     lines: Mapping[str, Sequence[StudyPoint]],
-    x: str,
+    against: str,
     title: str,
     teacher: float | None,
     others: Mapping[str, Sequence[StudyPoint]],
     score: str,
 ) -> str:
     named = [*lines.items(), *((f"{name}, this run", points) for name, points in others.items())]
-    parts = [f"{title}: {score} by number of {x}."]
+    parts = [f"{title}: {score} {against}."]
     for name, points in named:
         parts.append(f"{name}: {', '.join(f'{point.x:,.0f} {_said(point)}' for point in points)}.")
     if teacher is not None:

@@ -6,6 +6,7 @@ possible.
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -93,6 +94,7 @@ _ROLES = {
     "ensemble": Look(PALETTE["black"], "D", "xx"),
     "teacher": Look(PALETTE["green"], "s", ".."),
 }
+_NEUTRAL = (Look(PALETTE["purple"], "v", "--"), Look(GREY, "P", "++"), Look(PALETTE["black"], "X", "\\\\"))
 _OTHERS = ("blue", "vermilion", "green", "black", "purple")
 _MARKERS = "o^sDvP*X<>hp"
 _HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++")
@@ -121,9 +123,10 @@ def _role(name: str) -> str | None:
     return next((role for role in _ROLES if role in words or f"{role}s" in words), None)
 
 
-def look_of_role(role: str) -> Look:
-    """Return the look of teacher, ensemble, plain or distilled, and a neutral one for any other word."""
-    return _ROLES.get(role, Look(PALETTE["purple"], "v", "--"))
+def looks_of_roles(roles: Sequence[str]) -> list[Look]:
+    """Return the looks of teacher, ensemble, plain and distilled, and for others neutral ones, a few."""
+    neutral = itertools.cycle(_NEUTRAL)
+    return [_ROLES[role] if role in _ROLES else next(neutral) for role in roles]
 
 
 @contextmanager

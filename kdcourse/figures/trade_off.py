@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -15,10 +15,11 @@ from kdcourse.errors import ArgumentError
 from kdcourse.figures.style import (
     GREY,
     LogTicks,
+    Look,
     byte_size,
     count_word,
     freeze,
-    look_of_role,
+    looks_of_roles,
     new_figure,
     percent,
     set_alt_text,
@@ -44,8 +45,10 @@ class CostPoint:
     role: str = ""
 
 
-def accuracy_against_cost(points: Sequence[CostPoint], *, score: str = "accuracy") -> Figure:
-    """Draw accuracy, or another score, against the size of the weights and against the time per image.
+def accuracy_against_cost(
+    points: Sequence[CostPoint], *, score: str = "accuracy", size: str = "size of the weights"
+) -> Figure:
+    """Draw accuracy, or another score, against a size in bytes and against the time per image.
 
     Both costs have logarithmic axes; bars are the points' intervals. Every model is labelled at its point; models of
     one role at almost the same point share a label such as "five teachers". The second panel is omitted if no model was
@@ -54,28 +57,31 @@ def accuracy_against_cost(points: Sequence[CostPoint], *, score: str = "accuracy
     Args:
         points: the models.
         score: name of the score in ``accuracy``, such as "mean IoU".
+        size: what the points' ``bytes`` are.
 
     Raises:
         ArgumentError: no point, an accuracy or interval outside 0 to 1, a cost that isn't above 0.
     """
     _check(points)
     panels: list[tuple[str, Callable[[CostPoint], float | None], Callable[[float], str]]] = [
-        ("size of the weights", lambda point: point.bytes, _round_size)
+        (size, lambda point: point.bytes, _round_size)
     ]
     if any(point.latency_ms is not None for point in points):
         panels.append(("time per image", lambda point: point.latency_ms, _milliseconds))
+    roles = list(dict.fromkeys(point.role for point in points))
+    look_of = dict(zip(roles, looks_of_roles(roles), strict=True))
     with styled():
         figure = new_figure(4.6 * len(panels) + 0.2, 4.3)
         every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (title, cost, unit) in zip(every, panels, strict=True):
-            _draw(axes, [(point, x) for point in points if (x := cost(point)) is not None])
+            _draw(axes, [(point, x) for point in points if (x := cost(point)) is not None], look_of)
             axes.set_title(f"{score[:1].upper()}{score[1:]} against {title}")
             axes.set_xlabel(f"{title} (logarithmic)")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _, unit=unit: unit(value)))
         every[0].set_ylabel(f"test {score} (%)")
         low, high = every[0].get_ylim()
         every[0].set_ylim(low - 0.08 * (high - low), high + 0.12 * (high - low))
-        set_alt_text(figure, _describe(points, score))
+        set_alt_text(figure, _describe(points, score, size))
         freeze(figure)
         # Pixels are known only now.
         for axes, (_, cost, _) in zip(every, panels, strict=True):
@@ -100,9 +106,9 @@ def _check(points: Sequence[CostPoint]) -> None:
             )
 
 
-def _draw(axes: Axes, placed: Sequence[tuple[CostPoint, float]]) -> None:
+def _draw(axes: Axes, placed: Sequence[tuple[CostPoint, float]], look_of: Mapping[str, Look]) -> None:
     for point, x in placed:
-        look, y = look_of_role(point.role), 100 * point.accuracy
+        look, y = look_of[point.role], 100 * point.accuracy
         if point.interval is not None:
             axes.plot(
                 [x, x],
@@ -224,10 +230,8 @@ def _milliseconds(value: float) -> str:
     return f"{value:,.10g} ms"
 
 
-def _describe(points: Sequence[CostPoint], score: str) -> str:
-    parts = [
-        f"{score[:1].upper()}{score[1:]} on the test images against size of the weights and time per image."
-    ]
+def _describe(points: Sequence[CostPoint], score: str, size: str) -> str:
+    parts = [f"{score[:1].upper()}{score[1:]} on the test images against {size} and time per image."]
     for point in points:
         interval = ""
         if point.interval is not None:

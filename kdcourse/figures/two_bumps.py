@@ -43,8 +43,7 @@ def two_bumps(places: Tensor, target: Tensor, fitted: Mapping[str, Tensor]) -> F
         axes.set(xlabel="value", ylabel="probability", ylim=(0, None), xlim=(x[0], x[-1]))
         axes.legend(loc="upper left")
         said = [
-            f"{name} is highest at {places[int(values.argmax())]:.1f} and has {_between(target, values):.0%} between "
-            "the bumps."
+            f"{name} is highest at {places[int(values.argmax())]:.1f}{_between(places, target, values)}."
             for name, values in fitted.items()
         ]
         set_alt_text(
@@ -54,9 +53,12 @@ def two_bumps(places: Tensor, target: Tensor, fitted: Mapping[str, Tensor]) -> F
     return figure
 
 
-def _between(target: Tensor, values: Tensor) -> float:
-    """Return how much of ``values`` lies where the target is below a quarter of its maximum, between its bumps."""
+def _between(places: Tensor, target: Tensor, values: Tensor) -> str:
+    """Say how much of ``values`` lies between the target's bumps, where it is below a quarter of its maximum."""
     high = (target >= target.max() / 4).nonzero().flatten()
     low = (target < target.max() / 4).nonzero().flatten()
     inside = low[(low > high[0]) & (low < high[-1])]
-    return float(values[inside].sum())
+    if len(inside) == 0:
+        return ""
+    first, last = places[inside[[0, -1]]].tolist()
+    return f" and has {float(values[inside].sum()):.0%} between the bumps, from {first:.2f} to {last:.2f}"

@@ -28,7 +28,7 @@ class FewLabels:
         unlabelled: other images. Their labels are erased: all are 0. Its validation and test split keep theirs.
         answers: the teachers' logits for the images of ``unlabelled``, as `kdcourse.distillation.distil` takes them.
         logits: the same ones as a table, float32 [N, C].
-        teachers_accuracy: of all teachers together, on the validation split, 0 to 1.
+        teachers_accuracy, teachers_test_accuracy: of all teachers together, on the validation and test split, 0 to 1.
         held_back: int64 [N], the labels erased from ``unlabelled``, to look at afterwards.
     """
 
@@ -37,6 +37,7 @@ class FewLabels:
     answers: SoftTargets
     logits: Tensor
     teachers_accuracy: float
+    teachers_test_accuracy: float
     held_back: Tensor
 
 
@@ -75,6 +76,7 @@ def few_labels(data: Dataset, labels: int = 550, unlabelled: int = 5_000, *, see
         answers=stored.targets(bare, index=others),
         logits=stored.logits[others].float(),
         teachers_accuracy=float(stored.notes["ensemble"]["validation_accuracy"]),
+        teachers_test_accuracy=float(stored.notes["ensemble"]["test_accuracy"]),
         held_back=truth[others],
     )
 

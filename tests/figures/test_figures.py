@@ -401,6 +401,17 @@ def test_labels_of_models_do_not_collide() -> None:
             assert not Text.get_window_extent(one).overlaps(Text.get_window_extent(other))
 
 
+def test_roles_of_ones_own_look_different_and_the_size_is_named() -> None:
+    points = [
+        CostPoint(role, 0.9, 1000.0 * n, role=role) for n, role in enumerate(("int8", "pruned", "plain"), 1)
+    ]
+    figure = accuracy_against_cost(points, size="size of the packed file")
+    [axes] = figure.axes
+    looks = {(line.get_color(), line.get_marker()) for line in axes.lines}
+    assert len(looks) == 3 and axes.get_xlabel() == "size of the packed file (logarithmic)"
+    assert "against size of the packed file and" in alt_text(figure)
+
+
 def test_teachers_far_apart_are_named_one_by_one_and_without_times_there_is_one_panel() -> None:
     points = [CostPoint(f"teacher {n}", 0.5 + 0.2 * n, 10.0 ** (3 + 2 * n), role="teacher") for n in range(3)]
     figure = accuracy_against_cost(points)

@@ -17,12 +17,12 @@ def test_the_likeliest_tokens_of_the_first_model_are_drawn_for_all() -> None:
     figure = next_tokens("Once upon", {"teacher": LOGITS, "student": LOGITS.flip(0)}, TOKENS, 2.0, top=3)
     said = alt_text(figure)
     shares = (LOGITS / 2).softmax(0)
-    assert f"teacher: ␣the {shares[1]:.3f}, $x$ {shares[4]:.3f}, ⏎ {shares[2]:.3f}; entropy" in said
-    assert f"student: ␣the {shares[3]:.3f}, $x$ {shares[0]:.3f}, ⏎ {shares[2]:.3f}; entropy" in said
+    assert f"teacher: “␣the” {shares[1]:.3f}, “$x$” {shares[4]:.3f}, “⏎” {shares[2]:.3f}; entropy" in said
+    assert f"student: “␣the” {shares[3]:.3f}, “$x$” {shares[0]:.3f}, “⏎” {shares[2]:.3f}; entropy" in said
     nats = -(shares * shares.log()).sum()
     assert (
         f"entropy {nats:.2f} nats" in said
-        and "after 'Once upon' at temperature 2, as teacher and student" in said
+        and "after 'Once upon' at temperature 2, as seen by teacher and student" in said
     )
     widths = [[bar.get_width() for bar in axes.patches] for axes in figure.axes]
     assert widths[0] == pytest.approx(shares[[1, 4, 2]].tolist())
@@ -57,7 +57,9 @@ def test_bumps_are_drawn_with_what_lies_between_them() -> None:
     wide, narrow = (float(bump(*of)[low].sum()) for of in ((0, 1.5), (2, 0.3)))
     assert wide > 0.7 and narrow < 0.1
     assert f"forward is highest at 0.0 and has {wide:.0%} between" in said.replace("-0.0", "0.0")
-    assert f"reverse is highest at 2.0 and has {narrow:.0%} between" in said
+    assert f"reverse is highest at 2.0 and has {narrow:.0%} between the bumps, from -1.50 to 1.50." in said
+    one = {"one": bump(2, 0.3)}
+    assert alt_text(two_bumps(places, bump(2, 0.3), one)).endswith("one is highest at 2.0.")
     drawn = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
     assert list(drawn["forward"]) == pytest.approx(bump(0, 1.5).tolist())
     with pytest.raises(ArgumentError, match=r"found \[61\], and \[60\] of 'one'"):

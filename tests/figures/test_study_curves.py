@@ -54,6 +54,14 @@ def test_the_axis_and_the_alt_text_name_the_split() -> None:
     assert "validation accuracy by number of bits" in alt_text(figure) and "test" not in alt_text(figure)
 
 
+def test_a_linear_axis_is_labelled_in_full() -> None:
+    lines = {"pruned": [StudyPoint(50, 0.9), StudyPoint(75, 0.8), StudyPoint(90, 0.5)]}
+    figure = study_curves(lines, x="share removed (%)", title="A student", linear=True)
+    [axes] = figure.axes
+    assert axes.get_xlabel() == "share removed (%)" and axes.get_xscale() == "linear"
+    assert "test accuracy against share removed (%). pruned: 50 90.00 %" in alt_text(figure)
+
+
 def test_points_of_stored_lines_have_intervals_cut_to_shares() -> None:
     entry = {"x": 550, "accuracy": 0.98, "low": 0.95, "high": 1.01, "seeds": 5}
     assert study_points({"true labels": [entry]}) == {"true labels": [StudyPoint(550, 0.98, (0.95, 1.0))]}

@@ -37,6 +37,7 @@ def test_labels_are_few_and_answers_belong_to_other_images(data: Dataset) -> Non
     assert few.logits.equal(answers.logits[found[20:]].float())
     assert few.answers.logits(View(), torch.arange(40)).equal(few.logits)
     assert few.teachers_accuracy == answers.notes["ensemble"]["validation_accuracy"]
+    assert few.teachers_test_accuracy == answers.notes["ensemble"]["test_accuracy"] != few.teachers_accuracy
 
 
 def test_the_seed_chooses_the_images(data: Dataset) -> None:

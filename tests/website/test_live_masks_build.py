@@ -37,6 +37,7 @@ class FewMasks(Masks):
     numbers: Sequence[int] = (8, 64)
     searched: Sequence[int] = (8, 64)
     recipe = StudentRecipe(model="pocket_unet").changed(epochs=2, batch_size=16)
+    plenty = 128
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,7 @@ def study(data: SegmentationDataset, tmp_path: Path) -> FewMasks:
     torch.manual_seed(0)
     made = FewMasks(lambda: data, tmp_path)
     made.__dict__["_teacher"] = Ensemble([nn.Conv2d(3, 3, 1)])
+    made.__dict__["_plenty"] = tiny.scenes(made.plenty)
     return made
 
 
@@ -161,7 +163,7 @@ def test_page_holds_its_controls_and_the_numbers_of_its_students(
     text = build.fragment()
     assert "<!--" not in text
     words = " ".join(text.split())
-    assert "learned from 8 scenes with their true masks" in words and "U-Nets to 64 scenes" in words
+    assert "learned from 8 scenes with their true masks" in words and "U-Nets to 128 scenes" in words
     assert "red and green" in words and "all 24 test scenes" in words and "16 x 16 pixels" in words
     assert "\n# Two students mark garments, live\n" in text and 'id="live-picture"' in text
     for name in build.CODE:  # nothing comes from elsewhere
@@ -207,7 +209,7 @@ def test_students_have_the_settings_that_the_study_chose(
     cells = students.cells(study)
     for cell in cells.values():
         assert cell.recipe.training.augmentation == FLIPS
-        assert cell.recipe.training.epochs == study.recipe.training.epochs > study.search_epochs
+        assert cell.recipe.training.epochs == 2 * study.recipe.training.epochs
     monkeypatch.setattr(students, "FLIPS", None)  # the other candidates, of scenes as they are
     assert all(cell.recipe.training.augmentation is None for cell in students.cells(study).values())
     monkeypatch.setattr(students, "FLIPS", "others")
@@ -240,8 +242,9 @@ def test_command_trains_and_stores_both(study: FewMasks, data: SegmentationDatas
             torch.equal(weight, weight.half().float()) for weight in model.parameters() if weight.ndim > 1
         )
         notes[name] = told
-    assert notes["plain"]["about"] == {"kind": "masks", "masks": 8} and notes["plain"]["answers"] is None
-    assert notes["distilled"]["about"] == {"kind": "answers", "scenes": 64}
+    assert notes["plain"]["about"] == {"kind": "masks", "masks": 8, "long": True, "shown": 128}
+    assert notes["plain"]["answers"] is None
+    assert notes["distilled"]["about"] == {"kind": "answers", "scenes": 128, "long": True}
     plain, distilled = (notes[name]["recipe"] for name in students.NAMES)
     assert {name for name in plain if plain[name] != distilled[name]} == {"alpha"}
     assert (plain["alpha"], distilled["alpha"]) == (0.0, 1.0)

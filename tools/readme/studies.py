@@ -16,9 +16,10 @@ _HEAD = """# Studies
 Each study answers one question with many training runs, on Fashion-MNIST unless it says otherwise. Its tables below are
 made of the stored rows, one per run. Five teachers were trained on one half of the training images. Students learn from
 the other half, which no teacher has seen: from its true labels, or from the teachers' answers to its images without any
-label. Settings are searched with three seeds on the validation split, with as many tries for labels as for answers. The
-table then comes from fresh seeds, evaluated on the test split once. All students of a study are trained in one
-precision and for the same number of steps, unless the study is about that.
+label. Where settings are searched, it is on the validation split, with three seeds unless the study says otherwise, and
+with as many candidates for labels as for answers. The table then comes from fresh seeds, evaluated on the test split
+once. All students of a study are trained in one precision and for the same number of steps, unless the study is about
+that.
 
 The gap recovered is (answers - labels) / (teachers - labels), as `kdcourse.evaluation.gap_recovered` has it; where the
 gap is no larger than the noise of seeds, it says so. Intervals are 95 % intervals of the mean over seeds.

@@ -111,8 +111,8 @@ widgets.reveal("10-share", needed)
 # %%
 some = text.validation.tokens[:16]
 with torch.no_grad():
-    of_text = teacher.eval()(some).flatten(0, 1)
-spread = entropy(of_text)
+    at_positions = teacher.eval()(some).flatten(0, 1)
+spread = entropy(at_positions)
 
 # %% folded=true
 claim(
@@ -120,7 +120,7 @@ claim(
     spread.median() > 0.5,
     median_entropy_in_nats=at_least(spread.median().item(), 0.5, digits=2),
     positions_with_a_token_above_one_half=at_most(
-        100 * (of_text.softmax(1).amax(1) > 0.5).double().mean().item(), 70, "%", digits=0
+        100 * (at_positions.softmax(1).amax(1) > 0.5).double().mean().item(), 70, "%", digits=0
     ),
 )
 
@@ -199,6 +199,9 @@ show(
     "a target with two bumps. The best single bump by forward KL lies across both; that by reverse KL covers the higher one.",
 )
 
+# %% [markdown]
+# How much of each lies between the bumps, at values from -0.5 to 0.5?
+
 # %% folded=true
 middle = places.abs() < 0.5
 between_bumps = {name: 100 * values[middle].sum().item() for name, values in best.items()}
@@ -221,10 +224,10 @@ widgets.reveal("10-bumps", spots[0 if where > 0.7 else 1])
 #
 # ### Exercise: the loss of a text (medium, 10 minutes)
 #
-# For logits [B, T, V] of student and teacher, return the mean of KL(teacher || student) over the positions whose
-# label isn't -100: a single number, in nats. Only the student is trained. What stands at the other positions must not
-# matter, whatever it is; and where no position counts, the loss is 0. There is no temperature here: at T = 1 the
-# teacher's probabilities are soft already.
+# For logits [B, T, V] (rows, positions, vocabulary) of student and teacher, return the mean of KL(teacher || student)
+# over the positions whose label isn't -100: a single number, in nats. Only the student is trained. What stands at the
+# other positions must not matter, whatever it is; and where no position counts, the loss is 0. There is no temperature
+# here: the teacher's probabilities are soft already.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -235,8 +238,8 @@ widgets.reveal("10-bumps", spots[0 if where > 0.7 else 1])
 #
 # <details><summary>Hint 2</summary>
 #
-# `log_softmax(-1)` of both, the teacher's detached; the sum over the tokens; then divide by the number of positions,
-# or by 1 if there are none.
+# `log_softmax(-1)` of both, the teacher's detached; the sum over the vocabulary and the positions; then divide by the
+# number of positions, or by 1 if there are none.
 #
 # </details>
 
@@ -250,12 +253,12 @@ check("token_loss", token_loss)
 # %% [markdown]
 # ## Train with it
 #
-# Three students of 45 thousand parameters begin with the same weights and take equally many steps.
+# Three students of 45 thousand parameters (`gpt_50k`) begin with the same weights and take equally many steps.
 #
 # - *plain, 15 chapters* learns from the tokens of 15 of the 243 training chapters, which it reads six times.
 # - *plain, all chapters* reads as many rows, drawn from all chapters, and each row once.
 # - *distilled, 15 chapters* reads the same 15 chapters six times. It learns from your loss, that is from the teacher's
-#   predictions; of the labels it only hears which positions count.
+#   predictions, and uses the labels only to see which positions count.
 #
 # We measure **bits per byte** of chapters that nobody was trained on: the sum of -log2 P over all tokens of a
 # document, divided by its bytes. They compare models whatever their tokens are. Fewer are better.
@@ -280,7 +283,7 @@ settings = {
     "warm_up": 0.05,
 }
 settings |= {"seed": 0, "precision": "float32", "validate": False, "progress": False}
-remembering = Remembered(teacher)  # it answers a row that comes again from memory
+remembering = Remembered(teacher)  # keeps the teacher's logits: one forward pass per row
 
 
 def fresh_student():
@@ -324,8 +327,8 @@ widgets.reveal("10-fewest", min(told, key=bits.get))
 # %% [markdown]
 # There is one seed of each student here; five come further down.
 #
-# Where does the lead come from? At each position the distilled student hears of many tokens, where the book names one.
-# And its teacher has read all training chapters. So it learns more from 15 chapters than the book itself could tell it.
+# Where does the lead come from? At each position the distilled student gets the probabilities of many tokens, where the
+# book has one. And its teacher has read all training chapters. So it learns more from 15 chapters than the book itself could tell it.
 # The teacher stays far ahead of all students: it has 29 times the parameters, and read 19 times as many rows.
 
 # %% [markdown]
@@ -361,8 +364,8 @@ from kdcourse.course.language.exercises import own_text
 check("own_text", own_text)
 
 # %% [markdown]
-# Now let teacher and students continue the same 96 beginnings of 16 tokens. Ask the teacher how much each token that
-# they wrote surprises it: -log P, in nats.
+# Now let teacher and students continue the same 96 beginnings of 16 tokens. Then compute how much each written token
+# surprises the teacher: its -log P, in nats.
 #
 # **Predict:** what the teacher itself writes surprises it by about 2.2 nats per token. How much does the distilled
 # student's text?
@@ -389,20 +392,20 @@ def surprises(tokens, labels):
     return lost[:, prompt - 1 :]
 
 
-of_text = {"teacher": surprises(*write(teacher, begun, seed=0))}
-of_text |= {name: surprises(*write(student, begun, seed=0)) for name, student in students.items()}
+surprise_of = {"teacher": surprises(*write(teacher, begun, seed=0))}
+surprise_of |= {name: surprises(*write(student, begun, seed=0)) for name, student in students.items()}
 
 # %% folded=true
-nats = {name: found.mean().item() for name, found in of_text.items()}
+nats = {name: found.mean().item() for name, found in surprise_of.items()}
 claim(
     "The student's text surprises the teacher far more than the teacher's own does",
     nats[told[2]] > nats["teacher"],
     teacher=between(nats["teacher"], 1.9, 2.6, "nats per token", digits=2),
     plain_on_15_chapters=between(nats[told[0]], 5.3, 7.2, "nats per token", digits=2),
     distilled=between(nats[told[2]], 5, 6.8, "nats per token", digits=2),
-    distilled_first_token=between(of_text[told[2]][:, 0].mean().item(), 5, 8, "nats", digits=2),
+    distilled_first_token=between(surprise_of[told[2]][:, 0].mean().item(), 5, 8, "nats", digits=2),
     distilled_last_32_tokens=between(
-        of_text[told[2]][:, -32:].mean().item(), 5, 6.8, "nats per token", digits=2
+        surprise_of[told[2]][:, -32:].mean().item(), 5, 6.8, "nats per token", digits=2
     ),
 )
 widgets.reveal("10-surprise", round(nats[told[2]], 1))
@@ -416,7 +419,7 @@ widgets.reveal("10-surprise", round(nats[told[2]], 1))
 # %% [markdown]
 # ## Practise what you will do
 #
-# Two ideas help a model that writes.
+# Two ideas are meant to help a model that writes.
 #
 # - **The reverse KL**, which forbids what the teacher rules out.
 # - **On-policy** distillation (Agarwal et al. 2024): the student writes, and the teacher grades every token of it. No
@@ -481,8 +484,9 @@ more = bits_after[reverse] - bits_after[forward]
 widgets.reveal("10-reverse", changes[0 if more < -0.02 else 1 if more <= 0.02 else 2])
 
 # %% [markdown]
-# That is the picture of the two bumps again. By the forward KL, the student spreads over all that the teacher may say:
-# good for bits, and odd words when it writes. By the reverse KL it keeps closer to what the teacher would say.
+# That is what the figure with the two bumps showed. By the forward KL, the student spreads over all that the teacher may
+# say: good for bits, and odd words when it writes. By the reverse KL it keeps closer to what the teacher would say. This
+# is one run, and it began with a distilled student; keep that in mind for the next table.
 #
 # And on-policy? Compare the reverse KL with and without its own text: that taught the student about as much as the
 # book's rows, no more. You saw why: this student is weak everywhere. Agarwal et al. began with students that had been
@@ -491,21 +495,27 @@ widgets.reveal("10-reverse", changes[0 if more < -0.02 else 1 if more <= 0.02 el
 # %% [markdown]
 # ## With five seeds
 #
-# One student of each kind could be luck. The course comes with a **study**: the same small network, 500 steps, a learning
-# rate chosen for each method, five seeds. *The teacher's texts* are what the teacher wrote; that student saw no
-# probabilities.
+# One student of each kind could be luck. The course comes with a **study**: the same small network with random first
+# weights, 500 steps, a learning rate chosen for each method, five seeds. Some rows are new:
 #
-# **Predict:** which comes nearer to the teacher's probabilities: a student that sees them, or one that reads what the
-# teacher wrote?
+# - *teacher's texts*: 1,600 rows that the teacher wrote; this student saw no probabilities.
+# - `token_kl` is your loss beside a little of the labels; *three teachers* takes the mean of their probabilities.
+# - `token_top_k` gets the teacher's 16 likeliest tokens alone, and the sum of all others.
+# - `token_jsd` is the Jensen-Shannon divergence, which lies between the forward KL and the reverse one.
+# - `on_policy` compares by that divergence too, in half of its steps on its own text.
+#
+# The surprise is that of 64 tokens after each of 64 beginnings.
+#
+# **Predict:** which student needs fewer bits per byte: one that sees the teacher's probabilities, or one that reads what
+# the teacher wrote?
 
 # %%
-ways = ["it sees the probabilities", "it reads the teacher's texts", "both alike"]
-widgets.predict("10-ways", "The fewest bits has the student if", choices=ways)
+ways = ["sees the probabilities", "reads the teacher's texts", "both alike"]
+widgets.predict("10-ways", "Fewer bits per byte are needed by the student that", choices=ways)
 
 # %% folded=true
-found = study_named("language", shipped("study")).summary(Rows(shipped("study"), "language").checked())[
-    "text"
-]
+summary = study_named("language", shipped("study")).summary(Rows(shipped("study"), "language").checked())
+found = summary["text"]
 for amount, title in {"little": "15 chapters", "much": "all chapters"}.items():
     print(f"{title:26}  bits per byte  fewer than plain (interval)  surprise of its text")
     for entry in found[amount]:
@@ -516,22 +526,32 @@ for amount, title in {"little": "15 chapters", "much": "all chapters"}.items():
         print(
             f"  {entry['row']:24}  {entry['bits']['mean']:.3f}          {fewer:27}  {-entry['likelihood']:.2f} nats"
         )
+fewer = summary["few_and_a_teacher"]
+print(
+    f"token_kl on 15 chapters, against plain on all: {-fewer['mean']:+.3f} fewer bits "
+    f"({-fewer['high']:+.3f} to {-fewer['low']:+.3f})"
+)
 of_row = {entry["row"]: entry["bits"]["mean"] for entry in found["little"]}
 ahead = of_row["teacher's texts"] - of_row["token_kl"]
 widgets.reveal("10-ways", ways[0 if ahead > 0.01 else 1 if ahead < -0.01 else 2])
 
 # %% [markdown]
-# `token_kl`, your loss beside a little of the labels, leads with either amount of text. With 15 chapters and a
-# teacher, the student is on average ahead even of the plain one that reads all chapters, though five seeds don't make
-# that sure. A text of the teacher's is worth no more than the book: it tells one token at a time, too. And the
-# methods that watch over what the student says, `token_reverse_kl` and `on_policy`, pay with bits.
+# `token_kl` leads with either amount of text. With 15 chapters and a teacher, the student is on average ahead even of
+# the plain one that reads all chapters, though five seeds don't make that sure. With 15 chapters, the teacher's own text
+# is worth no more than the book: it tells one token at a time, too. With all chapters, where the plain student reads no
+# row twice, it is worth less.
+#
+# `token_reverse_kl` and `on_policy` pay with bits, 0.3 to 0.5 more than plain. From random first weights, the reverse KL
+# gets little for it: with 15 chapters, its text surprises the teacher by 5.62 nats, and that of `token_kl` by 5.51. The
+# least surprising text with 15 chapters comes from `token_jsd`.
 #
 # The seed matters as well: look at how wide the intervals are.
 
 # %% [markdown]
 # ## Three writers
 #
-# Type a beginning, and let all three go on. The bars show what each expects next, at the temperature that you choose.
+# Type a beginning, and let all three go on. The bars show the eight tokens that the teacher finds likeliest, and what each
+# model gives to them, at the temperature that you choose.
 
 # %%
 widgets.writers(
@@ -607,8 +627,8 @@ widgets.quiz(
 # %% [markdown]
 # ## Recap
 #
-# - A language model is a classifier of the next token, so its probabilities are **soft targets**, with more to tell
-#   than those of an image.
+# - A language model is a classifier of the next token, so its probabilities are **soft targets**: at most positions,
+#   several tokens are possible.
 # - **Forward KL** covers what the teacher may say; **reverse KL** keeps closer to what it would most likely say.
 # - The loss is a mean over the positions that count. Select them before you compute anything.
 # - A student that writes reads its own text. **On-policy** distillation trains it there, with the teacher's grades. This

@@ -511,17 +511,23 @@ claim(
 )
 
 # %% [markdown]
-# And if all 4,000 scenes have a mask, do the teachers' answers still add something? And what does more time give, to
-# masks and to answers?
+# And if all 4,000 scenes have a mask, do the teachers' answers still add something? What does more time give, to masks
+# and to answers? And what do more scenes give? Without a mask, a scene costs next to nothing, so the study has also asked
+# the teachers for answers to 16,000.
 
 # %% folded=true
-print("learned from                     mean IoU on test scenes (95 % interval over the seeds)")
+print("learned from                           mean IoU on test scenes (95 % interval over the seeds)")
 kinds = {f"{entry['masks']:,} masks": entry for entry in results["masks"]}
 kinds |= {"answers to 4,000 scenes, no mask": results["few"], "4,000 masks and answers": results["all"]}
-kinds |= {"100 masks, 20 epochs": results["long"]["plain"], "answers, 20 epochs": results["long"]}
+kinds |= {
+    "100 masks, twice as long": results["long"]["plain"],
+    "answers to 4,000, twice as long": results["long"],
+    "100 masks, 8 times as long": results["plenty"]["plain"],
+    "answers to 16,000, 8 times as long": results["plenty"],
+}
 for name, entry in kinds.items():
     print(
-        f"{name:32} {100 * entry['accuracy']:.1f} % ({100 * entry['low']:.1f} to {100 * entry['high']:.1f}), "
+        f"{name:38} {100 * entry['accuracy']:.1f} % ({100 * entry['low']:.1f} to {100 * entry['high']:.1f}), "
         f"{entry['seeds']} seeds"
     )
 further = results["all"]["difference"]

@@ -29,9 +29,10 @@ _CONTINUED = (64, 64)  # how many beginnings, and by how many tokens
 class Language(Study):
     """Train one small GPT on little or much text: plain, on a teacher's probabilities, or on the teacher's own texts.
 
-    Little text are a few chapters, drawn with the student's seed; much are all of them. Every student takes the same
-    number of steps, and every row has three candidates of the learning rate, tried on little text with one seed. The
-    teacher is the first of three; one row learns from the mean of all three.
+    Little text is a few chapters, drawn with the student's seed; much is all of them. The teacher's own texts are some
+    rows that it wrote, see ``written``, whatever the amount. Every student takes the same number of steps, and every
+    row has three candidates of the learning rate, tried on little text with one seed. The teacher is the first of
+    three; one row learns from the mean of all three.
 
     Attributes:
         recipe: of every student; its one epoch shows the rows as often as the steps need.
@@ -204,6 +205,7 @@ class Language(Study):
         Each has ``bits`` (mean, low, high, n), the ``accuracy``, ``agreement``, ``likelihood`` and ``repetition`` as
         means; all but plain their ``difference`` from plain in bits per byte, over paired seeds, and the share of the
         gap to the teacher that they close, ``gap_recovered``. ``teachers`` are the bits of one and of all three.
+        ``few_and_a_teacher`` are the bits of ``token_kl`` on little text minus those of plain on much.
         """
         rows = self.current(rows)
         found: dict[str, Any] = {"student": {"model": self.recipe.model}, "teachers": {}, "text": {}}
@@ -219,6 +221,10 @@ class Language(Study):
             bits = {row: values for row, values in bits.items() if len(values) > 1}
             entries = [self._entry(rows, row, amount, bits, found["teachers"]) for row in bits]
             found["text"][amount] = sorted(entries, key=lambda entry: entry["bits"]["mean"])
+        pair = (column(rows, "test_bits_per_byte", _about(*of)) for of in ((KL, "little"), (PLAIN, "much")))
+        taught, plain = paired(*pair)
+        if len(plain) > 1:
+            found["few_and_a_teacher"] = asdict(evaluation.paired_difference(taught, plain))
         return found
 
     def _entry(
@@ -253,16 +259,16 @@ class Language(Study):
         if not found["text"]:
             return "There are no results yet."
         header = (
-            "learned by", "bits per byte", "over plain", "gap recovered", "agreement", "likelihood", "repetition",
+            "learned by", "bits per byte", "more than plain", "gap recovered", "agreement", "likelihood", "repetition",
         )  # fmt: skip
         student, teachers = found["student"], found["teachers"]
         names = {KL: "one teacher", THREE: "three teachers"}
         said = ", ".join(f"{names[name]} {bits:.3f}" for name, bits in teachers.items())
         parts = [
             f"{student['model']} ({student['parameters']:,} parameters) on the novels of Jane Austen, {self.steps} "
-            f"steps; test chapters, mean over seeds (95 % interval). Bits per byte: {said}. Likelihood: nats per token "
-            "that the teacher gives to what the student writes; repetition: share of four tokens that were there "
-            "before."
+            "steps; test chapters, mean over seeds (95 % interval). Bits per byte, the fewer the better: "
+            f"{said}. Likelihood: nats per token that the teacher gives to what the student writes; repetition: share "
+            "of four tokens that were there before."
         ]
         for amount, entries in found["text"].items():
             title = f"{self.chapters} chapters:" if amount == "little" else "All chapters:"

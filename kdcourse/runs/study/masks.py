@@ -40,7 +40,7 @@ class Masks(Study):
     masks of N scenes, which are chosen with the seed of the student. ``answers``: the teachers' logits for all training
     scenes, and no mask. ``both``: the masks and the logits of all scenes. All take the same number of steps: where N
     scenes are fewer than all, an epoch shows them several times. ``long``: few masks, and answers, for twice as many
-    epochs.
+    epochs. ``shown``, and answers to as many scenes: few masks, and answers to four times as many scenes, as long.
 
     ``answers`` fit the teachers' prediction at every pixel. For four rows, another objective's term is added to that
     one. They have two seeds, because each of their steps takes longer, up to two and a half times as long.
@@ -54,6 +54,7 @@ class Masks(Study):
         numbers: of masks, the most telling ones first.
         searched: the number of masks that settings are searched at, and that of all scenes.
         temperature: of the answers.
+        plenty: scenes without a mask, of which all others are the first.
         added: methods whose terms are added to the pixel-wise one.
         added_seeds, long_seeds: how many seeds these rows, and the long ones, get.
     """
@@ -69,6 +70,7 @@ class Masks(Study):
     temperature = 1.0
     recipe: StudentRecipe = SEGMENTATION.live.plain()
     search_epochs = 5
+    plenty: int = 4 * SCENES[0]
     added: Sequence[str] = ("borders", "channelwise", "pairwise", "cross_image")
     added_seeds, long_seeds = 2, 3
 
@@ -81,6 +83,10 @@ class Masks(Study):
     @cached_property
     def _every(self) -> int:
         return len(self.data.train)
+
+    @cached_property
+    def _plenty(self) -> SegmentationDataset:
+        return replace(self.data, train=garment_scenes(scenes=(self.plenty, 1, 1)).train)
 
     def candidates(self) -> Sequence[Cell]:
         """Return two candidates each for few masks and for answers, and three for every objective, see the class.
@@ -121,18 +127,23 @@ class Masks(Study):
             *(Cell(self._about("masks", number), on_masks) for number in self.numbers),
             Cell(self._about("answers", every), on_answers),
             Cell(self._about("both", every), on_answers.changed(alpha=0.5)),
-            *(
-                Cell(
-                    self._about(kind, number, long=True),
-                    recipe.changed(epochs=2 * self.recipe.training.epochs),
-                )
-                for kind, number, recipe in (("masks", few, on_masks), ("answers", every, on_answers))
-            ),
+            self._long(self._about("masks", few, long=True), on_masks),
+            self._long(self._about("answers", every, long=True), on_answers),
+            *self.longest(on_masks, on_answers),
             *(
                 Cell(self._about("answers", every, name), _with(on_answers, name, weight))
                 for name, weight in weights.items()
             ),
         ]
+
+    def longest(self, on_masks: StudentRecipe, on_answers: StudentRecipe) -> tuple[Cell, Cell]:
+        """Return few masks, and answers to the most scenes, both trained for twice as many epochs of so many scenes."""
+        few = self._about("masks", self.searched[0], long=True, shown=self.plenty)
+        answers = self._about("answers", self.plenty, long=True)
+        return self._long(few, on_masks), self._long(answers, on_answers)
+
+    def _long(self, about: dict[str, Any], recipe: StudentRecipe) -> Cell:
+        return Cell(about, recipe.changed(epochs=2 * self.recipe.training.epochs))
 
     def seeds(self, cell: Cell, seeds: Sequence[int]) -> Sequence[int]:
         """Return fewer seeds for the students with another objective, and for those that are trained for longer."""
@@ -141,10 +152,17 @@ class Masks(Study):
         return seeds[: self.long_seeds] if "long" in cell.about else seeds
 
     def _about(
-        self, kind: str, number: int, added: str | None = None, *, long: bool = False
+        self,
+        kind: str,
+        number: int,
+        added: str | None = None,
+        *,
+        long: bool = False,
+        shown: int | None = None,
     ) -> dict[str, Any]:
         about: dict[str, Any] = {"kind": kind, "masks" if kind != "answers" else "scenes": number}
-        return about | ({"long": True} if long else {}) | ({} if added is None else {"added": added})
+        further = {"long": long or None, "shown": shown, "added": added}
+        return about | {name: value for name, value in further.items() if value is not None}
 
     def digests(self, cell: Cell) -> dict[str, str | None]:
         """Return the digest of the scenes, and of the teachers where the kind learns from them."""
@@ -154,15 +172,18 @@ class Masks(Study):
     def train(self, cell: Cell, seed: int, precision: str) -> tuple[nn.Module, training.History]:
         """Train a student of one kind."""
         how = cell.recipe.changed(seed=seed, precision=precision, validate=False)
-        data, number = self.data, cell.about.get("masks", self._every)
+        data = self._plenty if cell.about.get("scenes") == self.plenty else self.data
+        number = cell.about.get("masks", self._every)
         if number < self._every:
-            data = replace(data, train=data.train.subset(repeated(number, self._every, seed)))
-        return train_student(how, data, self._targets(how) if how.distilled else None, progress=False)
+            few = repeated(number, self._every, seed, cell.about.get("shown", self._every))
+            data = replace(data, train=data.train.subset(few))
+        return train_student(how, data, self._targets(how, data) if how.distilled else None, progress=False)
 
-    def _targets(self, recipe: StudentRecipe) -> SoftTargets:
-        key = tuple(view.key for view in recipe.views)
+    def _targets(self, recipe: StudentRecipe, data: SegmentationDataset) -> SoftTargets:
+        key = (data.train.digest, *(view.key for view in recipe.views))
         if self._held is None or self._held[0] != key:
-            made = soft_targets(self._teacher, self.data.train, self.data, views=recipe.views, progress=False)
+            self._held = None  # makes room: they are gigabytes
+            made = soft_targets(self._teacher, data.train, data, views=recipe.views, progress=False)
             self._held = (key, made)
         return self._held[1]
 
@@ -196,9 +217,10 @@ class Masks(Study):
         """Return the mean IoU (as ``accuracy``, see `interval`) of every kind, and what answers add.
 
         ``masks`` has an entry per number of masks, in increasing order. ``few`` compares the fewest searched masks with
-        answers alone, ``long`` does so for the longer trainings, ``all`` compares all masks with all masks and
-        answers: the first of the two as ``plain``, the difference, the gap recovered. ``added`` has an
-        entry per further objective, the best first: its mean IoU, and its difference from answers alone.
+        answers alone, ``long`` does so for the longer trainings, ``plenty`` for still longer ones, with answers to more
+        scenes; ``all`` compares all masks with all masks and answers: the first of the two as ``plain``, the
+        difference, the gap recovered. ``added`` has an entry per further objective, the best first: its mean IoU, and
+        its difference from answers alone.
         """
         rows = self.current(rows)
         if not rows:
@@ -221,6 +243,11 @@ class Masks(Study):
                 self._iou(rows, "masks", few, long=True),
                 self._iou(rows, "answers", every, long=True),
             ),
+            (
+                "plenty",
+                self._iou(rows, "masks", few, long=True, shown=self.plenty),
+                self._iou(rows, "answers", self.plenty, long=True),
+            ),
             ("all", by_number[every], both),
         ):
             if teacher is not None and (comparison := against(plain, taught, teacher)):
@@ -242,8 +269,8 @@ class Masks(Study):
         difference = asdict(evaluation.paired_difference(own, alone))
         return {"method": added, "weight": float(weight), **interval(iou), "difference": difference}
 
-    def _iou(self, rows: Sequence[Row], kind: str, number: int, *, long: bool = False) -> dict[int, float]:
-        return column(rows, "test_iou", self._about(kind, number, long=long))
+    def _iou(self, rows: Sequence[Row], kind: str, number: int, **further: Any) -> dict[int, float]:
+        return column(rows, "test_iou", self._about(kind, number, **further))
 
     def curves(self, rows: Sequence[Row]) -> Curves | None:
         """Return the mean IoU against the number of masks, beside that of answers alone; ``None`` without both."""
@@ -275,23 +302,27 @@ class Masks(Study):
             return "There are no results yet."
         every = self.searched[-1]
         lines = [(f"{entry['masks']:,} masks", told(entry), "") for entry in found["masks"]]
-        for name, title in (
-            ("few", f"answers to {every:,} scenes"),
-            ("all", f"{every:,} masks and answers"),
-            ("long", f"answers to {every:,} scenes, twice the epochs"),
+        few, times = self.searched[0], 2 * self.plenty // every
+        for name, title, plain in (
+            ("few", f"answers to {every:,} scenes", None),
+            ("all", f"{every:,} masks and answers", None),
+            ("long", f"answers to {every:,} scenes, 2 times the steps", f"{few} masks, 2 times the steps"),
+            (
+                "plenty",
+                f"answers to {self.plenty:,} scenes, {times} times the steps",
+                f"{few} masks, {times} times the steps",
+            ),
         ):
             if name in found:
+                if plain is not None:
+                    lines.append((plain, told(found[name]["plain"]), ""))
                 lines.append((title, told(found[name]), ", ".join(told_difference(found[name]))))
-        if "long" in found:
-            lines.insert(
-                -1, (f"{self.searched[0]} masks, twice the epochs", told(found["long"]["plain"]), "")
-            )
         header = ("learned from", "mean IoU, %", "points, and gap recovered")
         student = found["student"]
         title = (
             f"{student['model']} ({student['parameters']:,} parameters); mean over seeds (95 % interval). The "
-            f"teachers: {found['teachers']:.2%}. Answers alone are compared with {self.searched[0]} masks, masks and "
-            "answers with all masks."
+            f"teachers: {found['teachers']:.2%}. Answers alone are compared with {few} masks and as many steps, masks "
+            "and answers with all masks."
         )
         parts = [title, table(header, lines)]
         if found["added"]:
@@ -306,12 +337,13 @@ class Masks(Study):
         return "\n\n".join(parts)
 
 
-def repeated(number: int, length: int, seed: int) -> Tensor:
-    """Draw ``number`` of ``length`` scenes with a seed, and repeat them to ``length``: int64 [length].
+def repeated(number: int, of: int, seed: int, length: int | None = None) -> Tensor:
+    """Draw ``number`` of ``of`` scenes with a seed, and repeat them to ``length``, else ``of``: int64 [length].
 
     An epoch then has as many steps as one of all scenes.
     """
-    few = torch.randperm(length, generator=torch.Generator().manual_seed(seed))[:number]
+    few = torch.randperm(of, generator=torch.Generator().manual_seed(seed))[:number]
+    length = of if length is None else length
     return few.repeat(-(-length // number))[:length]
 
 

@@ -52,10 +52,10 @@ class Methods(Unseen):
     runs along. Where the folder lacks it, it is trained again, and on another kind of processor its weights differ by
     rounding: so rows are told apart by its recipe, and keep the digest of its weights as a mere record.
 
-    Each row has three candidates: a method's own tries, its temperature, or the weight of its term; augmentation for
-    ``plain``; augmentation or label smoothing for ``hard answers``. The search trains each for a third of the steps
-    that count, which halves the hours of the whole. A method that is added to the course's methods for labels is a row
-    of this study.
+    Each row has three candidates: settings that its method names, its temperature, or the weight of its term;
+    augmentation for ``plain``; augmentation or label smoothing for ``hard answers``. The search trains each for a third
+    of the steps that count, which halves the hours of the whole. A method that is added to the course's methods for
+    labels is a row of this study.
 
     Then the four methods with the best validation accuracy, ``kd`` and ``plain`` are trained ``elsewhere``, with the
     settings that won here: with a smaller and a residual student, and with all labels.

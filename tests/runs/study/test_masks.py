@@ -30,6 +30,7 @@ class FewMasks(Masks):
     search_epochs = 1
     added: Sequence[str] = ("borders", "pairwise")
     added_seeds, long_seeds = 2, 2
+    plenty = 128
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,7 @@ def study(data: SegmentationDataset, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(masks, "SEGMENTATION", replace(masks.SEGMENTATION, live=FewMasks.recipe))
     made = FewMasks(lambda: data, tmp_path)
     made.__dict__["_teacher"] = Ensemble([teacher])
+    made.__dict__["_plenty"] = tiny.scenes(made.plenty)
     return made
 
 
@@ -55,7 +57,7 @@ def test_the_study_runs_from_search_to_summary(study: FewMasks, data: Segmentati
     rows = engine.run(study, engine.Options(precision="float32"), lambda _: None)
     assert sum(row["phase"] == "search" for row in rows) == len(study.candidates())
     tested = [row for row in rows if row["phase"] == "test"]
-    assert len(tested) == 2 * (6 + len(study.added))
+    assert len(tested) == 2 * (8 + len(study.added))
     assert all(row["recipe"]["epochs"] == (4 if "long" in row["about"] else 2) for row in tested)
     teachers = evaluation.evaluate_segmentation(study._teacher, data.test, data).mean_iou
     assert {row.get("test_teachers_iou", teachers) for row in tested} == {teachers}
@@ -77,6 +79,12 @@ def test_the_study_runs_from_search_to_summary(study: FewMasks, data: Segmentati
         row["test_iou"] for row in tested if row["about"] == {"kind": "answers", "scenes": 64, "long": True}
     ]
     assert found["long"]["accuracy"] == pytest.approx(sum(long) / 2)
+    for entry, about in (
+        (found["plenty"]["plain"], {"kind": "masks", "masks": 8, "long": True, "shown": 128}),
+        (found["plenty"], {"kind": "answers", "scenes": 128, "long": True}),
+    ):
+        own = [row["test_iou"] for row in tested if row["about"] == about]
+        assert entry["accuracy"] == pytest.approx(sum(own) / 2)
     assert {entry["method"] for entry in found["added"]} == set(study.added)
     for entry in found["added"]:
         own = [row["test_iou"] for row in tested if row["about"].get("added") == entry["method"]]
@@ -113,6 +121,22 @@ def test_few_scenes_are_repeated_to_an_epoch_of_all() -> None:
     assert len(index) == 10 and len(index.unique()) == 3 and index.bincount().max() == 4
     assert not torch.equal(index, repeated(3, 10, seed=2)) and int(index.max()) < 10
     assert repeated(10, 10, seed=0).unique().tolist() == list(range(10))
+    longer = repeated(3, 10, 1, length=25)
+    assert len(longer) == 25 and longer[:10].tolist() == index.tolist()
+
+
+def test_more_answers_and_as_many_steps_on_few_masks(
+    study: FewMasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+
+    def note(how: StudentRecipe, data: SegmentationDataset, *_: object, **__: object) -> None:
+        shown.append((how.training.epochs, len(data.train), len(data.train.images.unique(dim=0))))
+
+    monkeypatch.setattr(masks, "train_student", note)
+    for cell in study.longest(study.recipe, study.recipe):
+        study.train(cell, 10, "float32")
+    assert shown == [(4, 128, 8), (4, 128, 128)]
 
 
 def test_masks_and_answers_get_as_many_candidates_and_so_does_every_objective() -> None:
@@ -133,6 +157,12 @@ def test_an_objective_is_added_to_the_pixelwise_one_and_gets_fewer_seeds() -> No
         assert cell.recipe.alpha == 1 and cell.recipe.weights == {cell.about["added"]: 10.0}
         assert study.seeds(cell, range(5)) == range(study.added_seeds)
     assert [study.seeds(cell, range(5)) for cell in cells[:4]] == [range(5)] * 4
+    assert [cell.about.get("shown", cell.about.get("scenes")) for cell in cells[4:8]] == [
+        None,
+        4000,
+        16_000,
+        16_000,
+    ]
     epochs = study.recipe.training.epochs
     for cell in cells:
         assert cell.recipe.training.epochs == (2 * epochs if "long" in cell.about else epochs)

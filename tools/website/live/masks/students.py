@@ -2,13 +2,12 @@
 
 They are those of lesson 07, on more scenes: one architecture, the same initial weights and number of steps. The plain
 student learns from a few true masks, the distilled one from the teachers' answers to all training scenes and from no
-mask. The settings of both, and the number of masks, are those of the study `masks`.
+mask. Both are trained as the longest rows of the study `masks` are, which has the numbers of masks and of scenes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from kdcourse.evaluation import evaluate_segmentation
 from kdcourse.files import CHECKSUMS, read_checksums, shipped
 from kdcourse.models.unet import UNet
 from kdcourse.runs import teachers
+from kdcourse.runs.students import StudentRecipe
 from kdcourse.runs.study import study_named
 from kdcourse.runs.study.engine import Cell
 from kdcourse.runs.study.masks import FLIPS, SCENES, Masks
@@ -42,14 +42,12 @@ def study() -> Masks:
 
 
 def cells(of: Masks) -> dict[str, Cell]:
-    """Return how each student is trained: as the study's candidate with mirrored scenes, which its search chose.
-
-    Candidates are trained for a part of the epochs; these students get all.
+    """Return how each student is trained: for longest, as the study's candidate with mirrored scenes, which won.
 
     Raises:
         ArgumentError: the study has none, or several.
     """
-    found = {}
+    found: dict[str, StudentRecipe] = {}
     for name, kind in _KINDS.items():
         mirrored = [
             cell
@@ -63,9 +61,8 @@ def cells(of: Masks) -> dict[str, Cell]:
                 f"The page's {name} student is the one candidate of the study `masks` for {kind} with mirrored scenes; "
                 f"found {len(mirrored)} of them. Say in tools/website/live/masks/students.py which one it is."
             )
-        recipe = mirrored[0].recipe.changed(device="cpu", epochs=of.recipe.training.epochs)
-        found[name] = replace(mirrored[0], recipe=recipe)
-    return found
+        found[name] = mirrored[0].recipe.changed(device="cpu")
+    return dict(zip(NAMES, of.longest(*(found[name] for name in NAMES)), strict=True))
 
 
 def train(of: Masks, folder: Path = FOLDER) -> None:
