@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -72,6 +73,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return 0 if marker is None else marker.kwargs.get("seconds", 2)
 
     items.sort(key=seconds, reverse=True)
+
+
+def _seed() -> None:
+    random.seed(0)
+    for name in ("numpy", "torch"):  # loaded by the test's module, or not needed
+        if name in sys.modules:
+            numbers = sys.modules[name]
+            (numbers.random.seed if name == "numpy" else numbers.manual_seed)(0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give fixtures the same random numbers in whatever order tests run, and on however many workers."""
+    _seed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Give every test the same random numbers, whichever fixtures were there before it."""
+    _seed()
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
     python -m tools.closeness              run the tests under all settings, then write the table
     python -m tools.closeness --settings "1 thread, SSE4"
     python -m tools.closeness --again      run what failed once more, one test after the other
+    python -m tools.closeness --again tests/a.py::test_b tests/c.py    and these tests, which were changed
     python -m tools.closeness --table      write the table from the runs stored so far
 
 A test that compares trained numbers may hold narrowly here and fail elsewhere, as a claim of a lesson may
@@ -10,7 +11,7 @@ A test that compares trained numbers may hold narrowly here and fail elsewhere, 
 test that compares a fraction with another is run under each setting, and each comparison in an ``assert`` that holds
 notes how far its sides are apart: ``a > b`` by a - b, ``a == approx(b)`` by what is left of the tolerance. Where one
 ``assert`` is met several times, the nearest counts. Numbers that are the same under all settings can't fail elsewhere
-for that reason and are only counted.
+for that reason and are only counted. What is timed is left out: it differs from run to run under one setting, too.
 
 The numbers that vary are stored in ``tools/closeness.json``; the table is ``tools/closeness.md``. Beside other
 programs a test may fail for want of time or memory, which says nothing about its numbers: ``--again`` repeats it alone.
@@ -48,7 +49,11 @@ FIRST = "1 thread"  # under it all tests are run, under the others those that co
 
 _NUMBER = r"-?(?:\d+\.\d*(?:e[+-]?\d+)?|\d+e[+-]?\d+|\d+)"
 _VALUE = rf"(?:tensor\(|np\.float\d+\()?({_NUMBER})(?:, dtype=[\w.]+)?\)?"
-_COMPARED = re.compile(rf"(?<![\w.]){_VALUE} (<=|>=|<|>|==) {_VALUE}(?: ± ({_NUMBER}))?(?![\w.])")
+# No side of it is a sum or another result of numbers that pytest shows: `chained` computes these again.
+_COMPARED = re.compile(
+    rf"(?<![\w.])(?<![-+*/%] ){_VALUE} (<=|>=|<|>|==) {_VALUE}(?: ± ({_NUMBER}))?(?![\w.])(?! [-+*/%])"
+)
+_TIMED = re.compile(r"latency|throughput|per_second|seconds|times|_ms\b|monotonic|measure\(")
 
 
 # -- the plugin: what one assertion compares -----------------------------------------------------------------
@@ -68,12 +73,17 @@ def compared(explained: str) -> Iterator[float]:
 
 
 def chained(source: str, frame: FrameType) -> Iterator[float]:
-    """Yield the same for the links of ``a < b < c`` whose sides can be computed again without effect.
+    """Yield the same for ``a < b < c``, and for ``a - b < c``, whose sides can be computed again without effect.
 
-    Pytest explains only the last link, so the sides are computed again where the assertion stands.
+    Pytest explains only the last link, and a sum by its numbers, so the sides are computed again where the assertion
+    stands.
     """
     for node in ast.walk(ast.parse(source.strip(), mode="eval")):
-        if not isinstance(node, ast.Compare) or len(node.ops) < 2 or not _harmless(node):
+        if not isinstance(node, ast.Compare) or not _harmless(node):
+            continue
+        if len(node.ops) < 2 and not any(
+            isinstance(side, ast.BinOp) for side in (node.left, *node.comparators)
+        ):
             continue
         try:
             code = [
@@ -105,7 +115,9 @@ class Noting:
 
     @pytest.hookimpl
     def pytest_assertion_pass(self, item: pytest.Item, lineno: int, orig: str, expl: str) -> None:
-        """Write the nearest comparison of an assertion that held, if it compares fractions."""
+        """Write the nearest comparison of an assertion that held, if it compares fractions that nobody timed."""
+        if _TIMED.search(orig):
+            return
         apart = list(compared(expl.split("\n", 1)[0]))
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename != str(item.path):
@@ -186,19 +198,26 @@ def varying(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def again(content: dict[str, Any]) -> dict[str, Any]:
-    """Run the tests that failed once more, alone; return the content with what was found then."""
-    failed, apart = dict[str, Any](), {name: dict(values) for name, values in content["apart"].items()}
-    for setting, tests in content["failed"].items():
-        with tempfile.TemporaryDirectory(prefix="kdcourse-closeness-") as scratch:
-            found = run(setting, list(tests), Path(scratch), "--numprocesses=0")
-        if found["failed"]:
-            failed[setting] = found["failed"]
+def again(content: dict[str, Any], changed: Sequence[str] = ()) -> dict[str, Any]:
+    """Run the tests that failed, and those that were ``changed``, once more, alone; return the content as it is now."""
+    runs = dict[str, dict[str, Any]]()
+    for setting in content["settings"]:
+        if tests := [*content["failed"].get(setting, {}), *changed]:
+            with tempfile.TemporaryDirectory(prefix="kdcourse-closeness-") as scratch:
+                runs[setting] = run(setting, tests, Path(scratch), "--numprocesses=0")
+    apart = {
+        name: dict(values)
+        for name, values in content["apart"].items()
+        if not name.partition(_BETWEEN)[0].startswith(tuple(changed))
+    }
+    for setting, found in runs.items():
         for name, value in found["apart"].items():
             # Of numbers that were the same under all other settings only their count is stored.
             if name in apart:
                 apart[name][setting] = value
-    return content | {"failed": failed, "apart": apart}
+    fresh = varying(runs)["apart"] if len(runs) == len(content["settings"]) else {}
+    failed = {setting: found["failed"] for setting, found in runs.items() if found["failed"]}
+    return content | {"failed": failed, "apart": fresh | apart}
 
 
 def margins(content: dict[str, Any]) -> list[Margin]:
@@ -234,7 +253,8 @@ def table(content: dict[str, Any]) -> str:
         "which differ between settings. *Nearest* is how far its sides are apart at least; *SD* is the standard",
         "deviation of the distinct values; *distance* is how many of these that is, and "
         f"{LEAST_DEVIATIONS:g} are required.",
-        f"{content['same']:,} further assertions compare the same numbers under all settings.",
+        f"{content['same']:,} further assertions compare the same numbers under all settings, and what is timed is "
+        "left out.",
         "",
         f"Settings: {'; '.join(content['settings'])}.",
         "",
@@ -255,13 +275,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.closeness", description=__doc__.split("\n")[0])
     parser.add_argument("tests", nargs="*", default=["tests"], help="folders, files or tests; none means all")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="NAME")
-    parser.add_argument("--again", action="store_true", help="run only what failed, one after the other")
+    parser.add_argument("--again", action="store_true", help="run only what failed, and these tests, alone")
     parser.add_argument("--table", action="store_true", help="run nothing, only write the table")
     chosen = parser.parse_args(arguments)
     if chosen.again:
-        RUNS.write_text(
-            json.dumps(again(json.loads(RUNS.read_text(encoding="utf-8"))), indent=1) + "\n", encoding="utf-8"
-        )
+        changed = [] if chosen.tests == parser.get_default("tests") else chosen.tests
+        content = again(json.loads(RUNS.read_text(encoding="utf-8")), changed)
+        RUNS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     elif not chosen.table:
         runs, tests = dict[str, dict[str, Any]](), list(chosen.tests)
         for setting in dict.fromkeys([FIRST, *chosen.settings]):

@@ -543,18 +543,20 @@ def test_probes_are_plain() -> None:
 def test_solutions_agree_with_the_package() -> None:
     from kdcourse import distillation, evaluation
 
-    z, v, y = torch.randn(6, 4), torch.randn(6, 4), torch.arange(6) % 4
+    generator = torch.Generator().manual_seed(0)
+    z, v = (torch.randn(6, 4, generator=generator) for _ in range(2))
+    y = torch.arange(6) % 4
     ours = {name: one.solution for name, one in exercises().items()}
     near = pytest.approx
     assert ours["distillation_term"](z, v, 3.0).item() == near(
-        distillation.kd_divergence(z, v, temperature=3.0).item()
+        distillation.kd_divergence(z, v, temperature=3.0).item(), rel=1e-5
     )
     loss = distillation.hinton_loss(z, v, y, temperature=3.0, alpha=0.4)
-    assert ours["objective"](z, v, y, 3.0, 0.4).item() == near(loss.item())
+    assert ours["objective"](z, v, y, 3.0, 0.4).item() == near(loss.item(), rel=1e-5)
     assert torch.allclose(ours["softened_probabilities"](z, 3.0), distillation.softened(z, 3.0))
     assert torch.allclose(ours["entropy_nats"](z.softmax(1)), distillation.entropy(z), atol=1e-6)
     assert ours["fraction_correct"](z, y) == near(evaluation.accuracy(z, y))
-    assert ours["agreement_with_teacher"](z, v) == near(evaluation.agreement(z, v))
+    assert ours["agreement_with_teacher"](z, v) == evaluation.agreement(z, v)
     top, guess = z.double().softmax(1).max(1)
     assert ours["calibration_error"](top, guess == y) == near(evaluation.expected_calibration_error(z, y, 10))
     plain, distilled = [0.8, 0.81, 0.79, 0.82], [0.83, 0.82, 0.82, 0.83]

@@ -1,7 +1,8 @@
-"""The command that measures the margins of the tests' comparisons."""
+"""The stored margins of the tests' comparisons, and the command that measures them."""
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -10,6 +11,24 @@ from typing import Any
 import pytest
 
 from tools import closeness
+
+# -- what is stored --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def content() -> dict[str, Any]:
+    stored: dict[str, Any] = json.loads(closeness.RUNS.read_text(encoding="utf-8"))
+    return stored
+
+
+def test_no_stored_comparison_is_near_its_bound(content: dict[str, Any]) -> None:
+    assert closeness.faults(content) == []
+    assert len(content["settings"]) >= 5 and content["same"] > 100 and len(content["apart"]) > 20
+
+
+def test_the_table_is_that_of_the_runs(content: dict[str, Any]) -> None:
+    assert closeness.TABLE.read_text(encoding="utf-8") == closeness.table(content)
+
 
 # -- how it is measured ----------------------------------------------------------------------
 
@@ -26,6 +45,8 @@ from tools import closeness
         ("3 > 2", []),
         ("0.5 == 0.5", []),
         ("'v0.5 < 0.6' == 1", []),
+        ("(38221.5 - 38220.25) < 20", []),
+        ("0.5 < 0.25 + 0.5", []),
     ],
 )
 def test_what_pytest_explains_is_read(explained: str, apart: list[float]) -> None:
@@ -42,6 +63,7 @@ def test_the_links_of_a_chain_are_computed_again() -> None:
 
     assert list(closeness.chained("0.4 < share[0] < 0.8", sys._getframe())) == pytest.approx([0.05, 0.35])
     assert list(closeness.chained("1.5 >= abs(share[0]) > 0", sys._getframe())) == pytest.approx([1.05, 0.45])
+    assert list(closeness.chained("share[0] - 0.05 < 0.8", sys._getframe())) == pytest.approx([0.4])
     for left_out in ("0.4 < counted() < 0.8", "0 < len(share) < 3", "0.1 < absent < 0.8", "share[0] < 0.8"):
         assert list(closeness.chained(left_out, sys._getframe())) == []
     assert calls == [] and counted() > share[0]
@@ -62,6 +84,10 @@ def test_varies():
 
 def test_counts():
     assert 3 > 2
+
+def test_is_timed():
+    seconds = 0.25
+    assert seconds < 1.5
 """
 
 
@@ -94,6 +120,11 @@ def test_tests_are_run_and_their_comparisons_noted(tmp_path: Path) -> None:
     path.write_text(TESTS.replace('float(os.environ["OMP_NUM_THREADS"]) / 8', "0.25"), encoding="utf-8")
     repeated = closeness.again(content)
     assert repeated["failed"] == {} and list(content["failed"]) == ["4 threads"]
+    # A test that was changed is run under all settings, and what was stored of it is forgotten.
+    changed, known = f"{path}::test_varies", next(iter(runs["4 threads"]["failed"]))
+    content["apart"] = {name.replace(known, changed): values for name, values in content["apart"].items()}
+    repeated = closeness.again(content, [changed])
+    assert repeated["failed"] == repeated["apart"] == {} and len(content["apart"]) == 1
     with pytest.raises(SystemExit, match="pytest stopped with status 4 under 1 thread"):
         closeness.run("1 thread", [f"{path}::absent"], scratch)
 

@@ -22,7 +22,7 @@ from kdcourse.runs.study.engine import Cell, Options, Study
 from kdcourse.runs.study.rows import Row, Rows
 from tests.runs import tiny
 
-QUICK = StudentRecipe(model="pocket_2k").changed(epochs=1, batch_size=16)
+QUICK = StudentRecipe(model="pocket_2k").changed(epochs=3, batch_size=16)
 
 
 class Tiny(Study):
