@@ -13,7 +13,7 @@ from kdcourse.figures.style import (
     GREY,
     Look,
     freeze,
-    look_of_role,
+    looks_of_roles,
     new_figure,
     percent,
     set_alt_text,
@@ -46,10 +46,11 @@ def views_trade_off(points: Sequence[ViewsPoint]) -> Figure:
     flying = [p for p in points if p.views is None]
     _check(stored, flying)
     counts = [point.views for point in stored]
+    asked, learned = looks_of_roles(("teacher", "distilled"))
     panels: list[tuple[str, str, Look, list[float], list[float]]] = [
-        ("What views cost", "seconds, teacher's passes included", look_of_role("teacher"),
+        ("What views cost", "seconds, teacher's passes included", asked,
          [p.seconds for p in stored], [p.seconds for p in flying]),
-        ("What views bring", "validation accuracy (%)", look_of_role("distilled"),
+        ("What views bring", "validation accuracy (%)", learned,
          [100 * p.accuracy for p in stored], [100 * p.accuracy for p in flying]),
     ]  # fmt: skip
     with styled():

@@ -76,7 +76,7 @@ def few_labels(data: Dataset, labels: int = 550, unlabelled: int = 5_000, *, see
         answers=stored.targets(bare, index=others),
         logits=stored.logits[others].float(),
         teachers_accuracy=float(stored.notes["ensemble"]["validation_accuracy"]),
-        teachers_test_accuracy=float(stored.notes["ensemble"]["test_accuracy"]),
+        teachers_test_accuracy=stored.accuracy,
         held_back=truth[others],
     )
 

@@ -172,7 +172,8 @@ def test_command_trains_and_stores_both(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = half.Answers(
-        torch.randn(8, 2).half(), {"ensemble": {"digest": "teachers", "validation_accuracy": 1.0}}
+        torch.randn(8, 2).half(),
+        {"ensemble": {"digest": "teachers", "validation_accuracy": 1.0, "test_accuracy": 1.0}},
     )
     monkeypatch.setattr(half, "load_answers", lambda data: answers)  # to the other half of 16 images
     monkeypatch.setattr(students, "few_labels", lambda data, labels: few_labels(data, labels, unlabelled=4))

@@ -634,9 +634,10 @@ for row in ("similarity", "kd + similarity"):
     print(f"{row} against kd, in points:", ", ".join(f"{100 * lead:+.2f}" for lead in leads))
 
 # %% [markdown]
-# Look at `similarity`, alone and beside `kd`. Both led `kd` on average in each of these settings, and beyond noise with the
-# smallest student. On the leaderboard alone they were two of many that couldn't be told apart. That isn't a law yet, but it
-# is the method to try next: the same row ahead in one setting after another tells more than a first place.
+# Look at `similarity`, alone and beside `kd`. Both led `kd` on average in each of these settings, and with the smallest
+# student `similarity` alone did beyond noise. On the leaderboard they were two of many that couldn't be told apart. That
+# isn't a law yet, but it is the method to try next: the same row ahead in one setting after another tells more than a first
+# place.
 #
 # **Is there an easier way?** A larger student needs no further method. It costs bytes and time for every image, though. The
 # study of sizes says what it is worth:

@@ -40,7 +40,7 @@ class Masks(Study):
     masks of N scenes, which are chosen with the seed of the student. ``answers``: the teachers' logits for all training
     scenes, and no mask. ``both``: the masks and the logits of all scenes. All take the same number of steps: where N
     scenes are fewer than all, an epoch shows them several times. ``long``: few masks, and answers, for twice as many
-    epochs. ``shown``, and answers to as many scenes: few masks, and answers to four times as many scenes, as long.
+    epochs. Then answers to four times as many scenes, for twice as many epochs too, and few masks for as many steps.
 
     ``answers`` fit the teachers' prediction at every pixel. For four rows, another objective's term is added to that
     one. They have two seeds, because each of their steps takes longer, up to two and a half times as long.
