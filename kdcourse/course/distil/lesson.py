@@ -238,7 +238,7 @@ show(
 
 # %% [markdown]
 # One pair could be luck. And what happens with fewer images, or with more? The course comes with a **study** of this
-# question: the same network, 1,000 steps each, settings chosen on validation images, then several new seeds per point,
+# question: the same network, about 1,000 steps each, settings chosen on validation images, then several new seeds per point,
 # evaluated once on the test images.
 
 # %% folded=true
@@ -299,7 +299,7 @@ on_top_class = fit(fresh_student(), with_labels(top_class), **settings, after_st
 found["top class"] = 100 * on_top_class.last.validation_accuracy
 
 # %%
-# The same comparison in a study of methods, with a larger student and five seeds.
+# A similar comparison in a study of methods: the same network, more images, five seeds.
 compared = study.study_named("methods", shipped("study"))
 [hard] = [
     entry
@@ -629,8 +629,8 @@ claim(
 widgets.reveal("05-short", short_outcomes[2 if change.high < 0 else 0 if change.low > 0 else 1])
 
 # %% [markdown]
-# The same loss, the same teachers, and answers lose. What differs from before are the student and the length of
-# training.
+# The same loss, the same teachers, and answers lose. What differs from before are the student and how it is trained: fewer
+# steps, though on more images, with another optimizer and larger batches.
 #
 # ### Why?
 #
@@ -696,7 +696,7 @@ show(
         }
     ),
     "differences from the students of true labels, seed by seed: left of 0 at T = 4, nearer to it at T = 2, and about 0 "
-    "at T = 1.",
+    "or a little right of it at T = 1.",
 )
 
 # %% folded=true
@@ -749,13 +749,13 @@ claim(
 # ### And the student's size?
 #
 # Another study asked which temperature suits which student. Four convolutional students of 2,000 to 61,000 parameters and
-# the MLP learned for 1,000 steps, from the labels or from answers at four temperatures, with five seeds each.
+# the MLP learned for nearly 1,000 steps, from the labels or from answers at four temperatures, with five seeds each.
 #
-# **Predict:** which of the convolutional students needs the lowest temperature?
+# **Predict:** which needs the lower temperature, the smallest or the largest of the convolutional students?
 
 # %% folded=true
-needs_low = ["the smallest one", "the largest one", "the same temperature is best for all of them"]
-widgets.predict("05-size", "The lowest temperature suits best", choices=needs_low)
+needs_low = ["the smallest one", "the largest one", "neither: the same temperature is best for both"]
+widgets.predict("05-size", "The lower temperature is needed by", choices=needs_low)
 
 # %% folded=true
 students = study.study_named("temperature", shipped("study")).summary(
@@ -792,11 +792,11 @@ widgets.reveal(
 )
 
 # %% [markdown]
-# So the smaller the student, the lower the temperature. And it isn't only the size: the MLP, with more parameters than
-# `pocket_17k`, needs T = 1.
+# So a high temperature costs the smallest student most, and the largest one nothing; T = 2 is best for the three smaller
+# ones. And it isn't only the size: the MLP, with more parameters than `pocket_17k`, needs T = 1.
 #
-# Is it a question of time again? No: six times as many steps make the smallest student better, but T = 8 stays worse than
-# T = 2 (last row). Here is what these students learned, as their distance from the teachers (KL) on images of the transfer
+# Is it a question of time again? No: with several times as many steps, T = 8 stays worse than T = 2 for the smallest student
+# (second row). Here is what these students learned, as their distance from the teachers (KL) on images of the transfer
 # set, once at T = 1 and once at T = 4:
 
 # %% folded=true
@@ -851,8 +851,8 @@ claim(
 )
 
 # %% [markdown]
-# Every choice so far was made on validation images. Only the stored study has used the test images, once its choices
-# had been made.
+# Every setting so far was chosen on validation images. Only the stored studies have used the test images, for their
+# results.
 
 # %% [markdown]
 # ## Which view does the teacher see?
@@ -972,8 +972,8 @@ except ArgumentError as error:
 # That depends on the student. To an MLP, a shifted image is a completely new one. A convolution finds the same pattern
 # wherever it is.
 #
-# The study above has tried this for 550 images and its convolutional student, on validation images: the original images
-# alone, or a new view in every epoch, shifted by at most one pixel and mirrored half of the time. These views are so
+# The first study of this lesson has tried this for 550 images and its convolutional student, on validation images: the
+# original images alone, or a new view in every epoch, shifted by at most one pixel and mirrored half of the time. These views are so
 # gentle that the label and the answer of the original image were kept for them.
 #
 # **Predict:** how much do gentle views add when the student learns from answers?
@@ -1088,7 +1088,8 @@ widgets.quiz(
             ],
         ),
         widgets.Question(
-            "With a short schedule your distilled student is worse than its plain twin at T = 4. What do you try first?",
+            "With a short schedule and alpha = 1, your distilled student at T = 4 is worse than its plain twin. What do you try "
+            "first?",
             options=[
                 widgets.Option(
                     "T = 1 or T = 2",

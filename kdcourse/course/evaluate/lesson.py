@@ -319,7 +319,7 @@ check("paired_interval", paired_interval)
 
 # %% [markdown]
 # Now the ten students. Here are their five differences on test images. Below them, for comparison, are five differences
-# between plain students: the accuracy of each one minus that of the next. They show how much luck alone does.
+# between plain students: the accuracy of the next one minus that of each. They show how much luck alone does.
 
 # %%
 accuracy = {kind: [score.accuracy for score in scores[kind]] for kind in scores}
@@ -333,7 +333,7 @@ show(
         rings_only=["plain - plain, other seeds"],
     ),
     "differences seed by seed. Distilled minus plain: all right of 0, and so is the interval. Plain minus plain of "
-    "another seed: on both sides of 0, about as far from it as the gain itself.",
+    "another seed: on both sides of 0, up to about as far from it as the gain itself.",
 )
 
 # %%
@@ -476,8 +476,7 @@ check("best_temperature", best_temperature)
 # A fair comparison does this for **both** kinds: each of the ten students gets its own temperature, chosen on validation
 # images.
 #
-# **Predict:** what is left of the plain students' advantage in calibration, and of the distilled students' advantage in
-# accuracy?
+# **Predict:** how do the two kinds compare then, in calibration and otherwise?
 
 # %% folded=true
 outcomes = [
@@ -727,9 +726,8 @@ claim(
 
 # %% [markdown]
 # One pair can be luck, in either direction. The course's study of sizes did the same with all 27,500 such images and
-# several seeds, for networks of several sizes. All took over the
-# settings that were best for `pocket_17k` on validation images, T = 4 among them. Then new seeds were evaluated once on the
-# test images.
+# several seeds, for networks of several sizes. All took over the augmentation that was best for `pocket_17k` on validation
+# images; T was 4 for all. Then new seeds were evaluated once on the test images.
 #
 # **Predict:** how many parameters does a plain student need to be as accurate as the distilled one with 17,000?
 
@@ -778,10 +776,10 @@ widgets.reveal(
 )
 
 # %% [markdown]
-# The number is read from the line of the plain students, between its points. Look at the smallest student, too: its lead
-# isn't real, since the interval includes 0. It took over T = 4 from a larger student, which is too high for it, as you saw
-# in {{lesson distil}}. So even a careful study can be unfair to one of its candidates: the settings were chosen for
-# another one.
+# The number is read from the line of the plain students, between its points. Look at the smallest student, too: it has no
+# lead, and its interval includes 0, so the sign isn't settled. It learned at T = 4 as all others did, which is too high for
+# it, as you saw in {{lesson distil}}. So even a careful study can be unfair to one of its candidates: the settings weren't
+# chosen for this one.
 #
 # Now look at the largest student. It is as large as one teacher. Hinton, Vinyals and Dean distilled an ensemble into a
 # network of that size, too (2015, section 4), and kept more than four fifths of the ensemble's lead. What do you see here?

@@ -342,7 +342,7 @@ SOFT_GRADIENT = Exercise(
         Mistake(
             "logits for probabilities",
             example=lambda z, v, t: (z - v) / (t * len(z)),
-            hint="that is the limit for a very high T; at this T, subtract probabilities.",
+            hint="logits are compared only in the limit of a very high T; at this T, subtract probabilities.",
         ),
     ),
 )

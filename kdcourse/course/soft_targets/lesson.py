@@ -846,7 +846,7 @@ widgets.reveal("04-missing-distilled", by_distilled, unit="of 100")
 
 # %% [markdown]
 # Look at two sneakers: the first one that the distilled student finds, and the first one that it misses. Each panel
-# shows one student's probabilities. What does it take the missed one for?
+# shows one student's probabilities, with the corrected logit of *sneaker*. What does it take the missed one for?
 
 # %%
 hits = logits_of["distilled student"][sneakers].argmax(dim=1) == missing

@@ -441,7 +441,7 @@ widgets.reveal("00-which-class", max(gain_of, key=gain_of.get))
 #
 # One pair of students is one observation. Another seed gives other initial weights and another order of the images,
 # and both accuracies change a little. The course has a study that trained both kinds of student with five other seeds,
-# for 1,000 steps each. The settings of both were searched beforehand, with as many candidates for either, and the
+# which also drew other images (550 with labels, 5,000 with answers), for about 1,000 steps each. The settings of both were searched beforehand, with as many candidates for either, and the
 # plain student's images were augmented: shifted, mirrored and partly erased.
 
 # %%
@@ -455,7 +455,7 @@ print(f"mean lead over {len(leads)} seeds: {sum(leads) / len(leads):+.1f} points
 print(f"the distilled student is ahead with {sum(lead > 0 for lead in leads)} of {len(leads)} seeds")
 
 # %% [markdown]
-# These are stored results; `kdcourse study labels` makes them again, which takes hours. They were measured on the **test**
+# These are stored results; `kdcourse study labels` makes them again, which takes an hour or more. They were measured on the **test**
 # split of Fashion-MNIST, 10,000 images for final evaluations, on which no setting in this course is chosen. The 5,000
 # new images above are the **validation** split, on which settings may be compared and chosen. All students learn from
 # the **training** split.

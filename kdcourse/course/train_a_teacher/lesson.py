@@ -413,8 +413,8 @@ widgets.reveal("02-loop", round(at_the_end, 1), unit="nats")
 #
 # What would happen without `zero_grad`? To see it, delete it from your step and run the step's cell again. Then write
 # `train_step = training_step` in a new cell here, since `use_answer` wouldn't take a wrong step, and run the two cells
-# that train and plot again. Afterwards put `zero_grad` back, and run the step's cell and your new cell once more: the
-# next cell needs a right step.
+# that train and plot again. Afterwards put `zero_grad` back, and run the step's cell, your new cell and the cell that
+# trains once more: later cells need a right step, and the network that it trains.
 
 # %% [markdown]
 # The course trains with `training.fit`. It adds what you want in practice: a progress bar, validation after each
@@ -725,9 +725,6 @@ claim(
 # %% [markdown]
 # ## What helps?
 #
-# Against underfitting: a larger learning rate, more steps, a larger network. Against overfitting: above all, more
-# images.
-#
 # **Predict:** train the same network once more, with the same batch size, the same learning rates and the same 150
 # steps. But where it saw 500 images fifteen times each, it now sees 7,500 images once each. How large is the loss on
 # the validation images at the end?
@@ -787,7 +784,8 @@ widgets.reveal(
 )
 
 # %% [markdown]
-# If there are no more images, augmentation makes new views of the old ones. Weight decay keeps weights small, and a
+# So against overfitting, above all more images help. (Against underfitting: a larger learning rate, more steps, a larger
+# network.) If there are no more images, augmentation makes new views of the old ones. Weight decay keeps weights small, and a
 # smaller network can't learn as much by heart. Soft targets help as well, as you will see.
 
 # %% [markdown]
@@ -1047,7 +1045,7 @@ widgets.quiz(
 # - **Early stopping** keeps the epoch that the validation images like best. So measure it on other images. Results in
 #   this course are those of the **last** epoch.
 #
-# Next: {{lesson ensembles}}, why five such teachers together are better than the best of them.
+# Next: {{lesson ensembles}}, what five such teachers can do together.
 #
 # ## References
 #

@@ -557,7 +557,7 @@ show_here(
 widgets.reveal("01-faster", times_faster, unit="times")
 
 # %% [markdown]
-# On most machines the factor is smaller than that of the MACs. Starting a layer takes a fixed time, however small the
+# On most quiet machines the factor is smaller than that of the MACs. Starting a layer takes a fixed time, however small the
 # layer is. Numbers must also be fetched from memory before they can be multiplied. So measure latency on the machine
 # that will run the model, and never calculate it from a count.
 #
@@ -683,7 +683,7 @@ claim(
 # The interval of the mean lead lies above 0, though the intervals of the two means overlap. So to compare two kinds of
 # student, look at the differences, not at two separate bars. {{Lesson evaluate}} returns to this.
 #
-# Most of the saving comes from choosing a small network in the first place. Distillation then recovers part of the lost
+# All of the saving comes from choosing a small network in the first place. Distillation then recovers part of the lost
 # accuracy. How large that part is depends on the task, the student and the settings. Here the plain students had all
 # labels and are good already, so there is little to gain. In the rest of the course you learn how to gain it, and how
 # to tell whether you did.
