@@ -77,10 +77,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _seed() -> None:
     random.seed(0)
-    for name in ("numpy", "torch"):  # loaded by the test's module, or not needed
-        if name in sys.modules:
-            numbers = sys.modules[name]
-            (numbers.random.seed if name == "numpy" else numbers.manual_seed)(0)
+    if numpy := sys.modules.get("numpy"):  # loaded by the test's module, or not needed
+        numpy.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.hookimpl(tryfirst=True)

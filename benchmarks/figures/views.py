@@ -13,7 +13,7 @@ from kdcourse.figures.style import (
     GREY,
     Look,
     freeze,
-    looks_of_roles,
+    looks,
     new_figure,
     percent,
     set_alt_text,
@@ -46,7 +46,7 @@ def views_trade_off(points: Sequence[ViewsPoint]) -> Figure:
     flying = [p for p in points if p.views is None]
     _check(stored, flying)
     counts = [point.views for point in stored]
-    asked, learned = looks_of_roles(("teacher", "distilled"))
+    asked, learned = looks(("teacher", "distilled"))
     panels: list[tuple[str, str, Look, list[float], list[float]]] = [
         ("What views cost", "seconds, teacher's passes included", asked,
          [p.seconds for p in stored], [p.seconds for p in flying]),

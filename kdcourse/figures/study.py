@@ -16,7 +16,6 @@ from kdcourse.figures.style import (
     GREY,
     freeze,
     looks,
-    looks_of_roles,
     new_figure,
     percent,
     set_alt_text,
@@ -83,7 +82,7 @@ def study_curves(
     others = dict(beside or {})
     _check([*lines.values(), *others.values()])
     ticks = sorted({point.x for points in lines.values() for point in points})
-    shown = dict(zip(lines, [*looks_of_roles(("plain", "distilled")), *looks(list(lines)[2:])], strict=False))
+    shown = dict(zip(lines, [*looks(("plain", "distilled")), *looks(list(lines)[2:])], strict=False))
     if not others.keys() <= shown.keys():
         raise ArgumentError(f"beside must name lines, {', '.join(lines)}; found {', '.join(others)}.")
     with styled():
